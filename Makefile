@@ -1,0 +1,75 @@
+# beemesh: every task by name. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RELEASE := target/$(HOST)/release
+# Static programs run in any image and in any root; build scripts and macros stay dynamic because --target is given.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST)
+
+RUN_PACKAGES := iproute2 nftables
+TEST_PACKAGES := $(RUN_PACKAGES) iputils-ping procps util-linux
+BENCH_PACKAGES := $(TEST_PACKAGES) containernetworking-plugins iperf3 python3-venv
+
+# $(call packages,LIST): installs what is missing, and asks no package server when nothing is.
+define packages
+@if ! command -v dpkg-query >/dev/null; then \
+	echo "not a Debian system: please see that these are installed: $(1)"; \
+else \
+	missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		[ "$$(id -u)" = 0 ] || { echo "run as root, or install: $$missing"; exit 1; }; \
+		echo "installing" $$missing; \
+		apt-get update -q >/dev/null; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing >/dev/null; \
+	fi; \
+fi
+endef
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## static programs: beemesh and beemesh-cni
+	$(STATIC) -p beemesh-ctl -p beemesh-cni
+	@ls -sh $(RELEASE)/beemesh $(RELEASE)/beemesh-cni
+
+.PHONY: demo
+demo: ## the main job on this machine alone: a topology up, broken, healed, gone
+	$(call packages,$(RUN_PACKAGES))
+	@$(MAKE) --no-print-directory build
+	@examples/demo.sh $(RELEASE)/beemesh
+
+.PHONY: test
+test: ## unit, property, golden, kernel, CNI and lab tests (root for the last three)
+	$(call packages,$(TEST_PACKAGES))
+	cargo build --locked --workspace --all-targets
+	@.ci/count cargo test --locked --workspace --no-fail-fast
+
+.PHONY: bench
+bench: ## measure beside the peers; writes target/bench.json
+	$(call packages,$(BENCH_PACKAGES))
+	@$(MAKE) --no-print-directory build
+	$(STATIC) -p beemesh-benches
+	@benches/run $(RELEASE)
+
+.PHONY: check
+check: ## format, lints, docs, each crate alone, licences
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@for crate in topology crds dataplane cni-protocol cni node ctl; do \
+		echo "alone: beemesh-$$crate"; cargo check -q --locked -p beemesh-$$crate; done
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
+
+.PHONY: generate
+generate: ## remake what is generated: golden files and the pictures in docs/
+	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-topology -p beemesh-ctl golden
+	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from edge-a -o svg > docs/iot.svg
+
+.PHONY: clean
+clean: ## remove what was built
+	cargo clean
