@@ -1,1 +1,14 @@
-//! Skeleton.
+//! CNI words (spec 0.3.1 to 1.1.0) and the messages between the plugin and the node.
+//!
+//! The crate knows the CNI protocol, its errors and the node's protocol. It refuses to know the
+//! kernel, Kubernetes and where addresses come from: those are the dataplane's and the node's.
+//!
+//! ```text
+//! runtime --env+stdin--> request --> plugin --agent::Request--> node
+//! runtime <--stdout----- result  <-- plugin <--agent::Reply---- node
+//!                                      |
+//!                                      +-- queue (DEL records, when the node is away)
+//! ```
+
+pub mod agent;
+pub mod queue;

@@ -1,0 +1,107 @@
+//! DEL records: what the plugin could not tell the node, kept on disk until the node replays it.
+//!
+//! One file for each attachment, `<state dir>/del/<hash of the key>.json`, written to a temporary
+//! name, fsynced and renamed, so that a record is whole or absent. A record that cannot be read is
+//! set aside as `<name>.bad`, never deleted and never in the way of the others.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Key;
+
+/// A DEL that the node has not heard of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Which attachment is to be released.
+    pub key: Key,
+    /// `CNI_NETNS` of the DEL, if it had one.
+    #[serde(default)]
+    pub netns: Option<String>,
+}
+
+/// The directory of records under `state_dir`.
+pub fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("del")
+}
+
+/// The file that holds the record of `key`.
+pub fn path(state_dir: &Path, key: &Key) -> PathBuf {
+    directory(state_dir).join(format!("{:016x}.json", hash(key)))
+}
+
+/// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn push(state_dir: &Path, record: &Record) -> io::Result<()> {
+    let directory = directory(state_dir);
+    fs::create_dir_all(&directory)?;
+    let target = path(state_dir, &record.key);
+    let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &target)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    File::open(&directory)?.sync_all()
+}
+
+/// Every record that can be read, with its file, in the order of file names. What cannot be read
+/// is set aside and returned second.
+///
+/// # Errors
+/// Whatever the file system says of the directory itself; an absent one is empty.
+pub fn list(state_dir: &Path) -> io::Result<(Vec<(PathBuf, Record)>, Vec<PathBuf>)> {
+    let (mut records, mut garbage) = (Vec::new(), Vec::new());
+    let entries = match fs::read_dir(directory(state_dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((records, garbage)),
+        entries => entries?,
+    };
+    for entry in entries {
+        let file = entry?.path();
+        if file.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match read(&file) {
+            Ok(record) => records.push((file, record)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => {
+                fs::rename(&file, file.with_extension("json.bad"))?;
+                garbage.push(file);
+            }
+        }
+    }
+    records.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok((records, garbage))
+}
+
+/// Deletes the record of `key`; an absent one is success.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(state_dir: &Path, key: &Key) -> io::Result<()> {
+    match fs::remove_file(path(state_dir, key)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn read(file: &Path) -> io::Result<Record> {
+    Ok(serde_json::from_slice(&fs::read(file)?)?)
+}
+
+/// FNV-1a, 64 bits: stable over versions and machines. A collision costs one late release, which
+/// the runtime's GC makes good.
+fn hash(key: &Key) -> u64 {
+    let words = [&key.network, &key.container_id, &key.ifname];
+    let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
