@@ -1,0 +1,235 @@
+//! `Forwarder`: one data-plane instance, derived from a topology and owned by it.
+
+use std::collections::BTreeMap;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Metadata, cidr,
+    selector::LabelSelector,
+    topology::{Liveness, Routing},
+};
+
+/// All that one node must know to make one Forwarder real, and what it reports back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forwarder {
+    /// [`crate::API_VERSION`].
+    pub api_version: String,
+    /// [`Forwarder::KIND`].
+    pub kind: String,
+    /// Object name (see [`crate::names::object`]) and the topology's namespace.
+    pub metadata: Metadata,
+    /// What is wanted.
+    pub spec: ForwarderSpec,
+    /// What its node sees.
+    #[serde(default, skip_serializing_if = "ForwarderStatus::is_empty")]
+    pub status: ForwarderStatus,
+}
+
+/// What is wanted of one Forwarder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwarderSpec {
+    /// Name of the topology, in the same namespace.
+    pub topology: String,
+    /// Name of the Forwarder in the topology.
+    pub name: String,
+    /// The node it is on.
+    pub node: String,
+    /// The topology's CIDRs: what pods route to it.
+    #[serde(with = "cidr", default)]
+    pub cidrs: Vec<IpNetwork>,
+    /// All external prefixes of the topology: what pods route to it as well.
+    #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<IpNetwork>,
+    /// Its own block of each of `cidrs`; the first host address is its own.
+    #[serde(with = "cidr", default)]
+    pub blocks: Vec<IpNetwork>,
+    /// Its ends of the links, sorted by id.
+    #[serde(default)]
+    pub links: Vec<ForwarderLink>,
+    /// The Apps that may be or are attached to it, sorted by name.
+    #[serde(default)]
+    pub apps: Vec<ForwarderApp>,
+    /// How routes are made.
+    #[serde(default)]
+    pub routing: Routing,
+    /// How dead links are noticed.
+    #[serde(default)]
+    pub liveness: Liveness,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwarderLink {
+    /// The link's id: its ends in byte order, `A/B`, and `A/B#2`, ... for parallel ones.
+    pub id: String,
+    /// The Forwarder at the other end.
+    pub peer: String,
+    /// The node that `peer` is on.
+    pub peer_node: String,
+    /// Weight from here to `peer`.
+    pub weight: u32,
+    /// Weight from `peer` to here.
+    pub weight_back: u32,
+    /// What it is made of, resolved.
+    pub r#type: WireType,
+    /// The VXLAN network identifier, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// MTU in bytes; computed from the underlay when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}
+
+/// What a link is made of, once both ends have a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WireType {
+    /// A veth pair: both ends on one node.
+    Veth,
+    /// A VXLAN tunnel between two nodes.
+    Vxlan,
+}
+
+/// An App as one Forwarder sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwarderApp {
+    /// Its name in the topology.
+    pub name: String,
+    /// The pods that are instances of it; without one pods join by annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// Weight from the Forwarder to the App.
+    pub weight: u32,
+    /// Whether the App is pinned to this Forwarder.
+    #[serde(default)]
+    pub insist: bool,
+    /// Whether the attachment is an edge of the graph.
+    #[serde(default)]
+    pub attached: bool,
+    /// The prefixes, where the App is external.
+    #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<IpNetwork>,
+    /// Other Kubernetes namespaces whose pods may join; `*` means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// What a Forwarder's node sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ForwarderStatus {
+    /// How many of its links are up.
+    pub links: LinkCount,
+    /// Epoch of the topology that the programmed table was computed from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub epoch: String,
+    /// Digest of the programmed table.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Its network namespace, a name that `ip netns exec` takes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub netns: String,
+    /// The pods attached to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentStatus>,
+    /// Each link as seen from here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub link_states: Vec<LinkState>,
+    /// Standing facts, such as `Ready`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Links that are up, of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkCount {
+    /// Links that are up.
+    pub up: u32,
+    /// All links.
+    pub total: u32,
+}
+
+/// One attached pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachmentStatus {
+    /// The App that the pod is an instance of.
+    pub app: String,
+    /// What the container runtime calls it: container id and interface.
+    pub key: String,
+    /// `namespace/name` of the pod, where there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// Its addresses.
+    #[serde(with = "cidr")]
+    pub addresses: Vec<IpNetwork>,
+}
+
+/// One link as seen from one end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkState {
+    /// The link's id.
+    pub id: String,
+    /// Whether this end can use it.
+    pub up: bool,
+    /// Why not; empty when up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A condition, in the manner of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about, such as `Ready`.
+    pub r#type: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One CamelCase word.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: String,
+    /// The `metadata.generation` that it was computed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When `status` last changed (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<String>,
+}
+
+impl Forwarder {
+    /// The `kind` in YAML.
+    pub const KIND: &'static str = "Forwarder";
+
+    /// The object of a Forwarder, in the namespace of its topology, without status.
+    pub fn new(namespace: &str, spec: ForwarderSpec) -> Forwarder {
+        let mut metadata = Metadata::named(crate::names::object(&spec.topology, &spec.name));
+        metadata.namespace = namespace.to_owned();
+        metadata.labels = BTreeMap::from([(TOPOLOGY_LABEL.to_owned(), spec.topology.clone())]);
+        Forwarder {
+            api_version: crate::API_VERSION.to_owned(),
+            kind: Forwarder::KIND.to_owned(),
+            metadata,
+            spec,
+            status: ForwarderStatus::default(),
+        }
+    }
+}
+
+/// Label of each Forwarder object with the name of its topology.
+pub const TOPOLOGY_LABEL: &str = "beemesh.io/topology";
+
+impl ForwarderStatus {
+    fn is_empty(&self) -> bool {
+        *self == ForwarderStatus::default()
+    }
+}

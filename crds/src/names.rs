@@ -1,0 +1,151 @@
+//! Names that are derived from names: network namespaces, interfaces, objects.
+
+/// Longest name of an interface in Linux (`IFNAMSIZ` - 1).
+pub const INTERFACE_NAME_MAX: usize = 15;
+
+/// The network namespace of a Forwarder, a file name under `/run/netns`.
+///
+/// Readable first, and ends in a hash of all three names, so that equal topologies in different
+/// Kubernetes namespaces never meet.
+pub fn netns(namespace: &str, topology: &str, forwarder: &str) -> String {
+    let hash = hash(&[namespace, topology, forwarder]);
+    format!("bm-{topology}-{forwarder}-{:08x}", hash >> 32)
+}
+
+/// The interface of a link, inside a Forwarder's namespace: `l-PEER`, `l-PEER.2` for the second
+/// parallel one. What is longer than an interface name may be ends in `~` and a hash.
+pub fn link(peer: &str, ordinal: u32) -> String {
+    let suffix = if ordinal > 1 {
+        format!(".{ordinal}")
+    } else {
+        String::new()
+    };
+    let name = format!("l-{peer}{suffix}");
+    if name.len() <= INTERFACE_NAME_MAX {
+        return name;
+    }
+    let suffix = format!("~{:05x}{suffix}", hash(&[peer]) >> 44);
+    let kept: String = name
+        .chars()
+        .take(INTERFACE_NAME_MAX.saturating_sub(suffix.len()))
+        .collect();
+    format!("{kept}{suffix}")
+}
+
+/// The name of a Forwarder's Kubernetes object: `TOPOLOGY.FORWARDER`.
+///
+/// A Forwarder's name that is no DNS subdomain is made one and ends in a hash.
+pub fn object(topology: &str, forwarder: &str) -> String {
+    if is_dns_subdomain(forwarder) {
+        return format!("{topology}.{forwarder}");
+    }
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let kept: String = forwarder.chars().map(plain).collect();
+    format!(
+        "{topology}.{}-{:05x}",
+        kept.trim_matches('-'),
+        hash(&[forwarder]) >> 44
+    )
+}
+
+/// A DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63 characters.
+pub fn is_dns_label(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// DNS labels joined by dots (RFC 1123), at most 253 characters.
+pub fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
+}
+
+/// Names of Forwarders and Apps: at most 63 of `[-A-Za-z0-9_.]`, a letter or digit at both ends.
+pub fn is_name(name: &str) -> bool {
+    let is_edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    bytes.len() <= 63
+        && is_edge(bytes.first())
+        && is_edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+}
+
+/// FNV-1a of the words, finished by a mixer so that the upper bits are good. Stable for ever.
+fn hash(words: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for word in words {
+        // 0xff is in no UTF-8 text: words cannot run into one another.
+        for byte in word.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_fit_and_differ() {
+        assert_eq!(link("edge-a", 1), "l-edge-a");
+        assert_eq!(link("edge-a", 2), "l-edge-a.2");
+        assert_eq!(link("a-b-c-d-e-f-g", 1), "l-a-b-c-d-e-f-g");
+        let long = ["a-b-c-d-e-f-gh", "a-b-c-d-e-f-gi"].map(|peer| link(peer, 1));
+        assert_ne!(long[0], long[1]);
+        for ordinal in [1, 2, 99, 99_999] {
+            for peer in ["x", "a-name-longer-than-fifteen", "thirteen-char"] {
+                assert!(
+                    link(peer, ordinal).len() <= INTERFACE_NAME_MAX,
+                    "{peer} {ordinal}"
+                );
+                assert_ne!(
+                    link(peer, ordinal),
+                    link(peer, ordinal + 1),
+                    "{peer} {ordinal}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn namespaces_of_equal_topologies_differ() {
+        let one = netns("plant", "iot", "edge-a");
+        assert!(one.starts_with("bm-iot-edge-a-"), "{one}");
+        assert_ne!(one, netns("office", "iot", "edge-a"));
+        assert_ne!(netns("x", "a-b", "c"), netns("x", "a", "b-c"));
+    }
+
+    #[test]
+    fn objects_have_names_that_kubernetes_takes() {
+        assert_eq!(object("iot", "edge-a"), "iot.edge-a");
+        for name in ["F1", "a_b", "a..b", "a-.b", "X", "f1"] {
+            assert!(is_dns_subdomain(&object("iot", name)), "{name}");
+        }
+        assert_ne!(object("iot", "F1"), object("iot", "f1"));
+    }
+
+    #[test]
+    fn names_begin_and_end_with_a_letter_or_digit() {
+        let long = "x".repeat(63);
+        for good in ["F1", "a", "edge-a", "a_b.c", &long] {
+            assert!(is_name(good), "{good}");
+        }
+        let long = "x".repeat(64);
+        for bad in ["", "-a", "a-", ".", "a/b", "a b", "é", "a#2", "a\n", &long] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}
