@@ -1,0 +1,47 @@
+//! The command line: one subcommand for each verb.
+
+use crate::{completion, failure::Failure, lab, node_verb};
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failed   2 usage or invalid input   3 not found   4 timed out";
+
+/// Declared, routed networks for distributed applications.
+#[derive(Debug, Parser)]
+#[command(
+    name = "beemesh",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a topology on this machine, in network namespaces
+    Lab(lab::Args),
+    /// Print a script that completes verbs and options in a shell
+    Completion(completion::Args),
+    /// Run the engine of one node (started by the lab and by the DaemonSet)
+    #[command(hide = true)]
+    Node(node_verb::Args),
+}
+
+impl Cli {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// What the verb ends with; see [`Failure`].
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Lab(args) => lab::run(args),
+            Verb::Completion(args) => completion::run(&args),
+            Verb::Node(args) => node_verb::run(args),
+        }
+    }
+}
