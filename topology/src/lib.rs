@@ -13,4 +13,25 @@
 
 extern crate alloc;
 
+pub mod address;
+pub mod epoch;
+pub mod error;
+pub mod generate;
+pub mod graph;
 pub mod model;
+pub mod plan;
+pub mod shape;
+pub mod spf;
+pub mod table;
+
+pub use address::{Prefix, assign};
+pub use epoch::Epoch;
+pub use error::{AddressError, TopologyError};
+pub use graph::{AppliedChange, Change, Graph};
+pub use model::{
+    App, AppIndex, AppSpec, Fault, ForwarderIndex, Link, LinkIndex, LinkSpec, Topology,
+};
+pub use plan::{Plan, plan};
+pub use shape::Shape;
+pub use spf::Spf;
+pub use table::{AppRoute, Route, Table};

@@ -1,6 +1,20 @@
 //! The global topology: Forwarders, links and Apps in canonical order.
+//!
+//! Canonical means that what was declared in another order is the same value: Forwarders and
+//! Apps stand in byte order of names, links in order of their ends. Only the ordinals of
+//! parallel links follow the declaration, because nothing else tells such links apart.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
+
+use crate::{
+    epoch::{self, Epoch},
+    error::TopologyError,
+};
 
 /// Position of a Forwarder in [`Topology::forwarders`] (byte order of names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +27,27 @@ pub struct LinkIndex(pub u32);
 /// Position of an App in [`Topology::apps`] (byte order of names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppIndex(pub u32);
+
+impl ForwarderIndex {
+    /// The position, to index with.
+    pub fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl LinkIndex {
+    /// The position, to index with.
+    pub fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl AppIndex {
+    /// The position, to index with.
+    pub fn position(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// A link as it is written: two names and a weight for each direction (>= 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +67,7 @@ pub struct LinkSpec {
 pub struct AppSpec {
     /// The App's name; Forwarders and Apps share one name space.
     pub name: String,
-    /// Forwarder and weight of each attachment.
+    /// Forwarder and weight of each attachment; of several to one Forwarder the least counts.
     pub attachments: Vec<(String, u32)>,
 }
 
@@ -49,4 +84,321 @@ pub struct Link {
     pub weight: u32,
     /// Weight from `b` to `a`.
     pub weight_back: u32,
+}
+
+impl Link {
+    /// The end that is not `end`.
+    pub fn other(&self, end: ForwarderIndex) -> ForwarderIndex {
+        if end == self.a { self.b } else { self.a }
+    }
+}
+
+/// An App in canonical order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The App's name.
+    pub name: String,
+    /// Forwarder and weight, ascending by Forwarder, each Forwarder once.
+    pub attachments: Vec<(ForwarderIndex, u32)>,
+}
+
+/// Something that [`Topology::without`] takes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// One link.
+    Link(LinkIndex),
+    /// A Forwarder with its links and attachments.
+    Forwarder(ForwarderIndex),
+}
+
+/// A directed weighted multigraph of Forwarders with Apps at its edge: the global topology.
+///
+/// # Guarantees
+/// Names are unique, ends exist and differ, weights are >= 1, and equal declarations in any
+/// order are equal values (but for the ordinals of parallel links).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    forwarders: Vec<String>,
+    links: Vec<Link>,
+    apps: Vec<App>,
+}
+
+/// Half of `u32`, because every link is two half edges.
+const MOST: usize = (u32::MAX / 2) as usize;
+
+impl Topology {
+    /// Brings a declaration into canonical order.
+    ///
+    /// # Errors
+    /// Names that are invalid or used twice, ends that are unknown or the same, weights of 0,
+    /// and more than 2^31 - 1 of anything.
+    pub fn new(
+        mut forwarders: Vec<String>,
+        links: Vec<LinkSpec>,
+        mut apps: Vec<AppSpec>,
+    ) -> Result<Topology, TopologyError> {
+        let counts = [
+            ("forwarders", forwarders.len()),
+            ("links", links.len()),
+            ("apps", apps.len()),
+        ];
+        if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > MOST) {
+            return Err(TopologyError::TooMany { what, count });
+        }
+        check_names(&forwarders, &apps)?;
+        forwarders.sort_unstable();
+        apps.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let links = canonical_links(&forwarders, &links)?;
+        let apps: Result<_, _> = apps
+            .into_iter()
+            .map(|app| canonical_app(&forwarders, app))
+            .collect();
+        Ok(Topology {
+            links,
+            apps: apps?,
+            forwarders,
+        })
+    }
+
+    /// Names of all Forwarders in byte order.
+    pub fn forwarders(&self) -> &[String] {
+        &self.forwarders
+    }
+
+    /// All links, ordered by ends, then ordinal.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// All Apps in byte order of names.
+    pub fn apps(&self) -> &[App] {
+        &self.apps
+    }
+
+    /// The Forwarder of this name.
+    pub fn forwarder(&self, name: &str) -> Option<ForwarderIndex> {
+        find(&self.forwarders, name)
+    }
+
+    /// The App of this name.
+    pub fn app(&self, name: &str) -> Option<AppIndex> {
+        let position = self
+            .apps
+            .binary_search_by(|app| app.name.as_str().cmp(name))
+            .ok()?;
+        Some(AppIndex(position as u32))
+    }
+
+    /// The link of this id: `A/B`, or `A/B#2` for a parallel one; the ends in either order.
+    pub fn link(&self, id: &str) -> Option<LinkIndex> {
+        let (ends, ordinal) = match id.split_once('#') {
+            Some((ends, ordinal)) => (ends, ordinal.parse().ok()?),
+            None => (id, 1),
+        };
+        let (a, b) = ends.split_once('/')?;
+        let (a, b) = (self.forwarder(a)?, self.forwarder(b)?);
+        self.links_between(a, b)
+            .find(|link| self.links[link.position()].ordinal == ordinal)
+    }
+
+    /// The canonical id of a link: `A/B`, or `A/B#2` for the second one.
+    ///
+    /// # Panics
+    /// When the index is not of this topology.
+    pub fn link_id(&self, link: LinkIndex) -> String {
+        let Link { a, b, ordinal, .. } = self.links[link.position()];
+        let (a, b) = (
+            &self.forwarders[a.position()],
+            &self.forwarders[b.position()],
+        );
+        if ordinal == 1 {
+            format!("{a}/{b}")
+        } else {
+            format!("{a}/{b}#{ordinal}")
+        }
+    }
+
+    /// All links between two Forwarders, in either order, by ordinal.
+    pub fn links_between(
+        &self,
+        a: ForwarderIndex,
+        b: ForwarderIndex,
+    ) -> impl Iterator<Item = LinkIndex> + use<> {
+        let ends = (a.min(b), a.max(b));
+        let start = self.links.partition_point(|link| (link.a, link.b) < ends);
+        let end = self.links.partition_point(|link| (link.a, link.b) <= ends);
+        (start as u32..end as u32).map(LinkIndex)
+    }
+
+    /// This topology with some links and Forwarders gone. Names and ordinals stay; indices move.
+    pub fn without(&self, faults: &[Fault]) -> Topology {
+        let lost: BTreeSet<Fault> = faults.iter().copied().collect();
+        let is_lost = |forwarder| lost.contains(&Fault::Forwarder(forwarder));
+        let kept = |(position, _): &(usize, &String)| !is_lost(ForwarderIndex(*position as u32));
+        let kept: Vec<(usize, &String)> = self.forwarders.iter().enumerate().filter(kept).collect();
+        let moved: BTreeMap<ForwarderIndex, ForwarderIndex> = (0..)
+            .map(ForwarderIndex)
+            .zip(&kept)
+            .map(|(new, (old, _))| (ForwarderIndex(*old as u32), new))
+            .collect();
+        let links = self.links.iter().zip(0..).filter_map(|(link, index)| {
+            let alive = !lost.contains(&Fault::Link(LinkIndex(index)));
+            let (a, b) = (*moved.get(&link.a)?, *moved.get(&link.b)?);
+            alive.then(|| Link {
+                a,
+                b,
+                ..link.clone()
+            })
+        });
+        let apps = self.apps.iter().map(|app| App {
+            name: app.name.clone(),
+            attachments: app
+                .attachments
+                .iter()
+                .filter_map(|(at, weight)| Some((*moved.get(at)?, *weight)))
+                .collect(),
+        });
+        Topology {
+            links: links.collect(),
+            apps: apps.collect(),
+            forwarders: kept.iter().map(|(_, name)| String::clone(name)).collect(),
+        }
+    }
+
+    /// Digest of the whole: what is declared in another order has the same one.
+    ///
+    /// Work: one BLAKE3 for each name. A [`crate::Graph`] keeps its own and follows changes.
+    pub fn epoch(&self) -> Epoch {
+        let names: Vec<u64> = self
+            .forwarders
+            .iter()
+            .map(|name| epoch::name(name))
+            .collect();
+        let mut sum = epoch::Sum::default();
+        names
+            .iter()
+            .for_each(|name| sum.add(epoch::forwarder(*name)));
+        for link in &self.links {
+            let (a, b) = (names[link.a.position()], names[link.b.position()]);
+            let identity = epoch::link_identity(a, b, link.ordinal);
+            sum.add(epoch::link(identity, (link.weight, link.weight_back)));
+        }
+        for app in &self.apps {
+            let name = epoch::name(&app.name);
+            sum.add(epoch::app(name));
+            for (at, weight) in &app.attachments {
+                sum.add(epoch::attachment(name, names[at.position()], *weight));
+            }
+        }
+        sum.epoch()
+    }
+}
+
+fn find(forwarders: &[String], name: &str) -> Option<ForwarderIndex> {
+    let position = forwarders
+        .binary_search_by(|other| other.as_str().cmp(name))
+        .ok()?;
+    Some(ForwarderIndex(position as u32))
+}
+
+/// Forwarders and Apps share one name space.
+fn check_names(forwarders: &[String], apps: &[AppSpec]) -> Result<(), TopologyError> {
+    let mut seen = BTreeSet::new();
+    for name in forwarders.iter().chain(apps.iter().map(|app| &app.name)) {
+        if name.is_empty() || name.contains(['/', '#']) {
+            return Err(TopologyError::InvalidName { name: name.clone() });
+        }
+        if !seen.insert(name) {
+            return Err(TopologyError::DuplicateName { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn canonical_links(forwarders: &[String], specs: &[LinkSpec]) -> Result<Vec<Link>, TopologyError> {
+    let mut links = Vec::with_capacity(specs.len());
+    for (position, spec) in specs.iter().enumerate() {
+        links.push(canonical_link(forwarders, position, spec)?);
+    }
+    // Stable: parallel links stay as written, which gives them their ordinals.
+    links.sort_by_key(|link| (link.a, link.b));
+    for second in 1..links.len() {
+        let first = &links[second - 1];
+        if (first.a, first.b) == (links[second].a, links[second].b) {
+            links[second].ordinal = first.ordinal + 1;
+        }
+    }
+    Ok(links)
+}
+
+fn canonical_link(
+    forwarders: &[String],
+    position: usize,
+    spec: &LinkSpec,
+) -> Result<Link, TopologyError> {
+    let end = |name: &String| {
+        let unknown = || TopologyError::UnknownEnd {
+            link: position,
+            name: name.clone(),
+        };
+        find(forwarders, name).ok_or_else(unknown)
+    };
+    let (a, b) = (end(&spec.a)?, end(&spec.b)?);
+    if a == b {
+        return Err(TopologyError::SelfLink {
+            link: position,
+            name: spec.a.clone(),
+        });
+    }
+    if spec.weight == 0 || spec.weight_back == 0 {
+        let (a, b) = (spec.a.clone(), spec.b.clone());
+        return Err(TopologyError::ZeroWeight {
+            link: position,
+            a,
+            b,
+        });
+    }
+    let link = Link {
+        a,
+        b,
+        ordinal: 1,
+        weight: spec.weight,
+        weight_back: spec.weight_back,
+    };
+    if a < b {
+        return Ok(link);
+    }
+    Ok(Link {
+        a: b,
+        b: a,
+        weight: spec.weight_back,
+        weight_back: spec.weight,
+        ..link
+    })
+}
+
+fn canonical_app(forwarders: &[String], spec: AppSpec) -> Result<App, TopologyError> {
+    let mut least: BTreeMap<ForwarderIndex, u32> = BTreeMap::new();
+    for (forwarder, weight) in spec.attachments {
+        if weight == 0 {
+            return Err(TopologyError::ZeroAppWeight {
+                app: spec.name,
+                forwarder,
+            });
+        }
+        let Some(at) = find(forwarders, &forwarder) else {
+            return Err(TopologyError::UnknownForwarder {
+                app: spec.name,
+                name: forwarder,
+            });
+        };
+        least
+            .entry(at)
+            .and_modify(|other| *other = weight.min(*other))
+            .or_insert(weight);
+    }
+    Ok(App {
+        name: spec.name,
+        attachments: least.into_iter().collect(),
+    })
 }

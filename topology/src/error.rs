@@ -1,0 +1,125 @@
+//! What can be wrong with a declaration.
+
+use alloc::string::String;
+
+use crate::address::Prefix;
+
+/// Why a [`crate::Topology`] cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// A name is empty, or holds `/` or `#`, which link ids use.
+    #[error("name {name:?} is empty or holds one of `/`, `#`")]
+    InvalidName {
+        /// The name as given.
+        name: String,
+    },
+    /// Two Forwarders, two Apps, or a Forwarder and an App have the same name.
+    #[error("name {name:?} is used twice")]
+    DuplicateName {
+        /// The name as given.
+        name: String,
+    },
+    /// A link ends at a Forwarder that is not declared.
+    #[error("link {link} ends at unknown forwarder {name:?}")]
+    UnknownEnd {
+        /// Position of the link as given, from 0.
+        link: usize,
+        /// The unknown name.
+        name: String,
+    },
+    /// An App is attached to a Forwarder that is not declared.
+    #[error("app {app:?} is attached to unknown forwarder {name:?}")]
+    UnknownForwarder {
+        /// The App.
+        app: String,
+        /// The unknown name.
+        name: String,
+    },
+    /// Both ends of a link are the same Forwarder.
+    #[error("link {link} joins forwarder {name:?} to itself")]
+    SelfLink {
+        /// Position of the link as given, from 0.
+        link: usize,
+        /// The Forwarder.
+        name: String,
+    },
+    /// A link weighs 0 in a direction; weights are at least 1.
+    #[error("link {link} between {a:?} and {b:?} has weight 0, expected at least 1")]
+    ZeroWeight {
+        /// Position of the link as given, from 0.
+        link: usize,
+        /// One end.
+        a: String,
+        /// The other end.
+        b: String,
+    },
+    /// An attachment weighs 0; weights are at least 1.
+    #[error("app {app:?} has weight 0 on forwarder {forwarder:?}, expected at least 1")]
+    ZeroAppWeight {
+        /// The App.
+        app: String,
+        /// The Forwarder.
+        forwarder: String,
+    },
+    /// A directed graph has an edge without one in the other direction.
+    #[error("edge from {from:?} to {to:?} has no edge back, and links have both directions")]
+    OneWay {
+        /// Where the edge starts.
+        from: String,
+        /// Where the edge ends.
+        to: String,
+    },
+    /// More Forwarders, links or Apps than 31 bits count.
+    #[error("too many {what}: {count}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// Why blocks cannot be assigned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// A prefix is longer than its family allows, or has bits set after its length.
+    #[error("{prefix} is not a network: too long, or with host bits set")]
+    NotANetwork {
+        /// The prefix as given.
+        prefix: Prefix,
+    },
+    /// Two of the given networks, or two kept blocks, overlap.
+    #[error("{a} overlaps {b}")]
+    Overlap {
+        /// One prefix.
+        a: Prefix,
+        /// The other.
+        b: Prefix,
+    },
+    /// The text is not `ADDRESS/LENGTH`.
+    #[error("{text:?} is not a prefix, expected ADDRESS/LENGTH")]
+    Malformed {
+        /// The text as given.
+        text: String,
+    },
+    /// The length asked for blocks is outside of the network or leaves no room for hosts.
+    #[error("blocks of /{len} cannot be cut from {cidr}, expected /{} to /{max}", cidr.len)]
+    BlockLength {
+        /// The network.
+        cidr: Prefix,
+        /// The length asked for.
+        len: u8,
+        /// The longest that is allowed.
+        max: u8,
+    },
+    /// The network has fewer blocks than Forwarders.
+    #[error("{cidr} has {blocks} blocks for {wanted} forwarders")]
+    TooFewBlocks {
+        /// The network.
+        cidr: Prefix,
+        /// How many blocks it has (saturating).
+        blocks: u64,
+        /// How many Forwarders want one.
+        wanted: usize,
+    },
+}
