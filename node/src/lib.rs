@@ -1,1 +1,21 @@
-//! Skeleton.
+//! The engine of one node.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod error;
+
+pub use config::Config;
+pub use error::Error;
+
+/// Runs the node until SIGTERM or SIGINT, then leaves the kernel as it is.
+///
+/// Blocks the calling thread; starts its own threads and runtime.
+///
+/// # Errors
+/// Only what makes a start impossible: the directory, the state directory or the socket cannot be
+/// used. Whatever goes wrong later is logged, reported in status and tried again.
+pub fn run(config: Config) -> Result<(), Error> {
+    let _ = config;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What can stop a node, and what it can live with.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why an operation of the node failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be used.
+    #[error("failed to {action} {}", path.display())]
+    File {
+        /// What was tried: `read`, `write`, `watch`, ...
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory could not be watched.
+    #[error("failed to watch {}", path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// What inotify said.
+        source: notify::Error,
+    },
+    /// Another daemon serves the socket already.
+    #[error("failed to serve {}: another daemon answers there", path.display())]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// A thread or the runtime could not be started.
+    #[error("failed to start {what}")]
+    Start {
+        /// The part that did not start.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// True where trying again later may help without anyone changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::File { .. } | Error::Start { .. })
+    }
+
+    /// A closure that wraps an I/O error with what was tried on which file.
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File { action, path, source }
+    }
+}
