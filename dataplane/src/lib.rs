@@ -1,1 +1,32 @@
-//! Skeleton.
+//! What the kernel should hold for beemesh, what it does hold, and the difference.
+//!
+//! Knows: network namespaces, links, addresses, neighbours, nexthop objects, routes, and netlink. Refuses to know:
+//! topologies, shortest paths, Kubernetes, CNI, and any async runtime (every call blocks, with a time limit).
+//!
+//! ```text
+//! desired (state) --.
+//!                    >-- diff (pure) --> operations --> Kernel::apply --> failures
+//! Kernel::observe --'                                  (LinuxKernel, MemoryKernel)
+//!        ^                                                   |
+//!        '------------ monitor: what changed <---- kernel <--'
+//! ```
+
+pub mod attachment;
+mod error;
+mod kernel;
+pub mod mac;
+pub mod mtu;
+pub mod netlink;
+pub mod netns;
+mod observed;
+mod operation;
+mod state;
+
+pub use error::Error;
+pub use kernel::{Applied, Failure, Kernel, converge, converge_routes};
+pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
+pub use operation::Operation;
+pub use state::{
+    ALIAS_PREFIX, ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, Link, LinkKind,
+    Namespace, PROTOCOL, Routes, Target, TargetIndex,
+};

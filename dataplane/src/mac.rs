@@ -1,0 +1,87 @@
+//! Link-layer addresses that both ends of a link compute without asking each other.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A link-layer address.
+pub type Mac = [u8; 6];
+
+/// The smallest MTU with which a link may carry IPv6 (RFC 8200, section 5).
+pub const IPV6_MIN_MTU: u32 = 1280;
+
+/// What a link without IPv6 uses as its next hop.
+const IPV4_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+
+/// The address of one end of a link: locally administered, unicast, from a hash of `link` (unique in the
+/// topology's network, such as namespace, topology and link id) and `end` (that end's name).
+///
+/// Each string is hashed with its length, so no two pairs of strings run together.
+pub fn link_mac(link: &str, end: &str) -> Mac {
+    let [.., a, b, c, d, e] = hash(&[link.as_bytes(), end.as_bytes()]).to_be_bytes();
+    [0x02, a, b, c, d, e]
+}
+
+/// The link-local address of an interface with this MAC (modified EUI-64, RFC 4291, appendix A).
+pub fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        pair(a ^ 2, b),
+        pair(c, 0xff),
+        pair(0xfe, d),
+        pair(e, f),
+    )
+}
+
+/// The next hop that stands for the peer with `mac` on an unnumbered link of `mtu` bytes: link-local IPv6 for routes of both
+/// families (RFC 8950); below [`IPV6_MIN_MTU`] the kernel has no IPv6 on the link, so an IPv4 one.
+pub fn gateway(mac: Mac, mtu: u32) -> IpAddr {
+    if mtu < IPV6_MIN_MTU {
+        IPV4_GATEWAY.into()
+    } else {
+        link_local(mac).into()
+    }
+}
+
+/// FNV-1a with a final avalanche (the finaliser of splitmix64): stable for ever, needs no dependency.
+fn hash(words: &[&[u8]]) -> u64 {
+    let mut state: u64 = 0xcbf2_9ce4_8422_2325;
+    for word in words {
+        let length = (word.len() as u64).to_le_bytes();
+        for &byte in length.iter().chain(*word) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^ (state >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_differ_and_are_local_unicast() {
+        let (a, b) = (link_mac("t/A/B", "A"), link_mac("t/A/B", "B"));
+        assert_ne!(a, b);
+        assert_eq!(a[0] & 3, 2, "locally administered and unicast");
+        assert_eq!(a, link_mac("t/A/B", "A"), "the same for ever");
+        assert_ne!(link_mac("ab", "c"), link_mac("a", "bc"));
+    }
+
+    #[test]
+    fn link_local_follows_the_rfc() {
+        let address = link_local([0x02, 0x00, 0x5e, 0x10, 0x20, 0x30]);
+        assert_eq!(address.to_string(), "fe80::5eff:fe10:2030");
+    }
+
+    #[test]
+    fn gateway_is_ipv4_where_ipv6_cannot_be() {
+        assert!(gateway([2; 6], 1280).is_ipv6());
+        assert!(gateway([2; 6], 1279).is_ipv4());
+    }
+}

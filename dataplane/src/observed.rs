@@ -1,0 +1,140 @@
+//! What a namespace was seen to hold.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnetwork::IpNetwork;
+
+use crate::{
+    mac::Mac,
+    state::{ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, PROTOCOL},
+};
+
+/// The content of one namespace as the kernel told it, with what is not ours where it could be in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// All interfaces by name, `lo` too.
+    pub links: BTreeMap<String, SeenLink>,
+    /// Addresses on `lo`, and whether they carry our mark. The kernel's own (`127.0.0.1`, `::1`) are left out.
+    pub addresses: BTreeMap<IpNetwork, bool>,
+    /// Permanent neighbours by interface and address.
+    pub neighbours: BTreeMap<(String, IpAddr), SeenNeighbour>,
+    /// Static forwarding entries of VXLAN devices: interface and MAC to underlay addresses.
+    pub fdb: BTreeMap<(String, Mac), BTreeSet<IpAddr>>,
+    /// All nexthop objects by id.
+    pub nexthops: BTreeMap<u32, SeenNexthop>,
+    /// Routes of the main table, apart from the kernel's own.
+    pub routes: Vec<SeenRoute>,
+    /// Settings that are not what they should be: path below `/proc/sys/net` and the wanted value.
+    pub wrong_settings: BTreeSet<(&'static str, &'static str)>,
+}
+
+/// One interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeenLink {
+    /// Number in its namespace.
+    pub index: u32,
+    /// `veth`, `vxlan`, ... ; empty for hardware and `lo`.
+    pub kind: String,
+    /// Link-layer address.
+    pub mac: Mac,
+    /// Bytes.
+    pub mtu: u32,
+    /// Alias, empty when there is none.
+    pub alias: String,
+    /// It carries our mark: alias or group.
+    pub is_ours: bool,
+    /// Administratively up.
+    pub is_enabled: bool,
+    /// Up and with carrier: packets can pass.
+    pub is_up: bool,
+    /// Of a VXLAN: identifier, port, local address.
+    pub vxlan: Option<(u32, u16, Option<IpAddr>)>,
+}
+
+impl SeenLink {
+    /// True for an interface that the CNI plugin made.
+    pub fn is_attachment(&self, name: &str) -> bool {
+        self.is_ours && name.starts_with(ATTACHMENT_PREFIX)
+    }
+}
+
+/// A permanent neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenNeighbour {
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// It carries our mark.
+    pub is_ours: bool,
+}
+
+/// A nexthop object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeenNexthop {
+    /// One way out.
+    Single {
+        /// The interface.
+        link: String,
+        /// The gateway.
+        gateway: Option<IpAddr>,
+        /// It carries our mark.
+        is_ours: bool,
+    },
+    /// Several ways out.
+    Group {
+        /// Ids of its members.
+        members: BTreeSet<u32>,
+        /// How they share. The timer is not compared.
+        balance: Balance,
+        /// It carries our mark.
+        is_ours: bool,
+    },
+    /// Something that we never make.
+    Other,
+}
+
+impl SeenNexthop {
+    /// True when it carries our mark.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Single { is_ours, .. } | Self::Group { is_ours, .. } => *is_ours,
+            Self::Other => false,
+        }
+    }
+}
+
+/// A route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenRoute {
+    /// Destination.
+    pub prefix: IpNetwork,
+    /// Who made it.
+    pub protocol: u8,
+    /// Where it leads.
+    pub via: Via,
+}
+
+impl SeenRoute {
+    /// Made by a convergence.
+    pub fn is_ours(&self) -> bool {
+        self.protocol == PROTOCOL
+    }
+
+    /// Made by the CNI plugin.
+    pub fn is_attachment(&self) -> bool {
+        self.protocol == ATTACHMENT_PROTOCOL
+    }
+}
+
+/// Where an observed route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Via {
+    /// A nexthop object or group.
+    Nexthop(u32),
+    /// Straight out of an interface (by number).
+    Device(u32),
+    /// Something that we never make.
+    Other,
+}

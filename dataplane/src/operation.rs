@@ -1,0 +1,149 @@
+//! The changes that close the gap between desired and observed state.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use ipnetwork::IpNetwork;
+
+use crate::{
+    mac::Mac,
+    state::{Balance, Link},
+};
+
+/// One change in one namespace. The order of the variants is the order in which kinds of changes are applied
+/// (routing keeps the order in which it was planned).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Make the namespace and bring `lo` up.
+    CreateNamespace,
+    /// Write all [`crate::SETTINGS`] named here: path below `/proc/sys/net`, value.
+    WriteSetting {
+        /// Path below `/proc/sys/net`.
+        path: &'static str,
+        /// What to write.
+        value: &'static str,
+    },
+    /// Delete an interface of ours that differs in what cannot be changed, or is not wanted any more.
+    DeleteLink {
+        /// Interface name.
+        name: String,
+    },
+    /// Make an interface (for a veth, both ends) and bring it up. One that is there and the same is adopted.
+    CreateLink {
+        /// Interface name.
+        name: String,
+        /// What it should be.
+        link: Link,
+    },
+    /// Change MAC, MTU and alias of an interface of ours.
+    ChangeLink {
+        /// Interface name.
+        name: String,
+        /// What it should be.
+        link: Link,
+    },
+    /// Add an address to `lo`.
+    AddAddress(IpNetwork),
+    /// Make or change a permanent neighbour.
+    SetNeighbour {
+        /// Interface name.
+        link: String,
+        /// Its address.
+        address: IpAddr,
+        /// Its link-layer address.
+        mac: Mac,
+    },
+    /// Make a VXLAN forwarding entry the only one of its MAC.
+    SetForwarding {
+        /// Interface name.
+        link: String,
+        /// Inner destination.
+        mac: Mac,
+        /// Underlay address.
+        remote: IpAddr,
+    },
+    /// Delete a VXLAN forwarding entry.
+    DeleteForwarding {
+        /// Interface name.
+        link: String,
+        /// Inner destination.
+        mac: Mac,
+        /// Underlay address.
+        remote: IpAddr,
+    },
+    /// Make or change a nexthop object.
+    SetNexthop {
+        /// Its id.
+        id: u32,
+        /// Interface name.
+        link: String,
+        /// Address of the peer on that link.
+        gateway: IpAddr,
+    },
+    /// Make or change a group, atomically.
+    SetGroup {
+        /// Its id.
+        id: u32,
+        /// Ids of its members, at least one.
+        members: BTreeSet<u32>,
+        /// How they share.
+        balance: Balance,
+    },
+    /// Make a route or lead it elsewhere, atomically.
+    SetRoute {
+        /// Destination.
+        prefix: IpNetwork,
+        /// Id of the group.
+        group: u32,
+    },
+    /// Make a route out of one interface, or lead it there.
+    SetDeviceRoute {
+        /// Destination.
+        prefix: IpNetwork,
+        /// Interface name.
+        link: String,
+    },
+    /// Delete a route of ours.
+    DeleteRoute(IpNetwork),
+    /// Delete a group or nexthop of ours that no route uses.
+    DeleteNexthop(u32),
+    /// Delete a permanent neighbour of ours.
+    DeleteNeighbour {
+        /// Interface name.
+        link: String,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// Delete an address of ours from `lo`.
+    DeleteAddress(IpNetwork),
+    /// Delete the namespace and all that is in it.
+    DeleteNamespace,
+}
+
+impl fmt::Display for Operation {
+    /// Names the object, for errors: `route 10.0.0.0/24`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNamespace | Self::DeleteNamespace => write!(f, "network namespace"),
+            Self::WriteSetting { path, .. } => write!(f, "setting net/{path}"),
+            Self::DeleteLink { name }
+            | Self::CreateLink { name, .. }
+            | Self::ChangeLink { name, .. } => write!(f, "link {name}"),
+            Self::AddAddress(address) | Self::DeleteAddress(address) => {
+                write!(f, "address {address}")
+            }
+            Self::SetNeighbour { link, address, .. } | Self::DeleteNeighbour { link, address } => {
+                write!(f, "neighbour {address} on {link}")
+            }
+            Self::SetForwarding { link, remote, .. }
+            | Self::DeleteForwarding { link, remote, .. } => {
+                write!(f, "forwarding entry to {remote} on {link}")
+            }
+            Self::SetNexthop { id, link, .. } => write!(f, "nexthop {id} on {link}"),
+            Self::SetGroup { id, .. } => write!(f, "nexthop group {id}"),
+            Self::SetRoute { prefix, .. }
+            | Self::SetDeviceRoute { prefix, .. }
+            | Self::DeleteRoute(prefix) => write!(f, "route {prefix}"),
+            Self::DeleteNexthop(id) => write!(f, "nexthop {id}"),
+        }
+    }
+}
