@@ -120,29 +120,31 @@ fn fabric(n: usize) -> Vec<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]
     fn shapes_have_the_links_that_they_promise() {
         #[rustfmt::skip]
-        let cases: &[(Shape, usize, &[(usize, usize)])] = &[
-            (Shape::Mesh, 4, &[(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
-            (Shape::Ring, 2, &[(0, 1)]), // one link, not two
-            (Shape::Ring, 3, &[(0, 1), (0, 2), (1, 2)]),
-            (Shape::Ring, 4, &[(0, 1), (0, 3), (1, 2), (2, 3)]),
-            (Shape::Line, 3, &[(0, 1), (1, 2)]),
-            (Shape::Star, 4, &[(0, 1), (0, 2), (0, 3)]),
-            (Shape::Tree, 6, &[(0, 1), (0, 2), (1, 3), (1, 4), (2, 5)]),
-            (Shape::Grid, 2, &[(0, 1)]),
-            (Shape::Grid, 5, &[(0, 1), (0, 3), (1, 2), (1, 4), (3, 4)]), // three columns
-            (Shape::Grid, 4, &[(0, 1), (0, 2), (1, 3), (2, 3)]),
-            (Shape::Fabric, 2, &[(0, 1)]), // one spine
-            (Shape::Fabric, 5, &[(0, 1), (0, 2), (0, 3), (0, 4)]),
-            (Shape::Fabric, 6, &[(0, 2), (0, 3), (0, 4), (0, 5), (1, 2), (1, 3), (1, 4), (1, 5)]),
-            (Shape::Custom, 9, &[]),
+        let cases = [
+            (Shape::Mesh, 4, vec![(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
+            (Shape::Ring, 2, vec![(0, 1)]), // one link, not two
+            (Shape::Ring, 3, vec![(0, 1), (0, 2), (1, 2)]),
+            (Shape::Ring, 4, vec![(0, 1), (0, 3), (1, 2), (2, 3)]),
+            (Shape::Line, 3, vec![(0, 1), (1, 2)]),
+            (Shape::Star, 4, vec![(0, 1), (0, 2), (0, 3)]),
+            (Shape::Tree, 6, vec![(0, 1), (0, 2), (1, 3), (1, 4), (2, 5)]),
+            (Shape::Grid, 2, vec![(0, 1)]),
+            (Shape::Grid, 5, vec![(0, 1), (0, 3), (1, 2), (1, 4), (3, 4)]), // three columns
+            (Shape::Grid, 4, vec![(0, 1), (0, 2), (1, 3), (2, 3)]),
+            (Shape::Fabric, 2, vec![(0, 1)]), // one spine
+            (Shape::Fabric, 5, vec![(0, 1), (0, 2), (0, 3), (0, 4)]),
+            (Shape::Fabric, 6, vec![(0, 2), (0, 3), (0, 4), (0, 5), (1, 2), (1, 3), (1, 4), (1, 5)]),
+            (Shape::Custom, 9, vec![]),
         ];
         for (shape, n, expected) in cases {
-            assert_eq!(links(*shape, *n), *expected, "{shape} of {n}");
+            assert_eq!(links(shape, n), expected, "{shape} of {n}");
         }
     }
 

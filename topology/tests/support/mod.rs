@@ -1,0 +1,152 @@
+//! Random graphs, and a slow and obvious oracle.
+#![allow(dead_code, reason = "each test program uses its part of this module")]
+
+use std::collections::BTreeSet;
+
+use topology::{AppSpec, Change, ForwarderIndex, LinkIndex, LinkSpec, Topology, generate::Numbers};
+
+/// A number below `bound`.
+pub(crate) fn below(numbers: &mut Numbers, bound: usize) -> usize {
+    numbers.below(bound as u64) as usize
+}
+
+/// True once in `n` times.
+pub(crate) fn once_in(numbers: &mut Numbers, n: u64) -> bool {
+    numbers.below(n) == 0
+}
+
+/// A small graph, of any kind: few or many links, ties or few of them, parallel links, directed
+/// weights, parts, one Forwarder alone, Apps on none, one or several Forwarders.
+pub(crate) fn random_topology(numbers: &mut Numbers) -> Topology {
+    let n = 1 + below(numbers, 8);
+    let most = [1, 2, 5, 1000, 100_000, u32::MAX][below(numbers, 6)];
+    let weight = |numbers: &mut Numbers| 1 + numbers.below(u64::from(most)) as u32;
+    let is_directed = once_in(numbers, 2);
+    let name = |index: usize| format!("f{index}");
+    let mut links = Vec::new();
+    let density = below(numbers, 4);
+    for _ in 0..if n == 1 {
+        0
+    } else {
+        below(numbers, n * density + 2)
+    } {
+        let a = below(numbers, n);
+        let b = (a + 1 + below(numbers, n - 1)) % n;
+        let out = weight(numbers);
+        let back = if is_directed { weight(numbers) } else { out };
+        links.push(LinkSpec {
+            a: name(a),
+            b: name(b),
+            weight: out,
+            weight_back: back,
+        });
+    }
+    let apps = (0..below(numbers, 4)).map(|index| AppSpec {
+        name: format!("app{index}"),
+        attachments: (0..below(numbers, 4))
+            .map(|_| (name(below(numbers, n)), weight(numbers)))
+            .collect(),
+    });
+    let apps = apps.collect();
+    Topology::new((0..n).map(name).collect(), links, apps).expect("the generator is sound")
+}
+
+/// A change of any kind to a part that exists.
+pub(crate) fn random_change(numbers: &mut Numbers, topology: &Topology) -> Change {
+    let (n, m) = (topology.forwarders().len(), topology.links().len());
+    if m == 0 || once_in(numbers, 4) {
+        let forwarder = ForwarderIndex(below(numbers, n) as u32);
+        return Change::Forwarder {
+            forwarder,
+            up: !once_in(numbers, 2),
+        };
+    }
+    let link = LinkIndex(below(numbers, m) as u32);
+    let declared = &topology.links()[link.position()];
+    let (out, back) = (declared.weight, declared.weight_back);
+    let other = 1 + numbers.below(6) as u32;
+    let weights = match numbers.below(5) {
+        0 | 1 => None,
+        2 => Some((out, back)),
+        3 => Some((other, back)),
+        _ => Some((other, 1 + numbers.below(6) as u32)),
+    };
+    Change::Link { link, weights }
+}
+
+/// What a destination costs from a root, and over which first links it can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) distance: u64,
+    pub(crate) attached: bool,
+    pub(crate) next_hops: BTreeSet<LinkIndex>,
+}
+
+/// An edge of the plain list: from, to, weight, link (`None` to an App).
+pub(crate) type Edge = (usize, usize, u64, Option<LinkIndex>);
+
+/// The whole as a list of directed edges; App `i` is vertex `n + i` and no edge leaves it.
+pub(crate) fn edges(topology: &Topology) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for (link, index) in topology.links().iter().zip(0..) {
+        let (a, b, id) = (link.a.position(), link.b.position(), Some(LinkIndex(index)));
+        edges.push((a, b, u64::from(link.weight), id));
+        edges.push((b, a, u64::from(link.weight_back), id));
+    }
+    for (app, vertex) in topology.apps().iter().zip(topology.forwarders().len()..) {
+        for (at, weight) in &app.attachments {
+            edges.push((at.position(), vertex, u64::from(*weight), None));
+        }
+    }
+    edges
+}
+
+/// Distances by Bellman 1958: relax every edge until nothing changes.
+pub(crate) fn bellman_ford(edges: &[Edge], vertices: usize, root: usize) -> Vec<Option<u64>> {
+    let mut distances = vec![None; vertices];
+    distances[root] = Some(0);
+    loop {
+        let before = distances.clone();
+        for (from, to, weight, _) in edges {
+            if let Some(distance) = distances[*from] {
+                let through = distance + weight;
+                if distances[*to].is_none_or(|known| through < known) {
+                    distances[*to] = Some(through);
+                }
+            }
+        }
+        if distances == before {
+            return distances;
+        }
+    }
+}
+
+/// Distances from each vertex by [`bellman_ford`], then next hops by definition: a first edge is
+/// one after which what is left is shorter by just its weight.
+pub(crate) fn oracle(topology: &Topology, root: usize) -> Vec<Option<Answer>> {
+    let edges = edges(topology);
+    let vertices = topology.forwarders().len() + topology.apps().len();
+    let distances: Vec<_> = (0..vertices)
+        .map(|from| bellman_ford(&edges, vertices, from))
+        .collect();
+    let answer = |to: usize| {
+        let distance = distances[root][to]?;
+        let is_first = |(from, via, weight, _): &&Edge| {
+            *from == root && distances[*via][to].is_some_and(|rest| weight + rest == distance)
+        };
+        let first: Vec<&Edge> = edges.iter().filter(is_first).collect();
+        let attached = first.iter().any(|(_, _, _, link)| link.is_none());
+        let links = first.iter().filter_map(|(_, _, _, link)| *link);
+        let next_hops = if attached {
+            BTreeSet::new()
+        } else {
+            links.collect()
+        };
+        (to != root).then_some(Answer {
+            distance,
+            attached,
+            next_hops,
+        })
+    };
+    (0..vertices).map(answer).collect()
+}
