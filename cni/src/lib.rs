@@ -11,4 +11,9 @@
 //! ```
 
 pub mod agent;
+pub mod config;
+pub mod error;
 pub mod queue;
+pub mod request;
+pub mod result;
+pub mod version;

@@ -52,12 +52,15 @@ pub fn push(state_dir: &Path, record: &Record) -> io::Result<()> {
     File::open(&directory)?.sync_all()
 }
 
+/// The records that could be read, with their files, and the files that could not.
+pub type Listing = (Vec<(PathBuf, Record)>, Vec<PathBuf>);
+
 /// Every record that can be read, with its file, in the order of file names. What cannot be read
 /// is set aside and returned second.
 ///
 /// # Errors
 /// Whatever the file system says of the directory itself; an absent one is empty.
-pub fn list(state_dir: &Path) -> io::Result<(Vec<(PathBuf, Record)>, Vec<PathBuf>)> {
+pub fn list(state_dir: &Path) -> io::Result<Listing> {
     let (mut records, mut garbage) = (Vec::new(), Vec::new());
     let entries = match fs::read_dir(directory(state_dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((records, garbage)),
