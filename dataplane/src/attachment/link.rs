@@ -1,0 +1,92 @@
+//! What the kernel says of one interface.
+
+use libc::{ENODEV, IFF_UP};
+
+use crate::{
+    ALIAS_PREFIX, Error, LINK_GROUP,
+    mac::Mac,
+    netlink::{
+        AF_UNSPEC, Batch, IFLA_ADDRESS, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME,
+        IFLA_LINK, IFLA_MTU, NLM_F_DUMP, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, RTM_NEWLINK, Socket,
+        attributes, ifinfomsg, read_str, read_u32,
+    },
+};
+
+/// Bytes of `struct ifinfomsg`.
+const HEADER: usize = 16;
+
+/// An interface, as far as attachments care.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) index: u32,
+    /// Index of the other end, in its own namespace.
+    pub(super) peer_index: u32,
+    pub(super) name: String,
+    pub(super) alias: String,
+    pub(super) group: u32,
+    pub(super) mac: Mac,
+    pub(super) mtu: u32,
+    pub(super) is_up: bool,
+}
+
+impl Seen {
+    /// True when we made it.
+    pub(super) fn is_marked(&self) -> bool {
+        self.group == LINK_GROUP || self.alias.starts_with(ALIAS_PREFIX)
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
+        let mut seen = Self {
+            index: read_u32(payload.get(4..)?)?,
+            is_up: read_u32(payload.get(8..)?)? & IFF_UP.cast_unsigned() != 0,
+            ..Self::default()
+        };
+        for attribute in attributes(payload.get(HEADER..)?) {
+            let value = attribute.value;
+            match attribute.kind {
+                IFLA_IFNAME => seen.name = read_str(value),
+                IFLA_IFALIAS => seen.alias = read_str(value),
+                IFLA_LINK => seen.peer_index = read_u32(value)?,
+                IFLA_GROUP => seen.group = read_u32(value)?,
+                IFLA_MTU => seen.mtu = read_u32(value)?,
+                IFLA_ADDRESS => seen.mac = value.try_into().unwrap_or_default(),
+                _ => {}
+            }
+        }
+        Some(seen)
+    }
+}
+
+/// The interface called `name` in the socket's namespace.
+pub(super) fn find(socket: &mut Socket, name: &str) -> Result<Option<Seen>, Error> {
+    let mut batch = Batch::new();
+    batch
+        .message(RTM_GETLINK, 0, &ifinfomsg(AF_UNSPEC, 0, 0, 0))
+        .string(IFLA_IFNAME, name)
+        .u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    let mut found = None;
+    let each = |kind, payload: &[u8]| {
+        if kind == RTM_NEWLINK {
+            found = Seen::read(payload);
+        }
+    };
+    match socket.dump(&mut batch, each) {
+        Err(Error::Refused { source, .. }) if source.errno == ENODEV => Ok(None),
+        result => result.map(|()| found),
+    }
+}
+
+/// Every interface in the socket's namespace.
+pub(super) fn list(socket: &mut Socket) -> Result<Vec<Seen>, Error> {
+    let mut batch = Batch::new();
+    batch
+        .message(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg(AF_UNSPEC, 0, 0, 0))
+        .u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    let mut links = Vec::new();
+    socket.dump(&mut batch, |kind, payload| {
+        if kind == RTM_NEWLINK {
+            links.extend(Seen::read(payload));
+        }
+    })?;
+    Ok(links)
+}

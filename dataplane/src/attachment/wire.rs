@@ -1,0 +1,294 @@
+//! Making an attachment, all or nothing.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use libc::{EACCES, EEXIST, IFA_F_NODAD, IFF_UP};
+
+use super::{Attachment, link};
+use crate::{ATTACHMENT_PROTOCOL, Error, LINK_GROUP, mac::Mac, netlink::*, netns::Netns};
+
+/// Longest alias that the kernel keeps, in bytes (`IFALIASZ` without its zero byte).
+const MAX_ALIAS: usize = 255;
+
+/// Wires a pod: one batch makes the pair, one completes each end.
+///
+/// A Forwarder's end of the same name that carries our mark is what a killed attempt left behind:
+/// it goes first. Any other interface in the way, in either namespace, is an error.
+///
+/// # Errors
+/// [`Error::Foreign`] when an interface name is taken; nothing was changed then. After any other
+/// error nothing is left of the attachment.
+pub fn wire(pod: &Netns, forwarder: &Netns, attachment: &Attachment) -> Result<(), Error> {
+    let mut forwarder_socket = Socket::open_in(forwarder)?;
+    let mut pod_socket = Socket::open_in(pod)?;
+    create(&mut forwarder_socket, pod, attachment)?;
+    let mut pair = Pair {
+        socket: &mut forwarder_socket,
+        attachment,
+        is_kept: false,
+    };
+    let Some(seen) = link::find(&mut pod_socket, &attachment.pod_interface)? else {
+        return Err(vanished(&attachment.pod_interface));
+    };
+    complete_pod(&mut pod_socket, pod, attachment, seen.index)?;
+    complete_forwarder(pair.socket, attachment, seen.peer_index)?;
+    pair.is_kept = true;
+    Ok(())
+}
+
+/// A new veth pair, deleted again unless it is kept.
+struct Pair<'a> {
+    socket: &'a mut Socket,
+    attachment: &'a Attachment,
+    is_kept: bool,
+}
+
+impl Drop for Pair<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let mut batch = Batch::new();
+            batch
+                .message(RTM_DELLINK, 0, &ifinfomsg(AF_UNSPEC, 0, 0, 0))
+                .string(IFLA_IFNAME, &self.attachment.forwarder_interface);
+            // What cannot be deleted now is found by its mark later.
+            let _ = self.socket.run(&mut batch);
+        }
+    }
+}
+
+fn create(socket: &mut Socket, pod: &Netns, attachment: &Attachment) -> Result<(), Error> {
+    let object = || format!("interface {}", attachment.pod_interface);
+    for may_clear in [true, false] {
+        let mut batch = Batch::new();
+        pair(&mut batch, pod, attachment);
+        let Some(rejection) = socket.run(&mut batch)?.into_iter().next() else {
+            return Ok(());
+        };
+        if rejection.errno != EEXIST {
+            return Err(Error::Refused {
+                object: object(),
+                source: rejection,
+            });
+        }
+        if !may_clear || !super::unwire::remove(socket, &attachment.forwarder_interface)? {
+            break;
+        }
+    }
+    Err(Error::Foreign { object: object() })
+}
+
+/// Both ends at once, each with name, address, MTU and mark; the Forwarder's end up (the pod's end
+/// cannot be: it has no peer yet when it is made).
+fn pair(batch: &mut Batch, pod: &Netns, attachment: &Attachment) {
+    use std::os::fd::AsRawFd;
+    let up = IFF_UP.cast_unsigned();
+    let header = ifinfomsg(AF_UNSPEC, 0, up, up);
+    let mut message = batch.message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &header);
+    end(
+        &mut message,
+        &attachment.forwarder_interface,
+        attachment.forwarder_mac,
+        attachment.mtu,
+    );
+    message.nested(IFLA_LINKINFO, &[], |message| {
+        message
+            .string(IFLA_INFO_KIND, "veth")
+            .nested(IFLA_INFO_DATA, &[], |message| {
+                message.nested(VETH_INFO_PEER, &ifinfomsg(AF_UNSPEC, 0, 0, 0), |message| {
+                    end(
+                        message,
+                        &attachment.pod_interface,
+                        attachment.pod_mac,
+                        attachment.mtu,
+                    );
+                    message.u32(IFLA_NET_NS_FD, pod.as_raw_fd().cast_unsigned());
+                });
+            });
+    });
+}
+
+fn end(message: &mut Message<'_>, name: &str, mac: Mac, mtu: u32) {
+    message
+        .string(IFLA_IFNAME, name)
+        .bytes(IFLA_ADDRESS, &mac)
+        .u32(IFLA_MTU, mtu)
+        .u32(IFLA_GROUP, LINK_GROUP)
+        .u32(IFLA_NUM_TX_QUEUES, 1)
+        .u32(IFLA_NUM_RX_QUEUES, 1);
+}
+
+fn complete_pod(
+    socket: &mut Socket,
+    pod: &Netns,
+    attachment: &Attachment,
+    index: u32,
+) -> Result<(), Error> {
+    match run(socket, pod_end(attachment, index)) {
+        // Container runtimes make namespaces with IPv6 off.
+        Err(Error::Refused { source, .. }) if source.errno == EACCES => {
+            enable_ipv6(pod, &attachment.pod_interface)?;
+            run(socket, pod_end(attachment, index))
+        }
+        result => result,
+    }
+}
+
+fn pod_end(attachment: &Attachment, index: u32) -> Plan {
+    let mut plan = Plan::default();
+    plan.up(index, &attachment.owner.alias);
+    for address in &attachment.addresses {
+        plan.address(index, address.ip());
+    }
+    for gateway in &attachment.gateways {
+        plan.neighbour(index, *gateway, attachment.forwarder_mac);
+    }
+    for route in &attachment.routes {
+        plan.route(index, route, attachment.gateway(route));
+    }
+    plan
+}
+
+fn complete_forwarder(
+    socket: &mut Socket,
+    attachment: &Attachment,
+    index: u32,
+) -> Result<(), Error> {
+    let mut plan = Plan::default();
+    plan.up(index, &attachment.alias);
+    for address in &attachment.addresses {
+        plan.neighbour(index, address.ip(), attachment.pod_mac);
+        plan.route(index, &IpNetwork::from(address.ip()), None);
+    }
+    run(socket, plan)
+}
+
+/// A batch and what each of its messages is about.
+#[derive(Default)]
+struct Plan {
+    batch: Batch,
+    objects: Vec<Object>,
+}
+
+/// What a message is about; text is made only when it was refused.
+enum Object {
+    Interface,
+    Address(IpAddr),
+    Neighbour(IpAddr),
+    Route(IpNetwork),
+}
+
+impl Plan {
+    fn up(&mut self, index: u32, alias: &str) {
+        self.objects.push(Object::Interface);
+        let up = IFF_UP.cast_unsigned();
+        self.batch
+            .message(RTM_NEWLINK, 0, &ifinfomsg(AF_UNSPEC, index, up, up))
+            .bytes(
+                IFLA_IFALIAS,
+                &alias.as_bytes()[..alias.len().min(MAX_ALIAS)],
+            );
+    }
+
+    fn address(&mut self, index: u32, address: IpAddr) {
+        self.objects.push(Object::Address(address));
+        let (family, length) = family(address);
+        self.batch
+            .message(
+                RTM_NEWADDR,
+                NLM_F_CREATE | NLM_F_REPLACE,
+                // Without detection of duplicates: the node gives each address once.
+                &ifaddrmsg(family, length, IFA_F_NODAD as u8, RT_SCOPE_UNIVERSE, index),
+            )
+            .ip(IFA_LOCAL, address)
+            .ip(IFA_ADDRESS, address);
+    }
+
+    fn neighbour(&mut self, index: u32, address: IpAddr, mac: Mac) {
+        self.objects.push(Object::Neighbour(address));
+        let header = ndmsg(family(address).0, index, NUD_PERMANENT, 0);
+        self.batch
+            .message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header)
+            .ip(NDA_DST, address)
+            .bytes(NDA_LLADDR, &mac)
+            .u8(NDA_PROTOCOL, ATTACHMENT_PROTOCOL);
+    }
+
+    fn route(&mut self, index: u32, destination: &IpNetwork, gateway: Option<IpAddr>) {
+        self.objects.push(Object::Route(*destination));
+        let is_link_scope = gateway.is_none() && destination.is_ipv4();
+        let scope = if is_link_scope {
+            RT_SCOPE_LINK
+        } else {
+            RT_SCOPE_UNIVERSE
+        };
+        let (family, length) = (family(destination.ip()).0, destination.prefix());
+        let mut header = rtmsg(family, length, ATTACHMENT_PROTOCOL, scope);
+        if gateway.is_some() {
+            header[8..].copy_from_slice(&RTNH_F_ONLINK.to_ne_bytes());
+        }
+        let mut message = self
+            .batch
+            .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header);
+        message
+            .ip(RTA_DST, destination.network())
+            .u32(RTA_OIF, index);
+        if let Some(gateway) = gateway {
+            message.ip(RTA_GATEWAY, gateway);
+        }
+    }
+}
+
+impl Object {
+    /// CNI 1.1: a plugin skips its default route where another network has one.
+    fn may_exist(&self) -> bool {
+        matches!(self, Self::Route(destination) if destination.prefix() == 0)
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Interface => write!(formatter, "an interface of the pair"),
+            Self::Address(address) => write!(formatter, "address {address}"),
+            Self::Neighbour(address) => write!(formatter, "neighbour {address}"),
+            Self::Route(destination) => write!(formatter, "route {destination}"),
+        }
+    }
+}
+
+fn run(socket: &mut Socket, mut plan: Plan) -> Result<(), Error> {
+    let rejections = socket.run(&mut plan.batch)?;
+    let refused = rejections.into_iter().find(|rejection| {
+        !(rejection.errno == EEXIST && plan.objects[rejection.index].may_exist())
+    });
+    match refused {
+        None => Ok(()),
+        Some(source) => Err(Error::Refused {
+            object: plan.objects[source.index].to_string(),
+            source,
+        }),
+    }
+}
+
+fn family(address: IpAddr) -> (u8, u8) {
+    match address {
+        IpAddr::V4(_) => (AF_INET, 32),
+        IpAddr::V6(_) => (AF_INET6, 128),
+    }
+}
+
+fn enable_ipv6(pod: &Netns, interface: &str) -> Result<(), Error> {
+    let file = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    // `/proc/sys/net` shows the namespace of the thread that opens it.
+    let result = pod.run(|| std::fs::write(&file, "0"))?;
+    result.map_err(|error| Error::system("write", file, error))
+}
+
+fn vanished(interface: &str) -> Error {
+    Error::system(
+        "find",
+        format!("interface {interface}"),
+        nix::errno::Errno::ENODEV,
+    )
+}
