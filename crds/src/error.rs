@@ -43,3 +43,17 @@ impl fmt::Display for Problem {
         f.write_str(&self.message)
     }
 }
+
+/// Most problems that are told at once.
+pub const MAX_PROBLEMS: usize = 200;
+
+/// The first [`MAX_PROBLEMS`], and how many more there are.
+pub(crate) fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        problems.truncate(MAX_PROBLEMS);
+        let file = problems[0].file.clone();
+        problems.push(Problem::new("", format!("and {more} more problems")).in_file(&file));
+    }
+    problems
+}

@@ -23,6 +23,7 @@ pub mod node;
 mod number;
 pub mod read;
 pub mod selector;
+mod suggest;
 pub mod topology;
 
 pub use crate::{
@@ -32,7 +33,7 @@ pub use crate::{
     lint::lint,
     metadata::Metadata,
     node::NodeObject,
-    read::{read, read_limited},
+    read::{load, read, read_limited},
     selector::LabelSelector,
     topology::{MicroServiceTopology, MicroServiceTopologySpec},
 };

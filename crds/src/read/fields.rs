@@ -1,0 +1,71 @@
+//! The fields there are, to name the nearest one to a field that is not.
+
+use super::path::Step;
+use crate::suggest;
+
+/// Fields by parent, list indices left out. A test holds it against the types.
+#[rustfmt::skip]
+pub(super) const FIELDS: [(&str, &[&str]); 16] = [
+    ("", &["apiVersion", "kind", "metadata", "spec"]),
+    ("metadata", &["name", "namespace", "labels", "annotations"]),
+    ("spec", &["addressing", "forwarders", "forwarderPerNode", "shape", "links", "routing",
+               "liveness", "apps", "allowedNamespaces"]),
+    ("spec.addressing", &["cidrs", "blockPrefixes"]),
+    ("spec.forwarders", &["name", "node", "nodeSelector"]),
+    ("spec.forwarderPerNode", &["nodeSelector"]),
+    ("spec.links", &["a", "b", "weight", "weightBack", "type", "mtu"]),
+    ("spec.routing", &["maxPaths", "resilient"]),
+    ("spec.liveness", &["interval", "multiplier"]),
+    ("spec.apps", &["name", "podSelector", "external", "forwarder", "weight"]),
+    ("spec.apps.podSelector", &["matchLabels", "matchExpressions"]),
+    ("spec.apps.podSelector.matchExpressions", &["key", "operator", "values"]),
+    ("spec.apps.external", &["forwarder", "cidrs"]),
+    // Maps of the user's own: nothing in them is unknown.
+    ("metadata.labels", &[]),
+    ("metadata.annotations", &[]),
+    ("spec.apps.podSelector.matchLabels", &[]),
+];
+
+/// What the API server adds to an object: `kubectl get -o yaml` can be read back.
+const WRITTEN_BY_SERVER: [&str; 12] = [
+    "status",
+    "metadata.creationTimestamp",
+    "metadata.deletionGracePeriodSeconds",
+    "metadata.deletionTimestamp",
+    "metadata.finalizers",
+    "metadata.generateName",
+    "metadata.generation",
+    "metadata.managedFields",
+    "metadata.ownerReferences",
+    "metadata.resourceVersion",
+    "metadata.selfLink",
+    "metadata.uid",
+];
+
+pub(super) fn is_written_by_server(path: &[Step]) -> bool {
+    WRITTEN_BY_SERVER.contains(&pattern(path).as_str())
+}
+
+/// The message for the unknown field at `path`.
+pub(super) fn unknown(path: &[Step]) -> String {
+    let (Some(Step::Field(name)), parents) = (path.last(), &path[..path.len().saturating_sub(1)])
+    else {
+        return "unknown field".to_owned();
+    };
+    let parent = pattern(parents);
+    let known = FIELDS
+        .iter()
+        .find(|(field, _)| *field == parent)
+        .map_or(&[][..], |(_, f)| f);
+    let hint = suggest::hint(name, known.iter().copied());
+    format!("unknown field, expected one of {}{hint}", known.join(", "))
+}
+
+/// `spec.links` for `spec.links[2]`.
+fn pattern(path: &[Step]) -> String {
+    let names = path.iter().filter_map(|step| match step {
+        Step::Field(name) => Some(name.as_str()),
+        Step::Index(_) => None,
+    });
+    names.collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,71 @@
+//! A value to a topology, going on after what is wrong to find the rest.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_path_to_error::Track;
+
+use super::{
+    fields, message,
+    path::{self, Path, Removed, Step},
+};
+use crate::{MicroServiceTopology, Problem};
+
+/// Wrong values after which one document is given up.
+const MAX_ATTEMPTS: usize = 100;
+
+/// Reads one document.
+///
+/// # Errors
+/// Every unknown field and every value of a wrong type. What is wrong is reported, taken out,
+/// and the rest is read again; what is missing only because of that is not reported.
+pub(super) fn read(mut document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
+    let mut removed = Removed::default();
+    let mut problems = BTreeSet::new();
+    for _ in 0..MAX_ATTEMPTS {
+        let attempt = attempt(&document);
+        for unknown in attempt.unknown {
+            let unknown = removed.as_written(&unknown);
+            if !fields::is_written_by_server(&unknown) {
+                problems.insert((unknown.clone(), fields::unknown(&unknown)));
+            }
+        }
+        let (place, error) = match attempt.result {
+            Ok(topology) if problems.is_empty() => return Ok(topology),
+            Ok(_) => break,
+            Err(failure) => failure,
+        };
+        let missing = message::missing_field(&error).map(|name| {
+            let mut path = removed.as_written(&place);
+            path.push(Step::Field(name.to_owned()));
+            path
+        });
+        match missing {
+            Some(path) if removed.has_field(&path) => {}
+            Some(path) => drop(problems.insert((path, "required field is missing".to_owned()))),
+            None => drop(problems.insert((removed.as_written(&place), message::plain(&error)))),
+        }
+        if !removed.remove(&mut document, &place) {
+            break;
+        }
+    }
+    let problem = |(path, message): (Path, String)| Problem::new(path::display(&path), message);
+    Err(problems.into_iter().map(problem).collect())
+}
+
+struct Attempt {
+    result: Result<MicroServiceTopology, (Path, String)>,
+    unknown: Vec<Path>,
+}
+
+fn attempt(document: &Value) -> Attempt {
+    let mut track = Track::new();
+    let mut unknown = Vec::new();
+    let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
+    let mut ignored = |path: serde_ignored::Path<'_>| unknown.push(path::of_ignored(&path));
+    let watched = serde_ignored::Deserializer::new(tracked, &mut ignored);
+    let result = MicroServiceTopology::deserialize(watched).map_err(|error| error.to_string());
+    let result = result.map_err(|error| (path::of_error(&track.path()), error));
+    Attempt { result, unknown }
+}
