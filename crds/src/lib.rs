@@ -28,7 +28,7 @@ pub mod topology;
 
 pub use crate::{
     error::Problem,
-    expand::{Instances, Node, expand},
+    expand::{Instances, Node, expand, to_topology, to_topology_on, topology_of},
     forwarder::{Forwarder, ForwarderSpec, ForwarderStatus},
     lint::lint,
     metadata::Metadata,

@@ -1,9 +1,146 @@
 //! What makes a declaration wrong although it is well formed.
+//!
+//! ```text
+//! names -> addressing -> links -> apps -> settings -> derived names (only when all else is right)
+//! ```
 
-use crate::{MicroServiceTopology, Problem};
+mod addressing;
+mod apps;
+mod derived;
+mod labels;
+mod links;
+mod named;
+mod settings;
 
-/// Every problem of `topology`, sorted by path; none when it can be applied.
+use std::collections::BTreeMap;
+
+use crate::{
+    MicroServiceTopology, MicroServiceTopologySpec, Problem, names, suggest,
+    topology::ForwarderEntry,
+};
+
+/// Most Forwarders of one topology.
+pub const MAX_FORWARDERS: usize = 65_536;
+/// Most links of one topology, those of its shape included.
+pub const MAX_LINKS: usize = 262_144;
+/// Most Apps of one topology.
+pub const MAX_APPS: usize = 16_384;
+/// Most entries of any other list.
+pub const MAX_ENTRIES: usize = 4_096;
+
+/// Every problem of `topology`; none when it can be applied.
 pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
-    let _ = topology;
-    Vec::new()
+    let lint = Lint::new(&topology.spec);
+    let mut problems = Problems::default();
+    named::check_metadata(topology, &mut problems);
+    if lint.check_sizes(&mut problems) {
+        named::check(&lint, &mut problems);
+        addressing::check(&lint, &mut problems);
+        links::check(&lint, &mut problems);
+        apps::check(&lint, &mut problems);
+        settings::check(&lint, &mut problems);
+    }
+    // Derived names make sense only of names that are right.
+    if problems.0.is_empty() {
+        derived::check(topology, &mut problems);
+    }
+    problems.0
+}
+
+/// What the checks look at.
+struct Lint<'a> {
+    spec: &'a MicroServiceTopologySpec,
+    forwarders: BTreeMap<&'a str, &'a ForwarderEntry>,
+}
+
+impl<'a> Lint<'a> {
+    fn new(spec: &'a MicroServiceTopologySpec) -> Lint<'a> {
+        let named = spec
+            .forwarders
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry));
+        Lint {
+            spec,
+            forwarders: named.collect(),
+        }
+    }
+
+    /// False when a list is so long that nothing else should be looked at.
+    fn check_sizes(&self, problems: &mut Problems) -> bool {
+        let spec = self.spec;
+        let sizes = [
+            ("spec.forwarders", spec.forwarders.len(), MAX_FORWARDERS),
+            ("spec.links", spec.links.len(), MAX_LINKS),
+            ("spec.apps", spec.apps.len(), MAX_APPS),
+            (
+                "spec.allowedNamespaces",
+                spec.allowed_namespaces.len(),
+                MAX_ENTRIES,
+            ),
+        ];
+        let before = problems.0.len();
+        for (path, found, most) in sizes {
+            if found > most {
+                problems.push(
+                    path,
+                    format!("expected at most {most} entries, found {found}"),
+                );
+            }
+        }
+        problems.0.len() == before
+    }
+
+    /// Checks that `name` is a declared Forwarder. One per node has names that are not known yet.
+    fn check_forwarder(&self, path: &str, name: &str, problems: &mut Problems) {
+        let is_possible = match self.spec.forwarder_per_node {
+            Some(_) => names::is_name(name),
+            None => self.forwarders.contains_key(name),
+        };
+        if is_possible {
+            return;
+        }
+        let hint = suggest::hint(name, self.forwarders.keys().copied());
+        problems.push(
+            path,
+            format!("expected a forwarder of this topology, found {name:?}{hint}"),
+        );
+    }
+}
+
+/// Problems found so far.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem::new(path, message));
+    }
+
+    /// Checks a weight.
+    fn weight(&mut self, path: impl Into<String>, weight: u32) {
+        if weight == 0 {
+            self.push(path, "expected a whole number of 1 or more, found 0");
+        }
+    }
+
+    /// Checks that `found` is one of `range`.
+    fn range<T: PartialOrd + std::fmt::Display>(
+        &mut self,
+        path: &str,
+        found: T,
+        least: T,
+        most: T,
+    ) {
+        if found < least || found > most {
+            self.push(path, format!("expected {least} to {most}, found {found}"));
+        }
+    }
+
+    /// Checks the name of a Kubernetes node.
+    fn node(&mut self, path: String, node: &str) {
+        if !names::is_dns_subdomain(node) {
+            let expected = "a node's name (lower-case letters, digits, '-' and '.')";
+            self.push(path, format!("expected {expected}, found {node:?}"));
+        }
+    }
 }

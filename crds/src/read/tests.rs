@@ -118,7 +118,7 @@ fn bombs_are_refused() {
         laughs += &format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", "));
     }
     let deep = "[".repeat(1 << 20);
-    let wide = "[],".repeat(2 << 20);
+    let wide = "[],".repeat(1_600_000);
     let nested: String = (0..2000)
         .map(|depth| format!("{}a:\n", " ".repeat(depth)))
         .collect();
@@ -131,9 +131,7 @@ fn bombs_are_refused() {
         documents,
         "&a ".repeat(1 << 20),
     ] {
-        let now = std::time::Instant::now();
         let found = read("f", bomb.as_bytes()).expect_err("a bomb");
-        eprintln!("{:?} {}", now.elapsed(), found[0]);
         assert!(found.len() <= error::MAX_PROBLEMS + 1);
         assert!(found[0].to_string().len() < 500, "{}", found[0]);
     }

@@ -29,6 +29,7 @@ fn options() -> serde_saphyr::Options {
             max_documents: 256,
             max_aliases: 1_000,
             max_anchors: 1_000,
+            max_recorded_anchor_events: 10_000,
         },
         // `y` is a fine name, as it is for kubectl.
         strict_booleans: true,
@@ -73,6 +74,10 @@ fn problem(error: &str) -> Problem {
             path,
             format!("duplicate field (given again in line {line})"),
         );
+    }
+    if message.contains("budget breached") {
+        let message = "too much: expected a topology, found more values, nesting or aliases";
+        return Problem::new("", format!("{message} than one can need (line {line})"));
     }
     let place = if line.is_empty() {
         String::new()

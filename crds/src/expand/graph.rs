@@ -1,0 +1,138 @@
+//! The graph of a declaration, and of the objects made from it: one and the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use topology::{AppSpec, LinkSpec, Topology, TopologyError};
+
+use super::{Instances, Node, placement, wiring};
+use crate::{Forwarder, MicroServiceTopology, Problem, lint::lint, topology::AppEntry};
+
+/// The graph of a declaration whose Forwarders are named.
+///
+/// # Errors
+/// What [`lint`] finds; and when there is one Forwarder per node: that depends on the nodes.
+pub fn to_topology(
+    topology: &MicroServiceTopology,
+    instances: &Instances,
+) -> Result<Topology, Vec<Problem>> {
+    if topology.spec.forwarder_per_node.is_some() {
+        let message = "expected named forwarders: how many there are depends on the nodes";
+        return Err(vec![Problem::new("spec.forwarderPerNode", message)]);
+    }
+    to_topology_on(topology, &[], instances)
+}
+
+/// The graph of a declaration on these nodes, which matter only to `forwarderPerNode`.
+///
+/// # Errors
+/// What [`lint`] finds, and nodes whose names are none for Forwarders.
+pub fn to_topology_on(
+    topology: &MicroServiceTopology,
+    nodes: &[Node],
+    instances: &Instances,
+) -> Result<Topology, Vec<Problem>> {
+    let problems = lint(topology);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let spec = &topology.spec;
+    let names = match spec.forwarder_per_node {
+        Some(_) => placement::matching_nodes(spec, nodes)?,
+        None => spec
+            .forwarders
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect(),
+    };
+    let sorted: BTreeSet<&str> = names.iter().copied().collect();
+    let wires = wiring::wires(spec, &names).into_iter();
+    let links = wires.filter(|wire| sorted.contains(wire.a) && sorted.contains(wire.b));
+    let links = links
+        .map(|wire| link(wire.a, wire.b, wire.weight, wire.weight_back))
+        .collect();
+    // An App on a node that is not there is listed by no Forwarder either.
+    let apps = spec
+        .apps
+        .iter()
+        .filter(|app| app.pinned().is_none_or(|f| sorted.contains(f)));
+    let apps = apps.map(|app| app_spec(app, &sorted, instances)).collect();
+    let forwarders = names.into_iter().map(str::to_owned).collect();
+    Topology::new(forwarders, links, apps)
+        .map_err(|error| vec![Problem::new("spec", error.to_string())])
+}
+
+/// The graph of Forwarder objects of one topology: the same epoch as that of its declaration.
+/// A link to a Forwarder that is not among them is left out.
+///
+/// # Errors
+/// When two objects have the same name, or a weight is 0.
+pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> {
+    let names: BTreeSet<&str> = forwarders.iter().map(|f| f.spec.name.as_str()).collect();
+    let mut links = Vec::new();
+    let mut apps: BTreeMap<&str, Vec<(String, u32)>> = BTreeMap::new();
+    for spec in forwarders.iter().map(|forwarder| &forwarder.spec) {
+        // Each link is in the objects of both its ends.
+        for end in spec.links.iter().filter(|end| spec.name < end.peer) {
+            if names.contains(end.peer.as_str()) {
+                let link = link(&spec.name, &end.peer, end.weight, end.weight_back);
+                links.push((ordinal(&end.id), link));
+            }
+        }
+        for app in &spec.apps {
+            let attachments = apps.entry(&app.name).or_default();
+            attachments.extend(app.attached.then(|| (spec.name.clone(), app.weight)));
+        }
+    }
+    links.sort_by_key(|(ordinal, _)| *ordinal);
+    let links = links.into_iter().map(|(_, link)| link).collect();
+    let apps = apps.into_iter().map(|(name, attachments)| AppSpec {
+        name: name.to_owned(),
+        attachments,
+    });
+    let names = forwarders
+        .iter()
+        .map(|forwarder| forwarder.spec.name.clone())
+        .collect();
+    Topology::new(names, links, apps.collect())
+}
+
+/// Whether an instance of `app` is on the Forwarder at `position` of the canonical order, which
+/// is one that it may be on: instance i is on Forwarder i mod n.
+pub(super) fn is_attached(app: &AppEntry, position: usize, instances: &Instances) -> bool {
+    let count = instances.get(&app.name).copied().unwrap_or(1) as usize;
+    match (&app.external, app.pinned()) {
+        (Some(_), _) => true,
+        (None, Some(_)) => count > 0,
+        (None, None) => position < count,
+    }
+}
+
+fn app_spec(app: &AppEntry, sorted: &BTreeSet<&str>, instances: &Instances) -> AppSpec {
+    let may_be = |name: &&str| app.pinned().is_none_or(|pinned| pinned == *name);
+    let attachments = sorted
+        .iter()
+        .enumerate()
+        .filter(|(position, name)| may_be(name) && is_attached(app, *position, instances))
+        .map(|(_, name)| ((*name).to_owned(), app.weight))
+        .collect();
+    AppSpec {
+        name: app.name.clone(),
+        attachments,
+    }
+}
+
+fn link(a: &str, b: &str, weight: u32, weight_back: u32) -> LinkSpec {
+    LinkSpec {
+        a: a.to_owned(),
+        b: b.to_owned(),
+        weight,
+        weight_back,
+    }
+}
+
+/// 2 of `A/B#2`, 1 of `A/B`.
+fn ordinal(id: &str) -> u32 {
+    id.rsplit_once('#')
+        .and_then(|(_, ordinal)| ordinal.parse().ok())
+        .unwrap_or(1)
+}

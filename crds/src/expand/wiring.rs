@@ -1,0 +1,104 @@
+//! The links of a declaration: those of its shape, replaced and completed by those written.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use crate::{
+    MicroServiceTopologySpec,
+    topology::{LinkEntry, LinkType, Shape},
+};
+
+/// A link in canonical order: `a` before `b` in byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wire<'a> {
+    pub(crate) a: &'a str,
+    pub(crate) b: &'a str,
+    /// 1 for the first link of these two, 2 for the second as written, ...
+    pub(crate) ordinal: u32,
+    /// Weight from `a` to `b`.
+    pub(crate) weight: u32,
+    /// Weight from `b` to `a`.
+    pub(crate) weight_back: u32,
+    pub(crate) r#type: LinkType,
+    pub(crate) mtu: Option<u32>,
+}
+
+impl Wire<'_> {
+    /// `A/B`, or `A/B#2` for the second one.
+    pub(crate) fn id(&self) -> String {
+        let Wire { a, b, ordinal, .. } = self;
+        if *ordinal > 1 {
+            format!("{a}/{b}#{ordinal}")
+        } else {
+            format!("{a}/{b}")
+        }
+    }
+}
+
+/// All links, sorted by ends and ordinal. `forwarders` are their names in declared order.
+pub(crate) fn wires<'a>(
+    spec: &'a MicroServiceTopologySpec,
+    forwarders: &[&'a str],
+) -> Vec<Wire<'a>> {
+    let mut by_ends: BTreeMap<(&str, &str), Vec<Wire<'_>>> = BTreeMap::new();
+    for link in &spec.links {
+        let wires = by_ends.entry(ends(&link.a, &link.b)).or_default();
+        wires.push(written(link, wires.len() as u32 + 1));
+    }
+    for (a, b) in topology::shape::links(spec.shape.into(), forwarders.len()) {
+        let (a, b) = ends(forwarders[a], forwarders[b]);
+        if let Entry::Vacant(vacant) = by_ends.entry((a, b)) {
+            vacant.insert(vec![of_shape(a, b)]);
+        }
+    }
+    by_ends.into_values().flatten().collect()
+}
+
+fn ends<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
+    if a <= b { (a, b) } else { (b, a) }
+}
+
+fn of_shape<'a>(a: &'a str, b: &'a str) -> Wire<'a> {
+    Wire {
+        a,
+        b,
+        ordinal: 1,
+        weight: 1,
+        weight_back: 1,
+        r#type: LinkType::Auto,
+        mtu: None,
+    }
+}
+
+fn written(link: &LinkEntry, ordinal: u32) -> Wire<'_> {
+    let (a, b) = ends(&link.a, &link.b);
+    let weights = (link.weight, link.weight_back());
+    let (weight, weight_back) = if a == link.a.as_str() {
+        weights
+    } else {
+        (weights.1, weights.0)
+    };
+    Wire {
+        a,
+        b,
+        ordinal,
+        weight,
+        weight_back,
+        r#type: link.r#type,
+        mtu: link.mtu,
+    }
+}
+
+impl From<Shape> for topology::Shape {
+    fn from(shape: Shape) -> topology::Shape {
+        match shape {
+            Shape::Mesh => topology::Shape::Mesh,
+            Shape::Ring => topology::Shape::Ring,
+            Shape::Line => topology::Shape::Line,
+            Shape::Star => topology::Shape::Star,
+            Shape::Tree => topology::Shape::Tree,
+            Shape::Grid => topology::Shape::Grid,
+            Shape::Fabric => topology::Shape::Fabric,
+            Shape::Custom => topology::Shape::Custom,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where addresses come from: families, sizes, overlaps.
+
+use ipnetwork::IpNetwork;
+
+use super::{Lint, Problems};
+use crate::cidr;
+
+/// Ranges that mean something else to every host.
+const RESERVED: [(&str, &str); 8] = [
+    ("0.0.0.0/8", "this host (RFC 1122)"),
+    ("127.0.0.0/8", "loopback (RFC 1122)"),
+    ("169.254.0.0/16", "link-local (RFC 3927)"),
+    ("224.0.0.0/4", "multicast (RFC 5771)"),
+    ("::/127", "loopback and unspecified (RFC 4291)"),
+    ("::ffff:0:0/96", "IPv4-mapped (RFC 4291)"),
+    ("fe80::/10", "link-local (RFC 4291)"),
+    ("ff00::/8", "multicast (RFC 4291)"),
+];
+
+pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
+    let addressing = &lint.spec.addressing;
+    let cidrs = &addressing.cidrs;
+    if cidrs.is_empty() {
+        problems.push(
+            "spec.addressing.cidrs",
+            "expected one CIDR for each family, found none",
+        );
+    }
+    for (index, cidr) in cidrs.iter().enumerate() {
+        let path = format!("spec.addressing.cidrs[{index}]");
+        check_network(&path, *cidr, problems);
+        if let Some(first) = cidrs[..index]
+            .iter()
+            .find(|c| c.is_ipv4() == cidr.is_ipv4())
+        {
+            let what = if cidr::overlap(*first, *cidr) {
+                "overlaps"
+            } else {
+                "is of the family of"
+            };
+            let message = format!("{cidr} {what} {first}: expected one CIDR for each family");
+            problems.push(&path, message);
+        }
+        check_size(lint, index, *cidr, problems);
+    }
+    let blocks = &addressing.block_prefixes;
+    if !blocks.is_empty() && blocks.len() != cidrs.len() {
+        let message = format!(
+            "expected as many as cidrs ({}), found {}",
+            cidrs.len(),
+            blocks.len()
+        );
+        problems.push("spec.addressing.blockPrefixes", message);
+    }
+}
+
+/// Checks that no host bits are set and that the range is no reserved one.
+pub(super) fn check_network(path: &str, cidr: IpNetwork, problems: &mut Problems) {
+    let network = cidr::network(cidr);
+    if network != cidr {
+        let message = format!("{cidr} has host bits set: expected {network}");
+        problems.push(path, message);
+    }
+    for (range, meaning) in RESERVED {
+        let range: IpNetwork = range.parse().expect("a constant CIDR");
+        // A range that holds a reserved one, such as 0.0.0.0/0, is judged by other rules.
+        if cidr::overlap(range, network) && network.prefix() >= range.prefix() {
+            problems.push(
+                path,
+                format!("{cidr} lies in {range}, {meaning}: expected another range"),
+            );
+        }
+    }
+}
+
+/// Checks that there is a block for each Forwarder.
+fn check_size(lint: &Lint<'_>, index: usize, cidr: IpNetwork, problems: &mut Problems) {
+    let path = format!("spec.addressing.cidrs[{index}]");
+    // Two bits for hosts in IPv4, four in IPv6: the Forwarder's own address and instances.
+    let longest: u8 = if cidr.is_ipv4() { 30 } else { 124 };
+    if cidr.prefix() > longest {
+        return problems.push(
+            path,
+            format!("{cidr} is too small: expected /{longest} or larger"),
+        );
+    }
+    let given = lint.spec.addressing.block_prefixes.get(index).copied();
+    if let Some(given) = given.filter(|given| *given < cidr.prefix() || *given > longest) {
+        let path = format!("spec.addressing.blockPrefixes[{index}]");
+        let message = format!("expected {} to {longest}, found {given}", cidr.prefix());
+        return problems.push(path, message);
+    }
+    let length = given.unwrap_or(longest);
+    let blocks = 1_u128 << (length - cidr.prefix()).min(127);
+    let wanted = lint.spec.forwarders.len();
+    if blocks < wanted as u128 {
+        let has = format!("{cidr} has only {blocks} blocks of /{length}");
+        problems.push(
+            path,
+            format!("{has}: expected one for each of {wanted} forwarders"),
+        );
+    }
+}
