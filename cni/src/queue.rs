@@ -30,7 +30,12 @@ pub fn directory(state_dir: &Path) -> PathBuf {
 
 /// The file that holds the record of `key`.
 pub fn path(state_dir: &Path, key: &Key) -> PathBuf {
-    directory(state_dir).join(format!("{:016x}.json", hash(key)))
+    directory(state_dir).join(file_name(key))
+}
+
+/// The name of that file: as good as unique, always of the same length.
+pub fn file_name(key: &Key) -> String {
+    format!("{:016x}.json", hash(key))
 }
 
 /// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it.

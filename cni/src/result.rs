@@ -84,6 +84,17 @@ pub fn differences(previous: &Value, attachments: &[Attachment], netns: &str) ->
     found
 }
 
+/// The names of the interfaces that `previous` has in the namespace `netns`.
+pub fn interfaces_in<'a>(previous: &'a Value, netns: &str) -> impl Iterator<Item = &'a str> {
+    let interfaces = previous
+        .get("interfaces")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let inside = interfaces.filter(move |interface| interface["sandbox"] == netns);
+    inside.filter_map(|interface| interface["name"].as_str())
+}
+
 fn compare_interface(interface: &Value, attachment: &Attachment, found: &mut Vec<String>) {
     let name = &attachment.pod_interface;
     if let Some(mac) = interface.get("mac").and_then(Value::as_str)

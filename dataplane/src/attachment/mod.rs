@@ -22,7 +22,7 @@ use ipnetwork::IpNetwork;
 
 use crate::mac::Mac;
 
-pub use unwire::{unwire, unwire_pod};
+pub use unwire::{pod_interfaces, unwire, unwire_pod};
 pub use verify::verify;
 pub use wire::wire;
 

@@ -61,6 +61,14 @@ pub fn unwire_pod(pod: &Netns, owner: &Owner) -> Result<usize, Error> {
     Ok(owned.len())
 }
 
+/// The names of all interfaces in the pod's namespace, and whether each is `owner`'s.
+pub fn pod_interfaces(pod: &Netns, owner: &Owner) -> Result<Vec<(String, bool)>, Error> {
+    let links = link::list(&mut Socket::open_in(pod)?)?.into_iter();
+    Ok(links
+        .map(|seen| (seen.name.clone(), is_owned(&seen, owner)))
+        .collect())
+}
+
 /// Deletes the interface called `name` if it carries our mark; false when there is none.
 pub(super) fn remove(socket: &mut Socket, name: &str) -> Result<bool, Error> {
     match link::find(socket, name)? {

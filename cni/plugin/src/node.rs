@@ -1,0 +1,119 @@
+//! The node, over its unix socket, with a deadline for each conversation.
+
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
+use cni::error::{Code, Error};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// A connection to the node.
+pub(crate) struct Node {
+    stream: BufReader<Timed>,
+}
+
+/// A stream whose every call ends by one deadline.
+struct Timed {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl Node {
+    /// Connects; everything on this connection ends by `deadline`.
+    ///
+    /// # Errors
+    /// [`Code::TryAgainLater`]: a node that is away now may be back.
+    pub(crate) fn connect(socket: &Path, deadline: Instant) -> Result<Self, Error> {
+        let connect = || {
+            let stream = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // A full backlog makes connecting wait as long as sending would.
+            stream.set_write_timeout(Some(rest(deadline)?))?;
+            stream.connect(&SockAddr::unix(socket)?)?;
+            Ok(UnixStream::from(std::os::fd::OwnedFd::from(stream)))
+        };
+        let stream = connect().map_err(|error| away(&error))?;
+        Ok(Self {
+            stream: BufReader::new(Timed { stream, deadline }),
+        })
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Code::TryAgainLater`] when the node is away or cannot tell, the node's own code when it
+    /// refuses, [`Code::Node`] when its answer cannot be read.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Error> {
+        let line = agent::encode(request);
+        if line.len() > MAX_LINE_BYTES {
+            return Err(Error::new(
+                Code::Node,
+                "the request is too long for the node",
+            ));
+        }
+        self.stream
+            .get_mut()
+            .write_all(&line)
+            .map_err(|error| away(&error))?;
+        match agent::read(&mut self.stream) {
+            Ok(Some(Reply::TryLater { reason })) => Err(Error::new(Code::TryAgainLater, reason)),
+            Ok(Some(Reply::Refused { code, message })) => match Code::refused(code) {
+                Code::Node => Err(Error::new(Code::Node, format!("code {code}: {message}"))),
+                code => Err(Error::new(code, message)),
+            },
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) => Err(Error::new(Code::TryAgainLater, "the node hung up")),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(Error::new(Code::Node, error))
+            }
+            Err(error) => Err(away(&error)),
+        }
+    }
+
+    /// Gives the rest of the conversation another deadline.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.stream.get_mut().deadline = deadline;
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(rest(self.deadline)?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(rest(self.deadline)?))?;
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// An answer that does not fit the question.
+pub(crate) fn unexpected(reply: &Reply) -> Error {
+    Error::new(Code::Node, format!("unexpected answer {reply:?}"))
+}
+
+fn rest(deadline: Instant) -> io::Result<Duration> {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    if rest.is_zero() {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(rest)
+    }
+}
+
+fn away(error: &io::Error) -> Error {
+    let details = match error.kind() {
+        // What a socket with a time limit says.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(Code::TryAgainLater, format!("node: {details}"))
+}
