@@ -1,13 +1,16 @@
 //! The port to the kernel, and what is done through it: observe, diff, apply.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    Error,
+    Error, diff,
     observed::Observed,
     operation::Operation,
     state::{Namespace, Routes},
 };
+
+/// How often an observation is tried that is interrupted by changes.
+const OBSERVATIONS: usize = 5;
 
 /// What the planner needs from a kernel. Adapters: [`crate::LinuxKernel`], [`crate::MemoryKernel`].
 ///
@@ -51,6 +54,16 @@ impl Applied {
         self.notes.extend(other.notes);
     }
 
+    /// Notes that `operation` in `netns` failed.
+    pub(crate) fn fail(&mut self, netns: &str, operation: impl fmt::Display, source: Error) {
+        let (netns, operation) = (netns.to_owned(), operation.to_string());
+        self.failures.push(Failure {
+            netns,
+            operation,
+            source,
+        });
+    }
+
     /// True when all was done.
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty()
@@ -69,11 +82,45 @@ pub struct Failure {
     pub source: Error,
 }
 
-/// Makes namespaces with their links, addresses, neighbours and next hops as desired; routes are left alone.
+/// Makes namespaces with their links, addresses, neighbours and forwarding entries as desired; routes are left alone.
 /// All namespaces go together, so that a veth finds both its ends.
 pub fn converge(kernel: &mut impl Kernel, desired: &BTreeMap<String, Namespace>) -> Applied {
-    let _ = (kernel, desired);
-    Applied::default()
+    let (mut applied, replaced) = converge_once(kernel, desired);
+    if replaced {
+        // With a veth its other end went, and what was on it.
+        applied.failures.clear();
+        applied.merge(converge_once(kernel, desired).0);
+    }
+    applied
+}
+
+/// One round of [`converge`], and whether a link was deleted in it.
+fn converge_once(
+    kernel: &mut impl Kernel,
+    desired: &BTreeMap<String, Namespace>,
+) -> (Applied, bool) {
+    let mut applied = Applied::default();
+    let mut operations = Vec::new();
+    for (netns, namespace) in desired {
+        match observe_again(kernel, netns) {
+            Ok(observed) => {
+                let diff = diff::structure(netns, namespace, observed.as_ref());
+                applied.failures.extend(diff.conflicts);
+                if !diff.operations.is_empty() {
+                    operations.push((netns.clone(), diff.operations));
+                }
+            }
+            Err(source) => applied.fail(netns, "observation", source),
+        }
+    }
+    let is_deletion = |operation: &Operation| matches!(operation, Operation::DeleteLink { .. });
+    let replaced = operations
+        .iter()
+        .any(|(_, operations)| operations.iter().any(is_deletion));
+    if !operations.is_empty() {
+        applied.merge(kernel.apply(operations));
+    }
+    (applied, replaced)
 }
 
 /// Makes the routes of one namespace as desired, with its next hops and groups. Called for one namespace after another, so
@@ -86,6 +133,44 @@ pub fn converge_routes(
     structure: &Namespace,
     routes: &Routes,
 ) -> Applied {
-    let _ = (kernel, netns, structure, routes);
-    Applied::default()
+    let mut applied = Applied::default();
+    let observed = match observe_again(kernel, netns) {
+        Ok(Some(observed)) => observed,
+        Ok(None) => {
+            let source = Error::NoNamespace {
+                netns: netns.to_owned(),
+            };
+            applied.fail(netns, "routes", source);
+            return applied;
+        }
+        Err(source) => {
+            applied.fail(netns, "observation", source);
+            return applied;
+        }
+    };
+    let diff = diff::routing(netns, structure, routes, &observed);
+    applied.failures.extend(diff.conflicts);
+    if !diff.operations.is_empty() {
+        applied.merge(kernel.apply(vec![(netns.to_owned(), diff.operations)]));
+    }
+    applied
+}
+
+/// Deletes namespaces with all that is in them. Absent is deleted.
+pub fn remove(kernel: &mut impl Kernel, netns: impl IntoIterator<Item = String>) -> Applied {
+    let operations = netns
+        .into_iter()
+        .map(|netns| (netns, vec![Operation::DeleteNamespace]));
+    kernel.apply(operations.collect())
+}
+
+/// Observes, a few times when something changed meanwhile.
+fn observe_again(kernel: &mut impl Kernel, netns: &str) -> Result<Option<Observed>, Error> {
+    for _ in 1..OBSERVATIONS {
+        match kernel.observe(netns) {
+            Err(Error::Resync { .. }) => {}
+            result => return result,
+        }
+    }
+    kernel.observe(netns)
 }

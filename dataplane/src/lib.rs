@@ -12,20 +12,27 @@
 //! ```
 
 pub mod attachment;
+pub mod diff;
 mod error;
+pub mod groups;
 mod kernel;
+mod linux;
 pub mod mac;
+pub mod monitor;
 pub mod mtu;
 pub mod netlink;
 pub mod netns;
 mod observed;
 mod operation;
+mod settings;
 mod state;
 
 pub use error::Error;
-pub use kernel::{Applied, Failure, Kernel, converge, converge_routes};
+pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, remove};
+pub use linux::LinuxKernel;
 pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
 pub use operation::Operation;
+pub use settings::SETTINGS;
 pub use state::{
     ALIAS_PREFIX, ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, Link, LinkKind,
     Namespace, PROTOCOL, Routes, Target, TargetIndex,

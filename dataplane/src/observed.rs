@@ -29,6 +29,8 @@ pub struct Observed {
     pub routes: Vec<SeenRoute>,
     /// Settings that are not what they should be: path below `/proc/sys/net` and the wanted value.
     pub wrong_settings: BTreeSet<(&'static str, &'static str)>,
+    /// This kernel has no resilient groups: hash-threshold ones take their place.
+    pub lacks_resilient: bool,
 }
 
 /// One interface.

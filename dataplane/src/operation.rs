@@ -15,7 +15,7 @@ use crate::{
 pub enum Operation {
     /// Make the namespace and bring `lo` up.
     CreateNamespace,
-    /// Write all [`crate::SETTINGS`] named here: path below `/proc/sys/net`, value.
+    /// Write one of [`crate::SETTINGS`].
     WriteSetting {
         /// Path below `/proc/sys/net`.
         path: &'static str,
@@ -94,6 +94,8 @@ pub enum Operation {
         prefix: IpNetwork,
         /// Id of the group.
         group: u32,
+        /// A route of ours was seen there. Where none was, one that turns up meanwhile is not overwritten.
+        replace: bool,
     },
     /// Make a route out of one interface, or lead it there.
     SetDeviceRoute {

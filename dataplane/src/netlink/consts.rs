@@ -94,6 +94,7 @@ pub const RTNH_F_ONLINK: u32 = 4;
 pub const NHA_ID: u16 = 1;
 pub const NHA_GROUP: u16 = 2;
 pub const NHA_GROUP_TYPE: u16 = 3;
+pub const NHA_BLACKHOLE: u16 = 4;
 pub const NHA_OIF: u16 = 5;
 pub const NHA_GATEWAY: u16 = 6;
 pub const NHA_RES_GROUP: u16 = 12;

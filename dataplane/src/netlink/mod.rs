@@ -14,4 +14,5 @@ mod socket;
 pub use attribute::{Attribute, Attributes, attributes, read_ip, read_str, read_u16, read_u32};
 pub use batch::{Batch, Message};
 pub use consts::*;
+pub(crate) use socket::messages;
 pub use socket::{Rejection, Socket};

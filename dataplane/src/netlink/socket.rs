@@ -107,6 +107,11 @@ impl Socket {
         netns.run(Self::open)?
     }
 
+    /// For membership of groups.
+    pub(crate) fn inner(&self) -> &netlink_sys::Socket {
+        &self.inner
+    }
+
     /// Messages that changed something or tried to, since the socket was opened.
     pub fn sent(&self) -> u64 {
         self.sent

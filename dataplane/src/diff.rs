@@ -1,0 +1,518 @@
+//! The operations that turn what was observed into what is desired. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnetwork::IpNetwork;
+
+use crate::{
+    Error,
+    groups::{self, Set},
+    kernel::Failure,
+    observed::{Observed, SeenLink, SeenNexthop, SeenRoute, Via},
+    operation::Operation,
+    settings::SETTINGS,
+    state::{Balance, Link, LinkKind, Namespace, Routes, Target},
+};
+
+/// The first id for nexthop objects of links; groups begin at [`FIRST_GROUP`].
+const FIRST_NEXTHOP: u32 = 1;
+/// The first id for groups.
+pub const FIRST_GROUP: u32 = 1 << 20;
+
+/// Operations in the order in which they are to be applied, and what cannot be done because something foreign is in the way.
+#[derive(Debug, Default)]
+pub struct Diff {
+    /// What to apply.
+    pub operations: Vec<Operation>,
+    /// Objects that are not ours where ours should be.
+    pub conflicts: Vec<Failure>,
+}
+
+impl Diff {
+    /// True when there is nothing to do and nothing in the way.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty() && self.conflicts.is_empty()
+    }
+
+    fn conflict(&mut self, netns: &str, object: String) {
+        let source = Error::Foreign {
+            object: format!("{object} in {netns}"),
+        };
+        self.conflicts.push(Failure {
+            netns: netns.to_owned(),
+            operation: object,
+            source,
+        });
+    }
+}
+
+/// What must change in one namespace, routing apart: the namespace itself, settings, links, addresses, neighbours,
+/// forwarding entries. `observed` is none when there is no such namespace.
+pub fn structure(netns: &str, desired: &Namespace, observed: Option<&Observed>) -> Diff {
+    let mut diff = Diff::default();
+    let nothing = Observed::default();
+    let seen = observed.unwrap_or(&nothing);
+    if !seen.links.get("lo").is_some_and(|lo| lo.is_enabled) {
+        diff.operations.push(Operation::CreateNamespace);
+    }
+    let settings = SETTINGS
+        .iter()
+        .filter(|&setting| observed.is_none() || seen.wrong_settings.contains(setting));
+    diff.operations
+        .extend(settings.map(|&(path, value)| Operation::WriteSetting { path, value }));
+    let fresh = links(netns, desired, seen, &mut diff);
+    addresses(desired, seen, &mut diff);
+    neighbours(desired, seen, &fresh, &mut diff);
+    forwarding(desired, seen, &fresh, &mut diff);
+    diff
+}
+
+/// Diffs interfaces; returns the names of those that will be new, or cannot be made (nothing is known of their content).
+fn links<'a>(
+    netns: &str,
+    desired: &'a Namespace,
+    seen: &Observed,
+    diff: &mut Diff,
+) -> BTreeMap<&'a str, bool> {
+    let mut fresh = BTreeMap::new();
+    let unwanted = seen.links.iter().filter(|(name, link)| {
+        link.is_ours && !link.is_attachment(name) && !desired.links.contains_key(*name)
+    });
+    let unwanted = unwanted.map(|(name, _)| Operation::DeleteLink { name: name.clone() });
+    diff.operations.extend(unwanted);
+    for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
+        let create = || Operation::CreateLink {
+            name: name.clone(),
+            link: link.clone(),
+        };
+        match seen.links.get(name) {
+            None => diff.operations.push(create()),
+            Some(now) if !now.is_ours => {
+                diff.conflict(netns, format!("link {name}"));
+                fresh.insert(name.as_str(), false);
+                continue;
+            }
+            Some(now) if !is_same(link, now) => {
+                diff.operations
+                    .push(Operation::DeleteLink { name: name.clone() });
+                diff.operations.push(create());
+            }
+            Some(now) => {
+                if (now.mtu, &now.alias) != (link.mtu, &link.alias) {
+                    let change = Operation::ChangeLink {
+                        name: name.clone(),
+                        link: link.clone(),
+                    };
+                    diff.operations.push(change);
+                }
+                continue;
+            }
+        }
+        fresh.insert(name.as_str(), true);
+    }
+    fresh
+}
+
+/// True when `now` is what `link` should be in all that cannot be changed later. The address of a link is computed from
+/// what it connects, so it tells whether the peer is the right one.
+pub(crate) fn is_same(link: &Link, now: &SeenLink) -> bool {
+    let kind = match &link.kind {
+        LinkKind::Veth { .. } => now.kind == "veth",
+        LinkKind::Vxlan {
+            vni, port, local, ..
+        } => now.kind == "vxlan" && now.vxlan == Some((*vni, *port, Some(*local))),
+        LinkKind::Attachment => true,
+    };
+    kind && now.mac == link.mac
+}
+
+fn addresses(desired: &Namespace, seen: &Observed, diff: &mut Diff) {
+    let missing = desired
+        .addresses
+        .iter()
+        .filter(|address| !seen.addresses.contains_key(address));
+    diff.operations
+        .extend(missing.map(|&address| Operation::AddAddress(address)));
+    let stale = seen.addresses.iter();
+    let stale = stale.filter(|&(address, &ours)| ours && !desired.addresses.contains(address));
+    diff.operations
+        .extend(stale.map(|(&address, _)| Operation::DeleteAddress(address)));
+}
+
+fn neighbours(desired: &Namespace, seen: &Observed, fresh: &BTreeMap<&str, bool>, diff: &mut Diff) {
+    let mut wanted = BTreeSet::new();
+    for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
+        let key = (name.clone(), link.gateway());
+        let is_right = match fresh.get(name.as_str()) {
+            Some(&can_be_made) => !can_be_made,
+            None => seen
+                .neighbours
+                .get(&key)
+                .is_some_and(|now| now.mac == link.peer_mac),
+        };
+        if !is_right {
+            let (link_name, address) = key.clone();
+            let mac = link.peer_mac;
+            diff.operations.push(Operation::SetNeighbour {
+                link: link_name,
+                address,
+                mac,
+            });
+        }
+        wanted.insert(key);
+    }
+    let stale = seen.neighbours.iter().filter(|(key, now)| {
+        let link = seen.links.get(&key.0);
+        now.is_ours
+            && !wanted.contains(*key)
+            && link.is_some_and(|link| !link.is_attachment(&key.0))
+    });
+    diff.operations.extend(
+        stale.map(|((link, address), _)| Operation::DeleteNeighbour {
+            link: link.clone(),
+            address: *address,
+        }),
+    );
+}
+
+fn forwarding(desired: &Namespace, seen: &Observed, fresh: &BTreeMap<&str, bool>, diff: &mut Diff) {
+    for (name, link) in &desired.links {
+        let LinkKind::Vxlan { remote, .. } = link.kind else {
+            continue;
+        };
+        let set = || Operation::SetForwarding {
+            link: name.clone(),
+            mac: link.peer_mac,
+            remote,
+        };
+        match fresh.get(name.as_str()) {
+            Some(true) => diff.operations.push(set()),
+            Some(false) => {}
+            None => {
+                let key = (name.clone(), link.peer_mac);
+                if seen.fdb.get(&key) != Some(&BTreeSet::from([remote])) {
+                    diff.operations.push(set());
+                }
+                let others = seen
+                    .fdb
+                    .iter()
+                    .filter(|((on, mac), _)| on == name && *mac != link.peer_mac);
+                diff.operations
+                    .extend(others.flat_map(|((link, mac), remotes)| {
+                        remotes.iter().map(|&remote| Operation::DeleteForwarding {
+                            link: link.clone(),
+                            mac: *mac,
+                            remote,
+                        })
+                    }));
+            }
+        }
+    }
+}
+
+/// What must change in the routing of one namespace: nexthop objects, groups, routes. Links that are down or absent are left
+/// out of every set; a route of which nothing is left is not programmed.
+pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Observed) -> Diff {
+    let mut diff = Diff::default();
+    let mut ids = Ids::new(observed);
+    let nexthops = nexthops(desired, observed, &mut ids, &mut diff);
+    let wanted = wanted(routes, &nexthops);
+    let devices = devices(routes, observed);
+    let (ours, foreign) = split(observed);
+    let blocked: BTreeSet<IpNetwork> = foreign
+        .into_iter()
+        .filter(|prefix| routes.get(prefix).is_some())
+        .collect();
+    for prefix in &blocked {
+        diff.conflict(netns, format!("route {prefix}"));
+    }
+    let balance = if observed.lacks_resilient {
+        Balance::HashThreshold
+    } else {
+        desired.balance
+    };
+    let groups = reusable_groups(observed, balance);
+    let routes_seen: Vec<(IpNetwork, Option<u32>)> = ours
+        .iter()
+        .filter(|route| !devices.contains_key(&route.prefix))
+        .map(|route| match route.via {
+            Via::Nexthop(id) if groups.contains_key(&id) => (route.prefix, Some(id)),
+            _ => (route.prefix, None),
+        })
+        .collect();
+    let routes_wanted: Vec<(IpNetwork, usize)> = wanted
+        .routes
+        .iter()
+        .copied()
+        .filter(|(prefix, _)| !blocked.contains(prefix))
+        .collect();
+    let input = groups::Input {
+        sets: &wanted.sets,
+        wanted: &routes_wanted,
+        routes: &routes_seen,
+        groups: &groups,
+    };
+    let plan = groups::plan(input, || ids.group());
+    let devices = device_routes(&devices, observed, &blocked).collect();
+    push_plan(&mut diff, plan, balance, &ours, devices);
+    stale_nexthops(observed, &nexthops, &groups, &mut diff);
+    diff
+}
+
+/// Ids that no nexthop object has yet.
+struct Ids<'a> {
+    taken: &'a BTreeMap<u32, SeenNexthop>,
+    nexthop: u32,
+    group: u32,
+}
+
+impl<'a> Ids<'a> {
+    fn new(observed: &'a Observed) -> Self {
+        Self {
+            taken: &observed.nexthops,
+            nexthop: FIRST_NEXTHOP,
+            group: FIRST_GROUP,
+        }
+    }
+
+    fn nexthop(&mut self) -> u32 {
+        Self::next(self.taken, &mut self.nexthop)
+    }
+
+    fn group(&mut self) -> u32 {
+        Self::next(self.taken, &mut self.group)
+    }
+
+    fn next(taken: &BTreeMap<u32, SeenNexthop>, from: &mut u32) -> u32 {
+        while taken.contains_key(from) {
+            *from += 1;
+        }
+        *from += 1;
+        *from - 1
+    }
+}
+
+/// The nexthop object of each link that can carry packets; makes or changes those that are not right.
+fn nexthops<'a>(
+    desired: &'a Namespace,
+    observed: &Observed,
+    ids: &mut Ids<'_>,
+    diff: &mut Diff,
+) -> BTreeMap<&'a str, u32> {
+    let mut seen: BTreeMap<&str, (u32, Option<IpAddr>)> = BTreeMap::new();
+    for (&id, nexthop) in &observed.nexthops {
+        if let SeenNexthop::Single {
+            link,
+            gateway,
+            is_ours: true,
+        } = nexthop
+        {
+            seen.entry(link).or_insert((id, *gateway));
+        }
+    }
+    let mut id_by_link = BTreeMap::new();
+    for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
+        if !observed
+            .links
+            .get(name)
+            .is_some_and(|now| now.is_up && now.is_ours)
+        {
+            continue;
+        }
+        let gateway = link.gateway();
+        let known = seen.get(name.as_str());
+        let id = known.map_or_else(|| ids.nexthop(), |&(id, _)| id);
+        if known != Some(&(id, Some(gateway))) {
+            diff.operations.push(Operation::SetNexthop {
+                id,
+                link: name.clone(),
+                gateway,
+            });
+        }
+        id_by_link.insert(name.as_str(), id);
+    }
+    id_by_link
+}
+
+/// Routes as indices into distinct sets of nexthop ids.
+struct Wanted {
+    sets: Vec<Set>,
+    routes: Vec<(IpNetwork, usize)>,
+}
+
+fn wanted(routes: &Routes, nexthops: &BTreeMap<&str, u32>) -> Wanted {
+    let mut index_by_set: BTreeMap<Set, usize> = BTreeMap::new();
+    let set_by_target: Vec<Option<usize>> = routes
+        .targets()
+        .iter()
+        .map(|target| {
+            let Target::Links(links) = target else {
+                return None;
+            };
+            let set: Set = links
+                .iter()
+                .filter_map(|link| nexthops.get(link.as_str()))
+                .copied()
+                .collect();
+            let next = index_by_set.len();
+            (!set.is_empty()).then(|| *index_by_set.entry(set).or_insert(next))
+        })
+        .collect();
+    let mut sets = vec![Set::new(); index_by_set.len()];
+    for (set, index) in index_by_set {
+        sets[index] = set;
+    }
+    let routes = routes
+        .iter()
+        .filter_map(|(prefix, target)| Some((prefix, set_by_target[target.index()]?)))
+        .collect();
+    Wanted { sets, routes }
+}
+
+/// Wanted routes out of an interface that is there and up.
+fn devices(routes: &Routes, observed: &Observed) -> BTreeMap<IpNetwork, (String, u32)> {
+    let device = |target: &Target| match target {
+        Target::Device(name) => {
+            let link = observed.links.get(name).filter(|link| link.is_enabled)?;
+            Some((name.clone(), link.index))
+        }
+        Target::Links(_) => None,
+    };
+    if !routes
+        .targets()
+        .iter()
+        .any(|target| matches!(target, Target::Device(_)))
+    {
+        return BTreeMap::new();
+    }
+    routes
+        .iter()
+        .filter_map(|(prefix, target)| Some((prefix, device(routes.target(target))?)))
+        .collect()
+}
+
+/// Our routes in order, and the prefixes of routes that are neither ours nor an attachment's.
+fn split(observed: &Observed) -> (Vec<SeenRoute>, Vec<IpNetwork>) {
+    let mut ours: Vec<SeenRoute> = observed
+        .routes
+        .iter()
+        .copied()
+        .filter(SeenRoute::is_ours)
+        .collect();
+    ours.sort_unstable();
+    ours.dedup_by_key(|route| route.prefix);
+    let foreign = observed
+        .routes
+        .iter()
+        .filter(|route| !route.is_ours() && !route.is_attachment());
+    (ours, foreign.map(|route| route.prefix).collect())
+}
+
+/// Our groups that share flows as wanted.
+fn reusable_groups(observed: &Observed, wanted: Balance) -> BTreeMap<u32, Set> {
+    let alike = |balance: &Balance| match (balance, wanted) {
+        (Balance::Resilient { buckets: a, .. }, Balance::Resilient { buckets: b, .. }) => *a == b,
+        (a, b) => *a == b,
+    };
+    let groups = observed
+        .nexthops
+        .iter()
+        .filter_map(|(&id, nexthop)| match nexthop {
+            SeenNexthop::Group {
+                members,
+                balance,
+                is_ours: true,
+            } if alike(balance) => Some((id, members.clone())),
+            _ => None,
+        });
+    groups.collect()
+}
+
+fn device_routes<'a>(
+    devices: &'a BTreeMap<IpNetwork, (String, u32)>,
+    observed: &Observed,
+    blocked: &'a BTreeSet<IpNetwork>,
+) -> impl Iterator<Item = Operation> + use<'a> {
+    let right: BTreeSet<(IpNetwork, u32)> = observed
+        .routes
+        .iter()
+        .filter_map(|route| match route.via {
+            Via::Device(index) if route.is_ours() || route.is_attachment() => {
+                Some((route.prefix, index))
+            }
+            _ => None,
+        })
+        .collect();
+    devices
+        .iter()
+        .filter(move |&(prefix, &(_, index))| {
+            !blocked.contains(prefix) && !right.contains(&(*prefix, index))
+        })
+        .map(|(&prefix, (link, _))| Operation::SetDeviceRoute {
+            prefix,
+            link: link.clone(),
+        })
+}
+
+fn push_plan(
+    diff: &mut Diff,
+    plan: groups::Plan,
+    balance: Balance,
+    ours: &[SeenRoute],
+    devices: Vec<Operation>,
+) {
+    let group = |(id, members)| Operation::SetGroup {
+        id,
+        members,
+        balance,
+    };
+    let route = |(prefix, group)| {
+        let replace = ours
+            .binary_search_by_key(&prefix, |route| route.prefix)
+            .is_ok();
+        Operation::SetRoute {
+            prefix,
+            group,
+            replace,
+        }
+    };
+    let operations = &mut diff.operations;
+    operations.extend(plan.create.into_iter().map(group));
+    operations.extend(plan.move_first.into_iter().map(route));
+    operations.extend(plan.edit.into_iter().map(group));
+    operations.extend(plan.move_after.into_iter().map(route));
+    operations.extend(devices);
+    operations.extend(plan.delete_routes.into_iter().map(Operation::DeleteRoute));
+    operations.extend(plan.delete_groups.into_iter().map(Operation::DeleteNexthop));
+}
+
+/// Deletes our groups that cannot be reused, then our nexthop objects that no wanted link has.
+fn stale_nexthops(
+    observed: &Observed,
+    nexthops: &BTreeMap<&str, u32>,
+    reusable: &BTreeMap<u32, Set>,
+    diff: &mut Diff,
+) {
+    let used: BTreeSet<u32> = nexthops.values().copied().collect();
+    let (mut groups, mut singles) = (Vec::new(), Vec::new());
+    for (&id, nexthop) in observed
+        .nexthops
+        .iter()
+        .filter(|(_, nexthop)| nexthop.is_ours())
+    {
+        match nexthop {
+            SeenNexthop::Group { .. } if !reusable.contains_key(&id) => groups.push(id),
+            SeenNexthop::Single { .. } if !used.contains(&id) => singles.push(id),
+            _ => {}
+        }
+    }
+    diff.operations.extend(
+        groups
+            .into_iter()
+            .chain(singles)
+            .map(Operation::DeleteNexthop),
+    );
+}

@@ -1,0 +1,158 @@
+//! The adapter to the Linux kernel.
+//!
+//! ```text
+//! apply:  1 each namespace: make it, lo up, settings, delete links     (one worker thread, which enters each once)
+//!         2 from the host's namespace: make links, both ends in place  (one batch for all)
+//!         3 each namespace: the rest, packed into few sends
+//!         4 delete namespaces
+//! ```
+
+mod apply;
+mod encode;
+mod observe;
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+pub(crate) use observe::link as read_link;
+
+use crate::{
+    Error, Observed, Operation,
+    groups::{self, Set},
+    kernel::{Applied, Kernel},
+    netlink::{Batch, NEXTHOP_GRP_TYPE_RES, NHA_GROUP, NHA_GROUP_TYPE, NHA_ID, Socket},
+    netns::{self, Netns},
+    observed::SeenNexthop,
+};
+
+/// Whether this kernel has resilient groups; asked once.
+static HAS_RESILIENT: OnceLock<bool> = OnceLock::new();
+
+/// The kernel of this machine, seen from the "host" namespace in which the value was made: there the sockets of VXLAN
+/// devices stay. Cheap to make: one for each thread.
+#[derive(Debug)]
+pub struct LinuxKernel {
+    host: Netns,
+}
+
+impl LinuxKernel {
+    /// The kernel, with the calling thread's namespace as host.
+    ///
+    /// # Errors
+    /// [`Error::System`] when `/proc` is not there.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self {
+            host: Netns::current()?,
+        })
+    }
+
+    /// True when this kernel has resilient nexthop groups (Linux 5.13); else hash-threshold groups take their place.
+    pub fn has_resilient_groups(&self) -> bool {
+        has_resilient()
+    }
+}
+
+impl Kernel for LinuxKernel {
+    fn namespaces(&mut self, prefix: &str) -> Result<Vec<String>, Error> {
+        let mut names = netns::list()?;
+        names.retain(|name| name.starts_with(prefix));
+        Ok(names)
+    }
+
+    fn observe(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
+        let netns = match Netns::open(netns) {
+            Err(Error::NoNamespace { .. }) => return Ok(None),
+            netns => netns?,
+        };
+        let observed = netns.run(|| observe::everything(&mut Socket::open()?))??;
+        Ok(Some(Observed {
+            lacks_resilient: !has_resilient(),
+            ..observed
+        }))
+    }
+
+    fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied {
+        let mut applied = Applied::default();
+        let result = netns::on_worker(|| apply::run(&self.host, &operations, &mut applied));
+        if let Err(source) = result {
+            applied.fail("", "all operations", source);
+        }
+        applied
+    }
+
+    fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error> {
+        Netns::open(netns)?.run(|| evict(netns, link))?
+    }
+}
+
+/// Runs in the namespace: a thread, a socket, a dump and one send, whatever the number of routes.
+fn evict(netns: &str, link: &str) -> Result<Applied, Error> {
+    let mut applied = Applied::default();
+    let Ok(index) = nix::net::if_::if_nametoindex(link) else {
+        // With the link its nexthop went.
+        return Ok(applied);
+    };
+    let mut socket = Socket::open()?;
+    let nexthops = observe::nexthops(&mut socket, &BTreeMap::from([(index, link)]))?;
+    let is_member = |nexthop: &SeenNexthop| matches!(nexthop, SeenNexthop::Single { is_ours: true, link: on, .. } if on == link);
+    let members = nexthops
+        .iter()
+        .filter(|(_, nexthop)| is_member(nexthop))
+        .map(|(&id, _)| id);
+    let mut batch = Batch::new();
+    let mut edited = Vec::new();
+    let mut balances = BTreeMap::new();
+    let mut groups: BTreeMap<u32, Set> = BTreeMap::new();
+    for (&id, nexthop) in &nexthops {
+        if let SeenNexthop::Group {
+            members,
+            balance,
+            is_ours: true,
+        } = nexthop
+        {
+            groups.insert(id, members.clone());
+            balances.insert(id, *balance);
+        }
+    }
+    for member in members {
+        for (id, members) in groups::evict(&groups, member) {
+            encode::edit_group(&mut batch, id, &members, balances[&id]);
+            edited.push(id);
+        }
+    }
+    for source in socket.run(&mut batch)? {
+        let object = format!("nexthop group {}", edited[source.index]);
+        let source = Error::Refused {
+            object: format!("{object} in {netns}"),
+            source,
+        };
+        applied.fail(netns, object, source);
+    }
+    applied.writes = socket.sent();
+    Ok(applied)
+}
+
+/// Where a setting is, in the calling thread's namespace.
+fn setting_path(path: &str) -> String {
+    format!("/proc/sys/net/{path}")
+}
+
+/// Asks the kernel, in a namespace of no name that goes with its thread.
+fn has_resilient() -> bool {
+    let probe = || -> Option<bool> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+        let mut socket = Socket::open().ok()?;
+        let mut batch = Batch::new();
+        encode::blackhole(&mut batch, 1);
+        batch
+            .message(
+                crate::netlink::RTM_NEWNEXTHOP,
+                crate::netlink::NLM_F_CREATE,
+                &crate::netlink::nhmsg(0, 0, 0),
+            )
+            .u32(NHA_ID, 2)
+            .bytes(NHA_GROUP, &[1_u32.to_ne_bytes(), [0; 4]].concat())
+            .u16(NHA_GROUP_TYPE, NEXTHOP_GRP_TYPE_RES);
+        Some(socket.run(&mut batch).ok()?.is_empty())
+    };
+    *HAS_RESILIENT.get_or_init(|| netns::on_worker(probe).ok().flatten().unwrap_or(false))
+}
