@@ -1,6 +1,6 @@
 //! The command line: one subcommand for each verb.
 
-use crate::{completion, failure::Failure, lab, node_verb};
+use crate::{completion, failure::Failure, generate, graph, lab, lint, node_verb, plan, routes};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -23,6 +23,16 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Check topologies: everything that admission would refuse, offline
+    Lint(lint::Args),
+    /// Print a topology of a shape and a size as YAML
+    Generate(generate::Args),
+    /// Draw a topology, its distances or its shortest paths
+    Graph(graph::Args),
+    /// Print the next hops of each Forwarder
+    Routes(routes::Args),
+    /// Print which routes would change
+    Plan(plan::Args),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
     /// Print a script that completes verbs and options in a shell
@@ -39,6 +49,11 @@ impl Cli {
     /// What the verb ends with; see [`Failure`].
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.verb {
+            Verb::Lint(args) => lint::run(&args),
+            Verb::Generate(args) => generate::run(&args),
+            Verb::Graph(args) => graph::run(&args),
+            Verb::Routes(args) => routes::run(&args),
+            Verb::Plan(args) => plan::run(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Node(args) => node_verb::run(args),

@@ -56,6 +56,17 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// [`Failure::Failed`] with the whole chain of causes in one line.
+    pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        Self::Failed(
+            chain
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": "),
+        )
+    }
+
     /// The exit code that stands for this failure.
     pub(crate) fn exit(&self) -> Exit {
         match self {

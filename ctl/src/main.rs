@@ -12,10 +12,20 @@
 
 mod cli;
 mod completion;
+mod draw;
 mod failure;
+mod generate;
+mod graph;
+mod input;
 mod lab;
+mod lint;
+mod nearest;
 mod node_verb;
 mod output;
+mod plan;
+mod progress;
+mod routes;
+mod tables;
 
 use clap::Parser;
 use failure::{Exit, Failure};

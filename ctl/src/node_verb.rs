@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "/run/beemesh/cni.sock")]
     socket: PathBuf,
     /// Directory of the journal and of remembered deletions
-    #[arg(long, default_value = "/var/lib/beemesh")]
+    #[arg(long, default_value = "/var/lib/beemesh/cni")]
     state_dir: PathBuf,
     /// UDP port of VXLAN links
     #[arg(long, default_value_t = 4789)]

@@ -72,7 +72,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         .map_err(Failure::Write)
 }
 
-fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
+/// Prints `value` as JSON.
+///
+/// # Errors
+/// [`Failure::Write`] when stdout cannot be written.
+pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value).map_err(|error| Failure::Write(error.into()))?;
     out.write_all(b"\n")

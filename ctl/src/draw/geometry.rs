@@ -26,7 +26,11 @@ impl Point {
     /// The same direction with length 1; to the right when there is none.
     pub(super) fn unit(self) -> Self {
         let length = self.length();
-        if length < 1e-9 { Self::new(1.0, 0.0) } else { self * (1.0 / length) }
+        if length < 1e-9 {
+            Self::new(1.0, 0.0)
+        } else {
+            self * (1.0 / length)
+        }
     }
 
     /// Turned by a right angle.
@@ -42,7 +46,11 @@ impl Point {
     pub(super) fn distance_to_segment(self, a: Self, b: Self) -> f64 {
         let along = b - a;
         let length = along.dot(along);
-        let t = if length < 1e-9 { 0.0 } else { ((self - a).dot(along) / length).clamp(0.0, 1.0) };
+        let t = if length < 1e-9 {
+            0.0
+        } else {
+            ((self - a).dot(along) / length).clamp(0.0, 1.0)
+        };
         (self - (a + along * t)).length()
     }
 }
@@ -84,7 +92,10 @@ pub(super) struct Rect {
 impl Rect {
     pub(super) fn around(centre: Point, width: f64, height: f64) -> Self {
         let half = Point::new(width / 2.0, height / 2.0);
-        Self { min: centre - half, max: centre + half }
+        Self {
+            min: centre - half,
+            max: centre + half,
+        }
     }
 
     pub(super) fn centre(self) -> Point {
@@ -101,7 +112,10 @@ impl Rect {
 
     pub(super) fn grown(self, by: f64) -> Self {
         let by = Point::new(by, by);
-        Self { min: self.min - by, max: self.max + by }
+        Self {
+            min: self.min - by,
+            max: self.max + by,
+        }
     }
 
     /// The smallest box around both.
@@ -139,7 +153,11 @@ impl Curve {
     /// From `from` to `to`, its middle `bow` pixels to the side of the straight line.
     pub(super) fn new(from: Point, to: Point, bow: f64) -> Self {
         let side = (to - from).unit().normal();
-        Self { from, bend: (from + to) * 0.5 + side * (2.0 * bow), to }
+        Self {
+            from,
+            bend: (from + to) * 0.5 + side * (2.0 * bow),
+            to,
+        }
     }
 
     pub(super) fn is_straight(self) -> bool {
@@ -168,15 +186,24 @@ impl Curve {
     pub(super) fn trimmed(self, start: f64, end: f64) -> Self {
         let length = self.length().max(1.0);
         let (start, end) = (start / length, end / length);
-        if start + end >= 0.95 { self } else { self.part(start, 1.0 - end) }
+        if start + end >= 0.95 {
+            self
+        } else {
+            self.part(start, 1.0 - end)
+        }
     }
 
     pub(super) fn length(self) -> f64 {
-        self.points(8).windows(2).map(|pair| (pair[1] - pair[0]).length()).sum()
+        self.points(8)
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).length())
+            .sum()
     }
 
     /// `steps + 1` points along the curve.
     pub(super) fn points(self, steps: u32) -> Vec<Point> {
-        (0..=steps).map(|step| self.at(f64::from(step) / f64::from(steps))).collect()
+        (0..=steps)
+            .map(|step| self.at(f64::from(step) / f64::from(steps)))
+            .collect()
     }
 }

@@ -32,29 +32,44 @@ fn circle(n: usize, radius: f64) -> Vec<Point> {
 }
 
 fn row(n: usize, spacing: f64) -> Vec<Point> {
-    (0..n).map(|i| Point::new(i as f64 * spacing, 0.0)).collect()
+    (0..n)
+        .map(|i| Point::new(i as f64 * spacing, 0.0))
+        .collect()
 }
 
 /// A row, and when it is long, there and back again.
 fn serpentine(n: usize, spacing: f64) -> Vec<Point> {
-    let columns = if n <= 9 { n } else { ((2 * n) as f64).sqrt().ceil() as usize };
+    let columns = if n <= 9 {
+        n
+    } else {
+        ((2 * n) as f64).sqrt().ceil() as usize
+    };
     (0..n)
         .map(|i| {
             let (line, step) = (i / columns, i % columns);
-            let column = if line % 2 == 0 { step } else { columns - 1 - step };
+            let column = if line % 2 == 0 {
+                step
+            } else {
+                columns - 1 - step
+            };
             Point::new(column as f64, line as f64) * (spacing * 1.1)
         })
         .collect()
 }
 
 fn star(n: usize, spacing: f64) -> Vec<Point> {
-    let rim = circle(n - 1, (spacing * 1.05 * (n - 1) as f64 / TAU).max(spacing * 1.45));
+    let rim = circle(
+        n - 1,
+        (spacing * 1.05 * (n - 1) as f64 / TAU).max(spacing * 1.45),
+    );
     std::iter::once(Point::default()).chain(rim).collect()
 }
 
 fn grid(n: usize, spacing: f64) -> Vec<Point> {
     let columns = (n as f64).sqrt().ceil() as usize;
-    (0..n).map(|i| Point::new((i % columns) as f64, (i / columns) as f64) * spacing).collect()
+    (0..n)
+        .map(|i| Point::new((i % columns) as f64, (i / columns) as f64) * spacing)
+        .collect()
 }
 
 /// Spines above, leaves below; spines inside and leaves around when there are many.
@@ -63,7 +78,10 @@ fn fabric(n: usize, spacing: f64) -> Vec<Point> {
     let leaves = n - spines;
     if leaves > 24 {
         let outer = circle(leaves, spacing * leaves as f64 / TAU);
-        return circle(spines, spacing * 1.2).into_iter().chain(outer).collect();
+        return circle(spines, spacing * 1.2)
+            .into_iter()
+            .chain(outer)
+            .collect();
     }
     let width = (leaves.max(spines) - 1) as f64 * spacing;
     let layer = |count: usize, y: f64| {

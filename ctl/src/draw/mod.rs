@@ -133,8 +133,11 @@ impl Link {
 impl Picture {
     /// The nodes that Forwarders name, in byte order: one colour for each.
     pub(crate) fn nodes(&self) -> Vec<&str> {
-        let mut nodes: Vec<&str> =
-            self.forwarders.iter().filter_map(|forwarder| forwarder.node.as_deref()).collect();
+        let mut nodes: Vec<&str> = self
+            .forwarders
+            .iter()
+            .filter_map(|forwarder| forwarder.node.as_deref())
+            .collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes

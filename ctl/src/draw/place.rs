@@ -38,8 +38,11 @@ pub(super) struct AppBox {
 
 /// Places everything in `picture`.
 pub(super) fn place(picture: &Picture) -> Placed {
-    let longest =
-        picture.forwarders.iter().map(|f| f.name.as_str()).max_by_key(|name| name.chars().count());
+    let longest = picture
+        .forwarders
+        .iter()
+        .map(|f| f.name.as_str())
+        .max_by_key(|name| name.chars().count());
     let theme = Theme::new(picture.forwarders.len(), longest.unwrap_or(""));
     let forwarders = layout::layout(picture, theme.spacing);
     let curves = curves(picture, &theme, &forwarders);
@@ -81,10 +84,14 @@ impl Placed {
         let names = (0..self.forwarders.len()).filter_map(|i| self.name_rect(picture, i));
         let boxes = self.boxes.iter().map(|app| app.rect.grown(8.0));
         let curves = self.curves.iter().flat_map(|curve| {
-            curve.points(4).into_iter().map(|point| Rect::around(point, 8.0, 8.0))
+            curve
+                .points(4)
+                .into_iter()
+                .map(|point| Rect::around(point, 8.0, 8.0))
         });
         let all = circles.chain(names).chain(boxes).chain(curves);
-        all.reduce(Rect::union).unwrap_or(Rect::around(Point::default(), 40.0, 40.0))
+        all.reduce(Rect::union)
+            .unwrap_or(Rect::around(Point::default(), 40.0, 40.0))
     }
 }
 
@@ -121,22 +128,34 @@ fn free_bow(theme: &Theme, places: &[Point], (a, b): (usize, usize)) -> f64 {
         let others = (0..places.len()).filter(|i| *i != a && *i != b);
         let near = |i: usize| {
             let pairs = points.windows(2);
-            pairs.map(|pair| places[i].distance_to_segment(pair[0], pair[1])).fold(f64::MAX, f64::min)
+            pairs
+                .map(|pair| places[i].distance_to_segment(pair[0], pair[1]))
+                .fold(f64::MAX, f64::min)
         };
         others.map(near).fold(f64::MAX, f64::min)
     };
     let bows = [0.0, 0.3, -0.3, 0.5, -0.5, 0.75, -0.75].map(|part| part * theme.spacing);
-    bows.into_iter().find(|bow| clearance(*bow) >= room).unwrap_or(0.0)
+    bows.into_iter()
+        .find(|bow| clearance(*bow) >= room)
+        .unwrap_or(0.0)
 }
 
 /// Each App's box goes to the side of its Forwarder where it covers least.
 fn place_apps(picture: &Picture, placed: &mut Placed) {
     let n = placed.forwarders.len().max(1) as f64;
-    let middle = placed.forwarders.iter().fold(Point::default(), |sum, at| sum + *at) * (1.0 / n);
+    let middle = placed
+        .forwarders
+        .iter()
+        .fold(Point::default(), |sum, at| sum + *at)
+        * (1.0 / n);
     for (app, entry) in picture.apps.iter().enumerate() {
         for (attachment, edge) in entry.attachments.iter().enumerate() {
             let rect = best_box(picture, placed, &entry.name, edge.forwarder, middle);
-            placed.boxes.push(AppBox { app, attachment, rect });
+            placed.boxes.push(AppBox {
+                app,
+                attachment,
+                rect,
+            });
         }
     }
 }
@@ -152,9 +171,16 @@ fn best_box(
     let at = placed.forwarders[forwarder];
     let (width, height) = match theme.detail {
         Detail::Dots => (theme.radius * 1.6, theme.radius * 1.6),
-        _ => (text_width(name, theme.font) + theme.font * 1.7, theme.font * 2.0),
+        _ => (
+            text_width(name, theme.font) + theme.font * 1.7,
+            theme.font * 2.0,
+        ),
     };
-    let outwards = if (at - middle).length() < 1.0 { Point::new(0.0, -1.0) } else { (at - middle).unit() };
+    let outwards = if (at - middle).length() < 1.0 {
+        Point::new(0.0, -1.0)
+    } else {
+        (at - middle).unit()
+    };
     let turn = outwards.y.atan2(outwards.x);
     let candidate = |step: u32| {
         let (ring, sector) = (f64::from(step / 16), step % 16);
@@ -166,10 +192,15 @@ fn best_box(
         let away = theme.radius * 1.9 + theme.spacing * 0.3 * ring + reach;
         let rect = Rect::around(at + way * away, width, height);
         let tilt = 1.0 - way.dot(outwards);
-        (rect, covered(picture, placed, rect, forwarder) + tilt * 6.0 + ring * 9.0)
+        (
+            rect,
+            covered(picture, placed, rect, forwarder) + tilt * 6.0 + ring * 9.0,
+        )
     };
     let steps = if theme.detail == Detail::Dots { 1 } else { 48 };
-    let best = (0..steps).map(candidate).min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let best = (0..steps)
+        .map(candidate)
+        .min_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map_or(Rect::around(at, width, height), |(rect, _)| rect)
 }
 
@@ -187,10 +218,19 @@ fn covered(picture: &Picture, placed: &Placed, rect: Rect, own: usize) -> f64 {
             cost += room.overlap(name) * 0.5;
         }
     }
-    cost += placed.boxes.iter().map(|other| room.overlap(other.rect)).sum::<f64>();
+    cost += placed
+        .boxes
+        .iter()
+        .map(|other| room.overlap(other.rect))
+        .sum::<f64>();
     for curve in &placed.curves {
         let inside = |point: &Point| room.distance(*point) < 1.0;
-        cost += 14.0 * curve.points(16).iter().filter(|point| inside(point)).count() as f64;
+        cost += 14.0
+            * curve
+                .points(16)
+                .iter()
+                .filter(|point| inside(point))
+                .count() as f64;
     }
     cost
 }
@@ -207,7 +247,12 @@ fn place_pills(picture: &Picture, placed: &mut Placed) {
     for (link, entry) in picture.links.iter().enumerate() {
         if entry.weight == entry.weight_back {
             if Some(entry.weight) != placed.usual_weight {
-                place_pill(placed, link, entry.weight, &[0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73]);
+                place_pill(
+                    placed,
+                    link,
+                    entry.weight,
+                    &[0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73],
+                );
             }
         } else {
             place_pill(placed, link, entry.weight, &[0.24, 0.3, 0.18, 0.36]);
@@ -219,10 +264,17 @@ fn place_pills(picture: &Picture, placed: &mut Placed) {
 /// The weight that most links have, in both directions.
 fn usual_weight(picture: &Picture) -> Option<u32> {
     let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-    for link in picture.links.iter().filter(|link| link.weight == link.weight_back) {
+    for link in picture
+        .links
+        .iter()
+        .filter(|link| link.weight == link.weight_back)
+    {
         *counts.entry(link.weight).or_default() += 1;
     }
-    counts.into_iter().max_by_key(|(weight, count)| (*count, u32::MAX - weight)).map(|(weight, _)| weight)
+    counts
+        .into_iter()
+        .max_by_key(|(weight, count)| (*count, u32::MAX - weight))
+        .map(|(weight, _)| weight)
 }
 
 fn place_pill(placed: &mut Placed, link: usize, weight: u32, positions: &[f64]) {
@@ -235,7 +287,11 @@ fn place_pill(placed: &mut Placed, link: usize, weight: u32, positions: &[f64]) 
         let rect = Rect::around(curve.at(*t), width, height);
         (rect, crowding(placed, link, rect) + preference as f64 * 2.0)
     };
-    let best = positions.iter().enumerate().map(candidate).min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let best = positions
+        .iter()
+        .enumerate()
+        .map(candidate)
+        .min_by(|(_, a), (_, b)| a.total_cmp(b));
     if let Some((rect, _)) = best {
         placed.pills.push(Pill { link, text, rect });
     }
@@ -243,12 +299,23 @@ fn place_pill(placed: &mut Placed, link: usize, weight: u32, positions: &[f64]) 
 
 fn crowding(placed: &Placed, link: usize, rect: Rect) -> f64 {
     let room = rect.grown(2.0);
-    let pills: f64 = placed.pills.iter().map(|other| room.overlap(other.rect)).sum();
-    let boxes: f64 = placed.boxes.iter().map(|other| room.overlap(other.rect)).sum();
-    let circles: f64 = (0..placed.forwarders.len()).map(|i| room.overlap(placed.circle(i))).sum();
+    let pills: f64 = placed
+        .pills
+        .iter()
+        .map(|other| room.overlap(other.rect))
+        .sum();
+    let boxes: f64 = placed
+        .boxes
+        .iter()
+        .map(|other| room.overlap(other.rect))
+        .sum();
+    let circles: f64 = (0..placed.forwarders.len())
+        .map(|i| room.overlap(placed.circle(i)))
+        .sum();
     let crossed = placed.curves.iter().enumerate().filter(|(other, curve)| {
         let centre = rect.centre();
-        let near = |pair: &[Point]| centre.distance_to_segment(pair[0], pair[1]) < room.height() / 2.0;
+        let near =
+            |pair: &[Point]| centre.distance_to_segment(pair[0], pair[1]) < room.height() / 2.0;
         *other != link && curve.points(8).windows(2).any(near)
     });
     pills + boxes + circles + 12.0 * crossed.count() as f64

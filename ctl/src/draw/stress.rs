@@ -57,7 +57,11 @@ fn terms(n: usize, links: &[(usize, usize)]) -> Vec<Term> {
         }));
     }
     if step > 1 {
-        terms.extend(links.iter().map(|&(i, j)| Term { i, j, distance: 1.0 }));
+        terms.extend(links.iter().map(|&(i, j)| Term {
+            i,
+            j,
+            distance: 1.0,
+        }));
     }
     terms
 }
@@ -80,7 +84,12 @@ fn hops(root: usize, neighbours: &[Vec<usize>]) -> Vec<Option<u32>> {
 fn descend(n: usize, terms: &[Term], seed: u64) -> Vec<Point> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9) + 7);
     let mut places: Vec<Point> = (0..n)
-        .map(|i| Point::polar(1.0 + random.unit(), TAU * (i as f64 / n as f64 + seed as f64 / 12.0)))
+        .map(|i| {
+            Point::polar(
+                1.0 + random.unit(),
+                TAU * (i as f64 / n as f64 + seed as f64 / 12.0),
+            )
+        })
         .collect();
     let farthest = terms.iter().map(|term| term.distance).fold(1.0, f64::max);
     let rounds = if n <= ALL_PAIRS { 60 } else { 30 };
@@ -111,7 +120,10 @@ fn scale(places: &mut [Point], factor: f64) {
 /// Turns the longest extent to lie flat and the first vertex to the upper left.
 fn turn(places: &mut [Point]) {
     let n = places.len() as f64;
-    let centre = places.iter().fold(Point::default(), |sum, place| sum + *place) * (1.0 / n);
+    let centre = places
+        .iter()
+        .fold(Point::default(), |sum, place| sum + *place)
+        * (1.0 / n);
     places.iter_mut().for_each(|place| *place = *place - centre);
     let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
     for place in places.iter() {
@@ -125,8 +137,13 @@ fn turn(places: &mut [Point]) {
         *place = Point::new(place.dot(along), place.dot(across));
     }
     let first = places[0];
-    let (x, y) = (if first.x > 0.0 { -1.0 } else { 1.0 }, if first.y > 0.0 { -1.0 } else { 1.0 });
-    places.iter_mut().for_each(|place| *place = Point::new(place.x * x, place.y * y));
+    let (x, y) = (
+        if first.x > 0.0 { -1.0 } else { 1.0 },
+        if first.y > 0.0 { -1.0 } else { 1.0 },
+    );
+    places
+        .iter_mut()
+        .for_each(|place| *place = Point::new(place.x * x, place.y * y));
 }
 
 /// Pushes vertices apart, and away from links that are not theirs.
@@ -165,7 +182,11 @@ fn clear_links(places: &mut [Point], links: &[(usize, usize)], clearance: f64) -
             let lack = clearance - places[i].distance_to_segment(places[a], places[b]);
             if lack > 0.5 {
                 let side = (places[b] - places[a]).unit().normal();
-                let sign = if (places[i] - places[a]).dot(side) < 0.0 { -1.0 } else { 1.0 };
+                let sign = if (places[i] - places[a]).dot(side) < 0.0 {
+                    -1.0
+                } else {
+                    1.0
+                };
                 places[i] = places[i] + side * (sign * lack * 0.6);
                 moved = true;
             }
@@ -192,9 +213,12 @@ fn cost(places: &[Point], links: &[(usize, usize)], spacing: f64) -> f64 {
         cost += stretch * stretch;
     }
     let extent = |pick: fn(&Point) -> f64| {
-        let (low, high) = places.iter().map(pick).fold((f64::MAX, f64::MIN), |(low, high), x| {
-            (low.min(x), high.max(x))
-        });
+        let (low, high) = places
+            .iter()
+            .map(pick)
+            .fold((f64::MAX, f64::MIN), |(low, high), x| {
+                (low.min(x), high.max(x))
+            });
         high - low
     };
     cost + extent(|place| place.y) / extent(|place| place.x).max(1.0)

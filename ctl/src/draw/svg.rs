@@ -21,7 +21,13 @@ const LEGEND_LINE: f64 = 24.0;
 pub(crate) fn svg(picture: &Picture) -> String {
     let placed = place(picture);
     let mut out = String::new();
-    Sheet { picture, placed: &placed, out: &mut out }.draw().expect("a String takes every write");
+    Sheet {
+        picture,
+        placed: &placed,
+        out: &mut out,
+    }
+    .draw()
+    .expect("a String takes every write");
     out
 }
 
@@ -96,12 +102,24 @@ impl Sheet<'_> {
         let tip = format!("<title>{id}, weight {label}</title>");
         if is_tree && self.placed.theme.detail != Detail::Dots {
             let size = self.placed.theme.small * 0.95;
-            let forward = if link.is_tree_ab { curve } else { reversed(curve) };
+            let forward = if link.is_tree_ab {
+                curve
+            } else {
+                reversed(curve)
+            };
             let shaft = forward.trimmed(2.0, size * 0.8 + 2.0);
-            writeln!(self.out, "<path class=\"{class}\" d=\"{}\">{tip}</path>", path(shaft))?;
+            writeln!(
+                self.out,
+                "<path class=\"{class}\" d=\"{}\">{tip}</path>",
+                path(shaft)
+            )?;
             return self.arrow(forward.trimmed(0.0, 2.0), size);
         }
-        writeln!(self.out, "<path class=\"{class}\" d=\"{}\">{tip}</path>", path(curve))
+        writeln!(
+            self.out,
+            "<path class=\"{class}\" d=\"{}\">{tip}</path>",
+            path(curve)
+        )
     }
 
     /// A head at the end of `curve`.
@@ -110,14 +128,22 @@ impl Sheet<'_> {
         let along = (tip - curve.trimmed(0.0, size).to).unit();
         let (base, side) = (tip - along * size, along.normal() * (size * 0.52));
         let points = [tip, base + side, base - side].map(|p| format!("{:.1},{:.1}", p.x, p.y));
-        writeln!(self.out, "<polygon class=\"arrow\" points=\"{}\"/>", points.join(" "))
+        writeln!(
+            self.out,
+            "<polygon class=\"arrow\" points=\"{}\"/>",
+            points.join(" ")
+        )
     }
 
     fn leaders(&mut self) -> fmt::Result {
         for app in &self.placed.boxes {
             let edge = &self.picture.apps[app.app].attachments[app.attachment];
             let (from, to) = (self.placed.forwarders[edge.forwarder], app.rect.centre());
-            let class = if self.shows_tree() && edge.is_tree { "link tree" } else { "leader" };
+            let class = if self.shows_tree() && edge.is_tree {
+                "link tree"
+            } else {
+                "leader"
+            };
             let curve = Curve::new(from, to, 0.0);
             writeln!(self.out, "<path class=\"{class}\" d=\"{}\"/>", path(curve))?;
             if edge.weight != 1 && self.placed.theme.detail == Detail::Full {
@@ -125,7 +151,11 @@ impl Sheet<'_> {
                 let gap = app.rect.distance(start).max(1.0);
                 let middle = start + (to - from).unit() * (gap / 2.0);
                 let height = self.placed.theme.small * 1.45;
-                self.pill(&edge.weight.to_string(), Rect::around(middle, height, height), "")?;
+                self.pill(
+                    &edge.weight.to_string(),
+                    Rect::around(middle, height, height),
+                    "",
+                )?;
             }
         }
         Ok(())
@@ -146,7 +176,11 @@ impl Sheet<'_> {
 
     fn pill(&mut self, text: &str, rect: Rect, state: &str) -> fmt::Result {
         let radius = rect.height() / 2.0;
-        writeln!(self.out, "<rect class=\"pill{state}\" {}/>", corners(rect, radius))?;
+        writeln!(
+            self.out,
+            "<rect class=\"pill{state}\" {}/>",
+            corners(rect, radius)
+        )?;
         let class = format!("weight{state}");
         self.text(&class, rect.centre(), self.placed.theme.small, text)
     }
@@ -156,15 +190,25 @@ impl Sheet<'_> {
         for (position, forwarder) in self.picture.forwarders.iter().enumerate() {
             let at = self.placed.forwarders[position];
             let radius = self.placed.theme.radius;
-            let colour = forwarder.node.as_deref().and_then(|node| nodes.binary_search(&node).ok());
+            let colour = forwarder
+                .node
+                .as_deref()
+                .and_then(|node| nodes.binary_search(&node).ok());
             let class = if forwarder.is_failed {
                 "gone".to_owned()
             } else {
                 format!("fwd g{}", colour.unwrap_or(0) % COLOURS)
             };
-            let faded = if forwarder.is_unreachable { " opacity=\".35\"" } else { "" };
+            let faded = if forwarder.is_unreachable {
+                " opacity=\".35\""
+            } else {
+                ""
+            };
             let (x, y) = (at.x, at.y);
-            let node = forwarder.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
+            let node = forwarder
+                .node
+                .as_ref()
+                .map_or(String::new(), |node| format!(" on {node}"));
             let tip = escape(&format!("{}{node}", forwarder.name));
             writeln!(
                 self.out,
@@ -191,7 +235,12 @@ impl Sheet<'_> {
             let class = if forwarder.is_failed { "off" } else { "inside" };
             self.text(class, at, theme.font, &forwarder.name)?;
         } else if let Some(rect) = self.placed.name_rect(self.picture, position) {
-            self.text(&format!("below{off}"), rect.centre(), theme.font, &forwarder.name)?;
+            self.text(
+                &format!("below{off}"),
+                rect.centre(),
+                theme.font,
+                &forwarder.name,
+            )?;
         }
         if let (Some(distance), Detail::Full) = (forwarder.distance, theme.detail)
             && !forwarder.is_root
@@ -207,7 +256,11 @@ impl Sheet<'_> {
         let (text, small) = (distance.to_string(), self.placed.theme.small * 0.95);
         let height = small * 1.5;
         let rect = Rect::around(at, (text_width(&text, small) + 7.0).max(height), height);
-        writeln!(self.out, "<rect class=\"badge\" {}/>", corners(rect, height / 2.0))?;
+        writeln!(
+            self.out,
+            "<rect class=\"badge\" {}/>",
+            corners(rect, height / 2.0)
+        )?;
         self.text("badgetext", at, small, &text)
     }
 
@@ -218,7 +271,10 @@ impl Sheet<'_> {
             let rect = placed.rect;
             let name = escape(&app.name);
             let shape = corners(rect, rect.height().min(16.0) * 0.38);
-            writeln!(self.out, "<rect class=\"app\" {shape}><title>{name}</title></rect>")?;
+            writeln!(
+                self.out,
+                "<rect class=\"app\" {shape}><title>{name}</title></rect>"
+            )?;
             if theme.detail == Detail::Dots {
                 continue;
             }
@@ -311,7 +367,10 @@ fn legend(picture: &Picture, placed: &Placed, width: f64) -> Vec<Item> {
         entries.push((Sign::Badge, "distance from the root".into()));
     }
     if picture.stage == Stage::Mwt && picture.links.iter().any(|link| link.is_heavier) {
-        entries.push((Sign::Line("link heavier"), "heavier than its parallel".into()));
+        entries.push((
+            Sign::Line("link heavier"),
+            "heavier than its parallel".into(),
+        ));
     }
     if picture.links.iter().any(|link| link.is_failed) {
         entries.push((Sign::Line("link failed"), "out of service".into()));
@@ -326,14 +385,23 @@ fn legend(picture: &Picture, placed: &Placed, width: f64) -> Vec<Item> {
         if x > 0.0 && x + needed > width {
             (x, line) = (0.0, line + 1.0);
         }
-        items.push(Item { sign, text, x, line });
+        items.push(Item {
+            sign,
+            text,
+            x,
+            line,
+        });
         x += needed;
     }
     items
 }
 
 fn reversed(curve: Curve) -> Curve {
-    Curve { from: curve.to, bend: curve.bend, to: curve.from }
+    Curve {
+        from: curve.to,
+        bend: curve.bend,
+        to: curve.from,
+    }
 }
 
 fn path(curve: Curve) -> String {
@@ -342,7 +410,10 @@ fn path(curve: Curve) -> String {
     if curve.is_straight() {
         format!("{start}L{:.1} {:.1}", to.x, to.y)
     } else {
-        format!("{start}Q{:.1} {:.1} {:.1} {:.1}", bend.x, bend.y, to.x, to.y)
+        format!(
+            "{start}Q{:.1} {:.1} {:.1} {:.1}",
+            bend.x, bend.y, to.x, to.y
+        )
     }
 }
 

@@ -44,7 +44,11 @@ impl Theme {
         let names_inside = detail == Detail::Full && name_width <= 38.0;
         Self {
             detail,
-            spacing: if names_inside { spacing } else { spacing.max((name_width + 26.0).min(190.0)) },
+            spacing: if names_inside {
+                spacing
+            } else {
+                spacing.max((name_width + 26.0).min(190.0))
+            },
             radius: if names_inside { 23.0 } else { radius },
             font,
             small,

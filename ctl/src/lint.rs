@@ -1,0 +1,159 @@
+//! `beemesh lint`: everything that admission would refuse, offline.
+
+use crate::{failure::Failure, input, output::Output};
+use crds::Problem;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Prints one `ok` line for each topology, or every problem as FILE: FIELD: REASON on stderr and
+exits 2. JSON: {\"ok\": false, \"topologies\": [{\"file\", \"name\", \"forwarders\", \"links\",
+\"apps\"}], \"problems\": [{\"file\", \"path\", \"message\"}]}.
+
+Examples:
+  beemesh lint -f examples/iot.yaml
+  beemesh lint -f examples/
+  beemesh generate ring --forwarders 5 | beemesh lint -f - -o json";
+
+/// Arguments of `beemesh lint`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// YAML file, directory of YAML files, or `-` for stdin; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    file: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    topologies: Vec<Checked>,
+    problems: Vec<Line>,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    name: String,
+    forwarders: usize,
+    links: usize,
+    apps: usize,
+}
+
+#[derive(Serialize)]
+struct Line {
+    file: String,
+    path: String,
+    message: String,
+}
+
+/// Checks every file and reports all problems at once.
+///
+/// # Errors
+/// [`Failure::Read`]; [`Failure::Invalid`] when there are problems.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    let mut topologies = Vec::new();
+    for file in files(&args.file)? {
+        let (objects, found) = input::check(&file)?;
+        let is_sound = found.is_empty();
+        problems.extend(found);
+        for object in objects.iter().filter(|_| is_sound) {
+            match crds::to_topology(object, &crds::Instances::new()) {
+                Ok(topology) => topologies.push(Checked {
+                    file: input::shown(&file),
+                    name: object.metadata.name.clone(),
+                    forwarders: topology.forwarders().len(),
+                    links: topology.links().len(),
+                    apps: topology.apps().len(),
+                }),
+                Err(found) => {
+                    let name = input::shown(&file);
+                    problems.extend(found.into_iter().map(|problem| problem.in_file(&name)));
+                }
+            }
+        }
+    }
+    let failure = (!problems.is_empty())
+        .then(|| Failure::Invalid(problems.iter().map(Problem::to_string).collect()));
+    let line = |problem: Problem| {
+        let Problem {
+            file,
+            path,
+            message,
+        } = problem;
+        Line {
+            file,
+            path,
+            message,
+        }
+    };
+    let problems: Vec<Line> = problems.into_iter().map(line).collect();
+    let report = Report {
+        ok: problems.is_empty(),
+        topologies,
+        problems,
+    };
+    args.output.print(&report, table)?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn table(report: &Report) -> String {
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let line = |checked: &Checked| {
+        format!(
+            "{}: {} is ok: {}, {}, {}\n",
+            checked.file,
+            checked.name,
+            count(checked.forwarders, "forwarder"),
+            count(checked.links, "link"),
+            count(checked.apps, "app")
+        )
+    };
+    report.topologies.iter().map(line).collect()
+}
+
+/// The files that are meant: a directory stands for the YAML files in it, sorted.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            files.extend(yaml_files(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failure = |source| Failure::Read {
+        file: directory.display().to_string(),
+        source,
+    };
+    let entries: Result<Vec<_>, _> = directory.read_dir().map_err(failure)?.collect();
+    let is_yaml = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|end| end == "yaml" || end == "yml")
+    };
+    let mut files: Vec<PathBuf> = entries
+        .map_err(failure)?
+        .iter()
+        .map(std::fs::DirEntry::path)
+        .filter(is_yaml)
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        let expected = format!(
+            "{}: expected a directory with YAML files",
+            directory.display()
+        );
+        return Err(Failure::Invalid(vec![expected]));
+    }
+    Ok(files)
+}

@@ -1,0 +1,51 @@
+//! "Did you mean": the known name that is nearest to a mistyped one.
+
+/// `; did you mean "NAME"?`, or nothing when no name is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let limit = name.chars().count().div_ceil(3).max(1);
+    let near = known
+        .map(|other| (edits(name, other), other))
+        .filter(|(edits, _)| *edits <= limit);
+    near.min().map_or_else(String::new, |(_, other)| {
+        format!("; did you mean {other:?}?")
+    })
+}
+
+/// How many letters must be put in, taken out or replaced (Levenshtein); case does not count.
+fn edits(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().flat_map(char::to_lowercase).collect();
+    let mut row: Vec<usize> = (0..=one.len()).collect();
+    for (line, letter) in other.chars().flat_map(char::to_lowercase).enumerate() {
+        let mut corner = row[0];
+        row[0] = line + 1;
+        for column in 0..one.len() {
+            let replaced = corner + usize::from(one[column] != letter);
+            corner = row[column + 1];
+            row[column + 1] = replaced.min(corner + 1).min(row[column] + 1);
+        }
+    }
+    row[one.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_was_likely_meant() {
+        #[rustfmt::skip]
+        let cases = [
+            ("f1",     &["F1", "F2"][..],         "; did you mean \"F1\"?"), // case
+            ("edge-a", &["edge_a", "core"][..],   "; did you mean \"edge_a\"?"),
+            ("zzz",    &["edge-a", "core"][..],   ""),                       // nothing is near
+            ("F9",     &[][..],                   ""),
+        ];
+        for (name, known, expected) in cases {
+            assert_eq!(
+                did_you_mean(name, known.iter().copied()),
+                expected,
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! `beemesh plan`: which routes change, before anything is applied.
+
+use crate::{
+    failure::Failure,
+    input::{self, Input},
+    output::{self, Output},
+    routes::Without,
+    tables,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use topology::{ForwarderIndex, Table, Topology, plan::Entry};
+
+const EXAMPLES: &str = "\
+Compares OLD (--against) with NEW (-f). With --without and no --against, NEW is compared with
+itself after the loss; with neither, NEW is compared with an empty topology.
+
+JSON: {\"oldEpoch\", \"newEpoch\", \"forwarders\": {\"added\": [], \"removed\": []}, \"links\":
+{\"added\": [], \"removed\": [], \"changed\": []}, \"apps\": {\"added\": [], \"removed\": []},
+\"routes\": {FROM: {TO: {\"before\": {\"distance\", \"attached\", \"nextHops\": [{\"via\",
+\"link\"}]}, \"after\": null}}}}; a route that appears has no \"before\", one that goes no \"after\".
+
+Examples:
+  beemesh plan -f examples/worked.yaml
+  beemesh plan -f examples/worked.yaml --without F2/F4
+  beemesh generate ring --forwarders 5 | beemesh plan -f examples/worked.yaml --against - -o json";
+
+/// Arguments of `beemesh plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    input: Input,
+    /// The topology as it is now; `-` is stdin
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    without: Without,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    old_epoch: String,
+    new_epoch: String,
+    forwarders: Changes,
+    links: Changes,
+    apps: Changes,
+    routes: BTreeMap<String, BTreeMap<String, Change>>,
+}
+
+/// Names that come, go, or stay with other weights.
+#[derive(Default, Serialize)]
+struct Changes {
+    added: Vec<String>,
+    removed: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    before: Option<Route>,
+    after: Option<Route>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Route {
+    distance: u64,
+    attached: bool,
+    next_hops: Vec<Hop>,
+}
+
+#[derive(Serialize)]
+struct Hop {
+    via: String,
+    link: String,
+}
+
+/// One side of the comparison.
+struct Side {
+    topology: Topology,
+    max_paths: usize,
+}
+
+/// Prints what changes.
+///
+/// # Errors
+/// Unreadable or invalid input, unknown names, a stdout that cannot be written.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let (old, new) = sides(args)?;
+    let report = report(&old, &new)?;
+    args.output.print(&report, table)
+}
+
+fn sides(args: &Args) -> Result<(Side, Side), Failure> {
+    let is_stdin = |path: &PathBuf| path.as_os_str() == "-";
+    if is_stdin(&args.input.file) && args.against.as_ref().is_some_and(is_stdin) {
+        let message = "stdin: expected for one of -f and --against, not for both";
+        return Err(Failure::Invalid(vec![message.into()]));
+    }
+    let declared = args.input.declared()?;
+    let max_paths = declared.object.spec.routing.max_paths as usize;
+    let faults = input::faults(&declared.topology, &args.without.without)?;
+    let new = Side {
+        topology: declared.topology.without(&faults),
+        max_paths,
+    };
+    let old = match &args.against {
+        Some(file) => {
+            let old = input::declared(file)?;
+            let max_paths = old.object.spec.routing.max_paths as usize;
+            Side {
+                topology: old.topology,
+                max_paths,
+            }
+        }
+        None if faults.is_empty() => {
+            let nothing = Topology::new(Vec::new(), Vec::new(), Vec::new());
+            Side {
+                topology: nothing.expect("nothing has nothing wrong in it"),
+                max_paths,
+            }
+        }
+        None => Side {
+            topology: declared.topology,
+            max_paths,
+        },
+    };
+    Ok((old, new))
+}
+
+fn report(old: &Side, new: &Side) -> Result<Report, Failure> {
+    let names = |side: &Side| {
+        side.topology
+            .forwarders()
+            .iter()
+            .map(|name| (name.clone(), 0))
+            .collect()
+    };
+    let apps = |side: &Side| {
+        side.topology
+            .apps()
+            .iter()
+            .map(|app| (app.name.clone(), 0))
+            .collect()
+    };
+    Ok(Report {
+        old_epoch: old.topology.epoch().to_string(),
+        new_epoch: new.topology.epoch().to_string(),
+        forwarders: changes(&names(old), &names(new)),
+        links: changes(&links(&old.topology), &links(&new.topology)),
+        apps: changes(&apps(old), &apps(new)),
+        routes: routes(old, new)?,
+    })
+}
+
+fn links(topology: &Topology) -> BTreeMap<String, (u32, u32)> {
+    let ids = (0..).map(|position| topology.link_id(topology::LinkIndex(position)));
+    let weights = topology
+        .links()
+        .iter()
+        .map(|link| (link.weight, link.weight_back));
+    weights
+        .zip(ids)
+        .map(|(weights, id)| (id, weights))
+        .collect()
+}
+
+fn changes<V: PartialEq>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> Changes {
+    let only = |here: &BTreeMap<String, V>, there: &BTreeMap<String, V>| {
+        here.keys()
+            .filter(|name| !there.contains_key(*name))
+            .cloned()
+            .collect()
+    };
+    let differs = |(name, value): &(&String, &V)| old.get(*name).is_some_and(|old| old != *value);
+    Changes {
+        added: only(new, old),
+        removed: only(old, new),
+        changed: new
+            .iter()
+            .filter(differs)
+            .map(|(name, _)| name.clone())
+            .collect(),
+    }
+}
+
+/// Compares a few tables at a time: all tables of ten thousand Forwarders would not fit.
+fn routes(old: &Side, new: &Side) -> Result<BTreeMap<String, BTreeMap<String, Change>>, Failure> {
+    const CHUNK: usize = 64;
+    let names: BTreeSet<&String> = old
+        .topology
+        .forwarders()
+        .iter()
+        .chain(new.topology.forwarders())
+        .collect();
+    let names: Vec<&String> = names.into_iter().collect();
+    let mut routes = BTreeMap::new();
+    for names in names.chunks(CHUNK) {
+        let (before, after) = (some_tables(old, names), some_tables(new, names));
+        let plan = topology::plan((&old.topology, &before), (&new.topology, &after));
+        for (from, difference) in plan.forwarders {
+            let added = difference
+                .added
+                .into_iter()
+                .map(|(to, after)| (to, None, Some(after)));
+            let removed = difference
+                .removed
+                .into_iter()
+                .map(|(to, before)| (to, Some(before), None));
+            let changed = difference.changed.into_iter();
+            let changed = changed.map(|(to, (before, after))| (to, Some(before), Some(after)));
+            let all = added
+                .chain(removed)
+                .chain(changed)
+                .map(|(to, before, after)| {
+                    (
+                        to,
+                        Change {
+                            before: before.map(Route::from),
+                            after: after.map(Route::from),
+                        },
+                    )
+                });
+            routes.insert(from, all.collect());
+        }
+    }
+    Ok(routes)
+}
+
+fn some_tables(side: &Side, names: &[&String]) -> Vec<Table> {
+    let roots: Vec<ForwarderIndex> = names
+        .iter()
+        .filter_map(|name| side.topology.forwarder(name))
+        .collect();
+    let mut made = Vec::with_capacity(roots.len());
+    let done = tables::for_each(
+        &side.topology,
+        &roots,
+        side.max_paths,
+        Table::clone,
+        |table| {
+            made.push(table);
+            Ok::<(), std::convert::Infallible>(())
+        },
+    );
+    match done {
+        Ok(()) => made,
+    }
+}
+
+impl From<Entry> for Route {
+    fn from(entry: Entry) -> Self {
+        let hop = |hop: topology::plan::Hop| Hop {
+            via: hop.via,
+            link: hop.link,
+        };
+        Self {
+            distance: entry.distance,
+            attached: entry.attached,
+            next_hops: entry.next_hops.into_iter().map(hop).collect(),
+        }
+    }
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!("epoch {} -> {}\n", report.old_epoch, report.new_epoch);
+    for (what, changes) in [
+        ("forwarders", &report.forwarders),
+        ("links", &report.links),
+        ("apps", &report.apps),
+    ] {
+        let kinds = [
+            ("added", &changes.added),
+            ("removed", &changes.removed),
+            ("changed", &changes.changed),
+        ];
+        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+            text += &format!("{what} {kind}: {}\n", shortened(names));
+        }
+    }
+    let count: usize = report.routes.values().map(BTreeMap::len).sum();
+    if count == 0 {
+        return text + "no route changes\n";
+    }
+    let plural = |count: usize, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    };
+    let (routes, forwarders) = (
+        plural(count, "route", "routes"),
+        plural(report.routes.len(), "forwarder", "forwarders"),
+    );
+    text += &format!("{routes} of {forwarders} change\n\n");
+    let mut rows = output::table(&["FROM", "TO", "BEFORE", "AFTER"], &[]);
+    for (from, changes) in &report.routes {
+        for (to, change) in changes {
+            rows.add_row([
+                from,
+                to,
+                &shown(change.before.as_ref()),
+                &shown(change.after.as_ref()),
+            ]);
+        }
+    }
+    text + &output::table_text(&rows)
+}
+
+fn shown(route: Option<&Route>) -> String {
+    match route {
+        None => "-".into(),
+        Some(route) if route.attached => format!("{} attached", route.distance),
+        Some(route) => {
+            let hops: Vec<&str> = route.next_hops.iter().map(|hop| hop.via.as_str()).collect();
+            format!("{} via {}", route.distance, hops.join(", "))
+        }
+    }
+}
+
+/// The names, and of more than twenty the first ones and how many more there are.
+fn shortened(names: &[String]) -> String {
+    match names.get(..20) {
+        Some(first) if names.len() > 20 => {
+            format!("{} and {} more", first.join(", "), names.len() - 20)
+        }
+        _ => names.join(", "),
+    }
+}
