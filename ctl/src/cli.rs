@@ -60,3 +60,14 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_option_is_declared_twice() {
+        Cli::command().debug_assert();
+    }
+}

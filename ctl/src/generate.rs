@@ -6,7 +6,6 @@ use crds::{
     topology::{Addressing, AppEntry, ForwarderEntry, LinkEntry, Shape},
 };
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use serde::Serialize;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use topology::generate::Kind;
@@ -46,7 +45,7 @@ pub(crate) struct Args {
     name: Option<String>,
     /// Format of what is printed
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         value_name = "FORMAT",
         value_enum,
@@ -277,11 +276,6 @@ fn shape_name(shape: Shape) -> &'static str {
         Shape::Fabric => "Fabric",
         Shape::Custom => "Custom",
     }
-}
-
-#[derive(Serialize)]
-struct Row {
-    cells: Vec<String>,
 }
 
 fn table(object: &MicroServiceTopology) -> Result<(), Failure> {

@@ -21,10 +21,10 @@ JSON: {\"topology\", \"epoch\", \"stage\", \"root\", \"nodes\": [{\"name\", \"ki
 [{\"from\", \"to\", \"link\"}]}. In the stage mwt heavier parallel links are left out.
 
 Examples:
-  beemesh graph -f examples/worked.yaml -o svg > worked.svg
-  beemesh graph -f examples/worked.yaml --stage spt --from F1 --without F2/F4 -o svg
-  beemesh graph -f examples/worked.yaml --stage mwt --from F5 -o json
-  beemesh graph -f examples/worked.yaml -o mermaid";
+  beemesh graph -f topology.yaml -o svg > topology.svg
+  beemesh graph -f topology.yaml --stage spt --from F1 --without F2/F4 -o svg
+  beemesh graph -f topology.yaml --stage mwt --from F5 -o json
+  beemesh graph -f topology.yaml -o mermaid";
 
 /// Arguments of `beemesh graph`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     without: Without,
     /// Format of what is printed
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         value_name = "FORMAT",
         value_enum,
@@ -238,7 +238,12 @@ impl Scene<'_> {
         let name = self.topology.forwarders()[index.position()].clone();
         let distance = self.spf.and_then(|spf| spf.distance(index));
         let is_failed = !self.graph.is_forwarder_up(index);
-        let entry = self.object.spec.forwarders.iter().find(|entry| entry.name == name);
+        let entry = self
+            .object
+            .spec
+            .forwarders
+            .iter()
+            .find(|entry| entry.name == name);
         Forwarder {
             node: entry.and_then(|entry| entry.node.clone()),
             distance,

@@ -11,8 +11,8 @@ exits 2. JSON: {\"ok\": false, \"topologies\": [{\"file\", \"name\", \"forwarder
 \"apps\"}], \"problems\": [{\"file\", \"path\", \"message\"}]}.
 
 Examples:
-  beemesh lint -f examples/iot.yaml
-  beemesh lint -f examples/
+  beemesh lint -f topology.yaml
+  beemesh lint -f topology.yaml -f topologies/
   beemesh generate ring --forwarders 5 | beemesh lint -f - -o json";
 
 /// Arguments of `beemesh lint`.
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let is_sound = found.is_empty();
         problems.extend(found);
         for object in objects.iter().filter(|_| is_sound) {
-            match crds::to_topology(object, &crds::Instances::new()) {
+            match crds::to_topology_on(object, &[], &crds::Instances::new()) {
                 Ok(topology) => topologies.push(Checked {
                     file: input::shown(&file),
                     name: object.metadata.name.clone(),

@@ -28,7 +28,11 @@ pub(crate) struct Args {
 /// # Errors
 /// [`Failure::Failed`] when the engine cannot start or cannot go on.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    Err(Failure::Failed(format!(
-        "the engine is not here yet: {args:?}"
-    )))
+    let config = node::Config {
+        socket: args.socket,
+        state_dir: args.state_dir,
+        vxlan_port: args.vxlan_port,
+        ..node::Config::new(args.name, args.directory)
+    };
+    node::run(config).map_err(|error| Failure::failed(&error))
 }

@@ -23,7 +23,7 @@ pub(crate) enum Format {
 pub(crate) struct Output {
     /// Format of what is printed
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         value_name = "FORMAT",
         value_enum,
