@@ -1,6 +1,8 @@
 //! The fields there are, to name the nearest one to a field that is not.
 
-use super::path::Step;
+use serde_json::Value;
+
+use super::path::{Path, Step};
 use crate::suggest;
 
 /// Fields by parent, list indices left out. A test holds it against the types.
@@ -25,6 +27,54 @@ pub(super) const FIELDS: [(&str, &[&str]); 16] = [
     ("metadata.annotations", &[]),
     ("spec.apps.podSelector.matchLabels", &[]),
 ];
+
+/// The fields of [`FIELDS`] that are lists: each entry has those fields.
+const LISTS: [&str; 4] = [
+    "spec.forwarders",
+    "spec.links",
+    "spec.apps",
+    "spec.apps.podSelector.matchExpressions",
+];
+
+/// Places where a list is written for an object. Serde would take its entries for the fields.
+pub(super) fn misplaced_lists(document: &Value) -> Vec<Path> {
+    let mut found = Vec::new();
+    collect_misplaced(document, "", &mut Path::new(), &mut found);
+    found
+}
+
+fn collect_misplaced(value: &Value, pattern: &str, path: &mut Path, found: &mut Vec<Path>) {
+    let Some((_, fields)) = FIELDS.iter().find(|(field, _)| *field == pattern) else {
+        return;
+    };
+    let is_entry = matches!(path.last(), Some(Step::Index(_)));
+    match value {
+        Value::Array(entries) if LISTS.contains(&pattern) && !is_entry => {
+            for (index, entry) in entries.iter().enumerate() {
+                path.push(Step::Index(index));
+                collect_misplaced(entry, pattern, path, found);
+                path.pop();
+            }
+        }
+        Value::Array(_) => found.push(path.clone()),
+        Value::Object(object) => {
+            for (name, value) in object
+                .iter()
+                .filter(|(name, _)| fields.contains(&name.as_str()))
+            {
+                let pattern = if pattern.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{pattern}.{name}")
+                };
+                path.push(Step::Field(name.clone()));
+                collect_misplaced(value, &pattern, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
 
 /// What the API server adds to an object: `kubectl get -o yaml` can be read back.
 const WRITTEN_BY_SERVER: [&str; 12] = [

@@ -23,6 +23,11 @@ const MAX_ATTEMPTS: usize = 100;
 pub(super) fn read(mut document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
     let mut removed = Removed::default();
     let mut problems = BTreeSet::new();
+    // The last ones first: taking them out does not move the others.
+    for place in fields::misplaced_lists(&document).into_iter().rev() {
+        problems.insert((place.clone(), "expected an object, found a list".to_owned()));
+        removed.remove(&mut document, &place);
+    }
     for _ in 0..MAX_ATTEMPTS {
         let attempt = attempt(&document);
         for unknown in attempt.unknown {
