@@ -1,2 +1,73 @@
-//! Skeleton.
-fn main() {}
+//! Every speed claim, measured beside a peer on the same work in the same run.
+//!
+//! Knows: how to set up the same work for beemesh and for a peer, how to time both in turn, how to
+//! write what came of it. Refuses to know: what a good figure is (the goals are in `README.md`).
+//!
+//! ```text
+//! arguments -> Vec<Bench> -> (each: set up, warm up, time in turn, take down) -> Vec<Figure> -> report
+//! ```
+
+mod arguments;
+mod bed;
+mod bench;
+mod cni;
+mod command;
+mod figure;
+mod group;
+mod lab;
+mod memory;
+mod netns;
+mod report;
+mod routes;
+mod sample;
+mod spf;
+mod throughput;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Task};
+use bench::Bench;
+
+fn main() -> ExitCode {
+    match Arguments::parse(std::env::args().skip(1)).and_then(run) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let benches = all();
+    match arguments.task {
+        Task::List => {
+            benches
+                .iter()
+                .flat_map(|bench| &bench.names)
+                .for_each(|name| println!("{name}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Measure { context, chosen } => {
+            let (figures, failed) = bench::run(&benches, &context, &chosen)?;
+            report::write(&figures, &context.output)?;
+            Ok(ExitCode::from(u8::from(failed)))
+        }
+    }
+}
+
+/// All benches in the order in which they run: the quiet ones first, the ones that fill the machine last.
+fn all() -> Vec<Bench> {
+    [
+        spf::benches(),
+        routes::benches(),
+        group::benches(),
+        cni::benches(),
+        throughput::benches(),
+        memory::benches(),
+        lab::benches(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,64 @@
+//! The command line: `beemesh-bench --list`, or what `benches/run` hands over and names of benches.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::bench::Context;
+
+/// The command line, read.
+pub struct Arguments {
+    /// What to do.
+    pub task: Task,
+}
+
+/// What to do.
+pub enum Task {
+    /// Print the names.
+    List,
+    /// Measure.
+    Measure {
+        /// Where everything is.
+        context: Context,
+        /// Names; none means all.
+        chosen: Vec<String>,
+    },
+}
+
+impl Arguments {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    /// Unknown options, options without a value, and missing ones.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let (mut programs, mut work, mut output, mut python) = (None, None, None, None);
+        let mut chosen = vec![];
+        while let Some(argument) = arguments.next() {
+            let slot = match argument.as_str() {
+                "--list" => return Ok(Self { task: Task::List }),
+                "--programs" => &mut programs,
+                "--work" => &mut work,
+                "--output" => &mut output,
+                "--python" => &mut python,
+                option if option.starts_with('-') => bail!("unknown option {option}"),
+                name => {
+                    chosen.push(name.to_owned());
+                    continue;
+                }
+            };
+            let value = arguments
+                .next()
+                .with_context(|| format!("{argument} takes a value"))?;
+            *slot = Some(PathBuf::from(value));
+        }
+        let context = Context {
+            programs: programs.context("--programs DIR is missing")?,
+            work: work.context("--work DIR is missing")?,
+            output: output.context("--output FILE is missing")?,
+            python,
+        };
+        Ok(Self {
+            task: Task::Measure { context, chosen },
+        })
+    }
+}

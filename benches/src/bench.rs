@@ -1,0 +1,88 @@
+//! A bench: the names it answers for, and how it is run.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Result, bail};
+
+use crate::figure::Figure;
+
+/// Where everything is.
+pub struct Context {
+    /// Directory of the static release programs.
+    pub programs: PathBuf,
+    /// Directory of this run; `benches/run` takes down what is still there of it in the end.
+    pub work: PathBuf,
+    /// The JSON file to write.
+    pub output: PathBuf,
+    /// A Python that can import the peer; none when no bench that needs it was chosen.
+    pub python: Option<PathBuf>,
+}
+
+impl Context {
+    /// Path of one of our programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+}
+
+/// Measures, and says what it found.
+type Measure = dyn Fn(&Context) -> Result<Vec<Figure>>;
+
+/// One set-up that yields the figures of one or more names.
+pub struct Bench {
+    /// Names of the figures.
+    pub names: Vec<String>,
+    measure: Box<Measure>,
+}
+
+impl Bench {
+    /// A bench that yields figures of these names.
+    pub fn new<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+        measure: impl Fn(&Context) -> Result<Vec<Figure>> + 'static,
+    ) -> Self {
+        Self {
+            names: names.into_iter().map(Into::into).collect(),
+            measure: Box::new(measure),
+        }
+    }
+}
+
+/// Runs the chosen benches (all, when none is named), goes on after a failure, and says whether
+/// there was one.
+///
+/// # Errors
+/// When a chosen name does not exist; nothing is run then.
+pub fn run(
+    benches: &[Bench],
+    context: &Context,
+    chosen: &[String],
+) -> Result<(Vec<Figure>, bool)> {
+    if let Some(unknown) = chosen
+        .iter()
+        .find(|name| !benches.iter().any(|bench| bench.names.contains(name)))
+    {
+        bail!("no bench is called {unknown}; --list shows all names");
+    }
+    let is_wanted = |name: &String| chosen.is_empty() || chosen.contains(name);
+    let (mut figures, mut failed) = (vec![], false);
+    for bench in benches {
+        if !bench.names.iter().any(is_wanted) {
+            continue;
+        }
+        let names = bench.names.join(", ");
+        eprint!("{names} ... ");
+        let start = Instant::now();
+        match (bench.measure)(context) {
+            Ok(found) => {
+                eprintln!("{:.0} s", start.elapsed().as_secs_f64());
+                figures.extend(found.into_iter().filter(|figure| is_wanted(&figure.name)));
+            }
+            Err(error) => {
+                eprintln!("failed: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    Ok((figures, failed))
+}

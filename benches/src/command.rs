@@ -1,0 +1,44 @@
+//! Other programs: run to the end, and an error that shows what they said.
+
+use std::{
+    ffi::OsStr,
+    process::{Command, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Runs a command to its end; its standard output.
+///
+/// # Errors
+/// When it cannot be started or does not succeed: with all that it said.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let result = command
+        .output()
+        .with_context(|| format!("failed to start {command:?}"))?;
+    check(command, &result)?;
+    Ok(result.stdout)
+}
+
+/// Fails unless the command succeeded.
+///
+/// # Errors
+/// With all that the command said.
+pub fn check(command: &Command, result: &Output) -> Result<()> {
+    ensure!(
+        result.status.success(),
+        "{command:?}: {}: {}{}",
+        result.status,
+        String::from_utf8_lossy(&result.stderr).trim(),
+        String::from_utf8_lossy(&result.stdout).trim(),
+    );
+    Ok(())
+}
+
+/// Runs `ip` with these arguments.
+///
+/// # Errors
+/// As [`output`].
+pub fn ip<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<String> {
+    let bytes = output(Command::new("ip").args(arguments))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
