@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::bench::Context;
 
 /// The command line, read.
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
-    pub task: Task,
+    pub(crate) task: Task,
 }
 
 /// What to do.
-pub enum Task {
+pub(crate) enum Task {
     /// Print the names.
     List,
     /// Measure.
@@ -30,7 +30,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Unknown options, options without a value, and missing ones.
-    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let (mut programs, mut work, mut output, mut python) = (None, None, None, None);
         let mut chosen = vec![];
         while let Some(argument) = arguments.next() {

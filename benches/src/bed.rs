@@ -3,26 +3,28 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use anyhow::{Result, bail};
-use dataplane::{Applied, Kernel, Link, LinkKind, Namespace, Routes, Target, converge, mac::link_mac};
-use ipnetwork::{IpNetwork, Ipv4Network};
+use dataplane::{
+    Applied, Kernel, Link, LinkKind, Namespace, Routes, Target, converge, mac::link_mac,
+};
+use ipnetwork::IpNetwork;
 
 use crate::{bench::Context, netns::Netns};
 
 /// Links between the two namespaces.
-pub const LINKS: usize = 4;
+pub(crate) const LINKS: usize = 4;
 /// Distinct sets of next hops: every choice of the links but none.
-pub const SETS: usize = (1 << LINKS) - 1;
+pub(crate) const SETS: usize = (1 << LINKS) - 1;
 
 /// The pair as our dataplane makes it, without routes.
-pub struct Ours {
+pub(crate) struct Ours {
     /// Where the routes go.
-    pub near: Netns,
+    pub(crate) near: Netns,
     /// What `near` should hold.
-    pub structure: Namespace,
+    pub(crate) structure: Namespace,
     _far: Netns,
 }
 
@@ -31,7 +33,7 @@ impl Ours {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn new(context: &Context, kernel: &mut impl Kernel) -> Result<Self> {
+    pub(crate) fn new(context: &Context, kernel: &mut impl Kernel) -> Result<Self> {
         let (near, far) = (Netns::reserve(context), Netns::reserve(context));
         let structure = namespace(&far, ["near", "far"]);
         let desired = BTreeMap::from([
@@ -69,7 +71,7 @@ fn namespace(peer: &Netns, [this, that]: [&str; 2]) -> Namespace {
 }
 
 /// Name of both ends of a link.
-pub fn interface(number: usize) -> String {
+pub(crate) fn interface(number: usize) -> String {
     format!("l-{number}")
 }
 
@@ -77,7 +79,7 @@ pub fn interface(number: usize) -> String {
 ///
 /// # Errors
 /// With the first failure.
-pub fn check(applied: &Applied) -> Result<()> {
+pub(crate) fn check(applied: &Applied) -> Result<()> {
     match applied.failures.as_slice() {
         [] => Ok(()),
         [first, rest @ ..] => bail!("{first}: {} (and {} more)", first.source, rest.len()),
@@ -85,9 +87,9 @@ pub fn check(applied: &Applied) -> Result<()> {
 }
 
 /// The pair made by hand, with next hops 1 to [`LINKS`], without routes.
-pub struct ByHand {
+pub(crate) struct ByHand {
     /// Where the routes go.
-    pub near: Netns,
+    pub(crate) near: Netns,
     _far: Netns,
 }
 
@@ -96,48 +98,62 @@ impl ByHand {
     ///
     /// # Errors
     /// What `ip` says.
-    pub fn new(context: &Context) -> Result<Self> {
+    pub(crate) fn new(context: &Context) -> Result<Self> {
         let (near, far) = (Netns::new(context)?, Netns::new(context)?);
         for number in 0..LINKS {
             let (name, id) = (interface(number), number + 1);
-            near.ip(&format!("link add {name} type veth peer name {name} netns {}", far.name()))?;
+            near.ip(&format!(
+                "link add {name} type veth peer name {name} netns {}",
+                far.name()
+            ))?;
             far.ip(&format!("link set {name} up"))?;
             near.ip(&format!("link set {name} up"))?;
-            near.ip(&format!("nexthop add id {id} via fe80::{id} dev {name} onlink"))?;
+            near.ip(&format!(
+                "nexthop add id {id} via fe80::{id} dev {name} onlink"
+            ))?;
         }
         Ok(Self { near, _far: far })
     }
 }
 
 /// The routes `first..first + count` of 10.0.0.0/8, /32 each, over all [`SETS`] in turn.
-pub fn routes(count: usize) -> Routes {
+pub(crate) fn routes(count: usize) -> Routes {
     let mut routes = Routes::new();
     let targets: Vec<_> = (1..=SETS)
-        .map(|set| routes.intern(Target::Links(members(set).map(interface).collect::<BTreeSet<_>>())))
+        .map(|set| {
+            routes.intern(Target::Links(
+                members(set).map(interface).collect::<BTreeSet<_>>(),
+            ))
+        })
         .collect();
     for number in 0..count {
-        let prefix = Ipv4Network::new(address(number), 32).expect("32 is a length");
-        routes.insert_shared(IpNetwork::V4(prefix), targets[number % SETS]);
+        routes.insert_shared(prefix(number), targets[number % SETS]);
     }
     routes
 }
 
 /// The same for `ip -batch`: groups, then routes.
-pub fn batch(count: usize) -> String {
+pub(crate) fn batch(count: usize) -> String {
     let mut text = String::new();
     for set in 1..=SETS {
         let ids: Vec<_> = members(set).map(|link| (link + 1).to_string()).collect();
-        line(&mut text, format_args!("nexthop add id {} group {}", 100 + set, ids.join("/")));
+        line(
+            &mut text,
+            format_args!("nexthop add id {} group {}", 100 + set, ids.join("/")),
+        );
     }
     for number in 0..count {
         let group = 101 + number % SETS;
-        line(&mut text, format_args!("route add {}/32 nhid {group}", address(number)));
+        line(
+            &mut text,
+            format_args!("route add {}/32 nhid {group}", address(number)),
+        );
     }
     text
 }
 
 /// Adds a line to a batch.
-pub fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub(crate) fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string takes everything");
 }
 
@@ -146,6 +162,11 @@ fn members(set: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The destination of a route.
-pub fn address(number: usize) -> Ipv4Addr {
+pub(crate) fn address(number: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + number as u32 + 1)
+}
+
+/// The destination of a route, /32.
+pub(crate) fn prefix(number: usize) -> IpNetwork {
+    IpNetwork::from(IpAddr::V4(address(number)))
 }

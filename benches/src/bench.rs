@@ -7,20 +7,20 @@ use anyhow::{Result, bail};
 use crate::figure::Figure;
 
 /// Where everything is.
-pub struct Context {
+pub(crate) struct Context {
     /// Directory of the static release programs.
-    pub programs: PathBuf,
+    pub(crate) programs: PathBuf,
     /// Directory of this run; `benches/run` takes down what is still there of it in the end.
-    pub work: PathBuf,
+    pub(crate) work: PathBuf,
     /// The JSON file to write.
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
     /// A Python that can import the peer; none when no bench that needs it was chosen.
-    pub python: Option<PathBuf>,
+    pub(crate) python: Option<PathBuf>,
 }
 
 impl Context {
     /// Path of one of our programs.
-    pub fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 }
@@ -29,15 +29,15 @@ impl Context {
 type Measure = dyn Fn(&Context) -> Result<Vec<Figure>>;
 
 /// One set-up that yields the figures of one or more names.
-pub struct Bench {
+pub(crate) struct Bench {
     /// Names of the figures.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     measure: Box<Measure>,
 }
 
 impl Bench {
     /// A bench that yields figures of these names.
-    pub fn new<N: Into<String>>(
+    pub(crate) fn new<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
         measure: impl Fn(&Context) -> Result<Vec<Figure>> + 'static,
     ) -> Self {
@@ -53,7 +53,7 @@ impl Bench {
 ///
 /// # Errors
 /// When a chosen name does not exist; nothing is run then.
-pub fn run(
+pub(crate) fn run(
     benches: &[Bench],
     context: &Context,
     chosen: &[String],

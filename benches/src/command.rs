@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 ///
 /// # Errors
 /// When it cannot be started or does not succeed: with all that it said.
-pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let result = command
         .output()
         .with_context(|| format!("failed to start {command:?}"))?;
@@ -23,7 +23,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// With all that the command said.
-pub fn check(command: &Command, result: &Output) -> Result<()> {
+pub(crate) fn check(command: &Command, result: &Output) -> Result<()> {
     ensure!(
         result.status.success(),
         "{command:?}: {}: {}{}",
@@ -38,7 +38,7 @@ pub fn check(command: &Command, result: &Output) -> Result<()> {
 ///
 /// # Errors
 /// As [`output`].
-pub fn ip<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<String> {
+pub(crate) fn ip<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<String> {
     let bytes = output(Command::new("ip").args(arguments))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -5,27 +5,27 @@ use serde::Serialize;
 /// One figure: an entry of `bench.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Which bench.
-    pub name: String,
+    pub(crate) name: String,
     /// Ours, in `unit`.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Unit of both values.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What did the same work beside us.
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// The peer's, in `unit`.
-    pub peer_value: Option<f64>,
+    pub(crate) peer_value: Option<f64>,
     /// Above 1: we are better, by so many times.
-    pub ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// How it came about, for the table only.
     #[serde(skip)]
-    pub note: String,
+    pub(crate) note: String,
 }
 
 /// Which of two values is the better one.
 #[derive(Clone, Copy, Debug)]
-pub enum Better {
+pub(crate) enum Better {
     /// Times and sizes.
     Lower,
     /// Rates.
@@ -34,7 +34,7 @@ pub enum Better {
 
 impl Figure {
     /// A figure without a peer.
-    pub fn alone(name: &str, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn alone(name: &str, value: f64, unit: &'static str) -> Self {
         Self {
             name: name.to_owned(),
             value: round(value),
@@ -47,7 +47,7 @@ impl Figure {
     }
 
     /// The same figure beside a peer's; the ratio is that of the two values.
-    pub fn beside(self, peer: &str, value: f64, better: Better) -> Self {
+    pub(crate) fn beside(self, peer: &str, value: f64, better: Better) -> Self {
         let value = round(value);
         let ratio = match better {
             Better::Lower => value / self.value,
@@ -62,7 +62,7 @@ impl Figure {
     }
 
     /// Says how it came about.
-    pub fn note(self, note: impl Into<String>) -> Self {
+    pub(crate) fn note(self, note: impl Into<String>) -> Self {
         Self {
             note: note.into(),
             ..self

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
-use dataplane::{Balance, Kernel, LinuxKernel, Operation, Routes, SeenNexthop, Target, converge_routes};
+use dataplane::{
+    Balance, Kernel, LinuxKernel, Operation, Routes, SeenNexthop, Target, converge_routes,
+};
 
 use crate::{
     bed::{self, ByHand, LINKS, Ours, interface},
@@ -19,7 +21,7 @@ const ROUNDS: usize = 10;
 const EDITS: usize = 40;
 
 /// The benches of this subject.
-pub fn benches() -> Vec<Bench> {
+pub(crate) fn benches() -> Vec<Bench> {
     vec![Bench::new(["group-edit"], measure)]
 }
 
@@ -64,16 +66,21 @@ impl OneGroup {
         let bed = Ours::new(context, kernel)?;
         let all = Target::Links((0..LINKS).map(interface).collect());
         let routes: Routes = (0..ROUTES)
-            .map(|number| (bed::address(number).into(), all.clone()))
+            .map(|number| (bed::prefix(number), all.clone()))
             .collect();
-        bed::check(&converge_routes(kernel, bed.near.name(), &bed.structure, &routes))?;
+        bed::check(&converge_routes(
+            kernel,
+            bed.near.name(),
+            &bed.structure,
+            &routes,
+        ))?;
         let observed = kernel
             .observe(bed.near.name())?
             .context("the namespace is there")?;
         let whole = |(id, seen): (&u32, &SeenNexthop)| match seen {
-            SeenNexthop::Group { members, balance, .. } if members.len() == LINKS => {
-                Some((*id, members.clone(), *balance))
-            }
+            SeenNexthop::Group {
+                members, balance, ..
+            } if members.len() == LINKS => Some((*id, members.clone(), *balance)),
             _ => None,
         };
         let (id, members, balance) = observed
@@ -138,8 +145,15 @@ impl ManyRoutes {
     /// Replaces all routes: with all links, or without the first.
     fn replace(&self, whole: bool) -> Result<Duration> {
         let mut batch = Command::new("ip");
-        batch.arg("-batch").arg(if whole { &self.whole } else { &self.without_one });
-        let (elapsed, result) = self.bed.near.run(|| Ok(time(|| command::output(&mut batch))))?;
+        batch.arg("-batch").arg(if whole {
+            &self.whole
+        } else {
+            &self.without_one
+        });
+        let (elapsed, result) = self
+            .bed
+            .near
+            .run(|| Ok(time(|| command::output(&mut batch))))?;
         result?;
         Ok(elapsed)
     }

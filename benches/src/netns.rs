@@ -15,7 +15,7 @@ use crate::{bench::Context, command::ip};
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A name that nothing else on this machine has: the last part of the run's directory, and a number.
-pub fn unique_name(context: &Context) -> String {
+pub(crate) fn unique_name(context: &Context) -> String {
     let run = context.work.file_name().unwrap_or_default();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{number}", run.to_string_lossy())
@@ -23,7 +23,7 @@ pub fn unique_name(context: &Context) -> String {
 
 /// A named network namespace.
 #[derive(Debug)]
-pub struct Netns {
+pub(crate) struct Netns {
     name: String,
 }
 
@@ -32,7 +32,7 @@ impl Netns {
     ///
     /// # Errors
     /// What `ip` says.
-    pub fn new(context: &Context) -> Result<Self> {
+    pub(crate) fn new(context: &Context) -> Result<Self> {
         let netns = Self::reserve(context);
         ip(["netns", "add", &netns.name])?;
         netns.ip("link set lo up")?;
@@ -40,19 +40,19 @@ impl Netns {
     }
 
     /// Only a name: for a namespace that someone else makes, deleted by this guard all the same.
-    pub fn reserve(context: &Context) -> Self {
+    pub(crate) fn reserve(context: &Context) -> Self {
         Self {
             name: unique_name(context),
         }
     }
 
     /// The name that `ip netns` takes.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The file that holds it.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         dataplane::netns::path(&self.name)
     }
 
@@ -60,15 +60,17 @@ impl Netns {
     ///
     /// # Errors
     /// What `ip` says.
-    pub fn ip(&self, arguments: &str) -> Result<String> {
-        ip(["-n", &self.name].into_iter().chain(arguments.split_whitespace()))
+    pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
+        ip(["-n", &self.name]
+            .into_iter()
+            .chain(arguments.split_whitespace()))
     }
 
     /// Runs `work` on a thread inside the namespace; what it starts is inside too.
     ///
     /// # Errors
     /// When the namespace cannot be entered, and those of `work`.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         dataplane::netns::Netns::open(&self.name)?.run(work)?
     }
 }

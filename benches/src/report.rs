@@ -10,9 +10,10 @@ use crate::figure::Figure;
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(figures: &[Figure], output: &Path) -> Result<()> {
+pub(crate) fn write(figures: &[Figure], output: &Path) -> Result<()> {
     let json = serde_json::to_string_pretty(figures)?;
-    fs::write(output, json + "\n").with_context(|| format!("failed to write {}", output.display()))?;
+    fs::write(output, json + "\n")
+        .with_context(|| format!("failed to write {}", output.display()))?;
     print!("{}", table(figures));
     println!("\nwritten to {}", output.display());
     Ok(())
@@ -21,7 +22,9 @@ pub fn write(figures: &[Figure], output: &Path) -> Result<()> {
 /// One line for each figure, columns aligned.
 fn table(figures: &[Figure]) -> String {
     let head = ["name", "value", "unit", "peer", "its value", "ratio", "how"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head).chain(figures.iter().map(row)).collect();
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(figures.iter().map(row))
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)

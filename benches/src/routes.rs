@@ -15,12 +15,14 @@ use crate::{
 };
 
 /// The benches of this subject.
-pub fn benches() -> Vec<Bench> {
+pub(crate) fn benches() -> Vec<Bench> {
     let sizes = [(10_000, 9), (100_000, 5)];
     sizes
         .map(|(count, rounds)| {
             let name = format!("routes-{count}");
-            Bench::new([name.clone()], move |context| measure(&name, count, rounds, context))
+            Bench::new([name.clone()], move |context| {
+                measure(&name, count, rounds, context)
+            })
         })
         .into()
 }
@@ -69,6 +71,10 @@ fn check_count(near: &Netns, count: usize) -> Result<()> {
     let seen = near.ip("route show root 10.0.0.0/8")?;
     // One line for each route, and more for the members of its group.
     let routes = seen.lines().filter(|line| line.starts_with("10.")).count();
-    ensure!(routes == count, "{routes} routes in {}, wanted {count}", near.name());
+    ensure!(
+        routes == count,
+        "{routes} routes in {}, wanted {count}",
+        near.name()
+    );
     Ok(())
 }

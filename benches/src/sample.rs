@@ -6,37 +6,37 @@ use anyhow::Result;
 
 /// Durations of runs of the same work, ascending.
 #[derive(Clone, Debug)]
-pub struct Samples(Vec<Duration>);
+pub(crate) struct Samples(Vec<Duration>);
 
 impl Samples {
     /// Samples in any order.
     ///
     /// # Panics
     /// When there is none: a bench that never ran has no figure.
-    pub fn new(mut durations: Vec<Duration>) -> Self {
+    pub(crate) fn new(mut durations: Vec<Duration>) -> Self {
         assert!(!durations.is_empty(), "a bench has at least one run");
         durations.sort_unstable();
         Self(durations)
     }
 
     /// The middle one (the upper one of two).
-    pub fn median(&self) -> Duration {
+    pub(crate) fn median(&self) -> Duration {
         self.0[self.0.len() / 2]
     }
 
     /// The smallest sample that at least `share` (0 to 1) of all do not exceed.
-    pub fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0[rank.clamp(1, self.0.len()) - 1]
     }
 
     /// The longest.
-    pub fn longest(&self) -> Duration {
+    pub(crate) fn longest(&self) -> Duration {
         self.0[self.0.len() - 1]
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 }
@@ -46,7 +46,7 @@ impl Samples {
 ///
 /// # Errors
 /// The first error of either side.
-pub fn paired(
+pub(crate) fn paired(
     warm_up: usize,
     rounds: usize,
     mut ours: impl FnMut(usize) -> Result<Duration>,
@@ -70,14 +70,14 @@ pub fn paired(
 }
 
 /// How long `work` takes, and what it gives.
-pub fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+pub(crate) fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = work();
     (start.elapsed(), result)
 }
 
 /// A duration in milliseconds.
-pub fn ms(duration: Duration) -> f64 {
+pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 

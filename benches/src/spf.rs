@@ -2,7 +2,7 @@
 
 use std::{fs, hint::black_box, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use petgraph::graph::{DiGraph, NodeIndex};
 use rayon::prelude::*;
 use topology::{
@@ -33,7 +33,7 @@ const ROUNDS: usize = 2 * ROOTS;
 const VERTICES_PER_SAMPLE: usize = 10_000;
 
 /// The benches of this subject.
-pub fn benches() -> Vec<Bench> {
+pub(crate) fn benches() -> Vec<Bench> {
     let mut benches = vec![];
     for (shape, kind) in KINDS {
         for n in SIZES {
@@ -43,7 +43,9 @@ pub fn benches() -> Vec<Bench> {
             }));
         }
     }
-    benches.push(Bench::new(["spt-link-change-10000"], |_| link_change(10_000)));
+    benches.push(Bench::new(["spt-link-change-10000"], |_| {
+        link_change(10_000)
+    }));
     benches.push(Bench::new(["spt-all-1000"], |_| all_roots(1_000)));
     benches
 }
@@ -77,7 +79,12 @@ impl Graphs {
 fn half_edges(topology: &Topology) -> Vec<(u32, u32, u32)> {
     let links = topology.links().iter();
     links
-        .flat_map(|link| [(link.a.0, link.b.0, link.weight), (link.b.0, link.a.0, link.weight_back)])
+        .flat_map(|link| {
+            [
+                (link.a.0, link.b.0, link.weight),
+                (link.b.0, link.a.0, link.weight_back),
+            ]
+        })
         .collect()
 }
 
@@ -95,7 +102,7 @@ fn one_root(name: &str, kind: Kind, n: usize, context: &Context) -> Result<Vec<F
         let root = graphs.root(round);
         let (elapsed, ()) = time(|| {
             for _ in 0..repeat {
-                black_box(dijkstra(&graphs.petgraph, root));
+                black_box(dijkstra(&graphs.petgraph, root).count());
             }
         });
         Ok(elapsed / repeat as u32)
@@ -106,7 +113,10 @@ fn one_root(name: &str, kind: Kind, n: usize, context: &Context) -> Result<Vec<F
         let file = context.work.join(format!("{}.graph", unique_name(context)));
         fs::write(&file, as_text(&graphs.topology))?;
         let mut peer = python::Peer::start(python, &file)?;
-        peer.check(graphs.root(1), sum_of_distances(&graphs.ours, graphs.root(1)))?;
+        peer.check(
+            graphs.root(1),
+            sum_of_distances(&graphs.ours, graphs.root(1)),
+        )?;
         let theirs = |round| peer.time(graphs.root(round), repeat);
         let (value, peer) = paired(ROOTS, ROUNDS, ours, theirs)?;
         figures.push(beside(name, &value, python::NAME, &peer));
@@ -137,7 +147,10 @@ fn check_distances(graphs: &Graphs) -> Result<()> {
         let spf = Spf::compute(&graphs.ours, graphs.root(round));
         for (vertex, distance) in dijkstra(&graphs.petgraph, graphs.root(round)) {
             let ours = spf.distance(ForwarderIndex(vertex));
-            ensure!(ours == Some(distance), "distance of {vertex}: {ours:?}, petgraph {distance}");
+            ensure!(
+                ours == Some(distance),
+                "distance of {vertex}: {ours:?}, petgraph {distance}"
+            );
         }
     }
     Ok(())
