@@ -13,7 +13,7 @@ use crate::{
     netlink::*,
     observed::SeenLink,
     operation::Operation,
-    state::{Balance, LINK_GROUP, Link, LinkKind, PROTOCOL},
+    state::{ALIAS_PREFIX, Balance, LINK_GROUP, Link, LinkKind, PROTOCOL},
 };
 
 /// In every namespace `lo` is the first interface.
@@ -44,7 +44,7 @@ pub(super) fn operation(
         Operation::CreateLink { name, link } | Operation::ChangeLink { name, link } => {
             let now = links.get(name).ok_or_else(|| name.clone())?;
             if (now.mtu, &now.alias) != (link.mtu, &link.alias) {
-                change_link(batch, now.index, link);
+                change_link(batch, now, link);
             }
         }
         Operation::AddAddress(address) => self::address(batch, RTM_NEWADDR, *address),
@@ -142,15 +142,22 @@ fn enable(batch: &mut Batch, index: u32) {
     batch.message(RTM_SETLINK, 0, &ifinfomsg(AF_UNSPEC, index, up, up));
 }
 
-fn change_link(batch: &mut Batch, index: u32, link: &Link) {
+/// Sets what can be set later. A link that has no alias yet was never finished and is brought up too; one that has was
+/// put down by somebody else.
+fn change_link(batch: &mut Batch, now: &SeenLink, link: &Link) {
+    let up = match now.alias.starts_with(ALIAS_PREFIX) {
+        true => 0,
+        false => libc::IFF_UP.cast_unsigned(),
+    };
     batch
-        .message(RTM_SETLINK, 0, &ifinfomsg(AF_UNSPEC, index, 0, 0))
+        .message(RTM_SETLINK, 0, &ifinfomsg(AF_UNSPEC, now.index, up, up))
         .u32(IFLA_MTU, link.mtu)
         .bytes(IFLA_IFALIAS, link.alias.as_bytes());
 }
 
-/// Writes the message that makes a link in `netns` (and the peer in `peer`), both ends up at once. It is sent from the host's
-/// namespace, where a VXLAN's socket stays. The group is the mark that a link has from its first moment.
+/// Writes the message that makes a link in `netns`, up at once, and its peer in `peer`, which cannot be up before the
+/// link is whole. It is sent from the host's namespace, where a VXLAN's socket stays. The group is the mark that a link has
+/// from its first moment; the alias follows when it is finished.
 pub(super) fn create_link(
     batch: &mut Batch,
     name: &str,
@@ -166,6 +173,7 @@ pub(super) fn create_link(
         LinkKind::Veth { peer_name, .. } => {
             info.bytes(IFLA_INFO_KIND, b"veth")
                 .nested(IFLA_INFO_DATA, &[], |data| {
+                    let header = ifinfomsg(AF_UNSPEC, 0, 0, 0);
                     data.nested(VETH_INFO_PEER, &header, |data| {
                         end(
                             data,
