@@ -65,13 +65,18 @@ fn end(side: &str, seen: &Seen, mac: Mac, mtu: u32, found: &mut Vec<String>) {
     }
     if seen.mac != mac {
         found.push(format!(
-            "{side}: {name} has mac {:02x?}, leased {mac:02x?}",
-            seen.mac
+            "{side}: {name} has mac {}, leased {}",
+            text(seen.mac),
+            text(mac)
         ));
     }
     if seen.mtu > mtu {
         found.push(format!("{side}: {name} has mtu {}, leased {mtu}", seen.mtu));
     }
+}
+
+fn text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn pod_side(

@@ -124,17 +124,19 @@ fn complete_pod(
     attachment: &Attachment,
     index: u32,
 ) -> Result<(), Error> {
-    match run(socket, pod_end(attachment, index)) {
+    match run(socket, pod_end(attachment, index, NLM_F_EXCL)) {
         // Container runtimes make namespaces with IPv6 off.
         Err(Error::Refused { source, .. }) if source.errno == EACCES => {
             enable_ipv6(pod, &attachment.pod_interface)?;
-            run(socket, pod_end(attachment, index))
+            run(socket, pod_end(attachment, index, NLM_F_REPLACE))
         }
         result => result,
     }
 }
 
-fn pod_end(attachment: &Attachment, index: u32) -> Plan {
+/// `existing` is what happens to routes that exist: `NLM_F_EXCL`, or `NLM_F_REPLACE` when a first
+/// try may have made them.
+fn pod_end(attachment: &Attachment, index: u32, existing: u16) -> Plan {
     let mut plan = Plan::default();
     plan.up(index, &attachment.owner.alias);
     for address in &attachment.addresses {
@@ -144,7 +146,7 @@ fn pod_end(attachment: &Attachment, index: u32) -> Plan {
         plan.neighbour(index, *gateway, attachment.forwarder_mac);
     }
     for route in &attachment.routes {
-        plan.route(index, route, attachment.gateway(route));
+        plan.route(index, route, attachment.gateway(route), existing);
     }
     plan
 }
@@ -158,7 +160,7 @@ fn complete_forwarder(
     plan.up(index, &attachment.alias);
     for address in &attachment.addresses {
         plan.neighbour(index, address.ip(), attachment.pod_mac);
-        plan.route(index, &IpNetwork::from(address.ip()), None);
+        plan.route(index, &IpNetwork::from(address.ip()), None, NLM_F_EXCL);
     }
     run(socket, plan)
 }
@@ -214,7 +216,19 @@ impl Plan {
             .u8(NDA_PROTOCOL, ATTACHMENT_PROTOCOL);
     }
 
-    fn route(&mut self, index: u32, destination: &IpNetwork, gateway: Option<IpAddr>) {
+    fn route(
+        &mut self,
+        index: u32,
+        destination: &IpNetwork,
+        gateway: Option<IpAddr>,
+        existing: u16,
+    ) {
+        // A default route may be another network's.
+        let existing = if destination.prefix() == 0 {
+            NLM_F_EXCL
+        } else {
+            existing
+        };
         self.objects.push(Object::Route(*destination));
         let is_link_scope = gateway.is_none() && destination.is_ipv4();
         let scope = if is_link_scope {
@@ -229,7 +243,7 @@ impl Plan {
         }
         let mut message = self
             .batch
-            .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header);
+            .message(RTM_NEWROUTE, NLM_F_CREATE | existing, &header);
         message
             .ip(RTA_DST, destination.network())
             .u32(RTA_OIF, index);

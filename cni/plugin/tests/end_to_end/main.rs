@@ -1,0 +1,94 @@
+//! The real binary in real namespaces, against a node in miniature that speaks the real protocol.
+//!
+//! What needs root or Go is shown as ignored where that is missing, never as passed.
+
+mod agent;
+mod failures;
+mod input;
+mod lab;
+mod tool;
+mod verbs;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial, run};
+
+/// What a test cannot do without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Root,
+    RootAndGo,
+}
+
+impl Needs {
+    /// Why it cannot run here.
+    fn missing(self) -> Option<&'static str> {
+        let is_root = || is_root_here() && dataplane::netns::Netns::current().is_ok();
+        match self {
+            Self::Nothing => None,
+            Self::Root | Self::RootAndGo if !is_root() => Some("needs root"),
+            Self::Root => None,
+            Self::RootAndGo if tool::go().is_none() => Some("needs Go"),
+            Self::RootAndGo => None,
+        }
+    }
+}
+
+/// Network namespaces need the effective user 0, of the machine or of a user namespace.
+fn is_root_here() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    effective == Some("0")
+}
+
+/// Names a function as a test.
+macro_rules! tests {
+    ($($needs:ident: $($module:ident::$name:ident),* $(,)?;)*) => {
+        [$($((stringify!($name), Needs::$needs, $module::$name as fn()),)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let tests = tests! {
+        Nothing: input::malformed_input_is_answered_with_its_code, input::version_needs_no_stdin,
+            input::closed_stdout_ends_without_a_panic;
+        Root: verbs::attaches_checks_and_detaches_in_every_version,
+            verbs::pod_and_forwarder_reach_each_other,
+            verbs::chained_results_keep_all_that_they_came_with,
+            verbs::detaching_a_chained_pod_leaves_the_other_interface,
+            verbs::pods_of_nobody_pass_when_chained_and_fail_alone,
+            verbs::several_topologies_are_attached_and_detached_together,
+            verbs::check_names_each_difference,
+            verbs::check_tolerates_what_later_plugins_add,
+            verbs::collects_what_is_not_valid_and_nothing_else,
+            verbs::status_tells_ready_from_unavailable_and_degraded,
+            verbs::detaching_succeeds_whatever_is_missing,
+            verbs::ipv6_is_enabled_where_the_runtime_disabled_it,
+            failures::taken_interface_name_is_refused_and_left,
+            failures::failed_wiring_leaves_nothing,
+            failures::failed_confirmation_leaves_nothing,
+            failures::refusals_of_the_node_become_codes,
+            failures::detaching_without_a_node_is_remembered_and_told_before_the_next_claim,
+            failures::silent_node_delays_detaching_by_less_than_a_second,
+            failures::silent_node_ends_attaching_after_ten_seconds,
+            failures::killed_at_each_point_a_retry_succeeds_and_nothing_is_left,
+            failures::killed_at_random_a_retry_succeeds_and_nothing_is_left,
+            failures::leftovers_of_a_killed_attempt_are_replaced,
+            failures::attaches_and_detaches_many_pods_at_once;
+        RootAndGo: tool::cnitool_adds_checks_and_deletes;
+    };
+    let trials = tests.into_iter().map(|(name, needs, test)| {
+        let missing = needs.missing();
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trial
+            .with_kind(missing.unwrap_or_default())
+            .with_ignored_flag(missing.is_some())
+    });
+    run(&Arguments::from_args(), trials.collect()).exit_code()
+}
