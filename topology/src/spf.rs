@@ -11,6 +11,7 @@
 //! One pass, never a path enumerated: a 30 x 30 grid has more shortest paths than could be
 //! listed, and 900 sets.
 
+mod flat;
 mod queue;
 mod repair;
 mod sets;
@@ -21,6 +22,7 @@ use crate::{
     graph::{AppliedChange, Graph},
     model::{ForwarderIndex, LinkIndex},
 };
+use flat::Flat;
 use queue::{Buckets, Heap, Queue};
 use repair::{Repair, Scratch};
 use sets::{Members, Narrow, Sets, Wide};
@@ -48,6 +50,7 @@ pub struct Spf {
     is_wide: bool,
     narrow: Narrow,
     wide: Wide,
+    flat: Flat,
     buckets: Buckets,
     heap: Heap,
     scratch: Scratch,
@@ -70,6 +73,7 @@ impl Spf {
             is_wide: false,
             narrow: Narrow::default(),
             wide: Wide::default(),
+            flat: Flat::default(),
             buckets: Buckets::default(),
             heap: Heap::default(),
             scratch: Scratch::default(),
@@ -102,18 +106,25 @@ impl Spf {
         if !graph.is_forwarder_up(root) {
             return;
         }
-        let (distances, buckets, heap) = (&mut self.distances, &mut self.buckets, &mut self.heap);
         let is_bucketed = graph.max_weight() <= BUCKETED;
-        if is_bucketed {
-            buckets.reset(graph.max_weight());
-        } else {
-            heap.reset();
+        if is_bucketed && !self.is_wide {
+            self.flat.settle(graph, root.0);
+            let labels = &self.flat.labels;
+            self.distances.clear();
+            self.distances
+                .extend(labels.iter().map(|label| label.distance));
+            self.narrow.load(labels.iter().map(|label| label.mask));
+            return;
         }
-        match (self.is_wide, is_bucketed) {
-            (false, true) => settle(graph, root.0, distances, buckets, &mut self.narrow),
-            (false, false) => settle(graph, root.0, distances, heap, &mut self.narrow),
-            (true, true) => settle(graph, root.0, distances, buckets, &mut self.wide),
-            (true, false) => settle(graph, root.0, distances, heap, &mut self.wide),
+        let distances = &mut self.distances[..];
+        self.heap.reset();
+        if is_bucketed {
+            self.buckets.reset(graph.max_weight());
+            settle(graph, root.0, distances, &mut self.buckets, &mut self.wide);
+        } else if self.is_wide {
+            settle(graph, root.0, distances, &mut self.heap, &mut self.wide);
+        } else {
+            settle(graph, root.0, distances, &mut self.heap, &mut self.narrow);
         }
     }
 
@@ -270,16 +281,16 @@ fn relax<Q: Queue, S: Sets>(
     distance: u64,
     value: S::Value,
 ) {
-    if weight == 0 {
-        return;
-    }
     let through = distance + u64::from(weight);
     let known = &mut distances[to as usize];
+    if weight == 0 || through > *known {
+        return;
+    }
     if through < *known {
         *known = through;
         sets.put(to, value);
         queue.push(through, to);
-    } else if through == *known {
+    } else {
         sets.merge(to, value);
     }
 }

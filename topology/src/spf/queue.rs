@@ -25,7 +25,7 @@ pub(crate) struct Buckets {
 impl Buckets {
     /// Empties the queue and makes it wide enough for edges of at most `max_weight`.
     pub(crate) fn reset(&mut self, max_weight: u32) {
-        let circle = (max_weight as usize + 1).next_power_of_two().max(64);
+        let circle = circle(max_weight);
         self.buckets.iter_mut().for_each(Vec::clear);
         self.buckets.resize_with(circle, Vec::new);
         self.occupied.clear();
@@ -37,26 +37,31 @@ impl Buckets {
         // The circle is a power of two, and only the low bits matter.
         distance as usize & (self.buckets.len() - 1)
     }
+}
 
-    /// How far the next bucket with entries is from the present one.
-    fn steps(&self) -> Option<u64> {
-        let slot = self.slot(self.now);
-        let words = self.occupied.len();
-        let (word, bit) = (slot / 64, slot % 64);
-        let here = self.occupied[word] >> bit;
-        if here != 0 {
-            return Some(u64::from(here.trailing_zeros()));
-        }
-        let mut steps = 64 - bit as u64;
-        for next in 1..=words {
-            let found = self.occupied[(word + next) & (words - 1)];
-            if found != 0 {
-                return Some(steps + u64::from(found.trailing_zeros()));
-            }
-            steps += 64;
-        }
-        None
+/// How many buckets hold all distances that can be pending: a power of two, in whole words.
+pub(crate) fn circle(max_weight: u32) -> usize {
+    (max_weight as usize + 1).next_power_of_two().max(64)
+}
+
+/// How far the next bucket with entries is from the one at `slot`, around the circle.
+#[inline]
+pub(crate) fn steps(occupied: &[u64], slot: usize) -> Option<u64> {
+    let words = occupied.len();
+    let (word, bit) = (slot / 64, slot % 64);
+    let here = occupied[word] >> bit;
+    if here != 0 {
+        return Some(u64::from(here.trailing_zeros()));
     }
+    let mut steps = 64 - bit as u64;
+    for next in 1..=words {
+        let found = occupied[(word + next) & (words - 1)];
+        if found != 0 {
+            return Some(steps + u64::from(found.trailing_zeros()));
+        }
+        steps += 64;
+    }
+    None
 }
 
 impl Queue for Buckets {
@@ -75,7 +80,7 @@ impl Queue for Buckets {
                 return Some((self.now, forwarder));
             }
             self.occupied[slot / 64] &= !(1 << (slot % 64));
-            self.now += self.steps()?;
+            self.now += steps(&self.occupied, slot)?;
         }
     }
 }

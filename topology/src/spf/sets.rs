@@ -37,6 +37,11 @@ pub(crate) struct Narrow {
 }
 
 impl Narrow {
+    pub(crate) fn load(&mut self, masks: impl Iterator<Item = u64>) {
+        self.masks.clear();
+        self.masks.extend(masks);
+    }
+
     pub(crate) fn members(&self, of: u32) -> Members<'_> {
         Members {
             word: self.masks[of as usize],
