@@ -8,17 +8,17 @@
 //! ```
 
 mod arguments;
-// mod bed;
+mod bed;
 mod bench;
 mod cni;
 mod command;
 mod figure;
-// mod group;
+mod group;
 mod lab;
 mod memory;
 mod netns;
 mod report;
-// mod routes;
+mod routes;
 mod sample;
 mod spf;
 mod throughput;
@@ -60,8 +60,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn all() -> Vec<Bench> {
     [
         spf::benches(),
-        // routes::benches(),
-        // group::benches(),
+        routes::benches(),
+        group::benches(),
         cni::benches(),
         throughput::benches(),
         memory::benches(),
