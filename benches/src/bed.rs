@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 use dataplane::{
     Applied, Kernel, Link, LinkKind, Namespace, Routes, Target, converge, mac::link_mac,
 };
@@ -40,7 +40,7 @@ impl Ours {
             (near.name().to_owned(), structure.clone()),
             (far.name().to_owned(), namespace(&near, ["far", "near"])),
         ]);
-        check(&converge(kernel, &desired))?;
+        check(converge(kernel, &desired))?;
         Ok(Self {
             near,
             structure,
@@ -79,10 +79,11 @@ pub(crate) fn interface(number: usize) -> String {
 ///
 /// # Errors
 /// With the first failure.
-pub(crate) fn check(applied: &Applied) -> Result<()> {
-    match applied.failures.as_slice() {
-        [] => Ok(()),
-        [first, rest @ ..] => bail!("{first}: {} (and {} more)", first.source, rest.len()),
+pub(crate) fn check(applied: Applied) -> Result<()> {
+    let count = applied.failures.len();
+    match applied.failures.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(first).with_context(|| format!("{count} operations failed")),
     }
 }
 

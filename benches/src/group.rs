@@ -68,7 +68,7 @@ impl OneGroup {
         let routes: Routes = (0..ROUTES)
             .map(|number| (bed::prefix(number), all.clone()))
             .collect();
-        bed::check(&converge_routes(
+        bed::check(converge_routes(
             kernel,
             bed.near.name(),
             &bed.structure,
@@ -100,7 +100,7 @@ impl OneGroup {
     fn edit(&mut self, kernel: &mut LinuxKernel) -> Result<[Duration; 2]> {
         let netns = self.bed.near.name();
         let (out, applied) = time(|| kernel.evict(netns, &interface(0)));
-        bed::check(&applied?)?;
+        bed::check(applied?)?;
         let restore = Operation::SetGroup {
             id: self.id,
             members: self.members.clone(),
@@ -108,7 +108,7 @@ impl OneGroup {
         };
         let operations = vec![(netns.to_owned(), vec![restore])];
         let (back, applied) = time(|| kernel.apply(operations));
-        bed::check(&applied)?;
+        bed::check(applied)?;
         Ok([out, back])
     }
 }

@@ -38,7 +38,7 @@ fn measure(name: &str, count: usize, rounds: usize, context: &Context) -> Result
         let bed = Ours::new(context, &mut kernel)?;
         let (elapsed, applied) =
             time(|| converge_routes(&mut kernel, bed.near.name(), &bed.structure, &routes));
-        bed::check(&applied)?;
+        bed::check(applied)?;
         our_beds.push(bed);
         Ok(elapsed)
     };
