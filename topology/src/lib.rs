@@ -18,10 +18,12 @@ pub mod epoch;
 pub mod error;
 pub mod generate;
 pub mod graph;
+pub mod interop;
 pub mod model;
 pub mod plan;
 pub mod shape;
 pub mod spf;
+pub mod stage;
 pub mod table;
 
 pub use address::{Prefix, assign};
