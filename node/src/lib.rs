@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod atomic;
 pub mod config;
 pub mod error;
+pub mod journal;
 
 pub use config::Config;
 pub use error::Error;

@@ -1,0 +1,218 @@
+//! An append-only file of records that finds its own damage.
+//!
+//! One line a record: length and CRC-32 of the text in hexadecimal, then the text itself, which is
+//! JSON and so holds no line end. A record that fails its check is skipped up to the next line end,
+//! so damage costs the records it touched and no others; the file as it was found is set aside for
+//! whoever wants to look, and what could be read is written anew.
+//!
+//! ```text
+//! 00000021 5f3c8a10 {"boot":"6c0a..."}
+//! ```
+//!
+//! A record is handed to the kernel before the caller goes on, and to the disk by a thread that
+//! syncs for all that were waiting. A killed daemon therefore loses nothing. A power cut may lose the
+//! last records, but it takes the network namespaces that they speak of with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::atomic;
+use crate::error::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes before a record's text: eight digits, a space, eight digits, a space.
+const HEADER: usize = 18;
+
+/// A place in a journal where no record could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Offset of the first bad byte's record.
+    pub at: usize,
+    /// Bytes that were passed over.
+    pub len: usize,
+}
+
+/// What a journal's bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Recovered<R> {
+    /// Every record that passes its check, in order.
+    pub records: Vec<R>,
+    /// Every stretch that does not, in order; empty for a sound journal.
+    pub damage: Vec<Damage>,
+}
+
+/// One record as a journal holds it.
+pub fn encode(record: &impl Serialize) -> Vec<u8> {
+    let text = serde_json::to_vec(record).expect("a record has only string keys");
+    let mut line = format!("{:08x} {:08x} ", text.len(), crc32fast::hash(&text)).into_bytes();
+    line.extend_from_slice(&text);
+    line.push(b'\n');
+    line
+}
+
+/// Reads a journal's bytes. Pure; any bytes at all are an answer.
+pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Recovered<R> {
+    let mut recovered = Recovered { records: Vec::new(), damage: Vec::new() };
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        if let Some((record, len)) = decode_one(rest) {
+            recovered.records.push(record);
+            at += len;
+            if bytes.get(at) != Some(&b'\n') {
+                recovered.damage.push(Damage { at, len: usize::from(at < bytes.len()) });
+            }
+            at += 1;
+        } else {
+            let len = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+            recovered.damage.push(Damage { at, len });
+            at += len;
+        }
+    }
+    recovered
+}
+
+/// The record at the start of `bytes` and its length without the line end.
+fn decode_one<R: DeserializeOwned>(bytes: &[u8]) -> Option<(R, usize)> {
+    let header = std::str::from_utf8(bytes.get(..HEADER)?).ok()?;
+    let (len, rest) = header.split_once(' ')?;
+    let crc = rest.strip_suffix(' ')?;
+    let end = HEADER.checked_add(usize::try_from(parse_hex(len)?).ok()?)?;
+    let text = bytes.get(HEADER..end)?;
+    if crc32fast::hash(text) != parse_hex(crc)? {
+        return None;
+    }
+    Some((serde_json::from_slice(text).ok()?, end))
+}
+
+/// Eight lower-case hexadecimal digits and nothing else: one record has one spelling.
+fn parse_hex(digits: &str) -> Option<u32> {
+    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() != 8 || !digits.bytes().all(lower) {
+        return None;
+    }
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// A journal that is open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    written: u64,
+    sync: SyncSender<File>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or begins one, and reads it.
+    ///
+    /// A damaged file is copied to `<path>.damaged-<n>` and written anew from its good records.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file cannot be read or written.
+    pub fn open<R: Serialize + DeserializeOwned>(
+        path: &Path,
+    ) -> Result<(Journal, Recovered<R>), Error> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        let recovered = decode(&bytes);
+        if !recovered.damage.is_empty() {
+            set_aside(path, &bytes)?;
+            atomic::write(path, &encode_all(&recovered.records))?;
+        }
+        let file = open_to_append(path)?;
+        let written = file.metadata().map_err(Error::file("read", path))?.len();
+        Ok((Journal { path: path.to_owned(), file, written, sync: start_syncing() }, recovered))
+    }
+
+    /// Appends `record`; when this returns, a killed daemon will find it again.
+    ///
+    /// # Errors
+    /// [`Error::File`]: nothing of the record is left in the file, so it may be tried again.
+    pub fn append(&mut self, record: &impl Serialize) -> Result<(), Error> {
+        let line = encode(record);
+        if let Err(error) = self.file.write_all(&line) {
+            // A disk that filled up midway left half a line; the next record must not follow it.
+            let _ = self.file.set_len(self.written);
+            return Err(Error::file("write", &self.path)(error));
+        }
+        self.written += line.len() as u64;
+        if let Ok(file) = self.file.try_clone() {
+            // A full queue means that a sync is already to come.
+            let _ = self.sync.try_send(file);
+        }
+        Ok(())
+    }
+
+    /// Replaces the whole journal by `records`, in one step.
+    ///
+    /// # Errors
+    /// [`Error::File`]: the journal is as it was before.
+    pub fn compact<R: Serialize>(&mut self, records: &[R]) -> Result<(), Error> {
+        atomic::write(&self.path, &encode_all(records))?;
+        self.file = open_to_append(&self.path)?;
+        self.written = self.file.metadata().map_err(Error::file("read", &self.path))?.len();
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub fn len(&self) -> u64 {
+        self.written
+    }
+
+    /// True when the file holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+}
+
+fn encode_all<R: Serialize>(records: &[R]) -> Vec<u8> {
+    records.iter().flat_map(encode).collect()
+}
+
+fn open_to_append(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(Error::file("open", path))
+}
+
+/// Keeps the bytes of a damaged journal beside it, under the first free number.
+fn set_aside(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    for number in 1..100 {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".damaged-{number}"));
+        let aside = PathBuf::from(aside);
+        if aside.exists() {
+            continue;
+        }
+        tracing::warn!(path = %path.display(), aside = %aside.display(), "journal is damaged");
+        return fs::write(&aside, bytes).map_err(Error::file("write", aside));
+    }
+    // A hundred damaged journals tell no more than ninety-nine.
+    Ok(())
+}
+
+/// Starts the thread that brings appended records to the disk; it ends with the journal.
+fn start_syncing() -> SyncSender<File> {
+    let (sender, receiver): (_, Receiver<File>) = sync_channel(1);
+    let sync = move || {
+        for file in receiver {
+            if let Err(error) = file.sync_data() {
+                tracing::warn!(%error, "failed to sync the journal");
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("journal-sync".into()).spawn(sync);
+    if let Err(error) = started {
+        tracing::warn!(%error, "failed to start syncing the journal");
+    }
+    sender
+}
