@@ -59,7 +59,10 @@ pub fn encode(record: &impl Serialize) -> Vec<u8> {
 
 /// Reads a journal's bytes. Pure; any bytes at all are an answer.
 pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Recovered<R> {
-    let mut recovered = Recovered { records: Vec::new(), damage: Vec::new() };
+    let mut recovered = Recovered {
+        records: Vec::new(),
+        damage: Vec::new(),
+    };
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
@@ -67,11 +70,17 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Recovered<R> {
             recovered.records.push(record);
             at += len;
             if bytes.get(at) != Some(&b'\n') {
-                recovered.damage.push(Damage { at, len: usize::from(at < bytes.len()) });
+                recovered.damage.push(Damage {
+                    at,
+                    len: usize::from(at < bytes.len()),
+                });
             }
             at += 1;
         } else {
-            let len = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+            let len = rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(rest.len(), |end| end + 1);
             recovered.damage.push(Damage { at, len });
             at += len;
         }
@@ -132,7 +141,15 @@ impl Journal {
         }
         let file = open_to_append(path)?;
         let written = file.metadata().map_err(Error::file("read", path))?.len();
-        Ok((Journal { path: path.to_owned(), file, written, sync: start_syncing() }, recovered))
+        Ok((
+            Journal {
+                path: path.to_owned(),
+                file,
+                written,
+                sync: start_syncing(),
+            },
+            recovered,
+        ))
     }
 
     /// Appends `record`; when this returns, a killed daemon will find it again.
@@ -161,7 +178,11 @@ impl Journal {
     pub fn compact<R: Serialize>(&mut self, records: &[R]) -> Result<(), Error> {
         atomic::write(&self.path, &encode_all(records))?;
         self.file = open_to_append(&self.path)?;
-        self.written = self.file.metadata().map_err(Error::file("read", &self.path))?.len();
+        self.written = self
+            .file
+            .metadata()
+            .map_err(Error::file("read", &self.path))?
+            .len();
         Ok(())
     }
 
@@ -181,7 +202,11 @@ fn encode_all<R: Serialize>(records: &[R]) -> Vec<u8> {
 }
 
 fn open_to_append(path: &Path) -> Result<File, Error> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(Error::file("open", path))
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(Error::file("open", path))
 }
 
 /// Keeps the bytes of a damaged journal beside it, under the first free number.
@@ -210,7 +235,9 @@ fn start_syncing() -> SyncSender<File> {
             }
         }
     };
-    let started = std::thread::Builder::new().name("journal-sync".into()).spawn(sync);
+    let started = std::thread::Builder::new()
+        .name("journal-sync".into())
+        .spawn(sync);
     if let Err(error) = started {
         tracing::warn!(%error, "failed to start syncing the journal");
     }

@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod book;
 pub mod config;
 pub mod error;
 pub mod journal;
+pub mod leases;
 
 pub use config::Config;
 pub use error::Error;

@@ -13,7 +13,16 @@ fn encoded(records: &[String]) -> (Vec<u8>, Vec<usize>) {
 }
 
 fn sample() -> Vec<String> {
-    ["", "a", "{\"key\": \"line\\nend\"}", "0000", "ü€", "the last one"].map(str::to_owned).to_vec()
+    [
+        "",
+        "a",
+        "{\"key\": \"line\\nend\"}",
+        "0000",
+        "ü€",
+        "the last one",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 #[test]
@@ -40,7 +49,10 @@ fn any_flipped_bit_is_told_and_costs_at_most_its_own_record() {
             bytes[at] ^= 1 << bit;
             let recovered: Recovered<String> = decode(&bytes);
             assert!(!recovered.damage.is_empty(), "bit {bit} of byte {at}");
-            let hit = ends.iter().position(|end| at < *end).expect("inside a record");
+            let hit = ends
+                .iter()
+                .position(|end| at < *end)
+                .expect("inside a record");
             let mut others = records.clone();
             others.remove(hit);
             let is_line_end = ends.contains(&(at + 1));
@@ -60,7 +72,10 @@ fn damaged_file_is_set_aside_and_written_anew() {
 
     let (mut journal, recovered) = Journal::open::<String>(&path).unwrap();
     assert_eq!(recovered.damage.len(), 1);
-    assert_eq!(fs::read(directory.path().join("journal.damaged-1")).unwrap(), bytes);
+    assert_eq!(
+        fs::read(directory.path().join("journal.damaged-1")).unwrap(),
+        bytes
+    );
     journal.append(&"after").unwrap();
     drop(journal);
 
