@@ -6,8 +6,12 @@ mod atomic;
 pub mod book;
 pub mod config;
 pub mod error;
+pub mod inbox;
 pub mod journal;
 pub mod leases;
+pub mod link_state;
+pub mod source;
+pub mod watch;
 
 pub use config::Config;
 pub use error::Error;

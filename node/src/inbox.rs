@@ -1,0 +1,82 @@
+//! What the engine has yet to look at. It has a slot for each thing that may change, not a queue of
+//! events: a thousand changes of one file take the room of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::link_state::Which;
+
+/// What has happened since the engine last looked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The desired state may have changed.
+    pub source: bool,
+    /// These reports of link states may have changed.
+    pub reports: Option<Which>,
+    /// These namespaces had links that changed.
+    pub namespaces: BTreeSet<String>,
+    /// Kernel events were lost: everything may have changed.
+    pub kernel_lost: bool,
+    /// The underlay's addresses with their MTU, when they changed.
+    pub underlay: Option<BTreeMap<IpAddr, u32>>,
+    /// Leases came or went.
+    pub leases: bool,
+    /// The daemon is to end.
+    pub stop: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        *self == Pending::default()
+    }
+
+    /// Adds Forwarders whose report may have changed.
+    pub fn add_report(&mut self, forwarder: String) {
+        match &mut self.reports {
+            Some(Which::All) => {}
+            Some(Which::Some(names)) => drop(names.insert(forwarder)),
+            None => self.reports = Some(Which::Some(BTreeSet::from([forwarder]))),
+        }
+    }
+}
+
+/// Where threads and tasks leave word for the engine.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+}
+
+impl Inbox {
+    /// Leaves word.
+    pub fn tell(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.lock());
+        self.wake.notify_one();
+    }
+
+    /// Takes what there is, waiting until `deadline` for something to be there.
+    pub fn take(&self, deadline: Instant) -> Pending {
+        let mut pending = self.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !pending.is_empty() || left.is_zero() {
+                return std::mem::take(&mut pending);
+            }
+            pending =
+                self.wake.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// True when something came that must not wait behind other work.
+    pub fn is_urgent(&self) -> bool {
+        let pending = self.lock();
+        pending.stop || pending.kernel_lost || !pending.namespaces.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

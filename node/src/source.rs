@@ -1,0 +1,38 @@
+//! Where the desired state comes from, and where what a Forwarder's node sees is reported.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::{Forwarder, ForwarderStatus, NodeObject};
+
+use crate::error::Error;
+
+pub mod directory;
+
+/// The port to whoever declares Forwarders. Adapter in this crate: [`directory::Directory`].
+pub trait Source: Send {
+    /// Everything as it now stands. What cannot be read any more stands as it last could.
+    fn load(&mut self) -> Snapshot;
+
+    /// Reports what this node sees of a Forwarder; false when that was reported already.
+    ///
+    /// # Errors
+    /// [`Error::File`]: try again.
+    fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error>;
+
+    /// Takes back the report of a Forwarder that is no longer this node's.
+    fn forget(&mut self, forwarder: &str);
+}
+
+/// The desired state at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Forwarders of all nodes, by object name.
+    pub forwarders: BTreeMap<String, Arc<Forwarder>>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Arc<NodeObject>>,
+    /// What could not be read, as `FILE: why`.
+    pub problems: Vec<String>,
+    /// False while something may be missing: then nothing may be deleted.
+    pub is_complete: bool,
+}
