@@ -64,8 +64,11 @@ impl Inbox {
             if !pending.is_empty() || left.is_zero() {
                 return std::mem::take(&mut pending);
             }
-            pending =
-                self.wake.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+            pending = self
+                .wake
+                .wait_timeout(pending, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod atomic;
 pub mod book;
+pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod inbox;
@@ -11,6 +12,7 @@ pub mod journal;
 pub mod leases;
 pub mod link_state;
 pub mod source;
+pub mod underlay;
 pub mod watch;
 
 pub use config::Config;

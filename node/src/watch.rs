@@ -44,9 +44,14 @@ impl Watch {
         };
         let mut watcher = notify::recommended_watcher(handler).map_err(failed(&first))?;
         for directory in &directories {
-            watcher.watch(directory, RecursiveMode::NonRecursive).map_err(failed(directory))?;
+            watcher
+                .watch(directory, RecursiveMode::NonRecursive)
+                .map_err(failed(directory))?;
         }
-        Ok(Watch { watcher, directories })
+        Ok(Watch {
+            watcher,
+            directories,
+        })
     }
 
     /// Watches the directories again, should one have been removed and made anew.
@@ -59,7 +64,9 @@ impl Watch {
 }
 
 fn change(event: notify::Result<notify::Event>) -> Option<Change> {
-    let Ok(event) = event else { return Some(Change::Anything) };
+    let Ok(event) = event else {
+        return Some(Change::Anything);
+    };
     if event.need_rescan() {
         return Some(Change::Anything);
     }
@@ -70,9 +77,14 @@ fn change(event: notify::Result<notify::Event>) -> Option<Change> {
         | EventKind::Create(_)
         | EventKind::Remove(_) => {
             let is_hidden = |path: &PathBuf| {
-                path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+                path.file_name()
+                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
             };
-            let paths: Vec<_> = event.paths.into_iter().filter(|path| !is_hidden(path)).collect();
+            let paths: Vec<_> = event
+                .paths
+                .into_iter()
+                .filter(|path| !is_hidden(path))
+                .collect();
             (!paths.is_empty()).then_some(Change::Files(paths))
         }
         _ => None,

@@ -23,7 +23,11 @@ impl Directory {
     /// [`Error::File`] when it cannot be made.
     pub fn open(path: &Path, node: &str) -> Result<Directory, Error> {
         fs::create_dir_all(path).map_err(Error::file("create", path))?;
-        Ok(Directory { path: path.to_owned(), node: node.to_owned(), known: BTreeMap::new() })
+        Ok(Directory {
+            path: path.to_owned(),
+            node: node.to_owned(),
+            known: BTreeMap::new(),
+        })
     }
 
     fn file(&self, forwarder: &str) -> PathBuf {
@@ -98,7 +102,11 @@ impl LinkStates for Directory {
             return Ok(false);
         }
         let seq = before.map_or(1, |report| report.seq + 1);
-        let report = Report { origin: self.node.clone(), seq, links: links.clone() };
+        let report = Report {
+            origin: self.node.clone(),
+            seq,
+            links: links.clone(),
+        };
         let bytes = serde_json::to_vec(&report).unwrap_or_default();
         atomic::publish(&self.file(forwarder), &bytes)?;
         self.known.insert(forwarder.to_owned(), report);
@@ -140,7 +148,10 @@ mod tests {
         assert!(two.read(&Which::All).is_empty(), "garbage changes nothing");
 
         one.withdraw("t.a");
-        assert_eq!(two.read(&Which::All), BTreeMap::from([("t.a".to_owned(), None)]));
+        assert_eq!(
+            two.read(&Which::All),
+            BTreeMap::from([("t.a".to_owned(), None)])
+        );
     }
 
     #[test]

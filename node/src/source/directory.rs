@@ -57,8 +57,13 @@ impl Directory {
 
 impl Source for Directory {
     fn load(&mut self) -> Snapshot {
-        let mut snapshot = Snapshot { is_complete: true, ..Snapshot::default() };
-        snapshot.is_complete &= self.forwarders.refresh(check_forwarder, &mut snapshot.problems);
+        let mut snapshot = Snapshot {
+            is_complete: true,
+            ..Snapshot::default()
+        };
+        snapshot.is_complete &= self
+            .forwarders
+            .refresh(check_forwarder, &mut snapshot.problems);
         snapshot.is_complete &= self.nodes.refresh(check_node, &mut snapshot.problems);
         for (path, forwarder) in self.forwarders.good() {
             let name = forwarder.metadata.name.clone();
@@ -70,7 +75,9 @@ impl Source for Directory {
             snapshot.forwarders.insert(name, forwarder.clone());
         }
         for (_, node) in self.nodes.good() {
-            snapshot.nodes.insert(node.metadata.name.clone(), node.clone());
+            snapshot
+                .nodes
+                .insert(node.metadata.name.clone(), node.clone());
         }
         snapshot
     }
@@ -116,7 +123,10 @@ type Stamp = (u64, u64, i128);
 
 impl<T: DeserializeOwned> Files<T> {
     fn new(directory: PathBuf) -> Files<T> {
-        Files { directory, by_path: BTreeMap::new() }
+        Files {
+            directory,
+            by_path: BTreeMap::new(),
+        }
     }
 
     /// Reads what has changed. True when every file is known in some good version.
@@ -128,7 +138,8 @@ impl<T: DeserializeOwned> Files<T> {
                 return false;
             }
         };
-        self.by_path.retain(|path, _| paths.binary_search(path).is_ok());
+        self.by_path
+            .retain(|path, _| paths.binary_search(path).is_ok());
         for path in paths {
             self.refresh_one(path, check);
         }
@@ -153,11 +164,20 @@ impl<T: DeserializeOwned> Files<T> {
             Ok(value) => (Some(Arc::new(value)), None),
             Err(problem) => (before.and_then(|entry| entry.good.clone()), Some(problem)),
         };
-        self.by_path.insert(path, Entry { stamp: stamp.unwrap_or_default(), good, problem });
+        self.by_path.insert(
+            path,
+            Entry {
+                stamp: stamp.unwrap_or_default(),
+                good,
+                problem,
+            },
+        );
     }
 
     fn good(&self) -> impl Iterator<Item = (&PathBuf, &Arc<T>)> {
-        self.by_path.iter().filter_map(|(path, entry)| Some((path, entry.good.as_ref()?)))
+        self.by_path
+            .iter()
+            .filter_map(|(path, entry)| Some((path, entry.good.as_ref()?)))
     }
 }
 
@@ -166,7 +186,9 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+        let is_hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
         let extension = path.extension().and_then(|extension| extension.to_str());
         if !is_hidden && matches!(extension, Some("yaml" | "yml" | "json")) {
             paths.push(path);
@@ -198,11 +220,20 @@ fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
     let checks = [
         ("apiVersion", forwarder.api_version == crds::API_VERSION),
         ("kind", forwarder.kind == Forwarder::KIND),
-        ("metadata.name", names::is_dns_subdomain(&forwarder.metadata.name)),
-        ("metadata.namespace", names::is_dns_label(&forwarder.metadata.namespace)),
+        (
+            "metadata.name",
+            names::is_dns_subdomain(&forwarder.metadata.name),
+        ),
+        (
+            "metadata.namespace",
+            names::is_dns_label(&forwarder.metadata.namespace),
+        ),
         ("spec.topology", names::is_dns_subdomain(&spec.topology)),
         ("spec.name", names::is_name(&spec.name)),
-        ("spec.links[].peer", spec.links.iter().all(|link| names::is_name(&link.peer))),
+        (
+            "spec.links[].peer",
+            spec.links.iter().all(|link| names::is_name(&link.peer)),
+        ),
     ];
     match checks.iter().find(|(_, holds)| !holds) {
         Some((field, _)) => Err(format!("{field}: not valid")),
