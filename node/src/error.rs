@@ -31,6 +31,14 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
+    /// The kernel could not be asked or did not do it.
+    #[error("failed to look after {object}")]
+    Kernel {
+        /// Which interface or namespace.
+        object: String,
+        /// What the kernel said.
+        source: Box<dataplane::Error>,
+    },
     /// A thread or the runtime could not be started.
     #[error("failed to start {what}")]
     Start {
@@ -44,7 +52,11 @@ pub enum Error {
 impl Error {
     /// True where trying again later may help without anyone changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Error::File { .. } | Error::Start { .. })
+        match self {
+            Error::File { .. } | Error::Start { .. } => true,
+            Error::Kernel { source, .. } => source.is_transient(),
+            Error::Watch { .. } | Error::SocketInUse { .. } => false,
+        }
     }
 
     /// A closure that wraps an I/O error with what was tried on which file.

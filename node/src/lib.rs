@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assemble;
 mod atomic;
 pub mod book;
 pub mod catalog;
 pub mod config;
+pub mod desk;
 pub mod error;
 pub mod inbox;
 pub mod journal;
@@ -14,6 +16,7 @@ pub mod link_state;
 pub mod source;
 pub mod underlay;
 pub mod watch;
+pub mod wires;
 
 pub use config::Config;
 pub use error::Error;

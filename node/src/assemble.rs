@@ -1,0 +1,126 @@
+//! From a decision to all that the plugin needs for wiring a pod. Pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni::agent::{Attachment, Claim};
+use crds::names::INTERFACE_NAME_MAX;
+use dataplane::mac::{Mac, link_mac};
+use dataplane::{ALIAS_PREFIX, ATTACHMENT_PREFIX};
+use ipnetwork::IpNetwork;
+
+use crate::catalog::{Catalog, Choice, Place, netns_path, network_of};
+use crate::leases::{Leases, Share};
+
+/// What every pod has for its IPv4 gateway: the Forwarder's end answers for it.
+const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// What every pod has for its IPv6 gateway.
+const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// The shares of a claim: an address of each block of each chosen Forwarder, and how to wire them.
+///
+/// # Errors
+/// Which block has no free address, in words. Nothing is taken then, nor before it is recorded.
+pub fn assemble(
+    claim: &Claim,
+    choices: &[Choice],
+    catalog: &Catalog,
+    leases: &mut Leases,
+) -> Result<Vec<Share>, String> {
+    let mut shares = Vec::with_capacity(choices.len());
+    for (number, choice) in choices.iter().enumerate() {
+        let place = &catalog.places()[choice.place];
+        let network = network_of(&place.forwarder);
+        let mut addresses = Vec::new();
+        for block in &place.forwarder.spec.blocks {
+            let address = leases.next_free(&network, *block);
+            addresses.push(IpNetwork::from(address.ok_or_else(|| {
+                let forwarder = &place.forwarder.spec.name;
+                format!("forwarder {forwarder}: all addresses of {block} are in use")
+            })?));
+        }
+        // Alone, the runtime's interface is the first topology's.
+        let is_first_alone = number == 0 && !claim.chained;
+        let attachment = attachment(claim, &choice.app, place, addresses, is_first_alone);
+        shares.push(Share {
+            namespace: network.namespace,
+            attachment,
+        });
+    }
+    Ok(shares)
+}
+
+fn attachment(
+    claim: &Claim,
+    app: &str,
+    place: &Place,
+    addresses: Vec<IpNetwork>,
+    is_first_alone: bool,
+) -> Attachment {
+    let spec = &place.forwarder.spec;
+    let key = &claim.key;
+    let identity = [
+        key.network.as_str(),
+        &key.container_id,
+        &key.ifname,
+        &place.forwarder.metadata.namespace,
+        &spec.topology,
+    ]
+    .join("\u{0}");
+    let pod_mac = link_mac(&identity, "pod");
+    let pod = claim
+        .pod
+        .as_ref()
+        .map_or(&key.container_id, |pod| &pod.name);
+    let has = |is_ipv4| addresses.iter().any(|address| address.is_ipv4() == is_ipv4);
+    let gateways = [
+        (true, IpAddr::V4(GATEWAY_V4)),
+        (false, IpAddr::V6(GATEWAY_V6)),
+    ];
+    let reachable = spec.cidrs.iter().chain(&spec.external);
+    Attachment {
+        topology: spec.topology.clone(),
+        app: app.to_owned(),
+        forwarder: spec.name.clone(),
+        forwarder_netns: netns_path(&place.netns),
+        forwarder_interface: forwarder_interface(pod_mac),
+        pod_interface: match is_first_alone {
+            true => key.ifname.clone(),
+            false => second_interface(&spec.topology),
+        },
+        pod_mac: spell(pod_mac),
+        forwarder_mac: spell(link_mac(&identity, "forwarder")),
+        gateways: gateways
+            .into_iter()
+            .filter(|(is_ipv4, _)| has(*is_ipv4))
+            .map(|g| g.1)
+            .collect(),
+        routes: reachable
+            .copied()
+            .filter(|cidr| has(cidr.is_ipv4()))
+            .collect(),
+        addresses,
+        mtu: place.mtu,
+        alias: format!("{ALIAS_PREFIX}{}/{app}/{pod}", spec.topology),
+    }
+}
+
+/// `app` and twelve digits: 40 bits of hash behind the constant first byte of the pod's MAC.
+fn forwarder_interface(pod_mac: Mac) -> String {
+    let digits: String = pod_mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{ATTACHMENT_PREFIX}{digits}")
+}
+
+/// `bm-<topology>`, shortened where an interface name would be too long.
+fn second_interface(topology: &str) -> String {
+    let name = format!("bm-{topology}");
+    if name.len() <= INTERFACE_NAME_MAX {
+        return name;
+    }
+    let [.., a, b, c] = link_mac(topology, "interface");
+    let kept: String = name.chars().take(INTERFACE_NAME_MAX - 6).collect();
+    format!("{kept}{a:02x}{b:02x}{c:02x}")
+}
+
+fn spell(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

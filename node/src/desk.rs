@@ -1,0 +1,429 @@
+//! Answers the plugin: who gets which addresses, and when they are free again.
+//!
+//! Every step on one key waits for the one before it, so that a late release never takes away what
+//! a new claim has just been given. Steps on different keys run side by side.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cni::agent::{Attachment, Claim, Key, Reply, Request, code};
+
+use crate::assemble::assemble;
+use crate::book::Book;
+use crate::catalog::{Admission, Catalog};
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::leases::{Lease, Network, Phase, Record};
+use crate::wires::Wires;
+
+#[cfg(test)]
+mod tests;
+
+/// Where the plugin's questions are answered.
+#[derive(Debug)]
+pub struct Desk<W> {
+    state: Mutex<State>,
+    busy: Mutex<HashSet<Key>>,
+    idle: Condvar,
+    wires: W,
+    inbox: Arc<Inbox>,
+    claim_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    book: Book,
+    /// None before the first complete desired state.
+    catalog: Option<Arc<Catalog>>,
+}
+
+/// Holds a key: nobody else takes a step on it.
+struct Turn<'a> {
+    key: Key,
+    busy: &'a Mutex<HashSet<Key>>,
+    idle: &'a Condvar,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(self.busy).remove(&self.key);
+        self.idle.notify_all();
+    }
+}
+
+impl<W: Wires> Desk<W> {
+    /// A desk with the leases of `book`. Unconfirmed claims without a plugin are collected after
+    /// `claim_timeout`.
+    pub fn new(book: Book, wires: W, inbox: Arc<Inbox>, claim_timeout: Duration) -> Desk<W> {
+        let state = Mutex::new(State {
+            book,
+            catalog: None,
+        });
+        Desk {
+            state,
+            busy: Mutex::default(),
+            idle: Condvar::new(),
+            wires,
+            inbox,
+            claim_timeout,
+        }
+    }
+
+    /// Replaces what pods can be attached to.
+    pub fn open(&self, catalog: Arc<Catalog>) {
+        self.state().catalog = Some(catalog);
+    }
+
+    /// Keeps back addresses that the kernel has and no lease.
+    pub fn hold(&self, held: BTreeSet<(Network, std::net::IpAddr)>) {
+        self.state().book.leases_mut().hold(held);
+    }
+
+    /// What is attached, by the path of the Forwarder's namespace.
+    pub fn attached(&self) -> BTreeMap<String, Vec<(Key, String, Attachment)>> {
+        let state = self.state();
+        let mut attached: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for lease in state
+            .book
+            .leases()
+            .iter()
+            .filter(|lease| lease.phase == Phase::Confirmed)
+        {
+            for attachment in lease.attachments() {
+                let entry = (lease.key.clone(), lease.pod.clone(), attachment.clone());
+                attached
+                    .entry(attachment.forwarder_netns)
+                    .or_default()
+                    .push(entry);
+            }
+        }
+        attached
+    }
+
+    /// True when nothing is leased.
+    pub fn is_unused(&self) -> bool {
+        self.state().book.leases().iter().next().is_none()
+    }
+
+    /// Answers one request. `plugin` is the process that asks.
+    pub fn answer(&self, request: Request, plugin: Option<i32>) -> Reply {
+        let answered = match request {
+            Request::Claim(claim) => self.claim(&claim, plugin),
+            Request::Confirm { key } => self.confirm(&key),
+            Request::Abort { key } => self.abort(&key),
+            Request::Release { key, .. } => self.release(&key).map(Reply::Released),
+            Request::Check { key } => Ok(self.check(&key)),
+            Request::Collect { network, valid } => self.collect(&network, &valid),
+            Request::Status => Ok(self.status()),
+        };
+        answered.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to answer the plugin"
+            );
+            Reply::TryLater {
+                reason: error.to_string(),
+            }
+        })
+    }
+
+    fn claim(&self, claim: &Claim, plugin: Option<i32>) -> Result<Reply, Error> {
+        let _turn = self.wait_for(&claim.key);
+        let before = self.state().book.leases().get(&claim.key).cloned();
+        match before {
+            Some(lease) if lease.phase == Phase::Releasing || !is_same(&lease, claim) => {
+                self.free(&lease)?;
+            }
+            Some(lease) if lease.phase == Phase::Confirmed && self.is_wired(&lease)? => {
+                let message = "the container has this interface already".to_owned();
+                return Ok(Reply::Refused {
+                    code: code::ALREADY_ATTACHED,
+                    message,
+                });
+            }
+            // The plugin asks again because it did not hear the answer.
+            Some(lease) => {
+                let lease = Lease {
+                    phase: Phase::Pending,
+                    plugin,
+                    ..lease
+                };
+                let attachments = lease.attachments();
+                self.state().book.record(Record::Claimed(lease))?;
+                return Ok(Reply::Claimed(attachments));
+            }
+            None => {}
+        }
+        self.claim_new(claim, plugin)
+    }
+
+    fn claim_new(&self, claim: &Claim, plugin: Option<i32>) -> Result<Reply, Error> {
+        let mut state = self.state();
+        let Some(catalog) = state.catalog.clone() else {
+            let reason = "the desired state was not read yet".to_owned();
+            return Ok(Reply::TryLater { reason });
+        };
+        let choices = match catalog.admit(claim, &loads(&state.book)) {
+            Admission::Ours(choices) => choices,
+            Admission::NotOurs => return Ok(Reply::NotOurs),
+            Admission::TryLater(reason) => return Ok(Reply::TryLater { reason }),
+            Admission::Refused(code, message) => return Ok(Reply::Refused { code, message }),
+        };
+        let shares = match assemble(claim, &choices, &catalog, state.book.leases_mut()) {
+            Ok(shares) => shares,
+            Err(message) => {
+                return Ok(Reply::Refused {
+                    code: code::NO_ADDRESS,
+                    message,
+                });
+            }
+        };
+        let pod = claim
+            .pod
+            .as_ref()
+            .map(|pod| format!("{}/{}", pod.namespace, pod.name));
+        let lease = Lease {
+            key: claim.key.clone(),
+            phase: Phase::Pending,
+            netns: claim.netns.clone(),
+            netns_id: claim.netns_id,
+            plugin,
+            since: now(),
+            pod: pod.unwrap_or_default(),
+            shares,
+            is_past_boot: false,
+        };
+        let attachments = lease.attachments();
+        state.book.record(Record::Claimed(lease))?;
+        tracing::info!(container = claim.key.container_id, "claimed");
+        Ok(Reply::Claimed(attachments))
+    }
+
+    fn confirm(&self, key: &Key) -> Result<Reply, Error> {
+        let _turn = self.wait_for(key);
+        let phase = self.state().book.leases().get(key).map(|lease| lease.phase);
+        match phase {
+            Some(Phase::Pending) => {
+                self.state()
+                    .book
+                    .record(Record::Confirmed { key: key.clone() })?;
+                self.inbox.tell(|pending| pending.leases = true);
+                Ok(Reply::Done)
+            }
+            Some(Phase::Confirmed) => Ok(Reply::Done),
+            Some(Phase::Releasing) | None => Ok(Reply::TryLater {
+                reason: "the claim was given up meanwhile".to_owned(),
+            }),
+        }
+    }
+
+    /// The plugin has undone what it did: as good as a DEL, but only of what it never confirmed.
+    fn abort(&self, key: &Key) -> Result<Reply, Error> {
+        let _turn = self.wait_for(key);
+        let lease = self.state().book.leases().get(key).cloned();
+        if let Some(lease) = lease.filter(|lease| lease.phase != Phase::Confirmed) {
+            self.free(&lease)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Gives up a lease at the runtime's word. An absent one is success.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be written down; what the kernel still has is freed later.
+    pub fn release(&self, key: &Key) -> Result<Vec<Attachment>, Error> {
+        let _turn = self.wait_for(key);
+        let lease = self.state().book.leases().get(key).cloned();
+        let Some(lease) = lease else {
+            return Ok(Vec::new());
+        };
+        match self.free(&lease) {
+            // Given up for good; the housekeeping goes on asking the kernel.
+            Err(Error::Kernel { source, .. }) => tracing::warn!(%source, "release is not done yet"),
+            result => result?,
+        }
+        Ok(lease.attachments())
+    }
+
+    fn check(&self, key: &Key) -> Reply {
+        match self.state().book.leases().get(key) {
+            Some(lease) if lease.phase == Phase::Confirmed => Reply::Lease(lease.attachments()),
+            _ => Reply::NoLease,
+        }
+    }
+
+    /// Frees what the runtime does not have any more, and goes on after an error.
+    fn collect(&self, network: &str, valid: &[Key]) -> Result<Reply, Error> {
+        let valid: HashSet<&Key> = valid.iter().collect();
+        let is_stale = |lease: &&Lease| {
+            let is_under_way = lease.phase == Phase::Pending && !self.is_abandoned(lease);
+            lease.key.network == network && !valid.contains(&lease.key) && !is_under_way
+        };
+        let stale: Vec<Key> = self
+            .state()
+            .book
+            .leases()
+            .iter()
+            .filter(is_stale)
+            .map(|l| l.key.clone())
+            .collect();
+        let mut released = Vec::new();
+        let mut failed = None;
+        for key in stale {
+            match self.release(&key) {
+                Ok(attachments) => released.extend(attachments),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(Reply::Released(released)), Err)
+    }
+
+    fn status(&self) -> Reply {
+        let state = self.state();
+        let Some(catalog) = &state.catalog else {
+            let degraded = Some("the desired state was not read yet".to_owned());
+            return Reply::Status {
+                ready: false,
+                degraded,
+            };
+        };
+        let leases = state.book.leases();
+        let is_full = |place: &&crate::catalog::Place| {
+            let network = crate::catalog::network_of(&place.forwarder);
+            let blocks = &place.forwarder.spec.blocks;
+            blocks
+                .iter()
+                .any(|block| !leases.has_free(&network, *block))
+        };
+        let full: Vec<&str> = catalog
+            .places()
+            .iter()
+            .filter(|place| !place.forwarder.spec.apps.is_empty())
+            .filter(is_full)
+            .map(|place| place.forwarder.metadata.name.as_str())
+            .collect();
+        let degraded = (!full.is_empty()).then(|| format!("no free address: {}", full.join(", ")));
+        Reply::Status {
+            ready: true,
+            degraded,
+        }
+    }
+
+    /// Frees what nobody will ever release: pods whose namespace is gone, claims whose plugin died
+    /// before it made anything, releases that the kernel was not done with, leases of another boot.
+    pub fn keep_house(&self) {
+        let all: Vec<Lease> = self.state().book.leases().iter().cloned().collect();
+        for lease in all.iter().filter(|lease| self.is_given_up(lease)) {
+            let _turn = self.wait_for(&lease.key);
+            let is_current = self.state().book.leases().get(&lease.key) == Some(lease);
+            if !is_current {
+                continue;
+            }
+            tracing::info!(container = lease.key.container_id, "collecting a lease");
+            if let Err(error) = self.free(lease) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "lease stays");
+            }
+        }
+        if let Err(error) = self.state().book.compact_when_worth_it() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "journal stays as it is"
+            );
+        }
+    }
+
+    /// The runtime's proof, where there was no DEL.
+    fn is_given_up(&self, lease: &Lease) -> bool {
+        match lease.phase {
+            Phase::Releasing => true,
+            _ if lease.is_past_boot => !self.is_wired(lease).unwrap_or(true),
+            // The namespace took its end of the pair with it; if the other end is still there,
+            // then the namespace lives on somewhere.
+            _ if !self.wires.is_alive(&lease.netns, lease.netns_id) => {
+                !self.is_wired(lease).unwrap_or(true)
+            }
+            Phase::Pending => self.is_abandoned(lease) && !self.is_wired(lease).unwrap_or(true),
+            Phase::Confirmed => false,
+        }
+    }
+
+    /// A claim whose plugin is gone, or has taken longer than any plugin may.
+    fn is_abandoned(&self, lease: &Lease) -> bool {
+        let is_running = lease
+            .plugin
+            .is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        !is_running || now().saturating_sub(lease.since) > self.claim_timeout.as_secs()
+    }
+
+    /// Both proofs, each written down: the runtime's, then the kernel's.
+    fn free(&self, lease: &Lease) -> Result<(), Error> {
+        let key = &lease.key;
+        if lease.phase != Phase::Releasing {
+            self.state()
+                .book
+                .record(Record::Releasing { key: key.clone() })?;
+        }
+        for share in &lease.shares {
+            self.wires.cut(&share.attachment)?;
+        }
+        self.state()
+            .book
+            .record(Record::Freed { key: key.clone() })?;
+        self.inbox.tell(|pending| pending.leases = true);
+        tracing::info!(container = key.container_id, "freed");
+        Ok(())
+    }
+
+    fn is_wired(&self, lease: &Lease) -> Result<bool, Error> {
+        for share in &lease.shares {
+            if self.wires.is_wired(&share.attachment)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn wait_for(&self, key: &Key) -> Turn<'_> {
+        let mut busy = lock(&self.busy);
+        while !busy.insert(key.clone()) {
+            busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn {
+            key: key.clone(),
+            busy: &self.busy,
+            idle: &self.idle,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// A record is written before the state changes, so a panic elsewhere leaves the state whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the lease is of the same namespace that the claim is for.
+fn is_same(lease: &Lease, claim: &Claim) -> bool {
+    lease.netns_id == claim.netns_id && !lease.is_past_boot
+}
+
+fn loads(book: &Book) -> HashMap<&str, usize> {
+    let mut loads = HashMap::new();
+    for share in book.leases().iter().flat_map(|lease| &lease.shares) {
+        *loads
+            .entry(share.attachment.forwarder_netns.as_str())
+            .or_default() += 1;
+    }
+    loads
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

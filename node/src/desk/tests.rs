@@ -1,0 +1,330 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cni::agent::NetnsId;
+use crds::forwarder::ForwarderApp;
+use crds::{Forwarder, ForwarderSpec};
+
+use super::*;
+use crate::catalog::Place;
+
+/// A kernel of pods' links in memory.
+#[derive(Debug, Default)]
+struct MemoryWires {
+    wired: Mutex<BTreeSet<String>>,
+    is_stuck: AtomicBool,
+    dead: Mutex<BTreeSet<String>>,
+}
+
+impl Wires for &MemoryWires {
+    fn is_wired(&self, attachment: &Attachment) -> Result<bool, Error> {
+        Ok(lock(&self.wired).contains(&attachment.forwarder_interface))
+    }
+
+    fn cut(&self, attachment: &Attachment) -> Result<(), Error> {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            let source = Box::new(dataplane::Error::Timeout {
+                limit: Duration::ZERO,
+            });
+            return Err(Error::Kernel {
+                object: String::new(),
+                source,
+            });
+        }
+        lock(&self.wired).remove(&attachment.forwarder_interface);
+        Ok(())
+    }
+
+    fn is_alive(&self, netns: &str, _: NetnsId) -> bool {
+        !lock(&self.dead).contains(netns)
+    }
+}
+
+/// One Forwarder with room for `10.0.0.2` to `10.0.0.6`.
+fn catalog() -> Arc<Catalog> {
+    let app = ForwarderApp {
+        name: "a".into(),
+        selector: Some(crds::LabelSelector::default()),
+        weight: 1,
+        insist: false,
+        attached: true,
+        external: vec![],
+        allowed_namespaces: vec![],
+    };
+    let spec = ForwarderSpec {
+        topology: "t".into(),
+        name: "f".into(),
+        blocks: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
+        apps: vec![app],
+        ..ForwarderSpec::default()
+    };
+    let forwarder = Arc::new(Forwarder::new("default", spec));
+    let place = Place {
+        forwarder: forwarder.clone(),
+        netns: "bm-f".into(),
+        mtu: 1400,
+        is_ready: true,
+    };
+    Arc::new(Catalog::new([&*forwarder].into_iter(), vec![place]))
+}
+
+fn desk<'a>(state_dir: &Path, wires: &'a MemoryWires, boot: &str) -> Desk<&'a MemoryWires> {
+    let (book, _) = Book::open(state_dir, boot).unwrap();
+    let desk = Desk::new(book, wires, Arc::default(), Duration::from_secs(30));
+    desk.open(catalog());
+    desk
+}
+
+fn key(number: u32) -> Key {
+    crate::leases::tests::key(number)
+}
+
+fn claim(number: u32) -> Request {
+    Request::Claim(Claim {
+        key: key(number),
+        netns: format!("/pod/{number}"),
+        netns_id: NetnsId {
+            device: 1,
+            inode: number.into(),
+        },
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        pod: None,
+        chained: false,
+    })
+}
+
+/// Claims, wires and confirms as the plugin does.
+fn add(desk: &Desk<&MemoryWires>, number: u32) -> Option<Attachment> {
+    let Reply::Claimed(attachments) = desk.answer(claim(number), Some(1)) else {
+        return None;
+    };
+    let attachment = attachments.into_iter().next().unwrap();
+    lock(&desk.wires.wired).insert(attachment.forwarder_interface.clone());
+    assert_eq!(
+        desk.answer(Request::Confirm { key: key(number) }, None),
+        Reply::Done
+    );
+    Some(attachment)
+}
+
+fn release(number: u32) -> Request {
+    Request::Release {
+        key: key(number),
+        netns: None,
+    }
+}
+
+#[test]
+fn gives_one_address_of_each_family_and_all_that_wiring_needs() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    let attachment = add(&desk, 1).unwrap();
+    let addresses: Vec<_> = attachment
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(addresses, ["10.0.0.2/32", "fd00::2/128"]);
+    assert_eq!(attachment.gateways.len(), 2);
+    assert_eq!(attachment.pod_interface, "eth0");
+    assert_eq!(attachment.forwarder_interface.len(), 15);
+    assert_eq!(attachment.mtu, 1400);
+    assert_eq!(
+        desk.answer(Request::Check { key: key(1) }, None),
+        Reply::Lease(vec![attachment])
+    );
+}
+
+#[test]
+fn the_same_claim_again_gives_the_same_and_is_refused_once_wired() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    let first = desk.answer(claim(1), Some(1));
+    assert_eq!(desk.answer(claim(1), Some(1)), first);
+    add(&desk, 1).unwrap();
+    assert!(matches!(
+        desk.answer(claim(1), None),
+        Reply::Refused { code: 101, .. }
+    ));
+    // Confirmed, but the kernel has lost it: the same addresses again.
+    lock(&wires.wired).clear();
+    assert_eq!(desk.answer(claim(1), Some(1)), first);
+}
+
+#[test]
+fn nothing_is_promised_before_the_first_desired_state() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let (book, _) = Book::open(directory.path(), "1").unwrap();
+    let desk = Desk::new(book, &wires, Arc::default(), Duration::ZERO);
+    assert!(matches!(
+        desk.answer(claim(1), None),
+        Reply::TryLater { .. }
+    ));
+    assert!(matches!(
+        desk.answer(Request::Status, None),
+        Reply::Status { ready: false, .. }
+    ));
+    assert_eq!(
+        desk.answer(release(1), None),
+        Reply::Released(vec![]),
+        "DEL always succeeds"
+    );
+}
+
+#[test]
+fn used_up_addresses_are_refused_and_told() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    let given: BTreeSet<_> = (1..=5)
+        .map(|number| add(&desk, number).unwrap().addresses[0])
+        .collect();
+    assert_eq!(given.len(), 5);
+    assert!(matches!(
+        desk.answer(claim(6), None),
+        Reply::Refused { code: 102, .. }
+    ));
+    let Reply::Status {
+        ready: true,
+        degraded: Some(why),
+    } = desk.answer(Request::Status, None)
+    else {
+        panic!("not degraded")
+    };
+    assert!(why.contains("t.f"), "{why}");
+    desk.answer(release(3), None);
+    assert_eq!(
+        add(&desk, 6).unwrap().addresses[0].to_string(),
+        "10.0.0.4/32"
+    );
+}
+
+#[test]
+fn release_that_the_kernel_refuses_keeps_the_address_until_it_is_gone() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    (1..=5).for_each(|number| drop(add(&desk, number).unwrap()));
+    wires.is_stuck.store(true, Ordering::Relaxed);
+    assert!(matches!(desk.answer(release(1), None), Reply::Released(freed) if freed.len() == 1));
+    assert!(matches!(
+        desk.answer(claim(6), None),
+        Reply::Refused { code: 102, .. }
+    ));
+    wires.is_stuck.store(false, Ordering::Relaxed);
+    desk.keep_house();
+    assert!(add(&desk, 6).is_some());
+}
+
+#[test]
+fn gc_frees_its_network_and_nothing_else() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    (1..=3).for_each(|number| drop(add(&desk, number).unwrap()));
+    let collect = |network: &str, valid| Request::Collect {
+        network: network.into(),
+        valid,
+    };
+    assert_eq!(
+        desk.answer(collect("other", vec![]), None),
+        Reply::Released(vec![])
+    );
+    let reply = desk.answer(collect("mesh", vec![key(2)]), None);
+    assert!(matches!(reply, Reply::Released(freed) if freed.len() == 2));
+    assert!(matches!(
+        desk.answer(Request::Check { key: key(2) }, None),
+        Reply::Lease(_)
+    ));
+    assert_eq!(
+        desk.answer(Request::Check { key: key(1) }, None),
+        Reply::NoLease
+    );
+}
+
+#[test]
+fn gc_leaves_alone_what_a_plugin_is_at_work_on() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    let running = i32::try_from(std::process::id()).unwrap();
+    desk.answer(claim(1), Some(running));
+    desk.answer(
+        Request::Collect {
+            network: "mesh".into(),
+            valid: vec![],
+        },
+        None,
+    );
+    assert_eq!(
+        desk.answer(Request::Confirm { key: key(1) }, None),
+        Reply::Done
+    );
+}
+
+#[test]
+fn housekeeping_wants_two_proofs() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    let dead_but_wired = add(&desk, 1).unwrap();
+    let dead_and_gone = add(&desk, 2).unwrap();
+    let gone_but_alive = add(&desk, 3).unwrap();
+    desk.answer(claim(4), Some(i32::MAX)); // Its plugin is dead, and had made nothing.
+    lock(&wires.dead).extend(["/pod/1".to_owned(), "/pod/2".to_owned()]);
+    for attachment in [&dead_and_gone, &gone_but_alive] {
+        lock(&wires.wired).remove(&attachment.forwarder_interface);
+    }
+    desk.keep_house();
+    let keys: Vec<Key> = desk
+        .state()
+        .book
+        .leases()
+        .iter()
+        .map(|l| l.key.clone())
+        .collect();
+    assert_eq!(keys, [key(1), key(3)]);
+    assert!(lock(&wires.wired).contains(&dead_but_wired.forwarder_interface));
+}
+
+#[test]
+fn after_a_reboot_stale_leases_go_and_after_a_restart_none() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let attachment = add(&desk(directory.path(), &wires, "1"), 1).unwrap();
+
+    let restarted = desk(directory.path(), &wires, "1");
+    restarted.keep_house();
+    assert_eq!(
+        restarted.answer(Request::Check { key: key(1) }, None),
+        Reply::Lease(vec![attachment])
+    );
+    drop(restarted);
+
+    lock(&wires.wired).clear();
+    let rebooted = desk(directory.path(), &wires, "2");
+    rebooted.keep_house();
+    assert_eq!(
+        rebooted.answer(Request::Check { key: key(1) }, None),
+        Reply::NoLease
+    );
+}
+
+#[test]
+fn many_at_once_get_different_addresses_and_all_go_again() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "1");
+    std::thread::scope(|scope| {
+        for worker in 0..4_u32 {
+            let desk = &desk;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let number = worker * 100 + round % 3;
+                    if let Some(attachment) = add(desk, number) {
+                        let state = desk.state();
+                        let same = state.book.leases().iter().filter(|lease| {
+                            lease.shares[0].attachment.addresses == attachment.addresses
+                        });
+                        assert_eq!(same.count(), 1);
+                    }
+                    desk.answer(release(number), None);
+                }
+            });
+        }
+    });
+    assert!(desk.is_unused() && lock(&wires.wired).is_empty());
+}
