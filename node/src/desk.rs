@@ -235,6 +235,29 @@ impl<W: Wires> Desk<W> {
     /// [`Error`] when it could not be written down; what the kernel still has is freed later.
     pub fn release(&self, key: &Key) -> Result<Vec<Attachment>, Error> {
         let _turn = self.wait_for(key);
+        self.release_in_turn(key)
+    }
+
+    /// As [`Desk::release`], if `is_wanted` still holds when the key's turn comes; `done` is called
+    /// before the next one's turn.
+    ///
+    /// # Errors
+    /// As [`Desk::release`]; `done` is not called then.
+    pub fn release_once(
+        &self,
+        key: &Key,
+        is_wanted: impl FnOnce() -> bool,
+        done: impl FnOnce(),
+    ) -> Result<(), Error> {
+        let _turn = self.wait_for(key);
+        if is_wanted() {
+            self.release_in_turn(key)?;
+            done();
+        }
+        Ok(())
+    }
+
+    fn release_in_turn(&self, key: &Key) -> Result<Vec<Attachment>, Error> {
         let lease = self.state().book.leases().get(key).cloned();
         let Some(lease) = lease else {
             return Ok(Vec::new());

@@ -8,6 +8,15 @@ use std::time::Instant;
 
 use crate::link_state::Which;
 
+/// The last word on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkNews {
+    /// Packets can pass.
+    pub is_up: bool,
+    /// False when it went.
+    pub exists: bool,
+}
+
 /// What has happened since the engine last looked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pending {
@@ -15,8 +24,10 @@ pub struct Pending {
     pub source: bool,
     /// These reports of link states may have changed.
     pub reports: Option<Which>,
-    /// These namespaces had links that changed.
-    pub namespaces: BTreeSet<String>,
+    /// These links changed: namespace and interface, and what the last word on it was.
+    pub links: BTreeMap<(String, String), LinkNews>,
+    /// The routing of these namespaces changed under our hands.
+    pub routing: BTreeSet<String>,
     /// Kernel events were lost: everything may have changed.
     pub kernel_lost: bool,
     /// The underlay's addresses with their MTU, when they changed.
@@ -75,7 +86,7 @@ impl Inbox {
     /// True when something came that must not wait behind other work.
     pub fn is_urgent(&self) -> bool {
         let pending = self.lock();
-        pending.stop || pending.kernel_lost || !pending.namespaces.is_empty()
+        pending.stop || pending.kernel_lost || !pending.links.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

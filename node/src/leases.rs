@@ -230,8 +230,9 @@ impl Leases {
             .count()
     }
 
-    /// Replaces what is known to be in the kernel without a lease.
-    pub fn hold(&mut self, held: BTreeSet<(Network, IpAddr)>) {
+    /// Replaces what is known to be in the kernel; what is leased is left out.
+    pub fn hold(&mut self, mut held: BTreeSet<(Network, IpAddr)>) {
+        held.retain(|place| !self.used.contains_key(place));
         self.held = held;
     }
 

@@ -1,4 +1,23 @@
-//! The engine of one node.
+//! The engine of one node: from Forwarder objects to links, tables and kernel; serves the plugin.
+//!
+//! Knows: which Forwarders are this node's, which links are usable, what follows from both for the
+//! kernel, and which pod has which address. Refuses to know: how topologies become Forwarders (the
+//! operator's and `crds`'), how paths are computed (`topology`'s), netlink (`dataplane`'s),
+//! Kubernetes' API. Nothing here waits for another node.
+//!
+//! ```text
+//! inotify  (1x thread) -- files ------.                     .-> rayon (Nx) -- SPF, tables --.
+//! monitor  (1x thread) -- links ------|                     |                               |
+//! underlay (1x task)   -- addresses --+-> Inbox (1 slot -> engine (1x thread) <-------------'
+//! desk     ------------ leases -------'    a thing)         |       |-> kernel: namespaces, links, routes
+//!                                                           |       |-> link states, status (files)
+//! plugin =(<=256x tasks)=> server -> desk <-- catalog ------'
+//!                                    | (<=16x blocking threads; one step a key at a time)
+//!                                    '-> journal -> journal-sync (1x thread, queue of 1)
+//! housekeeping (1x task, every 5 s) -> desk      DEL queue (at start, and by inotify) -> desk
+//! ```
+//! A crash at any point is made good by the next start: it reads the journal, looks at the kernel,
+//! and changes only what differs.
 
 #![forbid(unsafe_code)]
 
@@ -7,12 +26,19 @@ mod atomic;
 pub mod book;
 pub mod catalog;
 pub mod config;
+pub mod desired;
 pub mod desk;
+pub mod engine;
 pub mod error;
 pub mod inbox;
 pub mod journal;
 pub mod leases;
 pub mod link_state;
+pub mod mesh;
+pub mod owned;
+pub mod replay;
+mod run;
+pub mod server;
 pub mod source;
 pub mod underlay;
 pub mod watch;
@@ -20,15 +46,4 @@ pub mod wires;
 
 pub use config::Config;
 pub use error::Error;
-
-/// Runs the node until SIGTERM or SIGINT, then leaves the kernel as it is.
-///
-/// Blocks the calling thread; starts its own threads and runtime.
-///
-/// # Errors
-/// Only what makes a start impossible: the directory, the state directory or the socket cannot be
-/// used. Whatever goes wrong later is logged, reported in status and tried again.
-pub fn run(config: Config) -> Result<(), Error> {
-    let _ = config;
-    Ok(())
-}
+pub use run::run;

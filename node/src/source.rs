@@ -20,6 +20,9 @@ pub trait Source: Send {
     /// [`Error::File`]: try again.
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error>;
 
+    /// What was reported last of a Forwarder, also by a daemon before this one.
+    fn reported(&mut self, forwarder: &str) -> Option<ForwarderStatus>;
+
     /// Takes back the report of a Forwarder that is no longer this node's.
     fn forget(&mut self, forwarder: &str);
 }

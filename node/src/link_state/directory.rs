@@ -114,6 +114,11 @@ impl LinkStates for Directory {
     }
 
     fn withdraw(&mut self, forwarder: &str) {
+        self.refresh(forwarder);
+        let is_another_nodes = |report: &Report| report.origin != self.node;
+        if self.known.get(forwarder).is_some_and(is_another_nodes) {
+            return;
+        }
         self.known.remove(forwarder);
         // Absent is as good as removed.
         let _ = fs::remove_file(self.file(forwarder));

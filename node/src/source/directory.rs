@@ -83,18 +83,24 @@ impl Source for Directory {
     }
 
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error> {
-        if self.reported.get(forwarder) == Some(status) {
+        // A daemon that has just started finds in the file what the one before it said.
+        if self.reported(forwarder).as_ref() == Some(status) {
             return Ok(false);
         }
         let text = serde_saphyr::to_string(status).unwrap_or_default();
-        let path = self.status_file(forwarder);
-        // Only a daemon that has just started does not know what is in the file.
-        let is_news = fs::read_to_string(&path).map_or(true, |before| before != text);
-        if is_news {
-            atomic::publish(&path, text.as_bytes())?;
-        }
+        atomic::publish(&self.status_file(forwarder), text.as_bytes())?;
         self.reported.insert(forwarder.to_owned(), status.clone());
-        Ok(is_news)
+        Ok(true)
+    }
+
+    fn reported(&mut self, forwarder: &str) -> Option<ForwarderStatus> {
+        if let Some(status) = self.reported.get(forwarder) {
+            return Some(status.clone());
+        }
+        let text = fs::read_to_string(self.status_file(forwarder)).ok()?;
+        let status: ForwarderStatus = serde_saphyr::from_str(&text).ok()?;
+        self.reported.insert(forwarder.to_owned(), status.clone());
+        Some(status)
     }
 
     fn forget(&mut self, forwarder: &str) {

@@ -1,0 +1,268 @@
+//! The loop that makes this node's Forwarders real: observe, plan, apply.
+//!
+//! ```text
+//! inbox -> links that fell: evict -> reports out -> SPF, incremental -> routes by diff -> status
+//!          source, reports, underlay, resync -> structure by diff ----^
+//! ```
+//! Work is kept as marks on Forwarders, not as a queue: what is marked twice is done once. Long work
+//! is done in slices, between which a fallen link goes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::monitor::Monitor;
+use topology::{AppliedChange, LinkIndex};
+
+use crate::desired::Site;
+use crate::desk::Desk;
+use crate::inbox::{Inbox, Pending};
+use crate::leases::Network;
+use crate::link_state::{LinkStates, Report, Which};
+use crate::mesh::Mesh;
+use crate::owned::Owned;
+use crate::source::{Snapshot, Source};
+use crate::wires::KernelWires;
+
+mod events;
+mod load;
+mod local;
+mod programming;
+mod removal;
+mod status;
+mod structure;
+
+use local::Local;
+
+/// Least time between two rounds of status reports.
+const STATUS_INTERVAL: Duration = Duration::from_millis(50);
+/// A look at everything may take one part in so many of the time.
+const RESYNC_SHARE: u32 = 20;
+
+/// What the engine works with.
+pub struct Parts {
+    /// This node's name and the port of its tunnels.
+    pub site: Site,
+    /// Where Forwarders are declared and reported.
+    pub source: Box<dyn Source>,
+    /// Where the ends of links are reported.
+    pub link_states: Box<dyn LinkStates>,
+    /// Word of what changed.
+    pub inbox: Arc<Inbox>,
+    /// Who is attached.
+    pub desk: Arc<Desk<KernelWires>>,
+    /// What changes in the kernel; none where it cannot be watched.
+    pub monitor: Option<Arc<Monitor>>,
+    /// The namespaces that are ours to delete.
+    pub owned: Owned,
+    /// Time between two looks at everything.
+    pub resync: Duration,
+}
+
+/// The state of the loop.
+pub struct Engine {
+    parts: Parts,
+    snapshot: Snapshot,
+    /// A complete desired state was seen: from then on what is not wanted may go.
+    may_delete: bool,
+    is_underlay_known: bool,
+    meshes: BTreeMap<Network, Mesh>,
+    changes: BTreeMap<Network, Vec<AppliedChange>>,
+    /// Links that are to leave the groups at once.
+    fallen: Vec<(Network, LinkIndex)>,
+    /// What other nodes report, by Forwarder object.
+    reports: BTreeMap<String, Report>,
+    locals: BTreeMap<String, Local>,
+    /// The catalog has to be made anew.
+    is_catalog_due: bool,
+    is_removal_due: bool,
+    status_after: Instant,
+    next_resync: Instant,
+    round: Round,
+}
+
+/// What was done since the engine was last idle.
+#[derive(Debug)]
+struct Round {
+    started: Instant,
+    /// Writes to the kernel.
+    writes: u64,
+    /// Forwarders whose routes were compared with the kernel.
+    compared: u64,
+    failures: u64,
+}
+
+impl Round {
+    fn new() -> Round {
+        Round {
+            started: Instant::now(),
+            writes: 0,
+            compared: 0,
+            failures: 0,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine that has done nothing yet.
+    pub fn new(parts: Parts) -> Engine {
+        let now = Instant::now();
+        Engine {
+            next_resync: now + parts.resync,
+            parts,
+            snapshot: Snapshot::default(),
+            may_delete: false,
+            is_underlay_known: false,
+            meshes: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            fallen: Vec::new(),
+            reports: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            is_catalog_due: true,
+            is_removal_due: false,
+            status_after: now,
+            round: Round::new(),
+        }
+    }
+
+    /// Works until it is told to stop, then leaves the kernel as it is.
+    pub fn run(mut self) {
+        self.load();
+        self.take_reports(&Which::All);
+        loop {
+            let pending = self.parts.inbox.take(self.deadline());
+            if pending.stop {
+                return;
+            }
+            self.turn(pending);
+        }
+    }
+
+    fn turn(&mut self, pending: Pending) {
+        if let Some(underlay) = pending.underlay {
+            self.set_underlay(underlay);
+        }
+        self.take_links(&pending.links);
+        if pending.source {
+            self.load();
+        }
+        if let Some(which) = pending.reports {
+            self.take_reports(&which);
+        }
+        for netns in &pending.routing {
+            self.mark(netns, |local| local.are_routes_due = true);
+        }
+        if pending.kernel_lost {
+            tracing::warn!("kernel events were lost");
+            self.mark_all();
+        }
+        if pending.leases {
+            self.take_leases();
+        }
+        self.take_time();
+        self.work();
+    }
+
+    /// Does what is marked, most urgent first; leaves early when a link falls.
+    fn work(&mut self) {
+        if !self.is_underlay_known {
+            return;
+        }
+        self.make_structures();
+        self.publish();
+        self.follow_changes();
+        if !self.program() {
+            return;
+        }
+        self.remove_unwanted();
+        self.open_desk();
+        self.report();
+        self.end_round();
+    }
+
+    fn end_round(&mut self) {
+        let is_idle = self.locals.values().all(|local| !local.is_due());
+        if !is_idle || self.round.compared == 0 {
+            return;
+        }
+        let Round {
+            started,
+            writes,
+            compared,
+            failures,
+        } = self.round;
+        let took = started.elapsed();
+        tracing::info!(
+            writes,
+            compared,
+            failures,
+            took_ms = took.as_millis() as u64,
+            "converged"
+        );
+        if compared as usize >= self.locals.len() {
+            // A look at everything that takes long is taken less often.
+            let pause = self.parts.resync.max(took * RESYNC_SHARE);
+            self.next_resync = self.next_resync.max(Instant::now() + pause);
+        }
+        self.round = Round::new();
+    }
+
+    /// When to look again even if nothing happens.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        if self.is_underlay_known && self.locals.values().any(Local::is_due) {
+            return now;
+        }
+        let retries = self.locals.values().filter_map(|local| local.retry_at);
+        let status = self.locals.values().any(|local| local.is_status_due);
+        let status = (status && self.is_underlay_known).then_some(self.status_after);
+        retries
+            .chain(status)
+            .chain([self.next_resync])
+            .min()
+            .unwrap_or(now)
+    }
+
+    fn take_time(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_resync {
+            self.next_resync = now + self.parts.resync;
+            self.load();
+            self.take_reports(&Which::All);
+            self.mark_all();
+        }
+        for local in self.locals.values_mut() {
+            if local.retry_at.is_some_and(|at| now >= at) {
+                local.retry_at = None;
+                local.mark_all();
+            }
+        }
+    }
+
+    fn mark_all(&mut self) {
+        self.locals.values_mut().for_each(Local::mark_all);
+        self.is_removal_due = true;
+    }
+
+    /// Marks the Forwarder whose namespace this is; one that is not ours is not marked.
+    fn mark(&mut self, netns: &str, mark: impl FnOnce(&mut Local)) {
+        if let Some(local) = self.locals.values_mut().find(|local| local.netns == netns) {
+            mark(local);
+        }
+    }
+
+    fn take_leases(&mut self) {
+        let attached = self.parts.desk.attached();
+        for local in self.locals.values_mut() {
+            local.set_attached(&attached);
+        }
+    }
+
+    /// Namespaces of this node's Forwarders.
+    fn wanted(&self) -> BTreeSet<&str> {
+        self.locals
+            .values()
+            .map(|local| local.netns.as_str())
+            .collect()
+    }
+}

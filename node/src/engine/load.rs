@@ -1,0 +1,169 @@
+//! Taking in the desired state, and what other nodes report.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crds::Forwarder;
+
+use super::{Engine, Local};
+use crate::catalog::network_of;
+use crate::leases::Network;
+use crate::link_state::Which;
+use crate::mesh::Mesh;
+
+impl Engine {
+    /// Reads the source and marks what that changes.
+    pub(super) fn load(&mut self) {
+        let snapshot = self.parts.source.load();
+        for problem in &snapshot.problems {
+            if !self.snapshot.problems.contains(problem) {
+                tracing::warn!(problem, "an object is left as it was");
+            }
+        }
+        let are_nodes_new = snapshot.nodes != self.parts.site.nodes;
+        self.may_delete |= snapshot.is_complete;
+        self.parts.site.nodes.clone_from(&snapshot.nodes);
+        let is_new = self.snapshot.forwarders.len() != snapshot.forwarders.len()
+            || self
+                .snapshot
+                .forwarders
+                .iter()
+                .zip(&snapshot.forwarders)
+                .any(|(old, new)| old.0 != new.0 || !Arc::ptr_eq(old.1, new.1))
+            || self.snapshot.is_complete != snapshot.is_complete;
+        self.snapshot = snapshot;
+        if is_new {
+            self.rebuild_meshes();
+            self.rebuild_locals();
+        } else if are_nodes_new {
+            self.renew_structures();
+        }
+    }
+
+    fn rebuild_meshes(&mut self) {
+        let mut objects: BTreeMap<Network, Vec<Arc<Forwarder>>> = BTreeMap::new();
+        for forwarder in self.snapshot.forwarders.values() {
+            objects
+                .entry(network_of(forwarder))
+                .or_default()
+                .push(Arc::clone(forwarder));
+        }
+        self.meshes
+            .retain(|network, _| objects.contains_key(network));
+        for (network, mut objects) in objects {
+            objects.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+            let is_same = self.meshes.get(&network).is_some_and(|mesh| {
+                let known = mesh.forwarders();
+                known.len() == objects.len()
+                    && known.iter().zip(&objects).all(|(a, b)| Arc::ptr_eq(a, b))
+            });
+            if is_same {
+                continue;
+            }
+            match Mesh::new(&objects) {
+                Ok(mesh) => self.install(network, mesh),
+                Err(error) => {
+                    let topology = &network.topology;
+                    tracing::warn!(topology, %error, "topology is left as it was");
+                }
+            }
+        }
+    }
+
+    /// Replaces a mesh; what is known of links goes into the new one.
+    fn install(&mut self, network: Network, mut mesh: Mesh) {
+        let objects: Vec<String> = mesh
+            .forwarders()
+            .iter()
+            .map(|object| object.metadata.name.clone())
+            .collect();
+        for object in objects {
+            if let Some(local) = self.locals.get(&object) {
+                mesh.report(&object, &local.up_by_link());
+            } else if let Some(report) = self.reports.get(&object) {
+                mesh.report(&object, &report.links);
+            }
+        }
+        for local in self
+            .locals
+            .values_mut()
+            .filter(|local| local.network == network)
+        {
+            local.spf = None;
+            local.is_table_due = true;
+            local.is_status_due = true;
+        }
+        self.changes.remove(&network);
+        self.meshes.insert(network, mesh);
+    }
+
+    fn rebuild_locals(&mut self) {
+        let node = &self.parts.site.node;
+        let mine: BTreeMap<_, _> = self
+            .snapshot
+            .forwarders
+            .iter()
+            .filter(|(_, f)| f.spec.node == *node)
+            .collect();
+        self.locals.retain(|object, _| mine.contains_key(object));
+        let mut fresh = Vec::new();
+        for (object, forwarder) in mine {
+            match self.locals.get_mut(object) {
+                Some(local) if local.netns == crate::catalog::netns_of(forwarder) => {
+                    if !Arc::ptr_eq(&local.forwarder, forwarder) {
+                        local.set_forwarder(Arc::clone(forwarder), &self.parts.site);
+                    }
+                }
+                _ => {
+                    let local = Local::new(Arc::clone(forwarder), &self.parts.site);
+                    self.locals.insert(object.clone(), local);
+                    fresh.push(object.clone());
+                }
+            }
+        }
+        tracing::info!(
+            forwarders = self.snapshot.forwarders.len(),
+            here = self.locals.len(),
+            fresh = fresh.len(),
+            "desired state"
+        );
+        self.is_catalog_due = true;
+        self.is_removal_due = true;
+        self.take_leases();
+    }
+
+    fn renew_structures(&mut self) {
+        for local in self.locals.values_mut() {
+            local.set_forwarder(Arc::clone(&local.forwarder), &self.parts.site);
+        }
+        self.is_catalog_due = true;
+    }
+
+    /// Takes the node's addresses. One that went is remembered: it may come back, and links that
+    /// use it are not torn down for that.
+    pub(super) fn set_underlay(&mut self, underlay: BTreeMap<IpAddr, u32>) {
+        self.is_underlay_known = true;
+        let before = self.parts.site.underlay.clone();
+        self.parts.site.underlay.extend(underlay);
+        if self.parts.site.underlay != before {
+            self.renew_structures();
+        }
+    }
+
+    /// Takes what other nodes report of their ends.
+    pub(super) fn take_reports(&mut self, which: &Which) {
+        for (object, report) in self.parts.link_states.read(which) {
+            if self.locals.contains_key(&object) {
+                continue;
+            }
+            let report = report.unwrap_or_default();
+            let networks: Vec<Network> = self.meshes.keys().cloned().collect();
+            for network in networks {
+                self.take_report(&network, &object, &report.links);
+            }
+            self.reports.insert(object, report);
+        }
+        self.evict_fallen();
+    }
+}

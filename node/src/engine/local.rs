@@ -1,0 +1,242 @@
+//! One Forwarder of this node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cni::agent::{Attachment, Key};
+use crds::Forwarder;
+use crds::forwarder::AttachmentStatus;
+use dataplane::Observed;
+use topology::Spf;
+
+use crate::catalog::{netns_of, netns_path, network_of};
+use crate::desired::{Site, Structure, structure};
+use crate::leases::Network;
+
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What this end of a link was seen to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Up,
+    NoCarrier,
+    /// Somebody took it down, and it is left so.
+    Disabled,
+    Missing,
+}
+
+impl End {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            End::Up => "",
+            End::NoCarrier => "no carrier",
+            End::Disabled => "administratively down",
+            End::Missing => "not there",
+        }
+    }
+}
+
+/// A Forwarder of this node and how far it has come.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) forwarder: Arc<Forwarder>,
+    pub(super) network: Network,
+    pub(super) netns: String,
+    pub(super) structure: Structure,
+    /// By link id.
+    pub(super) ends: BTreeMap<String, End>,
+    /// Addresses of attachments that the kernel has.
+    pub(super) held: BTreeSet<IpAddr>,
+    pub(super) attached: Vec<AttachmentStatus>,
+    /// Interfaces of external Apps.
+    pub(super) external: BTreeMap<String, String>,
+    /// Kept where there are few enough.
+    pub(super) spf: Option<Spf>,
+    /// Fingerprint of the routes that the kernel has.
+    pub(super) programmed: Option<u64>,
+    pub(super) epoch: String,
+    pub(super) digest: String,
+    pub(super) is_made: bool,
+    pub(super) is_watched: bool,
+    pub(super) is_structure_due: bool,
+    /// Routes are to be compared with the kernel.
+    pub(super) are_routes_due: bool,
+    /// Routes are to be computed; compared only if they turn out to be others.
+    pub(super) is_table_due: bool,
+    pub(super) are_ends_due: bool,
+    pub(super) is_status_due: bool,
+    pub(super) problem: Option<String>,
+    attempts: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl Local {
+    pub(super) fn new(forwarder: Arc<Forwarder>, site: &Site) -> Local {
+        Local {
+            network: network_of(&forwarder),
+            netns: netns_of(&forwarder),
+            structure: structure(&forwarder, site),
+            forwarder,
+            ends: BTreeMap::new(),
+            held: BTreeSet::new(),
+            attached: Vec::new(),
+            external: BTreeMap::new(),
+            spf: None,
+            programmed: None,
+            epoch: String::new(),
+            digest: String::new(),
+            is_made: false,
+            is_watched: false,
+            is_structure_due: true,
+            are_routes_due: true,
+            is_table_due: true,
+            are_ends_due: true,
+            is_status_due: true,
+            problem: None,
+            attempts: 0,
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn object(&self) -> &str {
+        &self.forwarder.metadata.name
+    }
+
+    /// True while there is something to do now.
+    pub(super) fn is_due(&self) -> bool {
+        self.retry_at.is_none()
+            && (self.is_structure_due || self.are_routes_due || self.is_table_due)
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        self.is_structure_due = true;
+        self.are_routes_due = true;
+        self.is_table_due = true;
+        self.is_status_due = true;
+    }
+
+    /// Takes a new version of the object, or new facts of the site.
+    pub(super) fn set_forwarder(&mut self, forwarder: Arc<Forwarder>, site: &Site) {
+        let structure = structure(&forwarder, site);
+        if structure != self.structure {
+            self.structure = structure;
+            self.mark_all();
+            self.are_ends_due = true;
+        }
+        self.forwarder = forwarder;
+        self.is_table_due = true;
+        self.is_status_due = true;
+    }
+
+    pub(super) fn set_attached(
+        &mut self,
+        attached: &BTreeMap<String, Vec<(Key, String, Attachment)>>,
+    ) {
+        let here = attached
+            .get(&netns_path(&self.netns))
+            .map_or(&[][..], Vec::as_slice);
+        let status = here.iter().map(|(key, pod, attachment)| AttachmentStatus {
+            app: attachment.app.clone(),
+            key: format!("{}/{}", key.container_id, key.ifname),
+            pod: pod.clone(),
+            addresses: attachment.addresses.clone(),
+        });
+        let status: Vec<_> = status.collect();
+        let is_external = |app: &str| {
+            let mut apps = self.forwarder.spec.apps.iter();
+            apps.any(|entry| entry.name == app && !entry.external.is_empty())
+        };
+        let external = here
+            .iter()
+            .filter(|(_, _, attachment)| is_external(&attachment.app))
+            .map(|(_, _, attachment)| {
+                (
+                    attachment.app.clone(),
+                    attachment.forwarder_interface.clone(),
+                )
+            })
+            .collect();
+        if status != self.attached {
+            self.attached = status;
+            self.is_status_due = true;
+        }
+        if external != self.external {
+            self.external = external;
+            self.are_routes_due = true;
+        }
+    }
+
+    /// Takes what was seen of the links' ends; true when that is news.
+    pub(super) fn set_ends(&mut self, ends: BTreeMap<String, End>) -> bool {
+        let is_news = ends != self.ends;
+        if is_news {
+            self.ends = ends;
+            self.are_ends_due = true;
+            self.are_routes_due = true;
+            self.is_status_due = true;
+        }
+        is_news
+    }
+
+    /// Whether each end is up, as other nodes are told.
+    pub(super) fn up_by_link(&self) -> BTreeMap<String, bool> {
+        let links = self.forwarder.spec.links.iter();
+        links
+            .map(|link| (link.id.clone(), self.ends.get(&link.id) == Some(&End::Up)))
+            .collect()
+    }
+
+    /// The link of an interface.
+    pub(super) fn link_of(&self, interface: &str) -> Option<&str> {
+        let mut interfaces = self.structure.interfaces.iter();
+        interfaces
+            .find(|(_, name)| *name == interface)
+            .map(|(id, _)| id.as_str())
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        self.attempts = 0;
+        if self.problem.take().is_some() {
+            self.is_status_due = true;
+        }
+    }
+
+    /// Remembers why something failed and when to try again.
+    pub(super) fn failed(&mut self, problem: String) {
+        tracing::warn!(forwarder = self.object(), problem, "not converged");
+        let pause = FIRST_RETRY
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(LAST_RETRY);
+        self.attempts += 1;
+        self.retry_at = Some(Instant::now() + pause);
+        self.problem = Some(problem);
+        self.is_status_due = true;
+    }
+}
+
+/// What the ends of a Forwarder's links are, of what was observed.
+pub(super) fn ends(structure: &Structure, observed: &Observed) -> BTreeMap<String, End> {
+    let state = |name: &String| match observed.links.get(name) {
+        Some(link) if !link.is_ours => End::Missing,
+        Some(link) if link.is_up => End::Up,
+        Some(link) if link.is_enabled => End::NoCarrier,
+        Some(_) => End::Disabled,
+        None => End::Missing,
+    };
+    structure
+        .interfaces
+        .iter()
+        .map(|(id, name)| (id.clone(), state(name)))
+        .collect()
+}
+
+/// The addresses of pods that the kernel has routes to.
+pub(super) fn held(observed: &Observed) -> BTreeSet<IpAddr> {
+    let routes = observed.routes.iter().filter(|route| route.is_attachment());
+    routes.map(|route| route.prefix.ip()).collect()
+}

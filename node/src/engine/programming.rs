@@ -1,0 +1,187 @@
+//! From tables to routes in the kernel, by diff.
+
+use dataplane::{Kernel, LinuxKernel, diff};
+use rayon::prelude::*;
+use topology::{Spf, Table};
+
+use super::Engine;
+use super::local::Local;
+use super::structure::{chain, observe, permitted};
+use crate::desired::{fingerprint, routes};
+use crate::mesh::Mesh;
+
+/// Forwarders that one processor programs before fallen links are looked for again.
+const SLICE: usize = 8;
+
+/// What came of one Forwarder.
+enum Outcome {
+    /// The kernel has these routes already, by what we remember.
+    Same { epoch: String, digest: String },
+    /// Compared with the kernel, and made so.
+    Done {
+        epoch: String,
+        digest: String,
+        fingerprint: u64,
+        writes: u64,
+    },
+    /// Not made so.
+    Failed {
+        problem: String,
+        writes: u64,
+        failures: u64,
+    },
+}
+
+impl Engine {
+    /// Programs all that is due. False when it was interrupted by something more urgent.
+    pub(super) fn program(&mut self) -> bool {
+        loop {
+            let due = self.next_slice();
+            if due.is_empty() {
+                return true;
+            }
+            let may_delete = self.may_delete;
+            let job = |object: &String| {
+                let local = &self.locals[object];
+                let outcome = match self.meshes.get(&local.network) {
+                    Some(mesh) => program(local, mesh, may_delete),
+                    None => Outcome::Failed {
+                        problem: "the topology is not valid".to_owned(),
+                        writes: 0,
+                        failures: 1,
+                    },
+                };
+                (object.clone(), outcome)
+            };
+            let outcomes: Vec<_> = due.par_iter().map(job).collect();
+            for (object, outcome) in outcomes {
+                self.take(&object, outcome);
+            }
+            if self.parts.inbox.is_urgent() {
+                return false;
+            }
+        }
+    }
+
+    /// The next Forwarders to be programmed: those first whose own links changed.
+    fn next_slice(&self) -> Vec<String> {
+        let is_due = |local: &&Local| {
+            local.is_made
+                && !local.is_structure_due
+                && local.retry_at.is_none()
+                && (local.are_routes_due || local.is_table_due)
+        };
+        let count = SLICE * rayon::current_num_threads();
+        let mut due: Vec<_> = self.locals.values().filter(is_due).collect();
+        due.sort_by_key(|local| !local.are_routes_due);
+        due.iter()
+            .take(count)
+            .map(|local| local.object().to_owned())
+            .collect()
+    }
+
+    fn take(&mut self, object: &str, outcome: Outcome) {
+        let Some(local) = self.locals.get_mut(object) else {
+            return;
+        };
+        local.is_table_due = false;
+        local.are_routes_due = false;
+        match outcome {
+            Outcome::Same { epoch, digest } => {
+                local.is_status_due |= local.epoch != epoch || local.digest != digest;
+                (local.epoch, local.digest) = (epoch, digest);
+            }
+            Outcome::Done {
+                epoch,
+                digest,
+                fingerprint,
+                writes,
+            } => {
+                local.is_status_due |= local.epoch != epoch || local.digest != digest;
+                (local.epoch, local.digest) = (epoch, digest);
+                local.programmed = Some(fingerprint);
+                self.round.writes += writes;
+                self.round.compared += 1;
+                local.succeeded();
+            }
+            Outcome::Failed {
+                problem,
+                writes,
+                failures,
+            } => {
+                local.programmed = None;
+                self.round.writes += writes;
+                self.round.compared += 1;
+                self.round.failures += failures;
+                local.failed(problem);
+            }
+        }
+    }
+}
+
+fn program(local: &Local, mesh: &Mesh, may_delete: bool) -> Outcome {
+    let failed = |problem: String| Outcome::Failed {
+        problem,
+        writes: 0,
+        failures: 1,
+    };
+    let Some(root) = mesh.index(local.object()) else {
+        return failed("it is not in its topology".to_owned());
+    };
+    let max_paths = local.forwarder.spec.routing.max_paths as usize;
+    let table = match &local.spf {
+        Some(spf) => Table::new(&mesh.topology, &mesh.graph, spf, max_paths),
+        None => {
+            let spf = Spf::compute(&mesh.graph, root);
+            Table::new(&mesh.topology, &mesh.graph, &spf, max_paths)
+        }
+    };
+    let (epoch, digest) = (table.epoch.to_string(), table.digest().to_string());
+    let routes = routes(mesh, &table, &local.structure.interfaces, &local.external);
+    drop(table);
+    let fingerprint = fingerprint(&routes);
+    if !local.are_routes_due && local.programmed == Some(fingerprint) {
+        return Outcome::Same { epoch, digest };
+    }
+    let observed = match observe(&local.netns) {
+        Ok(Some(observed)) => observed,
+        Ok(None) => return failed("its namespace is gone".to_owned()),
+        Err(error) => return failed(chain(&error)),
+    };
+    let diff = diff::routing(&local.netns, &local.structure.namespace, &routes, &observed);
+    drop((observed, routes));
+    let operations = permitted(diff.operations, may_delete);
+    let mut failures = diff.conflicts;
+    let mut writes = 0;
+    if !operations.is_empty() {
+        match LinuxKernel::new() {
+            Ok(mut kernel) => {
+                let applied = kernel.apply(vec![(local.netns.clone(), operations)]);
+                writes = applied.writes;
+                failures.extend(applied.failures);
+            }
+            Err(error) => return failed(chain(&error)),
+        }
+    }
+    match failures.first() {
+        None => Outcome::Done {
+            epoch,
+            digest,
+            fingerprint,
+            writes,
+        },
+        Some(first) => {
+            let count = failures.len();
+            let problem = format!(
+                "{}: {} ({count} in all)",
+                first.operation,
+                chain(&first.source)
+            );
+            Outcome::Failed {
+                problem,
+                writes,
+                failures: count as u64,
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Making namespaces, links and addresses by diff, and looking at the ends of links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use dataplane::{Error, Failure, Kernel, LinuxKernel, Observed, Operation, diff};
+use rayon::prelude::*;
+
+use super::Engine;
+use super::local::{End, Local, ends, held};
+
+/// Times that a namespace is observed when it changes meanwhile.
+const OBSERVATIONS: usize = 4;
+
+/// What one look at a namespace says.
+struct Look {
+    object: String,
+    operations: Vec<Operation>,
+    conflicts: Vec<Failure>,
+    is_there: bool,
+    ends: BTreeMap<String, End>,
+    held: BTreeSet<IpAddr>,
+}
+
+impl Engine {
+    /// Makes what is due of namespaces, links and addresses.
+    pub(super) fn make_structures(&mut self) {
+        let is_due = |local: &&Local| local.is_structure_due && local.retry_at.is_none();
+        let due: BTreeSet<String> = self
+            .locals
+            .values()
+            .filter(is_due)
+            .map(|local| local.object().to_owned())
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        if let Err(error) = self.own(&due) {
+            for object in &due {
+                self.fail(object, format!("{error}"));
+            }
+            return;
+        }
+        // A veth that is replaced takes its other end with it, which the next look finds missing.
+        // Twice is enough; what is left then waits for its retry.
+        let mut again = due;
+        for _ in 0..3 {
+            again = self.make_once(&again);
+            if again.is_empty() {
+                break;
+            }
+        }
+        self.hold_addresses();
+    }
+
+    /// Notes the namespaces as ours before they are made.
+    fn own(&mut self, objects: &BTreeSet<String>) -> Result<(), crate::Error> {
+        let wanted = objects.iter().filter_map(|object| {
+            let local = self.locals.get(object)?;
+            Some((local.netns.clone(), object.clone()))
+        });
+        self.parts.owned.add(&wanted.collect())
+    }
+
+    /// One round of look, diff and apply. Returns the Forwarders that have to be looked at again.
+    fn make_once(&mut self, objects: &BTreeSet<String>) -> BTreeSet<String> {
+        self.watch(objects);
+        let looks = self.look(objects);
+        let mut operations = Vec::new();
+        let mut again = BTreeSet::new();
+        let mut conflicts = Vec::new();
+        for look in looks {
+            let Some(local) = self.locals.get_mut(&look.object) else {
+                continue;
+            };
+            let look_again = !look.operations.is_empty();
+            if look_again {
+                operations.push((local.netns.clone(), look.operations));
+                again.insert(look.object.clone());
+            }
+            conflicts.extend(look.conflicts);
+            local.is_structure_due = false;
+            if local.is_made != look.is_there {
+                local.is_made = look.is_there;
+                self.is_catalog_due = true;
+            }
+            local.held = look.held;
+            if !look_again || look.is_there {
+                local.set_ends(look.ends);
+            }
+        }
+        if operations.is_empty() {
+            self.settle(objects, conflicts);
+            return again;
+        }
+        let failures = match LinuxKernel::new() {
+            Ok(mut kernel) => {
+                let applied = kernel.apply(operations);
+                self.round.writes += applied.writes;
+                applied
+                    .notes
+                    .iter()
+                    .for_each(|note| tracing::info!(note, "kernel"));
+                applied.failures
+            }
+            Err(source) => {
+                let operation = "all operations".to_owned();
+                vec![Failure {
+                    netns: String::new(),
+                    operation,
+                    source,
+                }]
+            }
+        };
+        conflicts.extend(failures);
+        self.settle(objects, conflicts);
+        again.retain(|object| {
+            self.locals
+                .get(object)
+                .is_some_and(|l| l.retry_at.is_none())
+        });
+        again
+    }
+
+    /// Begins to watch namespaces that are there; before the look, so that nothing falls between.
+    fn watch(&mut self, objects: &BTreeSet<String>) {
+        let Some(monitor) = &self.parts.monitor else {
+            return;
+        };
+        for object in objects {
+            let Some(local) = self
+                .locals
+                .get_mut(object)
+                .filter(|local| !local.is_watched)
+            else {
+                continue;
+            };
+            match monitor.watch(&local.netns) {
+                Ok(()) => local.is_watched = true,
+                // It is about to be made.
+                Err(Error::NoNamespace { .. }) => {}
+                Err(error) => tracing::warn!(netns = local.netns, %error, "not watched"),
+            }
+        }
+    }
+
+    fn look(&mut self, objects: &BTreeSet<String>) -> Vec<Look> {
+        let may_delete = self.may_delete;
+        let locals: Vec<&Local> = objects
+            .iter()
+            .filter_map(|object| self.locals.get(object))
+            .collect();
+        locals
+            .par_iter()
+            .map(|local| look_at(local, may_delete))
+            .collect()
+    }
+
+    /// Distributes failures to the Forwarders that they are of.
+    fn settle(&mut self, objects: &BTreeSet<String>, failures: Vec<Failure>) {
+        self.round.failures += failures.len() as u64;
+        let mut problems: BTreeMap<String, String> = BTreeMap::new();
+        for failure in failures {
+            let problem = format!("{}: {}", failure.operation, chain(&failure.source));
+            problems.entry(failure.netns).or_insert(problem);
+        }
+        let for_all = problems.remove("");
+        for object in objects {
+            let Some(local) = self.locals.get_mut(object) else {
+                continue;
+            };
+            match problems.remove(&local.netns).or_else(|| for_all.clone()) {
+                Some(problem) => {
+                    local.is_structure_due = true;
+                    local.failed(problem);
+                }
+                None => local.succeeded(),
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, object: &str, problem: String) {
+        if let Some(local) = self.locals.get_mut(object) {
+            local.failed(problem);
+        }
+    }
+
+    /// Keeps back addresses that pods have without a lease, because a journal was damaged.
+    fn hold_addresses(&self) {
+        let held = self.locals.values().flat_map(|local| {
+            local
+                .held
+                .iter()
+                .map(|address| (local.network.clone(), *address))
+        });
+        self.parts.desk.hold(held.collect());
+    }
+}
+
+fn look_at(local: &Local, may_delete: bool) -> Look {
+    let mut look = Look {
+        object: local.object().to_owned(),
+        operations: Vec::new(),
+        conflicts: Vec::new(),
+        is_there: false,
+        ends: BTreeMap::new(),
+        held: BTreeSet::new(),
+    };
+    match observe(&local.netns) {
+        Ok(observed) => {
+            let desired = &local.structure.namespace;
+            let diff = diff::structure(&local.netns, desired, observed.as_ref());
+            look.operations = permitted(diff.operations, may_delete);
+            look.conflicts = diff.conflicts;
+            look.is_there = observed.is_some();
+            let observed = observed.unwrap_or_default();
+            look.ends = ends(&local.structure, &observed);
+            look.held = held(&observed);
+        }
+        Err(source) => {
+            let operation = "observation".to_owned();
+            look.is_there = local.is_made;
+            look.ends.clone_from(&local.ends);
+            look.conflicts.push(Failure {
+                netns: local.netns.clone(),
+                operation,
+                source,
+            });
+        }
+    }
+    look
+}
+
+/// Looks at a namespace, again when it changed meanwhile.
+pub(super) fn observe(netns: &str) -> Result<Option<Observed>, Error> {
+    let mut kernel = LinuxKernel::new()?;
+    for _ in 1..OBSERVATIONS {
+        match kernel.observe(netns) {
+            Err(Error::Resync { .. }) => {}
+            result => return result,
+        }
+    }
+    kernel.observe(netns)
+}
+
+/// Before the first complete desired state nothing is deleted.
+pub(super) fn permitted(mut operations: Vec<Operation>, may_delete: bool) -> Vec<Operation> {
+    let is_deletion = |operation: &Operation| {
+        matches!(
+            operation,
+            Operation::DeleteLink { .. }
+                | Operation::DeleteForwarding { .. }
+                | Operation::DeleteRoute(_)
+                | Operation::DeleteNexthop(_)
+                | Operation::DeleteNeighbour { .. }
+                | Operation::DeleteAddress(_)
+                | Operation::DeleteNamespace
+        )
+    };
+    operations.retain(|operation| may_delete || !is_deletion(operation));
+    operations
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! The socket on which the plugin asks.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::desk::Desk;
+use crate::error::Error;
+use crate::wires::Wires;
+
+/// Connections at one time; more wait in the socket's backlog.
+const CONNECTIONS: usize = 256;
+/// A plugin is done, or dead, well before this.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The socket, removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Listens on `path`, for root only. A socket that nobody answers on any more is replaced.
+    ///
+    /// # Errors
+    /// [`Error::SocketInUse`] when somebody answers, [`Error::File`] when it cannot be made.
+    pub fn bind(path: &Path) -> Result<Server, Error> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+        }
+        if StdStream::connect(path).is_ok() {
+            return Err(Error::SocketInUse {
+                path: path.to_owned(),
+            });
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", path)(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(Error::file("listen on", path))?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))
+            .map_err(Error::file("protect", path))?;
+        Ok(Server {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Answers for ever.
+    pub async fn serve<W: Wires + 'static>(&self, desk: Arc<Desk<W>>) {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let desk = Arc::clone(&desk);
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(stream, desk).await {
+                            tracing::debug!(%error, "a plugin hung up");
+                        }
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Too many open files, most likely: give others time to close some.
+                    tracing::warn!(%error, "failed to accept a plugin");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Absent is as good.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Answers one plugin's questions, one after another.
+async fn converse<W: Wires + 'static>(stream: UnixStream, desk: Arc<Desk<W>>) -> io::Result<()> {
+    let plugin = stream.peer_cred()?.pid();
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = (&mut reader).take(MAX_LINE_BYTES as u64);
+        let read = timeout(LIMIT, bounded.read_until(b'\n', &mut line)).await??;
+        if read == 0 {
+            return Ok(());
+        }
+        let (reply, is_last) = match agent::decode::<Request>(&line) {
+            Ok(request) => (answer(request, plugin, &desk).await?, false),
+            Err(error) => {
+                let message = error.to_string();
+                // What follows a line that was too long or torn is not the start of one.
+                (
+                    Reply::Refused {
+                        code: DECODE,
+                        message,
+                    },
+                    true,
+                )
+            }
+        };
+        timeout(LIMIT, writer.write_all(&agent::encode(&reply))).await??;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// CNI error "failed to decode content".
+const DECODE: u32 = 6;
+
+/// Asks the desk on a thread that may wait for disk and kernel.
+async fn answer<W: Wires + 'static>(
+    request: Request,
+    plugin: Option<i32>,
+    desk: &Arc<Desk<W>>,
+) -> io::Result<Reply> {
+    let desk = Arc::clone(desk);
+    let answered = tokio::task::spawn_blocking(move || desk.answer(request, plugin));
+    answered.await.map_err(io::Error::other)
+}
