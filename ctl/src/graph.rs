@@ -21,10 +21,10 @@ JSON: {\"topology\", \"epoch\", \"stage\", \"root\", \"nodes\": [{\"name\", \"ki
 [{\"from\", \"to\", \"link\"}]}. In the stage mwt heavier parallel links are left out.
 
 Examples:
-  beemesh graph -f topology.yaml -o svg > topology.svg
-  beemesh graph -f topology.yaml --stage spt --from F1 --without F2/F4 -o svg
-  beemesh graph -f topology.yaml --stage mwt --from F5 -o json
-  beemesh graph -f topology.yaml -o mermaid";
+  beemesh graph -f examples/worked.yaml -o svg > worked.svg
+  beemesh graph -f examples/worked.yaml --stage spt --from F1 --without F2/F4 -o svg
+  beemesh graph -f examples/worked.yaml --stage mwt --from F5 -o json
+  beemesh graph -f examples/worked.yaml -o mermaid";
 
 /// Arguments of `beemesh graph`.
 #[derive(Debug, clap::Args)]
@@ -144,7 +144,8 @@ impl View {
         let root = root.map(|root| topology.forwarders()[root.position()].clone());
         let epoch = graph.epoch().to_string();
         let mut picture = scene.picture(stage);
-        picture.subtitle = subtitle(declared, stage, root.as_deref(), faults, &epoch);
+        picture.subtitle = subtitle(declared, stage, root.as_deref(), faults);
+        picture.epoch.clone_from(&epoch);
         Self {
             picture,
             epoch,
@@ -153,18 +154,12 @@ impl View {
     }
 }
 
-fn subtitle(
-    declared: &Declared,
-    stage: Stage,
-    root: Option<&str>,
-    faults: &[Fault],
-    epoch: &str,
-) -> String {
+fn subtitle(declared: &Declared, stage: Stage, root: Option<&str>, faults: &[Fault]) -> String {
     let topology = &declared.topology;
     let stage = match (stage, root) {
         (Stage::Mwt, Some(root)) => format!("least distances from {root}"),
         (Stage::Spt, Some(root)) => format!("all shortest paths from {root}"),
-        _ => format!("{:?}", declared.object.spec.shape),
+        _ => "global topology".to_owned(),
     };
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),
@@ -185,7 +180,6 @@ fn subtitle(
         let more = if faults.len() > 4 { ", ..." } else { "" };
         parts.push(format!("without {}{more}", names.join(", ")));
     }
-    parts.push(format!("epoch {epoch}"));
     parts.join("  ·  ")
 }
 
@@ -208,6 +202,7 @@ impl Scene<'_> {
         Picture {
             title: self.object.metadata.name.clone(),
             subtitle: String::new(),
+            epoch: String::new(),
             stage,
             shape: self.object.spec.shape,
             forwarders: order.iter().map(|index| self.forwarder(*index)).collect(),

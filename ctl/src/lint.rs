@@ -11,8 +11,8 @@ exits 2. JSON: {\"ok\": false, \"topologies\": [{\"file\", \"name\", \"forwarder
 \"apps\"}], \"problems\": [{\"file\", \"path\", \"message\"}]}.
 
 Examples:
-  beemesh lint -f topology.yaml
-  beemesh lint -f topology.yaml -f topologies/
+  beemesh lint -f examples/worked.yaml
+  beemesh lint -f examples/
   beemesh generate ring --forwarders 5 | beemesh lint -f - -o json";
 
 /// Arguments of `beemesh lint`.

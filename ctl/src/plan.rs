@@ -22,9 +22,9 @@ JSON: {\"oldEpoch\", \"newEpoch\", \"forwarders\": {\"added\": [], \"removed\": 
 \"link\"}]}, \"after\": null}}}}; a route that appears has no \"before\", one that goes no \"after\".
 
 Examples:
-  beemesh plan -f topology.yaml
-  beemesh plan -f topology.yaml --without F2/F4
-  beemesh generate ring --forwarders 5 | beemesh plan -f topology.yaml --against - -o json";
+  beemesh plan -f examples/worked.yaml
+  beemesh plan -f examples/worked.yaml --without F2/F4
+  beemesh generate ring --forwarders 5 | beemesh plan -f examples/worked.yaml --against - -o json";
 
 /// Arguments of `beemesh plan`.
 #[derive(Debug, clap::Args)]

@@ -15,9 +15,9 @@ JSON: {\"epoch\": \"...\", \"tables\": {FROM: {TO: {\"distance\": 3, \"attached\
 \"nextHops\": [{\"via\": \"F2\", \"link\": \"F1/F2\"}]}}}}; what cannot be reached is absent.
 
 Examples:
-  beemesh routes -f topology.yaml
-  beemesh routes -f topology.yaml --from F1 -o json
-  beemesh routes -f topology.yaml --from F1 --without F2/F4 --without F5";
+  beemesh routes -f examples/worked.yaml
+  beemesh routes -f examples/worked.yaml --from F1 -o json
+  beemesh routes -f examples/worked.yaml --from F1 --without F2/F4 --without F5";
 
 /// Arguments of `beemesh routes`.
 #[derive(Debug, clap::Args)]

@@ -17,12 +17,30 @@ pub(super) fn layout(picture: &Picture, spacing: f64) -> Vec<Point> {
         Shape::Tree => tree(n, spacing),
         Shape::Grid => grid(n, spacing * 1.05),
         Shape::Fabric => fabric(n, spacing),
-        Shape::Custom => {
-            let links: Vec<(usize, usize)> =
-                picture.links.iter().map(|link| (link.a, link.b)).collect();
-            stress::layout(n, &links, spacing)
-        }
+        Shape::Custom => by_hand(picture, spacing),
     }
+}
+
+/// Without a shape: a circle when nearly all are linked, else by stress, wider the denser it is.
+fn by_hand(picture: &Picture, spacing: f64) -> Vec<Point> {
+    let n = picture.forwarders.len();
+    let mut links: Vec<(usize, usize)> = picture
+        .links
+        .iter()
+        .map(|link| (link.a.min(link.b), link.a.max(link.b)))
+        .collect();
+    links.sort_unstable();
+    links.dedup();
+    // More than a planar graph can have, and more than half of all: no layout untangles that.
+    if links.len() + 6 > 3 * n && links.len() * 100 > n * (n - 1) / 2 * 55 {
+        return circle(n, (spacing * n as f64 / TAU).max(spacing * 1.6));
+    }
+    let degree = 2.0 * links.len() as f64 / n as f64;
+    stress::layout(
+        n,
+        &links,
+        spacing * (1.0 + (degree - 3.0).clamp(0.0, 6.0) * 0.1),
+    )
 }
 
 /// From the top, clockwise.

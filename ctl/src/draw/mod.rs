@@ -40,6 +40,8 @@ pub(crate) struct Picture {
     pub(crate) title: String,
     /// What is shown, in one line.
     pub(crate) subtitle: String,
+    /// The epoch that it was computed from.
+    pub(crate) epoch: String,
     /// The stage; decides what is highlighted.
     pub(crate) stage: Stage,
     /// The declared shape, which the layout follows.

@@ -13,6 +13,8 @@ use std::f64::consts::TAU;
 pub(super) struct Placed {
     pub(super) theme: Theme,
     pub(super) forwarders: Vec<Point>,
+    /// The box of each name that stands beside its circle.
+    pub(super) names: Vec<Option<Rect>>,
     /// One for each link, from the edge of one circle to the edge of the other.
     pub(super) curves: Vec<Curve>,
     pub(super) pills: Vec<Pill>,
@@ -49,6 +51,7 @@ pub(super) fn place(picture: &Picture) -> Placed {
     let bounds = Rect::around(Point::default(), 0.0, 0.0);
     let mut placed = Placed {
         theme,
+        names: vec![None; forwarders.len()],
         forwarders,
         curves,
         pills: Vec::new(),
@@ -56,22 +59,39 @@ pub(super) fn place(picture: &Picture) -> Placed {
         usual_weight: None,
         bounds,
     };
+    place_names(picture, &mut placed);
     place_apps(picture, &mut placed);
     place_pills(picture, &mut placed);
-    placed.bounds = placed.extent(picture);
+    placed.bounds = placed.extent();
     placed
 }
 
 impl Placed {
-    /// The box of a Forwarder's name when it stands below the circle.
-    pub(super) fn name_rect(&self, picture: &Picture, forwarder: usize) -> Option<Rect> {
-        if self.theme.names_inside || self.theme.detail == Detail::Dots {
-            return None;
-        }
-        let centre = self.forwarders[forwarder]
-            + Point::new(0.0, self.theme.radius + self.theme.font * 0.85);
-        let width = text_width(&picture.forwarders[forwarder].name, self.theme.font);
-        Some(Rect::around(centre, width, self.theme.font * 1.2))
+    /// Where on the rim of a circle a badge covers least: to the upper right if it can be.
+    pub(super) fn corner(&self, forwarder: usize) -> Point {
+        let at = self.forwarders[forwarder];
+        let corner = |step: u32| {
+            // 0, 1, -1, 2, -2, ... eighths of a turn.
+            let sign = if step.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let angle = sign * f64::from(step.div_ceil(2)) * TAU / 8.0 - TAU / 8.0;
+            at + Point::polar(self.theme.radius + 1.0, angle)
+        };
+        let crowd = |point: Point| {
+            let ends = self.curves.iter().flat_map(|curve| [curve.from, curve.to]);
+            let lines = ends.filter(|end| (*end - point).length() < self.theme.radius * 0.62);
+            let boxes = self
+                .boxes
+                .iter()
+                .filter(|app| app.rect.distance(point) < 9.0);
+            let names = self
+                .names
+                .iter()
+                .flatten()
+                .filter(|name| name.distance(point) < 7.0);
+            lines.count() + boxes.count() + 2 * names.count()
+        };
+        let corners = (0..8).map(corner);
+        corners.min_by_key(|point| crowd(*point)).unwrap_or(at)
     }
 
     fn circle(&self, forwarder: usize) -> Rect {
@@ -79,9 +99,9 @@ impl Placed {
         Rect::around(self.forwarders[forwarder], side, side)
     }
 
-    fn extent(&self, picture: &Picture) -> Rect {
+    fn extent(&self) -> Rect {
         let circles = (0..self.forwarders.len()).map(|i| self.circle(i).grown(6.0));
-        let names = (0..self.forwarders.len()).filter_map(|i| self.name_rect(picture, i));
+        let names = self.names.iter().flatten().copied();
         let boxes = self.boxes.iter().map(|app| app.rect.grown(8.0));
         let curves = self.curves.iter().flat_map(|curve| {
             curve
@@ -140,6 +160,45 @@ fn free_bow(theme: &Theme, places: &[Point], (a, b): (usize, usize)) -> f64 {
         .unwrap_or(0.0)
 }
 
+/// A name that does not fit into its circle stands beside it where the fewest lines are: below if
+/// it can be.
+fn place_names(picture: &Picture, placed: &mut Placed) {
+    let theme = placed.theme;
+    if theme.names_inside || theme.detail == Detail::Dots {
+        return;
+    }
+    let around = [
+        (0, 1),
+        (0, -1),
+        (1, 1),
+        (-1, 1),
+        (1, -1),
+        (-1, -1),
+        (1, 0),
+        (-1, 0),
+    ];
+    for (position, forwarder) in picture.forwarders.iter().enumerate() {
+        let (width, height) = (text_width(&forwarder.name, theme.font), theme.font * 1.2);
+        let rect = |(x, y): (i32, i32)| {
+            let (x, y) = (f64::from(x), f64::from(y));
+            // The root has a ring.
+            let ring = if forwarder.is_root { 5.0 } else { 0.0 };
+            let beside = theme.radius + 6.0 + ring;
+            let aside = if y == 0.0 { beside } else { theme.radius * 0.5 };
+            let off = Point::new(
+                x * (aside + width / 2.0),
+                y * (theme.radius * if x == 0.0 { 1.0 } else { 0.75 } + theme.font * 0.85 + ring),
+            );
+            Rect::around(placed.forwarders[position] + off, width, height)
+        };
+        let candidates = around.into_iter().map(rect).enumerate();
+        let cost =
+            |(rank, rect): &(usize, Rect)| covered(placed, *rect, position, 1.0) + *rank as f64;
+        let best = candidates.min_by(|one, other| cost(one).total_cmp(&cost(other)));
+        placed.names[position] = best.map(|(_, rect)| rect);
+    }
+}
+
 /// Each App's box goes to the side of its Forwarder where it covers least.
 fn place_apps(picture: &Picture, placed: &mut Placed) {
     let n = placed.forwarders.len().max(1) as f64;
@@ -150,7 +209,7 @@ fn place_apps(picture: &Picture, placed: &mut Placed) {
         * (1.0 / n);
     for (app, entry) in picture.apps.iter().enumerate() {
         for (attachment, edge) in entry.attachments.iter().enumerate() {
-            let rect = best_box(picture, placed, &entry.name, edge.forwarder, middle);
+            let rect = best_box(placed, &entry.name, edge, middle);
             placed.boxes.push(AppBox {
                 app,
                 attachment,
@@ -160,15 +219,14 @@ fn place_apps(picture: &Picture, placed: &mut Placed) {
     }
 }
 
-fn best_box(
-    picture: &Picture,
-    placed: &Placed,
-    name: &str,
-    forwarder: usize,
-    middle: Point,
-) -> Rect {
-    let theme = &placed.theme;
+fn best_box(placed: &Placed, name: &str, edge: &super::Attachment, middle: Point) -> Rect {
+    let (theme, forwarder) = (&placed.theme, edge.forwarder);
     let at = placed.forwarders[forwarder];
+    let room_for_pill = if edge.weight == 1 {
+        0.0
+    } else {
+        theme.small * 1.5
+    };
     let (width, height) = match theme.detail {
         Detail::Dots => (theme.radius * 1.6, theme.radius * 1.6),
         _ => (
@@ -189,12 +247,21 @@ fn best_box(
         let angle = turn + sign * f64::from(sector.div_ceil(2)) * TAU / 16.0;
         let way = Point::polar(1.0, angle);
         let reach = (width / 2.0 / way.x.abs().max(1e-6)).min(height / 2.0 / way.y.abs().max(1e-6));
-        let away = theme.radius * 1.9 + theme.spacing * 0.3 * ring + reach;
+        let away = theme.radius + 14.0 + room_for_pill + theme.spacing * 0.3 * ring + reach;
         let rect = Rect::around(at + way * away, width, height);
+        // The way to the box should not lead through the Forwarder's own name.
+        let is_struck = |name: &Rect| {
+            name.centre().distance_to_segment(at, rect.centre()) < name.height() * 0.7
+        };
+        let struck = if placed.names[forwarder].iter().any(is_struck) {
+            20.0
+        } else {
+            0.0
+        };
         let tilt = 1.0 - way.dot(outwards);
         (
             rect,
-            covered(picture, placed, rect, forwarder) + tilt * 6.0 + ring * 9.0,
+            covered(placed, rect, forwarder, 7.0) + struck + tilt * 6.0 + ring * 9.0,
         )
     };
     let steps = if theme.detail == Detail::Dots { 1 } else { 48 };
@@ -205,16 +272,16 @@ fn best_box(
 }
 
 /// How much a box would cover or touch.
-fn covered(picture: &Picture, placed: &Placed, rect: Rect, own: usize) -> f64 {
+fn covered(placed: &Placed, rect: Rect, own: usize, gap: f64) -> f64 {
     if placed.theme.detail == Detail::Dots {
         return 0.0;
     }
-    let room = rect.grown(7.0);
+    let room = rect.grown(gap);
     let mut cost = 0.0;
     for i in 0..placed.forwarders.len() {
-        let circle = placed.circle(i).grown(if i == own { 3.0 } else { 8.0 });
+        let circle = placed.circle(i).grown(if i == own { 0.0 } else { gap });
         cost += room.overlap(circle) * 0.5;
-        if let Some(name) = placed.name_rect(picture, i) {
+        if let Some(name) = placed.names[i] {
             cost += room.overlap(name) * 0.5;
         }
     }
@@ -223,8 +290,9 @@ fn covered(picture: &Picture, placed: &Placed, rect: Rect, own: usize) -> f64 {
         .iter()
         .map(|other| room.overlap(other.rect))
         .sum::<f64>();
+    let clear = placed.theme.small * 0.5;
     for curve in &placed.curves {
-        let inside = |point: &Point| room.distance(*point) < 1.0;
+        let inside = |point: &Point| rect.distance(*point) < clear;
         cost += 14.0
             * curve
                 .points(16)
@@ -255,8 +323,8 @@ fn place_pills(picture: &Picture, placed: &mut Placed) {
                 );
             }
         } else {
-            place_pill(placed, link, entry.weight, &[0.24, 0.3, 0.18, 0.36]);
-            place_pill(placed, link, entry.weight_back, &[0.76, 0.7, 0.82, 0.64]);
+            place_pill(placed, link, entry.weight, &[0.29, 0.35, 0.23]);
+            place_pill(placed, link, entry.weight_back, &[0.71, 0.65, 0.77]);
         }
     }
 }

@@ -15,8 +15,47 @@ const PIVOTS: usize = 40;
 /// Up to so many vertices several starts are tried and the one with fewest crossings is kept.
 const SEVERAL_STARTS: usize = 40;
 
-/// Places `n` vertices, neighbours about `spacing * 1.35` apart.
+/// Places `n` vertices, neighbours about `spacing * 1.35` apart; parts that are not joined stand
+/// side by side, the largest first.
 pub(super) fn layout(n: usize, links: &[(usize, usize)], spacing: f64) -> Vec<Point> {
+    let mut places = vec![Point::default(); n];
+    let mut right = 0.0;
+    for part in parts(n, links) {
+        let mut position = vec![usize::MAX; n];
+        part.iter()
+            .enumerate()
+            .for_each(|(local, vertex)| position[*vertex] = local);
+        let inside = links.iter().filter(|(a, _)| position[*a] != usize::MAX);
+        let inside: Vec<(usize, usize)> =
+            inside.map(|(a, b)| (position[*a], position[*b])).collect();
+        let local = layout_part(part.len(), &inside, spacing);
+        let left = local.iter().map(|place| place.x).fold(f64::MAX, f64::min);
+        let mut farthest = right;
+        for (vertex, place) in part.iter().zip(local) {
+            places[*vertex] = place + Point::new(right - left, 0.0);
+            farthest = places[*vertex].x.max(farthest);
+        }
+        right = farthest + spacing;
+    }
+    places
+}
+
+/// The connected parts, the largest first.
+fn parts(n: usize, links: &[(usize, usize)]) -> Vec<Vec<usize>> {
+    let mut sets = petgraph::unionfind::UnionFind::new(n);
+    for (a, b) in links {
+        sets.union(*a, *b);
+    }
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); n];
+    for vertex in 0..n {
+        parts[sets.find(vertex)].push(vertex);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts
+}
+
+fn layout_part(n: usize, links: &[(usize, usize)], spacing: f64) -> Vec<Point> {
     let terms = terms(n, links);
     let starts = if n <= SEVERAL_STARTS { 12 } else { 1 };
     let candidates = (0..starts).map(|seed| {
@@ -37,6 +76,8 @@ struct Term {
     i: usize,
     j: usize,
     distance: f64,
+    /// A pivot is in so many terms that it must not be moved by each.
+    is_pivot: bool,
 }
 
 fn terms(n: usize, links: &[(usize, usize)]) -> Vec<Term> {
@@ -53,7 +94,12 @@ fn terms(n: usize, links: &[(usize, usize)]) -> Vec<Term> {
         let wanted = |j: &usize| if step == 1 { *j > i } else { *j != i };
         terms.extend((0..n).filter(wanted).map(|j| {
             let distance = hops[j].map_or(unreached, f64::from);
-            Term { i, j, distance }
+            Term {
+                i,
+                j,
+                distance,
+                is_pivot: step > 1,
+            }
         }));
     }
     if step > 1 {
@@ -61,6 +107,7 @@ fn terms(n: usize, links: &[(usize, usize)]) -> Vec<Term> {
             i,
             j,
             distance: 1.0,
+            is_pivot: false,
         }));
     }
     terms
@@ -109,7 +156,9 @@ fn relax(places: &mut [Point], term: &Term, step: f64) {
     let way = places[term.i] - places[term.j];
     let weight = (step / (term.distance * term.distance)).min(1.0);
     let shift = way.unit() * (weight * (way.length() - term.distance) / 2.0);
-    places[term.i] = places[term.i] - shift;
+    if !term.is_pivot {
+        places[term.i] = places[term.i] - shift;
+    }
     places[term.j] = places[term.j] + shift;
 }
 

@@ -45,18 +45,28 @@ impl Sheet<'_> {
         let legend = legend(self.picture, self.placed, width - 2.0 * MARGIN);
         let lines = legend.last().map_or(0.0, |item| item.line + 1.0);
         let drawing = self.placed.bounds.height();
-        let height = (HEAD + drawing + MARGIN + lines * LEGEND_LINE + 14.0).ceil();
+        let height = (HEAD + drawing + MARGIN + lines * LEGEND_LINE + 22.0).ceil();
         self.open(width, height)?;
         let left = (width - self.placed.bounds.width()) / 2.0 - self.placed.bounds.min.x;
         let top = HEAD - self.placed.bounds.min.y;
-        writeln!(self.out, "<g transform=\"translate({left:.1} {top:.1})\">")?;
+        let class = match self.placed.theme.detail {
+            Detail::Full => "full",
+            Detail::Compact => "compact",
+            Detail::Dots => "dots",
+        };
+        writeln!(
+            self.out,
+            "<g class=\"{class}\" transform=\"translate({left:.1} {top:.1})\">"
+        )?;
         self.links()?;
         self.leaders()?;
         self.pills()?;
         self.forwarders()?;
         self.apps()?;
         writeln!(self.out, "</g>")?;
-        self.legend(&legend, HEAD + drawing + MARGIN)?;
+        let foot = HEAD + drawing + MARGIN;
+        self.legend(&legend, foot)?;
+        self.epoch(width, height)?;
         writeln!(self.out, "</svg>")
     }
 
@@ -165,7 +175,7 @@ impl Sheet<'_> {
         for pill in &self.placed.pills {
             let link = &self.picture.links[pill.link];
             let state = match link {
-                _ if link.is_failed => " off",
+                _ if link.is_failed => " out",
                 _ if self.shows_tree() && link.is_tree() => " on",
                 _ => "",
             };
@@ -234,7 +244,7 @@ impl Sheet<'_> {
         if theme.names_inside {
             let class = if forwarder.is_failed { "off" } else { "inside" };
             self.text(class, at, theme.font, &forwarder.name)?;
-        } else if let Some(rect) = self.placed.name_rect(self.picture, position) {
+        } else if let Some(rect) = self.placed.names[position] {
             self.text(
                 &format!("below{off}"),
                 rect.centre(),
@@ -245,8 +255,7 @@ impl Sheet<'_> {
         if let (Some(distance), Detail::Full) = (forwarder.distance, theme.detail)
             && !forwarder.is_root
         {
-            let corner = at + Point::polar(theme.radius + 1.0, -std::f64::consts::FRAC_PI_4);
-            self.badge(corner, distance)?;
+            self.badge(self.placed.corner(position), distance)?;
         }
         Ok(())
     }
@@ -317,6 +326,18 @@ impl Sheet<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// What the picture was computed from, in the corner.
+    fn epoch(&mut self, width: f64, height: f64) -> fmt::Result {
+        writeln!(
+            self.out,
+            "<text class=\"quiet\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" \
+             font-size=\"10\" opacity=\".75\">epoch {}</text>",
+            width - MARGIN,
+            height - 14.0,
+            escape(&self.picture.epoch)
+        )
     }
 
     /// Text with its middle at `at`.

@@ -41,7 +41,7 @@ impl Theme {
             Detail::Dots => (22.0, 4.0, 8.0, 7.0),
         };
         let name_width = text_width(longest_name, font);
-        let names_inside = detail == Detail::Full && name_width <= 38.0;
+        let names_inside = detail == Detail::Full && name_width <= 36.5;
         Self {
             detail,
             spacing: if names_inside {
@@ -89,7 +89,7 @@ text{font-family:Inter,'Segoe UI','Helvetica Neue',Roboto,'DejaVu Sans',Arial,sa
 .pill.on{stroke:#2563eb}
 .weight{fill:#475569}
 .weight.on{fill:#1d4ed8;font-weight:600}
-.weight.off{fill:#a3adba}
+.pill.out{stroke:#d5dae2}.weight.out{fill:#a3adba}
 .fwd{stroke:#ffffff;stroke-width:2.5}
 .root{fill:none;stroke:#2563eb;stroke-width:2.5}
 .gone{fill:#f1f5f9;stroke:#a3adba;stroke-width:1.6;stroke-dasharray:4 4}
@@ -102,11 +102,13 @@ text{font-family:Inter,'Segoe UI','Helvetica Neue',Roboto,'DejaVu Sans',Arial,sa
 .badgetext{fill:#ffffff;font-weight:600}
 .g0{fill:#4472a8}.g1{fill:#4d9651}.g2{fill:#b8691f}.g3{fill:#8f64a8}
 .g4{fill:#2a8c88}.g5{fill:#bf5450}.g6{fill:#86705b}.g7{fill:#64748b}
+.compact .link{stroke-width:1.3}.compact .tree{stroke-width:2.2}.compact .fwd{stroke-width:1.5}
+.dots .link{stroke-width:.5}.dots .tree{stroke-width:1}.dots .fwd{stroke-width:.8}
 @media (prefers-color-scheme:dark){
 text{fill:#e2e8f0}.paper{fill:#0f172a}.quiet{fill:#94a3b8}
 .link{stroke:#56657c}.tree{stroke:#60a5fa}.arrow{fill:#60a5fa}.failed{stroke:#475569}
 .pill{fill:#0f172a;stroke:#475569}.pill.on{stroke:#60a5fa}
-.weight{fill:#cbd5e1}.weight.on{fill:#93c5fd}.weight.off{fill:#64748b}
+.weight{fill:#cbd5e1}.weight.on{fill:#93c5fd}.pill.out{stroke:#334155}.weight.out{fill:#64748b}
 .fwd{stroke:#0f172a}.root{stroke:#60a5fa}.gone{fill:#1e293b;stroke:#64748b}
 .inside,.badgetext{fill:#ffffff}.below{stroke:#0f172a}.off{fill:#64748b}
 .app{fill:#3a2a10;stroke:#d9922b}.apptext{fill:#fcd9a0}.badge{fill:#334155;stroke:#0f172a}

@@ -1,0 +1,98 @@
+//! `beemesh plan` end to end.
+
+mod common;
+
+use common::{beemesh, json, root, run, stdout};
+use serde_json::json;
+
+#[test]
+fn tells_what_the_loss_of_a_link_changes() {
+    let plan = json("plan -f examples/worked.yaml --without F2/F4 -o json");
+    assert_eq!(plan["links"], json!({"added": [], "removed": ["F2/F4"]}));
+    assert_eq!(plan["forwarders"], json!({"added": [], "removed": []}));
+    let hop = |via: &str, link: &str| json!({"via": via, "link": link});
+    let route = |distance: u32, hops: &[serde_json::Value]| json!({"distance": distance, "attached": false, "nextHops": hops});
+    let both = [hop("F2", "F1/F2"), hop("F3", "F1/F3")];
+    let change = json!({"before": route(3, &both), "after": route(3, &both[1..])});
+    assert_eq!(plan["routes"]["F1"]["App1"], change);
+    let change = json!({
+        "before": route(2, &[hop("F4", "F2/F4")]),
+        "after": route(4, &[hop("F1", "F1/F2")]),
+    });
+    assert_eq!(
+        plan["routes"]["F2"]["App1"],
+        json!({
+            "before": change["before"], "after": change["after"]
+        })
+    );
+    assert_eq!(
+        plan["routes"]["F5"].get("App2"),
+        Some(&json!({
+            "before": route(5, &[hop("F3", "F3/F5"), hop("F4", "F4/F5")]),
+            "after": route(5, &[hop("F3", "F3/F5"), hop("F4", "F4/F5")]),
+        }))
+        .filter(|_| false),
+        "what does not change is absent"
+    );
+}
+
+#[test]
+fn the_table_shows_before_and_after() {
+    let text = stdout("plan -f examples/worked.yaml --without F2/F4");
+    assert!(text.contains("links removed: F2/F4\n"), "{text}");
+    let row = |from: &str, to: &str| -> String {
+        let is_row = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.starts_with(&[from, to])
+        };
+        let line = text.lines().find(is_row).expect("the row is there");
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("F1", "App1"), "F1 App1 3 via F2, F3 3 via F3");
+    assert_eq!(row("F2", "App1"), "F2 App1 2 via F4 4 via F1");
+}
+
+#[test]
+fn everything_is_new_against_nothing() {
+    let plan = json("plan -f examples/worked.yaml -o json");
+    assert_eq!(
+        plan["forwarders"]["added"],
+        json!(["F1", "F2", "F3", "F4", "F5"])
+    );
+    assert_eq!(plan["apps"]["added"], json!(["App1", "App2"]));
+    assert_eq!(plan["routes"]["F1"]["App2"]["before"], json!(null));
+    assert_eq!(
+        plan["routes"]["F1"]["App2"]["after"]["attached"],
+        json!(true)
+    );
+}
+
+#[test]
+fn nothing_changes_against_itself() {
+    let line = "plan -f examples/worked.yaml --against examples/worked.yaml";
+    let text = stdout(line);
+    assert!(text.ends_with("no route changes\n"), "{text}");
+    assert_eq!(json(&format!("{line} -o json"))["routes"], json!({}));
+}
+
+#[test]
+fn compares_a_file_with_stdin() {
+    let worked = std::fs::read_to_string(root().join("examples/worked.yaml")).expect("the example");
+    let heavier = worked.replace("{a: F1, b: F4, weight: 5}", "{a: F1, b: F4, weight: 1}");
+    let mut command = beemesh();
+    command.args([
+        "plan",
+        "-f",
+        "-",
+        "--against",
+        "examples/worked.yaml",
+        "-o",
+        "json",
+    ]);
+    let output = command.write_stdin(heavier).assert().code(0);
+    let plan: serde_json::Value =
+        serde_json::from_slice(&output.get_output().stdout).expect("it is JSON");
+    assert_eq!(plan["links"]["changed"], json!(["F1/F4"]));
+    assert_eq!(plan["routes"]["F1"]["F4"]["after"]["distance"], 1);
+    run("plan -f - --against -").code(2);
+}
