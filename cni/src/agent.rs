@@ -14,7 +14,8 @@
 //!   it was confirmed gets the same attachments; after it was confirmed, `Refused` with
 //!   [`code::ALREADY_ATTACHED`].
 //! - A connection that ends between `Claimed` and `Confirm` means that the plugin died: the node
-//!   removes what was wired and frees the lease, as for `Abort`.
+//!   removes what was wired and frees the lease, as for `Abort`. A claim belongs to the connection
+//!   that made it last: when a retry has claimed the key again, the end of the first changes nothing.
 //! - `Confirm`, `Abort` and `Release` may be repeated; releasing what is absent is `Released([])`.
 //! - `Release` removes what the kernel still shows before the address is free again.
 //! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess.

@@ -110,7 +110,7 @@ pub(crate) fn detaching_without_a_node_is_remembered_and_told_before_the_next_cl
     lab.call("ADD", &lab.config(VERSION)).succeeds();
     lab.agent = None;
     for _ in 0..2 {
-        let answer = lab.call("DEL", &lab.config(VERSION)).is_silent();
+        let answer = lab.call("DEL", &lab.config(VERSION)).says_nothing();
         assert!(answer.took < Duration::from_secs(1), "{:?}", answer.took);
     }
     assert_eq!(lab.census(), before);
@@ -140,7 +140,7 @@ pub(crate) fn silent_node_delays_detaching_by_less_than_a_second() {
         on: "release",
         after: false,
     });
-    let answer = lab.call("DEL", &lab.config(VERSION)).is_silent();
+    let answer = lab.call("DEL", &lab.config(VERSION)).says_nothing();
     assert!(answer.took < Duration::from_secs(1), "{:?}", answer.took);
     assert_eq!(lab.census(), before);
     assert_eq!(lab.queued(), 1);
@@ -216,7 +216,7 @@ pub(crate) fn killed_at_each_point_a_retry_succeeds_and_nothing_is_left() {
             assert_eq!(lab.census(), before, "{mode:?}: the node has undone it");
             lab.call("ADD", &config).succeeds();
         }
-        lab.call("DEL", &config).is_silent();
+        lab.call("DEL", &config).says_nothing();
         assert_eq!(lab.census(), before, "{verb} {mode:?}");
         assert!(lab.agent().state().leases.is_empty(), "{verb} {mode:?}");
         assert_eq!(lab.queued(), 0, "{verb} {mode:?}");
@@ -241,7 +241,7 @@ pub(crate) fn killed_at_random_a_retry_succeeds_and_nothing_is_left() {
             let answer = lab.call("ADD", &config);
             assert!(matches!(answer.code, 0 | 101), "{round}: {}", answer.stderr);
         }
-        lab.call("DEL", &config).is_silent();
+        lab.call("DEL", &config).says_nothing();
         assert_eq!(lab.census(), before, "{round}");
         assert!(lab.agent().state().leases.is_empty(), "{round}");
     }
@@ -261,7 +261,7 @@ pub(crate) fn leftovers_of_a_killed_attempt_are_replaced() {
     // A node that has forgotten all gives the same interface name again.
     lab.restart_agent();
     lab.call("ADD", &lab.config(VERSION)).succeeds();
-    lab.call("DEL", &lab.config(VERSION)).is_silent();
+    lab.call("DEL", &lab.config(VERSION)).says_nothing();
     assert_eq!(lab.census(), before);
     // The same name without our mark is somebody else's.
     lab.restart_agent();

@@ -170,7 +170,7 @@ impl Answer {
 
     /// Success that says nothing.
     #[track_caller]
-    pub(crate) fn is_silent(self) -> Self {
+    pub(crate) fn says_nothing(self) -> Self {
         let answer = self.succeeds();
         assert!(answer.stdout.is_empty(), "{:?}", answer.stdout);
         answer

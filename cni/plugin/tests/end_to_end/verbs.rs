@@ -24,7 +24,7 @@ pub(crate) fn attaches_checks_and_detaches_in_every_version() {
         );
         match version {
             "0.3.1" => drop(checked.fails_with(1)),
-            _ => drop(checked.is_silent()),
+            _ => drop(checked.says_nothing()),
         }
         lab.call("ADD", &lab.config(version)).fails_with(101);
         assert!(
@@ -33,9 +33,9 @@ pub(crate) fn attaches_checks_and_detaches_in_every_version() {
         );
 
         lab.call("DEL", &lab.config_with(version, "prevResult", result))
-            .is_silent();
+            .says_nothing();
         assert_eq!(lab.census(), before, "{version}");
-        lab.call("DEL", &lab.config(version)).is_silent();
+        lab.call("DEL", &lab.config(version)).says_nothing();
         assert!(lab.agent().state().leases.is_empty());
         assert_eq!(lab.queued(), 0);
     }
@@ -125,7 +125,7 @@ pub(crate) fn chained_results_keep_all_that_they_came_with() {
     assert_eq!(result["interfaces"][2]["name"], "bm-iot");
     assert_eq!(result["ips"][1]["interface"], 2);
     lab.call("CHECK", &lab.config_with("1.1.0", "prevResult", result))
-        .is_silent();
+        .says_nothing();
 }
 
 pub(crate) fn detaching_a_chained_pod_leaves_the_other_interface() {
@@ -136,7 +136,7 @@ pub(crate) fn detaching_a_chained_pod_leaves_the_other_interface() {
     lab.call("ADD", &config).succeeds();
     assert!(lab.has_interface("bm-iot"));
     // Runtimes of 0.3.1 do not hand prevResult to DEL.
-    lab.call("DEL", &lab.config("0.3.1")).is_silent();
+    lab.call("DEL", &lab.config("0.3.1")).says_nothing();
     assert_eq!(lab.census(), before);
 }
 
@@ -148,8 +148,8 @@ pub(crate) fn pods_of_nobody_pass_when_chained_and_fail_alone() {
     lab.call("ADD", &lab.config("1.1.0")).fails_with(100);
     let config = lab.config_with("1.1.0", "prevResult", previous(&lab));
     assert_eq!(lab.call("ADD", &config).succeeds().json(), previous(&lab));
-    lab.call("CHECK", &config).is_silent();
-    lab.call("DEL", &config).is_silent();
+    lab.call("CHECK", &config).says_nothing();
+    lab.call("DEL", &config).says_nothing();
     assert_eq!(lab.census(), before);
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn check_names_each_difference() {
         let lab = Lab::new();
         let result = lab.call("ADD", &lab.config("1.0.0")).succeeds().json();
         let config = lab.config_with("1.0.0", "prevResult", result);
-        lab.call("CHECK", &config).is_silent();
+        lab.call("CHECK", &config).says_nothing();
         ip(
             if side == "pod" {
                 &lab.pod
@@ -248,7 +248,7 @@ pub(crate) fn check_tolerates_what_later_plugins_add() {
     ip(&lab.pod, "link set eth0 mtu 1300");
     ip(&lab.pod, "addr add 192.168.9.9/24 dev eth0");
     lab.call("CHECK", &lab.config_with("1.1.0", "prevResult", result))
-        .is_silent();
+        .says_nothing();
 }
 
 pub(crate) fn collects_what_is_not_valid_and_nothing_else() {
@@ -287,7 +287,7 @@ pub(crate) fn collects_what_is_not_valid_and_nothing_else() {
     }
     let mut other = lab.config_with("1.1.0", "cni.dev/valid-attachments", json!([]));
     other["name"] = "another".into();
-    lab.call("GC", &other).is_silent();
+    lab.call("GC", &other).says_nothing();
     assert_eq!(
         lab.agent().state().leases.len(),
         2,
@@ -298,14 +298,14 @@ pub(crate) fn collects_what_is_not_valid_and_nothing_else() {
         "GC",
         &lab.config_with("1.1.0", "cni.dev/valid-attachments", list),
     )
-    .is_silent();
+    .says_nothing();
     assert!(!lab.has_interface("eth0"));
     assert!(ip(&kept, "-o link").contains(" eth0@"));
     lab.call(
         "GC",
         &lab.config_with("1.1.0", "cni.dev/attachments", Value::Null),
     )
-    .is_silent();
+    .says_nothing();
     assert!(lab.agent().state().leases.is_empty());
     let forwarder = &before[..before.find(&lab.pod).unwrap()];
     assert!(lab.census().starts_with(forwarder));
@@ -314,7 +314,7 @@ pub(crate) fn collects_what_is_not_valid_and_nothing_else() {
 pub(crate) fn status_tells_ready_from_unavailable_and_degraded() {
     let mut lab = Lab::new();
     let config = lab.config("1.1.0");
-    lab.call("STATUS", &config).is_silent();
+    lab.call("STATUS", &config).says_nothing();
     let status = |ready, degraded: Option<&str>| {
         let degraded = degraded.map(str::to_owned);
         Mode::Answer("status", Reply::Status { ready, degraded })
@@ -350,11 +350,11 @@ pub(crate) fn detaching_succeeds_whatever_is_missing() {
         ] {
             let mut command = lab.command("DEL");
             command.env("CNI_NETNS", netns).env("CNI_ARGS", "nonsense");
-            run(command, config.to_string().as_bytes()).is_silent();
+            run(command, config.to_string().as_bytes()).says_nothing();
         }
         let mut command = lab.command("DEL");
         command.env_remove("CNI_NETNS");
-        run(command, config.to_string().as_bytes()).is_silent();
+        run(command, config.to_string().as_bytes()).says_nothing();
     }
     assert_eq!(lab.census(), before);
     assert_eq!(lab.queued(), 0);
@@ -362,7 +362,7 @@ pub(crate) fn detaching_succeeds_whatever_is_missing() {
     // The namespace goes first, as when a container crashes: the node frees the lease all the same.
     lab.call("ADD", &lab.config("1.1.0")).succeeds();
     dataplane::netns::delete(&lab.pod).unwrap();
-    lab.call("DEL", &lab.config("1.1.0")).is_silent();
+    lab.call("DEL", &lab.config("1.1.0")).says_nothing();
     assert!(lab.agent().state().leases.is_empty());
 }
 
@@ -379,5 +379,5 @@ pub(crate) fn ipv6_is_enabled_where_the_runtime_disabled_it() {
     assert!(Command::new("ip").args(disable).status().unwrap().success());
     let result = lab.call("ADD", &lab.config("1.1.0")).succeeds().json();
     lab.call("CHECK", &lab.config_with("1.1.0", "prevResult", result))
-        .is_silent();
+        .says_nothing();
 }
