@@ -6,9 +6,12 @@ use crate::{
     Error, diff,
     observed::Observed,
     operation::Operation,
-    state::{Namespace, Routes},
+    state::{Balance, Namespace, Routes},
 };
 
+/// A note.
+const NO_RESILIENT: &str =
+    "this kernel has no resilient nexthop groups: hash-threshold groups take their place";
 /// How often an observation is tried that is interrupted by changes.
 const OBSERVATIONS: usize = 5;
 
@@ -148,6 +151,9 @@ pub fn converge_routes(
             return applied;
         }
     };
+    if observed.lacks_resilient && structure.balance != Balance::HashThreshold {
+        applied.notes.push(NO_RESILIENT.to_owned());
+    }
     let diff = diff::routing(netns, structure, routes, &observed);
     applied.failures.extend(diff.conflicts);
     if !diff.operations.is_empty() {

@@ -12,12 +12,14 @@
 //! ```
 
 pub mod attachment;
+pub mod census;
 pub mod diff;
 mod error;
 pub mod groups;
 mod kernel;
 mod linux;
 pub mod mac;
+mod memory;
 pub mod monitor;
 pub mod mtu;
 pub mod netlink;
@@ -30,6 +32,7 @@ mod state;
 pub use error::Error;
 pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, remove};
 pub use linux::LinuxKernel;
+pub use memory::MemoryKernel;
 pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
 pub use operation::Operation;
 pub use settings::SETTINGS;

@@ -27,8 +27,7 @@ use crate::{
 
 /// `RTNLGRP_LINK`.
 const GROUP_LINK: u32 = 1;
-/// `RTNLGRP_NEXTHOP`. Route groups are left out: our own routes, by the million, would come back through them. A route
-/// whose nexthop goes is told by the nexthop's deletion.
+/// `RTNLGRP_NEXTHOP`. Route groups are left out: our own routes, by the million, would come back through them.
 const GROUP_NEXTHOP: u32 = 32;
 /// A link notification is below 4 KiB.
 const DATAGRAM: usize = 32 * 1024;
@@ -38,7 +37,8 @@ const RTGENMSG: [u8; 4] = [AF_UNSPEC, 0, 0, 0];
 /// Something changed in a watched namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A link came, changed between usable and not, or went. Told once for each change.
+    /// A link came, changed between usable and not, or went. Told once for each change. With a link that is not up the kernel
+    /// flushed its nexthop object, groups of which that was the only member, and their routes; it does not tell of those.
     Link {
         /// Name of the namespace.
         netns: Arc<str>,
@@ -49,7 +49,7 @@ pub enum Event {
         /// False when it went.
         exists: bool,
     },
-    /// A nexthop object or group went, and the routes on it: observe again. Our own deletions are told too.
+    /// Somebody deleted a nexthop object or group, and with it routes: observe again. Our own deletions are told too.
     Routing {
         /// Name of the namespace.
         netns: Arc<str>,

@@ -5,7 +5,7 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use super::{encode, has_resilient, observe, setting_path};
+use super::{encode, observe, setting_path};
 use crate::{
     Error, Operation,
     diff::is_same,
@@ -13,14 +13,11 @@ use crate::{
     netlink::{Batch, Rejection, Socket},
     netns::{self, Netns},
     observed::SeenLink,
-    state::{Balance, Link, LinkKind},
+    state::{Link, LinkKind},
 };
 
 /// Open namespaces at one time while links are made, well below the usual limit of 1,024 files.
 const OPEN_NAMESPACES: usize = 256;
-/// Said once for each call.
-const NO_RESILIENT: &str =
-    "this kernel has no resilient nexthop groups: hash-threshold groups take their place";
 
 /// Links that could not be made, by namespace and name.
 type Refusals = BTreeMap<(String, String), Rejection>;
@@ -261,12 +258,9 @@ fn send(
     let mut batch = Batch::new();
     let mut operation_by_message: Vec<&Operation> = Vec::with_capacity(operations.len());
     for &operation in operations {
-        let replaced = fall_back(operation, applied);
         if let Err(source) = adopt(netns, operation, &links, refusals) {
             applied.fail(netns, operation, source);
-        } else if let Err(name) =
-            encode::operation(&mut batch, replaced.as_ref().unwrap_or(operation), &links)
-        {
+        } else if let Err(name) = encode::operation(&mut batch, operation, &links) {
             let object = format!("{operation} in {netns}: no interface {name}");
             let source = Rejection {
                 index: 0,
@@ -296,28 +290,6 @@ fn refused(netns: &str, operation: &Operation, source: Rejection) -> Error {
             Error::Foreign { object }
         }
         _ => Error::Refused { object, source },
-    }
-}
-
-/// The operation to do instead, where this kernel lacks something.
-fn fall_back(operation: &Operation, applied: &mut Applied) -> Option<Operation> {
-    match operation {
-        Operation::SetGroup {
-            id,
-            members,
-            balance: Balance::Resilient { .. },
-        } if !has_resilient() => {
-            if !applied.notes.iter().any(|note| note == NO_RESILIENT) {
-                applied.notes.push(NO_RESILIENT.to_owned());
-            }
-            let balance = Balance::HashThreshold;
-            Some(Operation::SetGroup {
-                id: *id,
-                members: members.clone(),
-                balance,
-            })
-        }
-        _ => None,
     }
 }
 

@@ -299,8 +299,9 @@ pub(super) fn edit_group(batch: &mut Batch, id: u32, members: &BTreeSet<u32>, ba
     }
 }
 
-/// A nexthop that drops everything.
+/// A nexthop that drops everything. It needs `lo` up.
 pub(super) fn blackhole(batch: &mut Batch, id: u32) {
+    enable(batch, LOOPBACK);
     batch
         .message(RTM_NEWNEXTHOP, NLM_F_CREATE, &nhmsg(AF_INET, 0, 0))
         .u32(NHA_ID, id)

@@ -285,7 +285,11 @@ fn routes(socket: &mut Socket) -> Result<Vec<SeenRoute>, Error> {
         let mut header = [0; 12];
         (header[0], header[4]) = (family, RT_TABLE_MAIN);
         request.message(RTM_GETROUTE, NLM_F_DUMP, &header);
-        socket.dump(&mut request, |_, payload| routes.extend(route(payload)))?;
+        match socket.dump(&mut request, |_, payload| routes.extend(route(payload))) {
+            // A namespace whose `lo` was never up has no main table yet.
+            Err(Error::Refused { source, .. }) if source.errno == libc::ENOENT => {}
+            result => result?,
+        }
     }
     Ok(routes)
 }

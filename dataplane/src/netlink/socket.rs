@@ -1,7 +1,7 @@
 //! A netlink socket: batches out, errors in, dumps.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     time::Duration,
 };
@@ -65,7 +65,6 @@ fn display(message: &str) -> String {
 }
 
 /// A socket that belongs to the namespace in which it was opened, wherever its thread goes later.
-#[derive(Debug)]
 pub struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
@@ -83,7 +82,9 @@ impl Socket {
     pub fn open_protocol(protocol: i32) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::system("open", "netlink socket", error);
         let protocol = isize::try_from(protocol).expect("isize holds an i32 on Linux");
-        let inner = netlink_sys::Socket::new(protocol).map_err(failed)?;
+        let mut inner = netlink_sys::Socket::new(protocol).map_err(failed)?;
+        // A socket without a port number of its own is sent no notifications.
+        inner.bind_auto().map_err(failed)?;
         inner.set_ext_ack(true).map_err(failed)?;
         // Answers need not repeat the request.
         inner.set_cap_ack(true).map_err(failed)?;
@@ -177,7 +178,9 @@ impl Socket {
     ) -> Result<(), Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let wanted = self.sequence;
-        let result = self.send(batch.seal(0, 1, wanted, false));
+        let request = batch.seal(0, 1, wanted, false);
+        let asked = request.get(4..).and_then(read_u16).unwrap_or_default();
+        let result = self.send(request);
         batch.clear();
         result?;
         let (mut done, mut interrupted) = (false, false);
@@ -190,7 +193,7 @@ impl Socket {
                 match kind {
                     NLMSG_DONE | NLMSG_ERROR => {
                         done = true;
-                        refusal(payload)?;
+                        refusal(asked, payload)?;
                     }
                     _ => {
                         each(kind, payload);
@@ -237,6 +240,22 @@ impl Socket {
         messages(&self.buffer[..length], |kind, sequence, flags, payload| {
             each(kind, sequence, flags, payload)
         })
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            inner,
+            sequence,
+            sent,
+            ..
+        } = self;
+        f.debug_struct("Socket")
+            .field("descriptor", &inner.as_raw_fd())
+            .field("sequence", sequence)
+            .field("sent", sent)
+            .finish_non_exhaustive()
     }
 }
 
@@ -290,14 +309,14 @@ fn read_error(index: usize, payload: &[u8]) -> Option<Rejection> {
 }
 
 /// The end of a dump carries an error number too.
-fn refusal(payload: &[u8]) -> Result<(), Error> {
+fn refusal(asked: u16, payload: &[u8]) -> Result<(), Error> {
     match read_error(0, payload) {
         None => Ok(()),
         Some(source) if source.errno == libc::EINTR => Err(Error::Resync {
             reason: "a dump was interrupted by a change",
         }),
         Some(source) => Err(Error::Refused {
-            object: "a dump".to_owned(),
+            object: format!("a dump (message type {asked})"),
             source,
         }),
     }

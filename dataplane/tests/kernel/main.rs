@@ -1,0 +1,37 @@
+//! One suite for both kernels, and what only a real one can show.
+//!
+//! Without privilege everything that needs real namespaces is shown as ignored, never green.
+
+mod fixture;
+mod interrupted;
+mod real;
+mod suite;
+mod traffic;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if interrupted::is_child() {
+        return interrupted::child();
+    }
+    let arguments = Arguments::from_args();
+    let is_privileged = fixture::is_privileged();
+    let mut trials = Vec::new();
+    for (name, test) in suite::tests::<fixture::InMemory>() {
+        trials.push(Trial::test(format!("in memory: {name}"), move || {
+            test();
+            Ok(())
+        }));
+    }
+    let real = suite::tests::<fixture::Real>()
+        .into_iter()
+        .chain(real::tests());
+    for (name, test) in real.chain(traffic::tests()).chain(interrupted::tests()) {
+        let trial = Trial::test(format!("in namespaces: {name}"), move || {
+            test();
+            Ok(())
+        });
+        trials.push(trial.with_ignored_flag(!is_privileged));
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
