@@ -51,6 +51,46 @@ pub(crate) fn random_topology(numbers: &mut Numbers) -> Topology {
     Topology::new((0..n).map(name).collect(), links, apps).expect("the generator is sound")
 }
 
+/// A graph whose first Forwarders have 70 to 130 links each: hubs with common leaves, some of
+/// which are linked among themselves or twice to a hub.
+pub(crate) fn wide_topology(numbers: &mut Numbers) -> Topology {
+    let leaves = 65 + below(numbers, 30);
+    let name = |index: usize| format!("f{index:03}");
+    let most = if once_in(numbers, 4) { 5_000 } else { 2 };
+    let mut links = Vec::new();
+    for leaf in 3..3 + leaves {
+        for hub in 0..3 {
+            let other = 3 + below(numbers, leaves);
+            let b = if once_in(numbers, 12) && other != leaf {
+                other
+            } else {
+                hub
+            };
+            let weight = 1 + numbers.below(most) as u32;
+            links.push(LinkSpec {
+                a: name(leaf),
+                b: name(b),
+                weight,
+                weight_back: weight,
+            });
+        }
+        if once_in(numbers, 4) {
+            links.push(LinkSpec {
+                a: name(leaf),
+                b: name(0),
+                weight: 1,
+                weight_back: 1,
+            });
+        }
+    }
+    let app = AppSpec {
+        name: "app".into(),
+        attachments: vec![(name(1), 1), (name(9), 1)],
+    };
+    let names = (0..3 + leaves).map(name).collect();
+    Topology::new(names, links, vec![app]).expect("the generator is sound")
+}
+
 /// A change of any kind to a part that exists.
 pub(crate) fn random_change(numbers: &mut Numbers, topology: &Topology) -> Change {
     let (n, m) = (topology.forwarders().len(), topology.links().len());
