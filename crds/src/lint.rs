@@ -25,6 +25,8 @@ pub const MAX_FORWARDERS: usize = 65_536;
 pub const MAX_LINKS: usize = 262_144;
 /// Most Apps of one topology.
 pub const MAX_APPS: usize = 16_384;
+/// Above it the CIDRs of a topology are not even compared; two are right.
+const MAX_CIDRS: usize = 16;
 /// Most entries of any other list.
 pub const MAX_ENTRIES: usize = 4_096;
 
@@ -69,6 +71,11 @@ impl<'a> Lint<'a> {
     fn check_sizes(&self, problems: &mut Problems) -> bool {
         let spec = self.spec;
         let sizes = [
+            (
+                "spec.addressing.cidrs",
+                spec.addressing.cidrs.len(),
+                MAX_CIDRS,
+            ),
             ("spec.forwarders", spec.forwarders.len(), MAX_FORWARDERS),
             ("spec.links", spec.links.len(), MAX_LINKS),
             ("spec.apps", spec.apps.len(), MAX_APPS),
@@ -99,7 +106,14 @@ impl<'a> Lint<'a> {
         if is_possible {
             return;
         }
-        let hint = suggest::hint(name, self.forwarders.keys().copied());
+        // Looking for the nearest name costs as much as there are names: done for the first ones.
+        let is_cheap = problems.0.len() < 10 && self.forwarders.len() <= 10_000;
+        let names = self.forwarders.keys().copied();
+        let hint = if is_cheap {
+            suggest::hint(name, names)
+        } else {
+            String::new()
+        };
         problems.push(
             path,
             format!("expected a forwarder of this topology, found {name:?}{hint}"),

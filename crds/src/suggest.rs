@@ -14,15 +14,15 @@ fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
     if wrong.len() > 64 {
         return None;
     }
-    let measured = known
+    let lower = wrong.to_lowercase();
+    let most = |name: &str| (name.len() / 3).max(1);
+    // Each edit changes the length by one at most, so most names need no closer look.
+    let close = known
         .into_iter()
-        .filter(|name| name.len() <= 64)
-        .map(|name| {
-            let exact = distance(&wrong.to_lowercase(), &name.to_lowercase());
-            (exact, name)
-        });
+        .filter(|name| name.len().abs_diff(wrong.len()) <= most(name));
+    let measured = close.map(|name| (distance(&lower, &name.to_lowercase()), name));
     let (distance, name) = measured.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (name.len() / 3).max(1) && name != wrong).then_some(name)
+    (distance <= most(name) && name != wrong).then_some(name)
 }
 
 /// Edits that turn `a` into `b`: insert, delete, replace, swap neighbours (optimal alignment).

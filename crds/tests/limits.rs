@@ -107,6 +107,25 @@ fn thousands_of_problems_are_told_in_part() {
 }
 
 #[test]
+fn large_files_full_of_errors_are_refused_in_time() {
+    let mut topology = large(10_000, Shape::Custom);
+    let nobody = |index| LinkEntry::new(format!("g{index}"), format!("h{index}"), 0);
+    topology.spec.links = (0..50_000).map(nobody).collect();
+    assert_eq!(crds::lint(&topology).len(), 150_000);
+    let good = serde_json::to_string(&topology).expect("JSON is YAML");
+    let unknown = good.replace("\"weight\"", "\"wieght\"");
+    let wrong = good.replace("\"weight\":0", "\"weight\":0.5");
+    for text in [unknown, wrong] {
+        let problems = crds::load("f", text.as_bytes()).expect_err("errors");
+        assert!(
+            (5..=crds::error::MAX_PROBLEMS + 1).contains(&problems.len()),
+            "{}",
+            problems.len()
+        );
+    }
+}
+
+#[test]
 fn a_hundred_megabytes_are_refused_by_size_alone() {
     for byte in [b'[', b'a', b' ', b'\n', 0, 0xff, b'&', b'-'] {
         let mut input = io::repeat(byte).take(100 << 20);

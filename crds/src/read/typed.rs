@@ -10,10 +10,12 @@ use super::{
     fields, message,
     path::{self, Path, Removed, Step},
 };
-use crate::{MicroServiceTopology, Problem};
+use crate::{MicroServiceTopology, Problem, error};
 
-/// Wrong values after which one document is given up.
-const MAX_ATTEMPTS: usize = 100;
+/// Values that are read, all attempts together: a document of the largest size is read a few times.
+const MAX_WORK: usize = 4_000_000;
+/// Unknown fields of one attempt that are kept.
+const MAX_UNKNOWN: usize = error::MAX_PROBLEMS + 1;
 
 /// Reads one document.
 ///
@@ -28,7 +30,8 @@ pub(super) fn read(mut document: Value) -> Result<MicroServiceTopology, Vec<Prob
         problems.insert((place.clone(), "expected an object, found a list".to_owned()));
         removed.remove(&mut document, &place);
     }
-    for _ in 0..MAX_ATTEMPTS {
+    let attempts = (MAX_WORK / size(&document)).clamp(2, error::MAX_PROBLEMS);
+    for _ in 0..attempts {
         let attempt = attempt(&document);
         for unknown in attempt.unknown {
             let unknown = removed.as_written(&unknown);
@@ -68,9 +71,22 @@ fn attempt(document: &Value) -> Attempt {
     let mut track = Track::new();
     let mut unknown = Vec::new();
     let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
-    let mut ignored = |path: serde_ignored::Path<'_>| unknown.push(path::of_ignored(&path));
+    let mut ignored = |path: serde_ignored::Path<'_>| {
+        if unknown.len() < MAX_UNKNOWN {
+            unknown.push(path::of_ignored(&path));
+        }
+    };
     let watched = serde_ignored::Deserializer::new(tracked, &mut ignored);
     let result = MicroServiceTopology::deserialize(watched).map_err(|error| error.to_string());
     let result = result.map_err(|error| (path::of_error(&track.path()), error));
     Attempt { result, unknown }
+}
+
+/// How many values there are in `value`, itself included.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(entries) => entries.iter().map(size).sum(),
+        Value::Object(fields) => fields.values().map(size).sum(),
+        _ => 0,
+    }
 }
