@@ -8,6 +8,7 @@
 mod dot;
 mod geometry;
 mod layout;
+mod legend;
 mod mermaid;
 mod place;
 mod stress;

@@ -3,6 +3,7 @@
 use super::{
     Picture, Stage,
     geometry::{Curve, Point, Rect},
+    legend::{FONT, Item, Sign, legend},
     place::{Placed, place},
     theme::{COLOURS, Detail, STYLE, text_width},
 };
@@ -14,7 +15,6 @@ const MARGIN: f64 = 36.0;
 const HEAD: f64 = 78.0;
 const TITLE: f64 = 21.0;
 const SUBTITLE: f64 = 13.0;
-const LEGEND: f64 = 12.0;
 const LEGEND_LINE: f64 = 24.0;
 
 /// Draws `picture` as an SVG document. The same picture gives the same bytes.
@@ -320,7 +320,7 @@ impl Sheet<'_> {
             writeln!(
                 self.out,
                 "<text class=\"quiet\" x=\"{:.1}\" y=\"{y:.1}\" dy=\".35em\" \
-                 font-size=\"{LEGEND}\">{}</text>",
+                 font-size=\"{FONT}\">{}</text>",
                 x + 27.0,
                 escape(&item.text)
             )?;
@@ -355,66 +355,6 @@ impl Sheet<'_> {
     fn shows_tree(&self) -> bool {
         self.picture.stage == Stage::Spt
     }
-}
-
-/// One entry of the legend, `x` from the left, on a line from 0.
-struct Item {
-    sign: Sign,
-    text: String,
-    x: f64,
-    line: f64,
-}
-
-enum Sign {
-    Node(usize),
-    Line(&'static str),
-    Box,
-    Badge,
-}
-
-/// What the signs in this picture mean, broken into lines of `width`.
-fn legend(picture: &Picture, placed: &Placed, width: f64) -> Vec<Item> {
-    let mut entries: Vec<(Sign, String)> = Vec::new();
-    for (position, node) in picture.nodes().into_iter().enumerate().take(24) {
-        entries.push((Sign::Node(position % COLOURS), format!("node {node}")));
-    }
-    if picture.apps.iter().any(|app| !app.attachments.is_empty()) {
-        entries.push((Sign::Box, "App".into()));
-    }
-    if picture.stage == Stage::Spt {
-        entries.push((Sign::Line("link tree"), "on a shortest path".into()));
-    }
-    if picture.stage != Stage::Global && placed.theme.detail == Detail::Full {
-        entries.push((Sign::Badge, "distance from the root".into()));
-    }
-    if picture.stage == Stage::Mwt && picture.links.iter().any(|link| link.is_heavier) {
-        entries.push((
-            Sign::Line("link heavier"),
-            "heavier than its parallel".into(),
-        ));
-    }
-    if picture.links.iter().any(|link| link.is_failed) {
-        entries.push((Sign::Line("link failed"), "out of service".into()));
-    }
-    if let Some(weight) = placed.usual_weight {
-        entries.push((Sign::Line("link"), format!("weight {weight}")));
-    }
-    let (mut x, mut line) = (0.0, 0.0);
-    let mut items = Vec::new();
-    for (sign, text) in entries {
-        let needed = 27.0 + text_width(&text, LEGEND) + 22.0;
-        if x > 0.0 && x + needed > width {
-            (x, line) = (0.0, line + 1.0);
-        }
-        items.push(Item {
-            sign,
-            text,
-            x,
-            line,
-        });
-        x += needed;
-    }
-    items
 }
 
 fn reversed(curve: Curve) -> Curve {
