@@ -13,9 +13,9 @@
 //! - `Claim` writes the intent to its journal before it answers. The same key claimed again before
 //!   it was confirmed gets the same attachments; after it was confirmed, `Refused` with
 //!   [`code::ALREADY_ATTACHED`].
-//! - A connection that ends between `Claimed` and `Confirm` means that the plugin died: the node
-//!   removes what was wired and frees the lease, as for `Abort`. A claim belongs to the connection
-//!   that made it last: when a retry has claimed the key again, the end of the first changes nothing.
+//! - A connection that ends between `Claimed` and `Confirm` means that the plugin died. The lease is
+//!   then unconfirmed: a new `Claim` of the key takes it over, `Abort`, `Release` and `Collect` free
+//!   it, and the node may free it by itself, but never once a later connection has claimed the key.
 //! - `Confirm`, `Abort` and `Release` may be repeated; releasing what is absent is `Released([])`.
 //! - `Release` removes what the kernel still shows before the address is free again.
 //! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess.
