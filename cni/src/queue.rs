@@ -113,3 +113,68 @@ fn hash(key: &Key) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(container_id: &str) -> Record {
+        let key = Key {
+            container_id: container_id.into(),
+            ifname: "eth0".into(),
+            network: "mesh".into(),
+        };
+        Record {
+            key,
+            netns: Some("/run/netns/a".into()),
+        }
+    }
+
+    #[test]
+    fn keeps_one_record_for_each_attachment_until_it_is_removed() {
+        let state_dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            list(state_dir.path()).unwrap(),
+            (vec![], vec![]),
+            "nothing was ever queued"
+        );
+        for container in ["a", "b", "a"] {
+            push(state_dir.path(), &record(container)).unwrap();
+        }
+        let (records, garbage) = list(state_dir.path()).unwrap();
+        assert_eq!((records.len(), garbage.len()), (2, 0));
+        assert!(
+            records
+                .iter()
+                .all(|(file, read)| *file == path(state_dir.path(), &read.key))
+        );
+        for _ in 0..2 {
+            remove(state_dir.path(), &record("a").key).unwrap();
+        }
+        assert_eq!(list(state_dir.path()).unwrap().0[0].1, record("b"));
+    }
+
+    #[test]
+    fn sets_garbage_aside_and_reads_the_rest() {
+        let state_dir = tempfile::tempdir().unwrap();
+        push(state_dir.path(), &record("a")).unwrap();
+        let whole = fs::read(path(state_dir.path(), &record("a").key)).unwrap();
+        let directory = directory(state_dir.path());
+        for (name, bytes) in [
+            ("0.json", &whole[..whole.len() / 2]),
+            ("1.json", b"\xff"),
+            ("2.json", b""),
+        ] {
+            fs::write(directory.join(name), bytes).unwrap();
+        }
+        fs::write(directory.join("3.json.17.tmp"), b"half").unwrap();
+        let (records, garbage) = list(state_dir.path()).unwrap();
+        assert_eq!((records.len(), garbage.len()), (1, 3));
+        assert!(directory.join("0.json.bad").exists());
+        assert_eq!(
+            list(state_dir.path()).unwrap().1,
+            Vec::<PathBuf>::new(),
+            "once only"
+        );
+    }
+}

@@ -30,8 +30,11 @@ pub(crate) fn failed_wiring_leaves_nothing() {
     let lab = Lab::new();
     // The address is another attachment's: the route to it cannot be made.
     ip(&lab.forwarder, "link add other type veth peer name peer0");
-    ip(&lab.forwarder, "link set other up");
-    ip(&lab.forwarder, "link set peer0 up");
+    for link in ["other", "peer0"] {
+        // Addresses that come by themselves would come at any time.
+        ip(&lab.forwarder, &format!("link set {link} addrgenmode none"));
+        ip(&lab.forwarder, &format!("link set {link} up"));
+    }
     ip(&lab.forwarder, "route add 10.80.1.77/32 dev other");
     lab.agent().state().address = Some("10.80.1.77/32");
     let before = lab.census();
@@ -130,6 +133,22 @@ pub(crate) fn detaching_without_a_node_is_remembered_and_told_before_the_next_cl
     let config = lab.config_with(VERSION, "stateDir", json!(lab.state_dir().join("file")));
     lab.call("DEL", &config).fails_with(11);
     assert_eq!(lab.census(), before);
+}
+
+pub(crate) fn hundreds_of_detachments_wait_for_a_node() {
+    let mut lab = Lab::new();
+    lab.agent = None;
+    for number in 0..300 {
+        let mut command = lab.command("DEL");
+        command.env("CNI_CONTAINERID", format!("c{number}"));
+        let answer = run(command, lab.config(VERSION).to_string().as_bytes()).says_nothing();
+        assert!(
+            answer.took < Duration::from_secs(1),
+            "{number}: {:?}",
+            answer.took
+        );
+    }
+    assert_eq!(lab.queued(), 300);
 }
 
 pub(crate) fn silent_node_delays_detaching_by_less_than_a_second() {

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
             failures::failed_confirmation_leaves_nothing,
             failures::refusals_of_the_node_become_codes,
             failures::detaching_without_a_node_is_remembered_and_told_before_the_next_claim,
+            failures::hundreds_of_detachments_wait_for_a_node,
             failures::silent_node_delays_detaching_by_less_than_a_second,
             failures::silent_node_ends_attaching_after_ten_seconds,
             failures::killed_at_each_point_a_retry_succeeds_and_nothing_is_left,
