@@ -74,8 +74,8 @@
 //! (multipath by hash of the flow), RFC 2328 section 16.1 (equal-cost sets along the tree).
 //!
 //! # How it is tested
-//! `tests/oracle.rs` holds every answer on 100,000+ random graphs against an edge list and
-//! Bellman-Ford, follows all tables hop by hop, and compares updates with full runs;
+//! `tests/oracle.rs` and `tests/updates.rs` hold every answer on 100,000+ random graphs against an edge list and
+//! Bellman-Ford, follow all tables hop by hop, and compare updates with full runs;
 //! `SEED=n` repeats one graph. `tests/golden/` has a drawn story for each shape.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -249,13 +249,18 @@ impl Sets for Wide {
 
     fn merge(&mut self, of: u32, value: u32) {
         let own = self.ids[of as usize];
+        let is_own_row = own >= ROWS && self.users[(own - ROWS) as usize] == 1;
+        if is_own_row && value < ROWS {
+            // The usual case at a hub: one link more.
+            return self.pour(own, value);
+        }
         if self.contains(own, value) {
             return;
         }
         if own == EMPTY {
             return self.assign(of, value);
         }
-        if own >= ROWS && self.users[(own - ROWS) as usize] == 1 {
+        if is_own_row {
             return self.pour(own, value);
         }
         let row = self.new_row();

@@ -3,7 +3,119 @@
 
 use std::collections::BTreeSet;
 
-use topology::{AppSpec, Change, ForwarderIndex, LinkIndex, LinkSpec, Topology, generate::Numbers};
+use topology::{
+    AppIndex, AppSpec, Change, ForwarderIndex, Graph, LinkIndex, LinkSpec, Spf, Table, Topology,
+    generate::Numbers,
+};
+
+/// Runs `property` for each seed; a failure names its seed. `SEED=n` runs that one alone.
+pub(crate) fn for_each_seed(count: u64, property: impl Fn(&mut Numbers)) {
+    let seeds = match std::env::var("SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().expect("SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..count,
+    };
+    for seed in seeds {
+        let run = std::panic::AssertUnwindSafe(|| property(&mut Numbers::new(seed)));
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            eprintln!("fails with SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// What a table says, in the oracle's terms.
+pub(crate) fn answers(table: &Table, topology: &Topology) -> Vec<Option<Answer>> {
+    let set = |links: &[LinkIndex]| -> BTreeSet<LinkIndex> {
+        assert!(links.is_sorted(), "next hops are in order of links");
+        links.iter().copied().collect()
+    };
+    let forwarders = (0..topology.forwarders().len() as u32).map(|index| {
+        let (route, links) = table.to_forwarder(ForwarderIndex(index))?;
+        Some(Answer {
+            distance: route.distance,
+            attached: false,
+            next_hops: set(links),
+        })
+    });
+    let apps = (0..topology.apps().len() as u32).map(|index| {
+        let (route, links) = table.to_app(AppIndex(index))?;
+        let attached = route.attached;
+        Some(Answer {
+            distance: route.distance,
+            attached,
+            next_hops: set(links),
+        })
+    });
+    forwarders.chain(apps).collect()
+}
+
+/// Follows every next hop of every table from everywhere: the rest of the way shrinks by the
+/// weight of the link at each step, so it ends at the destination with the distance computed.
+pub(crate) fn walk(topology: &Topology, graph: &Graph, tables: &[Table]) {
+    for table in tables {
+        for index in 0..topology.forwarders().len() as u32 {
+            let to = ForwarderIndex(index);
+            if let Some((route, links)) = table.to_forwarder(to) {
+                let rest = |at: ForwarderIndex| match at == to {
+                    true => Some(0),
+                    false => Some(tables[at.position()].to_forwarder(to)?.0.distance),
+                };
+                step(topology, graph, table.from, route.distance, links, rest);
+            }
+        }
+        for index in 0..topology.apps().len() as u32 {
+            let to = AppIndex(index);
+            if let Some((route, links)) = table.to_app(to) {
+                if route.attached {
+                    let here = |(at, weight): &(ForwarderIndex, u32)| {
+                        *at == table.from && u64::from(*weight) == route.distance
+                    };
+                    assert!(topology.apps()[to.position()].attachments.iter().any(here));
+                    continue;
+                }
+                let rest = |at: ForwarderIndex| Some(tables[at.position()].to_app(to)?.0.distance);
+                step(topology, graph, table.from, route.distance, links, rest);
+            }
+        }
+    }
+}
+
+fn step(
+    topology: &Topology,
+    graph: &Graph,
+    from: ForwarderIndex,
+    distance: u64,
+    links: &[LinkIndex],
+    rest: impl Fn(ForwarderIndex) -> Option<u64>,
+) {
+    assert!(!links.is_empty(), "what is reached has a next hop");
+    for index in links {
+        let link = &topology.links()[index.position()];
+        let (out, back) = graph.weights(*index).expect("next hops are up");
+        let weight = if from == link.a { out } else { back };
+        let rest = rest(link.other(from)).expect("a next hop reaches what its user reaches");
+        assert_eq!(rest + u64::from(weight), distance);
+    }
+}
+
+pub(crate) fn tables(
+    topology: &Topology,
+    graph: &Graph,
+    spfs: &[Spf],
+    max_paths: usize,
+) -> Vec<Table> {
+    spfs.iter()
+        .map(|spf| Table::new(topology, graph, spf, max_paths))
+        .collect()
+}
+
+pub(crate) fn all_roots(graph: &Graph) -> Vec<Spf> {
+    let roots = (0..graph.forwarder_count() as u32).map(ForwarderIndex);
+    roots.map(|root| Spf::compute(graph, root)).collect()
+}
 
 /// A number below `bound`.
 pub(crate) fn below(numbers: &mut Numbers, bound: usize) -> usize {
