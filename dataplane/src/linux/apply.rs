@@ -5,7 +5,7 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use super::{encode, observe, setting_path};
+use super::{encode, observe, settings::Directories};
 use crate::{
     Error, Operation,
     diff::is_same,
@@ -83,23 +83,29 @@ fn prepare(netns: &str, operations: &[Operation], applied: &mut Applied) -> Resu
         }
         netns => netns?.enter()?,
     }
-    for operation in &early {
-        if let Operation::WriteSetting { path, value } = operation {
-            match std::fs::write(setting_path(path), value) {
-                Ok(()) => applied.writes += 1,
-                // An older kernel that does not know it.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    applied.fail(
-                        netns,
-                        *operation,
-                        Error::system("write", setting_path(path), error),
-                    );
-                }
-            }
+    write_settings(netns, &early, applied);
+    send(netns, &early, &Refusals::new(), applied)
+}
+
+/// Writes settings of the calling thread's namespace.
+fn write_settings(netns: &str, operations: &[&Operation], applied: &mut Applied) {
+    let mut directories = None;
+    for operation in operations {
+        let Operation::WriteSetting { path, value } = operation else {
+            continue;
+        };
+        let opened = directories.get_or_insert_with(Directories::open);
+        let written = match opened {
+            Ok(directories) => directories.write(path, value),
+            Err(error) => Err(error.kind().into()),
+        };
+        match written {
+            Ok(()) => applied.writes += 1,
+            // An older kernel that does not know it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => applied.fail(netns, operation, Error::system("write", *path, error)),
         }
     }
-    send(netns, &early, &Refusals::new(), applied)
 }
 
 /// Phase 2: all new links, each veth once although both its ends ask for it.

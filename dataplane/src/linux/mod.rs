@@ -10,6 +10,7 @@
 mod apply;
 mod encode;
 mod observe;
+mod settings;
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -129,11 +130,6 @@ fn evict(netns: &str, link: &str) -> Result<Applied, Error> {
     }
     applied.writes = socket.sent();
     Ok(applied)
-}
-
-/// Where a setting is, in the calling thread's namespace.
-fn setting_path(path: &str) -> String {
-    format!("/proc/sys/net/{path}")
 }
 
 /// Asks the kernel, in a namespace of no name that goes with its thread.

@@ -7,6 +7,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
+use super::settings::Directories;
 use crate::{
     Error,
     mac::Mac,
@@ -328,9 +329,12 @@ fn route(payload: &[u8]) -> Option<SeenRoute> {
 
 /// Settings of the calling thread's namespace that are not as they should be. One that the kernel does not have is not wrong.
 fn wrong_settings() -> BTreeSet<(&'static str, &'static str)> {
-    let is_wrong = |&(path, value): &(&'static str, &'static str)| {
-        let now = std::fs::read_to_string(super::setting_path(path));
-        now.is_ok_and(|now| now.trim_ascii() != value)
+    // Without `/proc/sys` nothing can be said, and nothing written.
+    let Ok(directories) = Directories::open() else {
+        return BTreeSet::new();
     };
-    SETTINGS.into_iter().filter(is_wrong).collect()
+    SETTINGS
+        .into_iter()
+        .filter(|(path, value)| directories.differs(path, value))
+        .collect()
 }
