@@ -16,6 +16,7 @@
 //! - A connection that ends between `Claimed` and `Confirm` means that the plugin died. The lease is
 //!   then unconfirmed: a new `Claim` of the key takes it over, `Abort`, `Release` and `Collect` free
 //!   it, and the node may free it by itself, but never once a later connection has claimed the key.
+//!   A `Claim` may be read after its plugin died and a retry claimed: it must not displace that.
 //! - `Confirm`, `Abort` and `Release` may be repeated; releasing what is absent is `Released([])`.
 //! - `Release` removes what the kernel still shows before the address is free again.
 //! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess.

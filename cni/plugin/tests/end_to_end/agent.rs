@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use cni::agent::{self, Attachment, Claim, Key, Reply, Request, code};
 use dataplane::netns::{self, Netns};
+use socket2::SockRef;
 
 /// How the agent meets the next requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,13 +140,13 @@ impl Shared {
                 Mode::Answer(on, reply) if on == name => agent::encode(&reply),
                 Mode::Stall { on, after } if on == name => {
                     if after {
-                        self.answer(request, connection);
+                        self.answer(request, connection, reader.get_ref());
                     }
                     let _ = self.events.send("stalled".into());
                     let _ = reader.read_to_end(&mut Vec::new());
                     break;
                 }
-                _ => agent::encode(&self.answer(request, connection)),
+                _ => agent::encode(&self.answer(request, connection, reader.get_ref())),
             };
             if reader.get_mut().write_all(&line).is_err() {
                 break;
@@ -169,9 +171,11 @@ impl Shared {
         let _ = self.events.send("hung up".into());
     }
 
-    fn answer(&self, request: Request, connection: u64) -> Reply {
+    fn answer(&self, request: Request, connection: u64, plugin: &UnixStream) -> Reply {
         let mut state = self.state.lock().unwrap();
         match request {
+            // Read late, after the plugin was killed and perhaps after its retry.
+            Request::Claim(_) if has_hung_up(plugin) => Reply::NotOurs,
             Request::Claim(claim) => self.claim(&mut state, &claim, connection),
             Request::Confirm { key } => match state.leases.get_mut(&key) {
                 Some(lease) => {
@@ -286,6 +290,15 @@ impl Shared {
         }
         attachments
     }
+}
+
+/// True when the other end is closed and everything it sent was read.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    const PEEK_WITHOUT_WAITING: i32 = 0x2 | 0x40;
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(stream)
+        .recv_with_flags(&mut byte, PEEK_WITHOUT_WAITING)
+        .is_ok_and(|n| n == 0)
 }
 
 pub(crate) fn name(request: &Request) -> &'static str {
