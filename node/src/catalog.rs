@@ -46,6 +46,8 @@ struct App {
 /// Everything that deciding about a pod needs.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
+    /// False while some Forwarder may be missing: then "not ours" is not yet an answer.
+    pub is_complete: bool,
     places: Vec<Place>,
     apps: BTreeMap<Network, BTreeMap<String, App>>,
 }
@@ -74,8 +76,13 @@ pub enum Admission {
 
 impl Catalog {
     /// Of all Forwarders, and those of them that are on this node.
-    pub fn new<'a>(all: impl Iterator<Item = &'a Forwarder>, places: Vec<Place>) -> Catalog {
+    pub fn new<'a>(
+        all: impl Iterator<Item = &'a Forwarder>,
+        places: Vec<Place>,
+        is_complete: bool,
+    ) -> Catalog {
         let mut catalog = Catalog {
+            is_complete,
             places,
             apps: BTreeMap::new(),
         };
@@ -112,6 +119,15 @@ impl Catalog {
     /// Decides which topologies take a pod, and where. `loads` counts attachments by the path of a
     /// Forwarder's namespace.
     pub fn admit(&self, claim: &Claim, loads: &HashMap<&str, usize>) -> Admission {
+        match self.admit_by_what_is_known(claim, loads) {
+            Admission::NotOurs | Admission::Refused(..) if !self.is_complete => {
+                Admission::TryLater("the desired state is not complete yet".to_owned())
+            }
+            admission => admission,
+        }
+    }
+
+    fn admit_by_what_is_known(&self, claim: &Claim, loads: &HashMap<&str, usize>) -> Admission {
         let chosen = match self.choose_apps(claim) {
             Ok(chosen) => chosen,
             Err(refusal) => return refusal,

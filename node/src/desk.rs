@@ -35,7 +35,7 @@ pub struct Desk<W> {
 #[derive(Debug)]
 struct State {
     book: Book,
-    /// None before the first complete desired state.
+    /// None before the first desired state.
     catalog: Option<Arc<Catalog>>,
 }
 
@@ -305,7 +305,7 @@ impl<W: Wires> Desk<W> {
 
     fn status(&self) -> Reply {
         let state = self.state();
-        let Some(catalog) = &state.catalog else {
+        let Some(catalog) = state.catalog.as_ref().filter(|catalog| catalog.is_complete) else {
             let degraded = Some("the desired state was not read yet".to_owned());
             return Reply::Status {
                 ready: false,

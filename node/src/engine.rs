@@ -93,6 +93,10 @@ struct Round {
 }
 
 impl Round {
+    fn is_fresh(&self) -> bool {
+        (self.writes, self.compared, self.failures) == (0, 0, 0)
+    }
+
     fn new() -> Round {
         Round {
             started: Instant::now(),
@@ -139,6 +143,9 @@ impl Engine {
     }
 
     fn turn(&mut self, pending: Pending) {
+        if self.round.is_fresh() {
+            self.round.started = Instant::now();
+        }
         if let Some(underlay) = pending.underlay {
             self.set_underlay(underlay);
         }

@@ -75,7 +75,7 @@ fn catalog() -> Catalog {
         mtu: 1500,
         is_ready: forwarder.spec.name != "s1",
     });
-    Catalog::new(all.iter(), places.collect())
+    Catalog::new(all.iter(), places.collect(), true)
 }
 
 fn claim(namespace: &str, wishes: &str) -> Claim {
@@ -167,4 +167,20 @@ fn an_annotation_is_as_good_as_a_label() {
         told(&catalog, catalog.admit(&claim, &HashMap::new())),
         "join@f1"
     );
+}
+
+#[test]
+fn while_something_may_be_missing_no_pod_is_told_that_it_is_not_ours() {
+    let catalog = Catalog {
+        is_complete: false,
+        ..catalog()
+    };
+    for (wishes, expected) in [
+        ("app=sensor", "sensors@f1"),
+        ("app=other", "later"),
+        ("topologies=nowhere", "later"),
+    ] {
+        let admission = catalog.admit(&claim("plant", wishes), &HashMap::new());
+        assert_eq!(told(&catalog, admission), expected, "{wishes}");
+    }
 }

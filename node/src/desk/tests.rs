@@ -64,7 +64,7 @@ fn catalog() -> Arc<Catalog> {
         mtu: 1400,
         is_ready: true,
     };
-    Arc::new(Catalog::new([&*forwarder].into_iter(), vec![place]))
+    Arc::new(Catalog::new([&*forwarder].into_iter(), vec![place], true))
 }
 
 fn desk<'a>(state_dir: &Path, wires: &'a MemoryWires, boot: &str) -> Desk<&'a MemoryWires> {

@@ -22,7 +22,10 @@ impl Engine {
             }
         }
         let are_nodes_new = snapshot.nodes != self.parts.site.nodes;
-        self.may_delete |= snapshot.is_complete;
+        if snapshot.is_complete && !self.may_delete {
+            self.may_delete = true;
+            self.mark_all();
+        }
         self.parts.site.nodes.clone_from(&snapshot.nodes);
         let is_new = self.snapshot.forwarders.len() != snapshot.forwarders.len()
             || self

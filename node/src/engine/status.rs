@@ -73,9 +73,9 @@ impl Engine {
         }
     }
 
-    /// Tells the desk what pods can be attached to, once the desired state was complete.
+    /// Tells the desk what pods can be attached to.
     pub(super) fn open_desk(&mut self) {
-        if !self.is_catalog_due || !self.may_delete {
+        if !self.is_catalog_due {
             return;
         }
         self.is_catalog_due = false;
@@ -94,7 +94,9 @@ impl Engine {
             .forwarders
             .values()
             .map(|forwarder| &**forwarder);
-        self.parts.desk.open(Arc::new(Catalog::new(all, places)));
+        self.parts
+            .desk
+            .open(Arc::new(Catalog::new(all, places, self.may_delete)));
     }
 }
 

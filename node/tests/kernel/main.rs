@@ -1,0 +1,44 @@
+//! The real daemon as a process, in real namespaces, with the real plugin.
+//!
+//! Without privilege every test is shown as ignored, never green.
+
+mod pods;
+mod routing;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Names functions as tests.
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        vec![$((stringify!($name), $module::$name as fn())),*]
+    };
+}
+
+fn main() {
+    let tests = tests![
+        routing::forwarders_of_one_host_are_linked_by_veth,
+        routing::forwarders_of_two_hosts_are_linked_by_vxlan,
+        routing::traffic_goes_around_a_link_that_falls_and_comes_back,
+        routing::a_link_that_was_taken_down_by_hand_is_left_down_and_told,
+        routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
+        routing::what_a_foreign_hand_deletes_is_made_again,
+        routing::removed_forwarders_leave_nothing_behind,
+        routing::a_torn_file_stops_no_other_and_deletes_nothing,
+        routing::two_topologies_with_the_same_addresses_never_meet,
+        pods::a_thousand_pods_come_and_go_while_plugin_and_daemon_are_killed,
+        pods::a_hundred_and_ten_at_once_get_different_addresses,
+        pods::releases_without_a_daemon_are_quick_and_replayed,
+        pods::after_a_reboot_no_address_is_taken,
+    ];
+    let is_privileged = world::is_privileged();
+    let trials = tests.into_iter().map(|(name, test)| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        let trial = Trial::test(name, run).with_kind("needs root");
+        trial.with_ignored_flag(!is_privileged)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}

@@ -1,0 +1,451 @@
+//! Hosts, daemons and pods of one test. Everything is gone when the value is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crds::{Forwarder, ForwarderStatus, Instances, Node, NodeObject};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One test's world.
+pub(crate) struct World {
+    /// Name of the first topology; every namespace's name has it in it.
+    pub(crate) tag: String,
+    directory: tempfile::TempDir,
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    daemons: BTreeMap<String, Child>,
+    forwarders: Vec<Forwarder>,
+}
+
+pub(crate) fn is_privileged() -> bool {
+    let effective = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = effective
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"));
+    let capabilities = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
+    // CAP_SYS_ADMIN and CAP_NET_ADMIN.
+    capabilities.is_some_and(|set| set & (1 << 21) != 0 && set & (1 << 12) != 0)
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs a command and returns what it printed.
+pub(crate) fn run(line: &str) -> String {
+    let output = output(line);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn output(line: &str) -> Output {
+    let mut words = line.split_whitespace();
+    let program = words.next().expect("a command");
+    Command::new(program).args(words).output().expect(program)
+}
+
+/// The plugin, built once.
+pub(crate) fn plugin() -> &'static Path {
+    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
+    PLUGIN.get_or_init(|| {
+        let target = Path::new(env!("CARGO_BIN_EXE_beemesh-node"))
+            .parent()
+            .expect("a directory");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "beemesh-cni"]);
+        if target.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(
+            build.status().expect("cargo").success(),
+            "the plugin builds"
+        );
+        target.join("beemesh-cni")
+    })
+}
+
+impl World {
+    /// Hosts `n1` to `n<hosts>`; several ones are joined by a bridge.
+    pub(crate) fn new(hosts: usize) -> World {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("t{}x{number}", std::process::id());
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut world = World {
+            tag,
+            directory,
+            hosts: BTreeMap::new(),
+            daemons: BTreeMap::new(),
+            forwarders: Vec::new(),
+        };
+        if hosts > 1 {
+            world.add_netns("sw");
+            run(&format!(
+                "ip -n {0}-sw link add br0 up type bridge",
+                world.tag
+            ));
+        }
+        for number in 1..=hosts {
+            world.add_host(number, hosts > 1);
+        }
+        world
+    }
+
+    fn add_host(&mut self, number: usize, has_underlay: bool) {
+        let name = format!("n{number}");
+        let netns = self.add_netns(&name);
+        let address = format!("192.0.2.{number}");
+        if has_underlay {
+            let switch = self.netns("sw");
+            run(&format!(
+                "ip -n {switch} link add {name} up master br0 type veth peer eth0 netns {netns}"
+            ));
+            run(&format!("ip -n {netns} address add {address}/24 dev eth0"));
+            run(&format!("ip -n {netns} link set eth0 up"));
+        }
+        let addresses = vec![address.parse().expect("an address")];
+        self.write("nodes", &name, &NodeObject::new(&name, &addresses));
+        self.hosts.insert(name, addresses);
+    }
+
+    /// Makes a namespace of this world.
+    pub(crate) fn add_netns(&self, name: &str) -> String {
+        let netns = self.netns(name);
+        run(&format!("ip netns add {netns}"));
+        run(&format!("ip -n {netns} link set lo up"));
+        netns
+    }
+
+    pub(crate) fn netns(&self, name: &str) -> String {
+        format!("{}-{name}", self.tag)
+    }
+
+    fn write(&self, kind: &str, name: &str, object: &impl serde::Serialize) {
+        let directory = self.objects().join(kind);
+        fs::create_dir_all(&directory).expect("a directory");
+        let text = serde_saphyr::to_string(object).expect("YAML");
+        let temporary = directory.join(format!(".{name}.tmp"));
+        fs::write(&temporary, text).expect("a file");
+        fs::rename(temporary, directory.join(format!("{name}.yaml"))).expect("a file");
+    }
+
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.directory.path().join("objects")
+    }
+
+    pub(crate) fn state(&self, node: &str) -> PathBuf {
+        self.directory.path().join(node)
+    }
+
+    pub(crate) fn socket(&self, node: &str) -> PathBuf {
+        self.state(node).join("cni.sock")
+    }
+
+    /// Declares a topology; `spec` is indented by two. Waits for nobody.
+    pub(crate) fn declare(&mut self, topology: &str, spec: &str) {
+        let text = format!(
+            "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\n\
+             metadata: {{name: {topology}}}\nspec:\n{spec}"
+        );
+        let declared = crds::read("test", text.as_bytes()).expect("a topology");
+        let nodes: Vec<Node> = self
+            .hosts
+            .keys()
+            .map(|name| Node::from(name.as_str()))
+            .collect();
+        let previous = self.forwarders.clone();
+        let expanded = crds::expand(&declared[0], &nodes, &previous, &Instances::new());
+        let expanded = expanded.expect("Forwarders");
+        for forwarder in &expanded {
+            self.write("forwarders", &forwarder.metadata.name, forwarder);
+        }
+        let kept: BTreeSet<_> = expanded.iter().map(|f| f.metadata.name.clone()).collect();
+        let known = std::mem::take(&mut self.forwarders);
+        let (old, others): (Vec<_>, Vec<_>) = known
+            .into_iter()
+            .partition(|known| known.spec.topology == topology);
+        for old in old.iter().filter(|old| !kept.contains(&old.metadata.name)) {
+            self.remove_object(&old.metadata.name);
+        }
+        self.forwarders = others;
+        self.forwarders.extend(expanded);
+    }
+
+    pub(crate) fn remove_object(&self, object: &str) {
+        let path = self
+            .objects()
+            .join("forwarders")
+            .join(format!("{object}.yaml"));
+        let _ = fs::remove_file(path);
+    }
+
+    pub(crate) fn remove_all(&mut self) {
+        for forwarder in std::mem::take(&mut self.forwarders) {
+            self.remove_object(&forwarder.metadata.name);
+        }
+    }
+
+    /// The namespace of a Forwarder of the first topology.
+    pub(crate) fn forwarder_netns(&self, name: &str) -> String {
+        crds::names::netns("default", &self.tag, name)
+    }
+
+    pub(crate) fn status(&self, topology: &str, forwarder: &str) -> ForwarderStatus {
+        let name = crds::names::object(topology, forwarder);
+        let path = self.objects().join("status").join(format!("{name}.yaml"));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        serde_saphyr::from_str(&text).unwrap_or_default()
+    }
+
+    /// Starts the daemon of a host.
+    pub(crate) fn start(&mut self, node: &str) {
+        let state = self.state(node);
+        fs::create_dir_all(&state).expect("a directory");
+        let boot_id = state.join("boot-id");
+        if !boot_id.exists() {
+            fs::write(&boot_id, "first\n").expect("a file");
+        }
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(state.join("log"));
+        let netns = self.netns(node);
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{netns}"))
+            .arg(env!("CARGO_BIN_EXE_beemesh-node"))
+            .args([
+                "--name",
+                node,
+                "--resync-seconds",
+                "1",
+                "--claim-timeout-seconds",
+                "5",
+            ])
+            .arg("--directory")
+            .arg(self.objects())
+            .arg("--socket")
+            .arg(self.socket(node))
+            .arg("--state-dir")
+            .arg(&state)
+            .arg("--boot-id")
+            .arg(boot_id)
+            .env("RUST_LOG", "info")
+            .env("NO_COLOR", "1")
+            .stderr(log.expect("a log"));
+        self.daemons
+            .insert(node.to_owned(), command.spawn().expect("nsenter"));
+    }
+
+    pub(crate) fn start_all(&mut self) {
+        for node in self.hosts.keys().cloned().collect::<Vec<_>>() {
+            self.start(&node);
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self, node: &str) {
+        if let Some(mut daemon) = self.daemons.remove(node) {
+            daemon.kill().expect("kill");
+            daemon.wait().expect("wait");
+        }
+    }
+
+    pub(crate) fn log(&self, node: &str) -> String {
+        fs::read_to_string(self.state(node).join("log")).unwrap_or_default()
+    }
+
+    /// How often the daemon has said that it had converged, and the writes of each time.
+    pub(crate) fn rounds(&self, node: &str) -> Vec<u64> {
+        let log = self.log(node);
+        let lines = log.lines().filter(|line| line.contains(" converged "));
+        let writes = lines.filter_map(|line| line.split_once("writes=")?.1.split(' ').next());
+        writes.filter_map(|writes| writes.parse().ok()).collect()
+    }
+
+    /// Waits until every Forwarder of a topology is ready with all its links.
+    pub(crate) fn wait_until_ready(&self, topology: &str) {
+        let forwarders = self
+            .forwarders
+            .iter()
+            .filter(|forwarder| forwarder.spec.topology == topology);
+        for forwarder in forwarders {
+            wait_for(
+                &format!("{} is ready: {}", forwarder.metadata.name, self.log("n1")),
+                || {
+                    let status = self.status(topology, &forwarder.spec.name);
+                    let is_ready = status
+                        .conditions
+                        .iter()
+                        .any(|condition| condition.r#type == "Ready" && condition.status == "True");
+                    is_ready
+                        && status.links.up == status.links.total
+                        && status.links.total as usize == forwarder.spec.links.len()
+                },
+            );
+        }
+    }
+
+    /// Runs the plugin for a pod; true when it succeeded, and its output.
+    pub(crate) fn cni(&self, verb: &str, node: &str, pod: &str, labels: &str) -> (bool, String) {
+        let mut child = self.spawn_cni(verb, node, pod, labels);
+        let output = {
+            drop(child.stdin.take());
+            child.wait_with_output().expect("the plugin")
+        };
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    }
+
+    /// Starts the plugin for a pod. `labels` are `key=value key=value`.
+    pub(crate) fn spawn_cni(&self, verb: &str, node: &str, pod: &str, labels: &str) -> Child {
+        let labels: Vec<String> = labels
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| format!(r#"{{"key":"{key}","value":"{value}"}}"#))
+            .collect();
+        let config = format!(
+            r#"{{"cniVersion":"1.0.0","name":"mesh","type":"beemesh-cni","socket":"{}",
+                "stateDir":"{}","args":{{"cni":{{"labels":[{}]}}}}}}"#,
+            self.socket(node).display(),
+            self.state(node).display(),
+            labels.join(",")
+        );
+        let mut child = Command::new(plugin())
+            .env_clear()
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", pod)
+            .env("CNI_NETNS", format!("/run/netns/{}", self.netns(pod)))
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/opt/cni/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the plugin");
+        let mut stdin = child.stdin.take().expect("stdin");
+        // A plugin that was killed does not read it.
+        let _ = stdin.write_all(config.as_bytes());
+        child
+    }
+
+    /// Makes a pod and attaches it; its addresses.
+    pub(crate) fn add_pod(&self, node: &str, pod: &str, labels: &str) -> Vec<IpAddr> {
+        self.add_netns(pod);
+        let result = std::cell::RefCell::new(String::new());
+        // As a runtime does: a daemon that has just started says "try again later".
+        wait_for(pod, || {
+            let (is_done, output) = self.cni("ADD", node, pod, labels);
+            assert!(
+                is_done || output.contains(r#""code":11"#),
+                "{output}\n{}",
+                self.log(node)
+            );
+            result.replace(output);
+            is_done
+        });
+        addresses(&result.borrow())
+    }
+
+    /// Whether `pod` reaches `address` within the time of a few packets.
+    pub(crate) fn reaches(&self, pod: &str, address: IpAddr) -> bool {
+        let netns = self.netns(pod);
+        let line =
+            format!("nsenter --net=/run/netns/{netns} ping -n -q -c 3 -i 0.05 -W 1 {address}");
+        output(&line).status.success()
+    }
+
+    /// Counts what there is in every namespace of this world, but for the pods'.
+    pub(crate) fn census(&self) -> BTreeMap<String, usize> {
+        let names = run("ip netns list");
+        let names = names
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        let ours = names.filter(|name| name.contains(&self.tag) && !name.contains("-p"));
+        let mut census = BTreeMap::new();
+        for netns in ours {
+            for what in [
+                "link",
+                "address",
+                "-4 route",
+                "-6 route",
+                "nexthop",
+                "neighbour",
+            ] {
+                let line = match what.split_once(' ') {
+                    Some((family, what)) => format!("ip -o {family} -n {netns} {what} show"),
+                    None => format!("ip -o -n {netns} {what} show"),
+                };
+                // One that goes meanwhile counts as gone.
+                let text = String::from_utf8_lossy(&output(&line).stdout).into_owned();
+                let count = text.lines().filter(|line| is_lasting(line)).count();
+                census.insert(format!("{netns} {what}"), count);
+            }
+        }
+        census
+    }
+}
+
+/// Neighbours that are not permanent come and go.
+fn is_lasting(line: &str) -> bool {
+    ![
+        "REACHABLE",
+        "STALE",
+        "DELAY",
+        "PROBE",
+        "INCOMPLETE",
+        "FAILED",
+    ]
+    .iter()
+    .any(|state| line.contains(state))
+}
+
+/// The addresses in a CNI result.
+pub(crate) fn addresses(result: &str) -> Vec<IpAddr> {
+    let result: serde_json::Value = serde_json::from_str(result).expect(result);
+    let ips = result["ips"].as_array().expect("ips");
+    let address = |ip: &serde_json::Value| ip["address"].as_str()?.split('/').next()?.parse().ok();
+    ips.iter().filter_map(address).collect()
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for (_, mut daemon) in std::mem::take(&mut self.daemons) {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        if std::thread::panicking() {
+            for node in self.hosts.keys() {
+                let log = self.log(node);
+                let tail: Vec<&str> = log.lines().rev().take(25).collect();
+                eprintln!(
+                    "--- {node}\n{}",
+                    tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+                );
+            }
+        }
+        let names = String::from_utf8_lossy(&output("ip netns list").stdout).into_owned();
+        let names = names
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        for netns in names.filter(|name| name.contains(&self.tag)) {
+            output(&format!("ip netns delete {netns}"));
+        }
+    }
+}
