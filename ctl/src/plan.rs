@@ -4,13 +4,17 @@ use crate::{
     failure::Failure,
     input::{self, Input},
     output::{self, Output},
+    progress::Progress,
     routes::Without,
-    tables,
+    tables::{self, Computer},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use topology::{ForwarderIndex, Table, Topology, plan::Entry};
+use topology::{
+    ForwarderIndex, Topology,
+    plan::{Difference, Entry},
+};
 
 const EXAMPLES: &str = "\
 Compares OLD (--against) with NEW (-f). With --without and no --against, NEW is compared with
@@ -93,7 +97,7 @@ struct Side {
 /// Unreadable or invalid input, unknown names, a stdout that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (old, new) = sides(args)?;
-    let report = report(&old, &new)?;
+    let report = report(&old, &new);
     args.output.print(&report, table)
 }
 
@@ -134,7 +138,7 @@ fn sides(args: &Args) -> Result<(Side, Side), Failure> {
     Ok((old, new))
 }
 
-fn report(old: &Side, new: &Side) -> Result<Report, Failure> {
+fn report(old: &Side, new: &Side) -> Report {
     let names = |side: &Side| {
         side.topology
             .forwarders()
@@ -149,14 +153,14 @@ fn report(old: &Side, new: &Side) -> Result<Report, Failure> {
             .map(|app| (app.name.clone(), 0))
             .collect()
     };
-    Ok(Report {
+    Report {
         old_epoch: old.topology.epoch().to_string(),
         new_epoch: new.topology.epoch().to_string(),
         forwarders: changes(&names(old), &names(new)),
         links: changes(&links(&old.topology), &links(&new.topology)),
         apps: changes(&apps(old), &apps(new)),
-        routes: routes(old, new)?,
-    })
+        routes: routes(old, new),
+    }
 }
 
 fn links(topology: &Topology) -> BTreeMap<String, (u32, u32)> {
@@ -191,67 +195,59 @@ fn changes<V: PartialEq>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -
 }
 
 /// Compares a few tables at a time: all tables of ten thousand Forwarders would not fit.
-fn routes(old: &Side, new: &Side) -> Result<BTreeMap<String, BTreeMap<String, Change>>, Failure> {
-    const CHUNK: usize = 64;
-    let names: BTreeSet<&String> = old
+fn routes(old: &Side, new: &Side) -> BTreeMap<String, BTreeMap<String, Change>> {
+    let both = old
         .topology
         .forwarders()
         .iter()
-        .chain(new.topology.forwarders())
-        .collect();
+        .chain(new.topology.forwarders());
+    let names: BTreeSet<&String> = both.collect();
     let names: Vec<&String> = names.into_iter().collect();
+    let computers = [old, new].map(|side| Computer::new(&side.topology, side.max_paths));
+    let mut progress = Progress::new("comparing tables", names.len());
     let mut routes = BTreeMap::new();
-    for names in names.chunks(CHUNK) {
-        let (before, after) = (some_tables(old, names), some_tables(new, names));
+    for names in names.chunks(tables::chunk(&new.topology).min(tables::chunk(&old.topology))) {
+        let before = computers[0].compute(&roots(&old.topology, names), |table| table);
+        let after = computers[1].compute(&roots(&new.topology, names), |table| table);
         let plan = topology::plan((&old.topology, &before), (&new.topology, &after));
-        for (from, difference) in plan.forwarders {
-            let added = difference
-                .added
+        routes.extend(
+            plan.forwarders
                 .into_iter()
-                .map(|(to, after)| (to, None, Some(after)));
-            let removed = difference
-                .removed
-                .into_iter()
-                .map(|(to, before)| (to, Some(before), None));
-            let changed = difference.changed.into_iter();
-            let changed = changed.map(|(to, (before, after))| (to, Some(before), Some(after)));
-            let all = added
-                .chain(removed)
-                .chain(changed)
-                .map(|(to, before, after)| {
-                    (
-                        to,
-                        Change {
-                            before: before.map(Route::from),
-                            after: after.map(Route::from),
-                        },
-                    )
-                });
-            routes.insert(from, all.collect());
-        }
+                .map(|(from, difference)| (from, by_name(difference))),
+        );
+        progress.advance(names.len());
     }
-    Ok(routes)
+    routes
 }
 
-fn some_tables(side: &Side, names: &[&String]) -> Vec<Table> {
-    let roots: Vec<ForwarderIndex> = names
+fn roots(topology: &Topology, names: &[&String]) -> Vec<ForwarderIndex> {
+    names
         .iter()
-        .filter_map(|name| side.topology.forwarder(name))
-        .collect();
-    let mut made = Vec::with_capacity(roots.len());
-    let done = tables::for_each(
-        &side.topology,
-        &roots,
-        side.max_paths,
-        Table::clone,
-        |table| {
-            made.push(table);
-            Ok::<(), std::convert::Infallible>(())
-        },
-    );
-    match done {
-        Ok(()) => made,
-    }
+        .filter_map(|name| topology.forwarder(name))
+        .collect()
+}
+
+fn by_name(difference: Difference) -> BTreeMap<String, Change> {
+    let added = difference
+        .added
+        .into_iter()
+        .map(|(to, after)| (to, None, Some(after)));
+    let removed = difference
+        .removed
+        .into_iter()
+        .map(|(to, before)| (to, Some(before), None));
+    let changed = difference.changed.into_iter();
+    let changed = changed.map(|(to, (before, after))| (to, Some(before), Some(after)));
+    let change = |(to, before, after): (String, Option<Entry>, Option<Entry>)| {
+        (
+            to,
+            Change {
+                before: before.map(Route::from),
+                after: after.map(Route::from),
+            },
+        )
+    };
+    added.chain(removed).chain(changed).map(change).collect()
 }
 
 impl From<Entry> for Route {

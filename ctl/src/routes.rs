@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     input::{self, Input},
     output::{self, Format, Output},
-    tables,
+    tables::{self, Computer},
 };
 use std::fmt::Write as _;
 use std::io::Write;
@@ -114,8 +114,8 @@ impl<'a> Printer<'a> {
             Format::Yaml => writeln!(out, "epoch: \"{}\"\ntables:", self.epoch)?,
         }
         let mut separator = "";
-        let make = |table: &Table| self.table(table);
-        tables::for_each(self.topology, roots, max_paths, make, |text: String| {
+        let make = |table: Table| self.table(&table);
+        Computer::new(self.topology, max_paths).stream(roots, make, |text: String| {
             out.write_all(separator.as_bytes())?;
             if self.format == Format::Json {
                 separator = ",";

@@ -4,47 +4,70 @@ use crate::progress::Progress;
 use rayon::prelude::*;
 use topology::{ForwarderIndex, Graph, Spf, Table, Topology};
 
-/// Tables in memory at once.
+/// Most tables in memory at once.
 const CHUNK: usize = 256;
 
-/// Calls `use_` with what `make` makes of the table of each root, in the order of `roots`.
-///
-/// # Errors
-/// The first error of `use_`; nothing is computed after it.
-pub(crate) fn for_each<T: Send, E>(
-    topology: &Topology,
-    roots: &[ForwarderIndex],
+/// What tables are computed from.
+pub(crate) struct Computer<'a> {
+    topology: &'a Topology,
+    graph: Graph,
     max_paths: usize,
-    make: impl Fn(&Table) -> T + Sync,
-    mut use_: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E> {
-    let graph = Graph::new(topology);
-    let mut progress = Progress::new("computing tables", roots.len());
-    // The larger the topology, the fewer tables at once.
-    let chunk = (CHUNK * 1000 / topology.forwarders().len().max(1)).clamp(8, CHUNK);
-    for roots in roots.chunks(chunk) {
-        let made: Vec<T> = roots
-            .par_iter()
-            .map_init(
-                || None,
-                |spf: &mut Option<Spf>, root| {
-                    let spf = match spf {
-                        Some(spf) => {
-                            spf.recompute(&graph, *root);
-                            spf
-                        }
-                        None => spf.insert(Spf::compute(&graph, *root)),
-                    };
-                    make(&Table::new(topology, &graph, spf, max_paths))
-                },
-            )
-            .collect();
-        for item in made {
-            use_(item)?;
+}
+
+impl<'a> Computer<'a> {
+    /// Lays out the graph.
+    pub(crate) fn new(topology: &'a Topology, max_paths: usize) -> Self {
+        let graph = Graph::new(topology);
+        Self {
+            topology,
+            graph,
+            max_paths,
         }
-        progress.advance(roots.len());
     }
-    Ok(())
+
+    /// What `make` makes of the table of each root, in the order of `roots`, on all cores.
+    pub(crate) fn compute<T: Send>(
+        &self,
+        roots: &[ForwarderIndex],
+        make: impl Fn(Table) -> T + Sync,
+    ) -> Vec<T> {
+        let one = |spf: &mut Option<Spf>, root: &ForwarderIndex| {
+            let spf = match spf {
+                Some(spf) => {
+                    spf.recompute(&self.graph, *root);
+                    spf
+                }
+                None => spf.insert(Spf::compute(&self.graph, *root)),
+            };
+            make(Table::new(self.topology, &self.graph, spf, self.max_paths))
+        };
+        roots.par_iter().map_init(|| None, one).collect()
+    }
+
+    /// As [`Computer::compute`], some at a time, each handed to `take`.
+    ///
+    /// # Errors
+    /// The first error of `take`; nothing is computed after it.
+    pub(crate) fn stream<T: Send, E>(
+        &self,
+        roots: &[ForwarderIndex],
+        make: impl Fn(Table) -> T + Sync,
+        mut take: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut progress = Progress::new("computing tables", roots.len());
+        for roots in roots.chunks(chunk(self.topology)) {
+            self.compute(roots, &make)
+                .into_iter()
+                .try_for_each(&mut take)?;
+            progress.advance(roots.len());
+        }
+        Ok(())
+    }
+}
+
+/// How many tables to hold at once: the larger the topology, the fewer.
+pub(crate) fn chunk(topology: &Topology) -> usize {
+    (CHUNK * 1000 / topology.forwarders().len().max(1)).clamp(8, CHUNK)
 }
 
 /// All Forwarders.

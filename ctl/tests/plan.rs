@@ -19,19 +19,10 @@ fn tells_what_the_loss_of_a_link_changes() {
         "before": route(2, &[hop("F4", "F2/F4")]),
         "after": route(4, &[hop("F1", "F1/F2")]),
     });
+    assert_eq!(plan["routes"]["F2"]["App1"], change);
     assert_eq!(
-        plan["routes"]["F2"]["App1"],
-        json!({
-            "before": change["before"], "after": change["after"]
-        })
-    );
-    assert_eq!(
-        plan["routes"]["F5"].get("App2"),
-        Some(&json!({
-            "before": route(5, &[hop("F3", "F3/F5"), hop("F4", "F4/F5")]),
-            "after": route(5, &[hop("F3", "F3/F5"), hop("F4", "F4/F5")]),
-        }))
-        .filter(|_| false),
+        plan["routes"]["F5"]["App2"],
+        json!(null),
         "what does not change is absent"
     );
 }

@@ -7,8 +7,11 @@ use petgraph::graph::{DiGraph, NodeIndex};
 /// Draws `picture` as a DOT digraph.
 pub(crate) fn dot(picture: &Picture) -> String {
     let mut graph: DiGraph<String, String> = DiGraph::new();
-    let forwarders: Vec<NodeIndex> = (0..picture.forwarders.len())
-        .map(|at| graph.add_node(forwarder(picture, at)))
+    let nodes = picture.nodes();
+    let forwarders: Vec<NodeIndex> = picture
+        .forwarders
+        .iter()
+        .map(|one| graph.add_node(forwarder(one, &nodes)))
         .collect();
     for link in &picture.links {
         if picture.stage == Stage::Mwt && link.is_heavier {
@@ -57,11 +60,10 @@ pub(crate) fn dot(picture: &Picture) -> String {
 
 const TREE: &str = "color=\"#2563eb\" penwidth=2.2";
 
-fn forwarder(picture: &Picture, position: usize) -> String {
+fn forwarder(forwarder: &super::Forwarder, nodes: &[&str]) -> String {
     const COLOURS: [&str; 8] = [
         "#4472a8", "#4d9651", "#b8691f", "#8f64a8", "#2a8c88", "#bf5450", "#86705b", "#64748b",
     ];
-    let forwarder = &picture.forwarders[position];
     let distance = match forwarder.distance {
         Some(distance) if !forwarder.is_root => format!("\n{distance}"),
         _ => String::new(),
@@ -74,7 +76,7 @@ fn forwarder(picture: &Picture, position: usize) -> String {
     }
     let node = forwarder.node.as_deref();
     let colour = node
-        .and_then(|node| picture.nodes().binary_search(&node).ok())
+        .and_then(|node| nodes.binary_search(&node).ok())
         .unwrap_or(0);
     let shape = if forwarder.is_root {
         "doublecircle"

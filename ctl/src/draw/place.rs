@@ -9,6 +9,9 @@ use super::{
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
+/// Above so many links nobody reads a weight, and no line finds a way around circles.
+const MANY_LINKS: usize = 2000;
+
 /// Everything with its place.
 pub(super) struct Placed {
     pub(super) theme: Theme,
@@ -129,7 +132,7 @@ fn curves(picture: &Picture, theme: &Theme, places: &[Point]) -> Vec<Curve> {
         let position = seen.entry((link.a, link.b)).or_default();
         let bow = if count > 1 {
             (f64::from(*position) - f64::from(count - 1) / 2.0) * gap
-        } else if theme.detail == Detail::Dots {
+        } else if theme.detail == Detail::Dots || picture.links.len() > MANY_LINKS {
             0.0
         } else {
             free_bow(theme, places, (link.a, link.b))
@@ -306,7 +309,7 @@ fn covered(placed: &Placed, rect: Rect, own: usize, gap: f64) -> f64 {
 /// Pills stand on their link, where the fewest other things are.
 fn place_pills(picture: &Picture, placed: &mut Placed) {
     let detail = placed.theme.detail;
-    if detail == Detail::Dots {
+    if detail == Detail::Dots || picture.links.len() > MANY_LINKS {
         return;
     }
     if detail == Detail::Compact || picture.links.len() > 60 {

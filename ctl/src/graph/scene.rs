@@ -17,6 +17,9 @@ impl Scene<'_> {
     /// Draws one stage; title and epoch are the caller's.
     pub(super) fn picture(&self, stage: Stage) -> Picture {
         let (order, positions) = self.declared_order();
+        let entries = self.object.spec.forwarders.iter();
+        let nodes = entries.filter_map(|entry| Some((entry.name.as_str(), entry.node.as_deref()?)));
+        let nodes: BTreeMap<&str, &str> = nodes.collect();
         let mut links = self.links(&positions);
         if stage == Stage::Spt {
             self.mark_tree(&mut links);
@@ -28,7 +31,10 @@ impl Scene<'_> {
             epoch: String::new(),
             stage,
             shape: self.object.spec.shape,
-            forwarders: order.iter().map(|index| self.forwarder(*index)).collect(),
+            forwarders: order
+                .iter()
+                .map(|index| self.forwarder(*index, &nodes))
+                .collect(),
             links,
             apps,
         }
@@ -52,18 +58,12 @@ impl Scene<'_> {
         (order, positions)
     }
 
-    fn forwarder(&self, index: ForwarderIndex) -> Forwarder {
+    fn forwarder(&self, index: ForwarderIndex, nodes: &BTreeMap<&str, &str>) -> Forwarder {
         let name = self.topology.forwarders()[index.position()].clone();
         let distance = self.spf.and_then(|spf| spf.distance(index));
         let is_failed = !self.graph.is_forwarder_up(index);
-        let entry = self
-            .object
-            .spec
-            .forwarders
-            .iter()
-            .find(|entry| entry.name == name);
         Forwarder {
-            node: entry.and_then(|entry| entry.node.clone()),
+            node: nodes.get(name.as_str()).map(|node| (*node).to_owned()),
             distance,
             is_root: self.spf.is_some_and(|spf| spf.root() == index),
             is_failed,
