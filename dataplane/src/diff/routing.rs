@@ -1,4 +1,4 @@
-//! The operations that turn what was observed into what is desired. Pure.
+//! Nexthop objects, groups, routes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,212 +7,18 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
+use super::Diff;
 use crate::{
-    Error,
     groups::{self, Set},
-    kernel::Failure,
-    observed::{Observed, SeenLink, SeenNexthop, SeenRoute, Via},
+    observed::{Observed, SeenNexthop, SeenRoute, Via},
     operation::Operation,
-    settings::SETTINGS,
-    state::{Balance, Link, LinkKind, Namespace, Routes, Target},
+    state::{Balance, Namespace, Routes, Target},
 };
 
 /// The first id for nexthop objects of links; groups begin at [`FIRST_GROUP`].
 const FIRST_NEXTHOP: u32 = 1;
 /// The first id for groups.
 pub const FIRST_GROUP: u32 = 1 << 20;
-
-/// Operations in the order in which they are to be applied, and what cannot be done because something foreign is in the way.
-#[derive(Debug, Default)]
-pub struct Diff {
-    /// What to apply.
-    pub operations: Vec<Operation>,
-    /// Objects that are not ours where ours should be.
-    pub conflicts: Vec<Failure>,
-}
-
-impl Diff {
-    /// True when there is nothing to do and nothing in the way.
-    pub fn is_empty(&self) -> bool {
-        self.operations.is_empty() && self.conflicts.is_empty()
-    }
-
-    fn conflict(&mut self, netns: &str, object: String) {
-        let source = Error::Foreign {
-            object: format!("{object} in {netns}"),
-        };
-        self.conflicts.push(Failure {
-            netns: netns.to_owned(),
-            operation: object,
-            source,
-        });
-    }
-}
-
-/// What must change in one namespace, routing apart: the namespace itself, settings, links, addresses, neighbours,
-/// forwarding entries. `observed` is none when there is no such namespace.
-pub fn structure(netns: &str, desired: &Namespace, observed: Option<&Observed>) -> Diff {
-    let mut diff = Diff::default();
-    let nothing = Observed::default();
-    let seen = observed.unwrap_or(&nothing);
-    if !seen.links.get("lo").is_some_and(|lo| lo.is_enabled) {
-        diff.operations.push(Operation::CreateNamespace);
-    }
-    let settings = SETTINGS
-        .iter()
-        .filter(|&setting| observed.is_none() || seen.wrong_settings.contains(setting));
-    diff.operations
-        .extend(settings.map(|&(path, value)| Operation::WriteSetting { path, value }));
-    let fresh = links(netns, desired, seen, &mut diff);
-    addresses(desired, seen, &mut diff);
-    neighbours(desired, seen, &fresh, &mut diff);
-    forwarding(desired, seen, &fresh, &mut diff);
-    diff
-}
-
-/// Diffs interfaces; returns the names of those that will be new, or cannot be made (nothing is known of their content).
-fn links<'a>(
-    netns: &str,
-    desired: &'a Namespace,
-    seen: &Observed,
-    diff: &mut Diff,
-) -> BTreeMap<&'a str, bool> {
-    let mut fresh = BTreeMap::new();
-    let unwanted = seen.links.iter().filter(|(name, link)| {
-        link.is_ours && !link.is_attachment(name) && !desired.links.contains_key(*name)
-    });
-    let unwanted = unwanted.map(|(name, _)| Operation::DeleteLink { name: name.clone() });
-    diff.operations.extend(unwanted);
-    for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
-        let create = || Operation::CreateLink {
-            name: name.clone(),
-            link: link.clone(),
-        };
-        match seen.links.get(name) {
-            None => diff.operations.push(create()),
-            Some(now) if !now.is_ours => {
-                diff.conflict(netns, format!("link {name}"));
-                fresh.insert(name.as_str(), false);
-                continue;
-            }
-            Some(now) if !is_same(link, now) => {
-                diff.operations
-                    .push(Operation::DeleteLink { name: name.clone() });
-                diff.operations.push(create());
-            }
-            Some(now) => {
-                if (now.mtu, &now.alias) != (link.mtu, &link.alias) {
-                    let change = Operation::ChangeLink {
-                        name: name.clone(),
-                        link: link.clone(),
-                    };
-                    diff.operations.push(change);
-                }
-                continue;
-            }
-        }
-        fresh.insert(name.as_str(), true);
-    }
-    fresh
-}
-
-/// True when `now` is what `link` should be in all that cannot be changed later. The address of a link is computed from
-/// what it connects, so it tells whether the peer is the right one.
-pub(crate) fn is_same(link: &Link, now: &SeenLink) -> bool {
-    let kind = match &link.kind {
-        LinkKind::Veth { .. } => now.kind == "veth",
-        LinkKind::Vxlan {
-            vni, port, local, ..
-        } => now.kind == "vxlan" && now.vxlan == Some((*vni, *port, Some(*local))),
-        LinkKind::Attachment => true,
-    };
-    kind && now.mac == link.mac
-}
-
-fn addresses(desired: &Namespace, seen: &Observed, diff: &mut Diff) {
-    let missing = desired
-        .addresses
-        .iter()
-        .filter(|address| !seen.addresses.contains_key(address));
-    diff.operations
-        .extend(missing.map(|&address| Operation::AddAddress(address)));
-    let stale = seen.addresses.iter();
-    let stale = stale.filter(|&(address, &ours)| ours && !desired.addresses.contains(address));
-    diff.operations
-        .extend(stale.map(|(&address, _)| Operation::DeleteAddress(address)));
-}
-
-fn neighbours(desired: &Namespace, seen: &Observed, fresh: &BTreeMap<&str, bool>, diff: &mut Diff) {
-    let mut wanted = BTreeSet::new();
-    for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
-        let key = (name.clone(), link.gateway());
-        let is_right = match fresh.get(name.as_str()) {
-            Some(&can_be_made) => !can_be_made,
-            None => seen
-                .neighbours
-                .get(&key)
-                .is_some_and(|now| now.mac == link.peer_mac),
-        };
-        if !is_right {
-            let (link_name, address) = key.clone();
-            let mac = link.peer_mac;
-            diff.operations.push(Operation::SetNeighbour {
-                link: link_name,
-                address,
-                mac,
-            });
-        }
-        wanted.insert(key);
-    }
-    let stale = seen.neighbours.iter().filter(|(key, now)| {
-        let link = seen.links.get(&key.0);
-        now.is_ours
-            && !wanted.contains(*key)
-            && link.is_some_and(|link| !link.is_attachment(&key.0))
-    });
-    diff.operations.extend(
-        stale.map(|((link, address), _)| Operation::DeleteNeighbour {
-            link: link.clone(),
-            address: *address,
-        }),
-    );
-}
-
-fn forwarding(desired: &Namespace, seen: &Observed, fresh: &BTreeMap<&str, bool>, diff: &mut Diff) {
-    for (name, link) in &desired.links {
-        let LinkKind::Vxlan { remote, .. } = link.kind else {
-            continue;
-        };
-        let set = || Operation::SetForwarding {
-            link: name.clone(),
-            mac: link.peer_mac,
-            remote,
-        };
-        match fresh.get(name.as_str()) {
-            Some(true) => diff.operations.push(set()),
-            Some(false) => {}
-            None => {
-                let key = (name.clone(), link.peer_mac);
-                if seen.fdb.get(&key) != Some(&BTreeSet::from([remote])) {
-                    diff.operations.push(set());
-                }
-                let others = seen
-                    .fdb
-                    .iter()
-                    .filter(|((on, mac), _)| on == name && *mac != link.peer_mac);
-                diff.operations
-                    .extend(others.flat_map(|((link, mac), remotes)| {
-                        remotes.iter().map(|&remote| Operation::DeleteForwarding {
-                            link: link.clone(),
-                            mac: *mac,
-                            remote,
-                        })
-                    }));
-            }
-        }
-    }
-}
-
 /// What must change in the routing of one namespace: nexthop objects, groups, routes. Links that are down or absent are left
 /// out of every set; a route of which nothing is left is not programmed.
 pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Observed) -> Diff {
