@@ -37,8 +37,9 @@ struct Report {
 struct Checked {
     file: String,
     name: String,
-    forwarders: usize,
-    links: usize,
+    /// `None` when there is one for each node: no file tells how many.
+    forwarders: Option<usize>,
+    links: Option<usize>,
     apps: usize,
 }
 
@@ -61,13 +62,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let is_sound = found.is_empty();
         problems.extend(found);
         for object in objects.iter().filter(|_| is_sound) {
+            let is_named = object.spec.forwarder_per_node.is_none();
             match crds::to_topology_on(object, &[], &crds::Instances::new()) {
                 Ok(topology) => topologies.push(Checked {
                     file: input::shown(&file),
                     name: object.metadata.name.clone(),
-                    forwarders: topology.forwarders().len(),
-                    links: topology.links().len(),
-                    apps: topology.apps().len(),
+                    forwarders: is_named.then(|| topology.forwarders().len()),
+                    links: is_named.then(|| topology.links().len()),
+                    apps: object.spec.apps.len(),
                 }),
                 Err(found) => {
                     let name = input::shown(&file);
@@ -106,14 +108,20 @@ fn table(report: &Report) -> String {
         _ => format!("{count} {what}s"),
     };
     let line = |checked: &Checked| {
-        format!(
-            "{}: {} is ok: {}, {}, {}\n",
-            checked.file,
-            checked.name,
-            count(checked.forwarders, "forwarder"),
-            count(checked.links, "link"),
-            count(checked.apps, "app")
-        )
+        let graph = match (checked.forwarders, checked.links) {
+            (Some(forwarders), Some(links)) => {
+                format!(
+                    "{}, {}",
+                    count(forwarders, "forwarder"),
+                    count(links, "link")
+                )
+            }
+            _ => "one forwarder on each matching node".into(),
+        };
+        let Checked {
+            file, name, apps, ..
+        } = checked;
+        format!("{file}: {name} is ok: {graph}, {}\n", count(*apps, "app"))
     };
     report.topologies.iter().map(line).collect()
 }

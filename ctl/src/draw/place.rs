@@ -253,8 +253,11 @@ fn best_box(placed: &Placed, name: &str, edge: &super::Attachment, middle: Point
         let away = theme.radius + 14.0 + room_for_pill + theme.spacing * 0.3 * ring + reach;
         let rect = Rect::around(at + way * away, width, height);
         // The way to the box should not lead through the Forwarder's own name.
+        let leader = Curve::new(at, rect.centre(), 0.0).points(16);
         let is_struck = |name: &Rect| {
-            name.centre().distance_to_segment(at, rect.centre()) < name.height() * 0.7
+            leader
+                .iter()
+                .any(|point| name.grown(2.0).distance(*point) <= 0.0)
         };
         let struck = if placed.names[forwarder].iter().any(is_struck) {
             20.0
