@@ -10,7 +10,7 @@
 //!   1. create group 8 {c}    2. move 3 routes to 8    3. edit 7 to {a}    4. delete what no route uses
 //! ```
 //! Two groups may so come to hold the same set. That is cheaper than to move routes now, and when the link comes back
-//! each is edited back; beyond [`MOST_DUPLICATES`] for each set the smallest are dissolved.
+//! each is edited back; beyond two for each set the smallest are dissolved.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

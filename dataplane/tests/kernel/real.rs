@@ -7,7 +7,9 @@ use dataplane::{
     census::{self, Scope},
     converge, converge_routes,
     monitor::{Event, Monitor},
-    netlink::{AF_INET, Batch, RTA_DST, RTM_DELROUTE, Socket, rtmsg},
+    netlink::{
+        AF_INET, Batch, IFLA_IFALIAS, RTA_DST, RTM_DELROUTE, RTM_SETLINK, Socket, ifinfomsg, rtmsg,
+    },
     netns::{self, Netns},
     remove,
 };
@@ -41,6 +43,10 @@ pub(crate) fn tests() -> Vec<Test> {
         (
             "the_monitor_tells_links_once_and_deletions",
             the_monitor_tells,
+        ),
+        (
+            "lost_notifications_are_told_as_a_resync",
+            lost_notifications,
         ),
         ("a_resilient_group_is_one_in_the_kernel", a_resilient_group),
         (
@@ -201,6 +207,31 @@ fn the_monitor_tells() {
         seen.extend(monitor.next(Duration::from_millis(100)).unwrap());
     }
     monitor.forget(&a);
+}
+
+fn lost_notifications() {
+    let names = Names::new();
+    let name = names.name("x");
+    netns::create(&name).unwrap();
+    // Of an interface that is down nothing is told.
+    ip(&name, &["link", "set", "lo", "up"]);
+    let monitor = Monitor::new().unwrap();
+    monitor.watch(&name).unwrap();
+    let mut socket = Socket::open_in(&Netns::open(&name).unwrap()).unwrap();
+    let mut batch = Batch::new();
+    // Nobody reads meanwhile: far more than the receive buffer holds.
+    for number in 0..40_000_u32 {
+        let alias = format!("alias {number}");
+        let header = ifinfomsg(0, 1, 0, 0);
+        batch
+            .message(RTM_SETLINK, 0, &header)
+            .bytes(IFLA_IFALIAS, alias.as_bytes());
+    }
+    assert!(socket.run(&mut batch).unwrap().is_empty());
+    let deadline = Instant::now() + PATIENCE;
+    while monitor.next(Duration::from_millis(100)).unwrap() != Some(Event::Resync) {
+        assert!(Instant::now() < deadline, "the loss is told");
+    }
 }
 
 fn a_resilient_group() {

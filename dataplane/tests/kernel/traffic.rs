@@ -196,7 +196,12 @@ fn ways(netns: &str) -> Vec<usize> {
                 .lines()
                 .find_map(|line| line.trim().strip_prefix(&name))
                 .unwrap();
-            line.split_whitespace().nth(9).unwrap().parse().unwrap()
+            let fields: Vec<u64> = line
+                .split_whitespace()
+                .map(|field| field.parse().unwrap())
+                .collect();
+            // Sent, and sent but dropped by a receiver whose queue was full.
+            fields[9] + fields[11]
         };
         (1..=3).map(column).collect()
     };
