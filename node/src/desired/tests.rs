@@ -1,1 +1,193 @@
+use crds::{Instances, Node};
+use topology::Spf;
 
+use super::*;
+
+/// The worked example: F1 to F5, two paths from F1 to F4, an external App on F4.
+const EXAMPLE: &str = "
+apiVersion: beemesh.io/v1alpha1
+kind: MicroServiceTopology
+metadata: {name: t}
+spec:
+  addressing: {cidrs: [10.0.0.0/16, 'fd00::/48']}
+  forwarders: [{name: F1, node: n1}, {name: F2, node: n1}, {name: F3, node: n2}, {name: F4, node: n2}, {name: F5, node: n3}]
+  links:
+  - {a: F1, b: F2}
+  - {a: F1, b: F3}
+  - {a: F2, b: F4}
+  - {a: F3, b: F4}
+  - {a: F1, b: F4, weight: 5}
+  - {a: F4, b: F5, weight: 2}
+  - {a: F3, b: F5, weight: 3}
+  apps:
+  - {name: App1, external: {forwarder: F4, cidrs: [192.168.7.0/24]}}
+  - {name: App2, podSelector: {matchLabels: {app: two}}, forwarder: F1}
+";
+
+fn forwarders() -> Vec<Arc<Forwarder>> {
+    let declared = crds::read("test", EXAMPLE.as_bytes()).unwrap();
+    let nodes = ["n1", "n2", "n3"].map(Node::from);
+    let expanded = crds::expand(&declared[0], &nodes, &[], &Instances::new()).unwrap();
+    expanded.into_iter().map(Arc::new).collect()
+}
+
+fn named(name: &str) -> Arc<Forwarder> {
+    let mut all = forwarders().into_iter();
+    all.find(|forwarder| forwarder.spec.name == name).unwrap()
+}
+
+fn site(node: &str) -> Site {
+    let object = |name: &str, address: &str| {
+        let object = NodeObject::new(name, &[address.parse().unwrap()]);
+        (name.to_owned(), Arc::new(object))
+    };
+    Site {
+        node: node.to_owned(),
+        nodes: [
+            object("n1", "192.0.2.1"),
+            object("n2", "192.0.2.2"),
+            object("n3", "2001:db8::3"),
+        ]
+        .into(),
+        underlay: [("192.0.2.1".parse().unwrap(), 9000)].into(),
+        vxlan_port: 4789,
+    }
+}
+
+/// Reports every end of every link up, but for those in `down` (Forwarder and link id).
+fn mesh(down: &[(&str, &str)]) -> Mesh {
+    let forwarders = forwarders();
+    let mut mesh = Mesh::new(&forwarders).unwrap();
+    for forwarder in &forwarders {
+        let is_up = |id: &str| !down.contains(&(forwarder.spec.name.as_str(), id));
+        let links = forwarder.spec.links.iter();
+        let up = links
+            .map(|link| (link.id.clone(), is_up(&link.id)))
+            .collect();
+        mesh.report(&forwarder.metadata.name, &up);
+    }
+    mesh
+}
+
+/// What `from` routes `to` (a Forwarder, or a prefix) over.
+fn via(mesh: &Mesh, from: &str, to: &str) -> String {
+    let forwarder = named(from);
+    let root = mesh.index(&forwarder.metadata.name).unwrap();
+    let spf = Spf::compute(&mesh.graph, root);
+    let table = Table::new(&mesh.topology, &mesh.graph, &spf, 64);
+    let interfaces = structure(&forwarder, &site(&forwarder.spec.node)).interfaces;
+    let attached = BTreeMap::from([("App1".to_owned(), "app1".to_owned())]);
+    let routes = routes(mesh, &table, &interfaces, &attached);
+    let prefix = to.parse().unwrap_or_else(|_| named(to).spec.blocks[0]);
+    match routes.get(&prefix) {
+        None => "none".to_owned(),
+        Some(Target::Device(device)) => device.clone(),
+        Some(Target::Links(links)) => links.iter().cloned().collect::<Vec<_>>().join(" "),
+    }
+}
+
+#[test]
+fn routes_follow_the_shortest_paths_over_links_that_both_ends_report_up() {
+    #[rustfmt::skip]
+    let cases = [
+        // down                                 from  to                over
+        (vec![],                                "F1", "F4",             "l-F2 l-F3"),
+        (vec![],                                "F1", "F2",             "l-F2"),
+        (vec![],                                "F1", "192.168.7.0/24", "l-F2 l-F3"),
+        (vec![],                                "F4", "192.168.7.0/24", "app1"),
+        (vec![],                                "F1", "F1",             "none"),
+        (vec![("F2", "F2/F4")],                 "F1", "F4",             "l-F3"),
+        (vec![("F4", "F2/F4")],                 "F1", "F4",             "l-F3"),
+        (vec![("F2", "F2/F4"), ("F4", "F2/F4")], "F2", "F4",            "l-F1"),
+        (vec![("F5", "F4/F5"), ("F3", "F3/F5")], "F1", "F5",            "none"),
+    ];
+    for (down, from, to, expected) in cases {
+        assert_eq!(
+            via(&mesh(&down), from, to),
+            expected,
+            "{from} to {to} without {down:?}"
+        );
+    }
+}
+
+#[test]
+fn a_link_that_nobody_reports_is_not_used() {
+    let mesh = Mesh::new(&forwarders()).unwrap();
+    assert_eq!(via(&mesh, "F1", "F2"), "none");
+}
+
+#[test]
+fn following_reports_gives_what_a_new_start_gives() {
+    let mut live = mesh(&[]);
+    let object = named("F2").metadata.name.clone();
+    let root = live.index(&named("F1").metadata.name).unwrap();
+    let mut spf = Spf::compute(&live.graph, root);
+    let digest = |mesh: &Mesh, spf: &Spf| {
+        Table::new(&mesh.topology, &mesh.graph, spf, 64)
+            .digest()
+            .to_string()
+    };
+    let before = digest(&live, &spf);
+    let cut = BTreeMap::from([("F1/F2".to_owned(), true), ("F2/F4".to_owned(), false)]);
+    let reported = live.report(&object, &cut);
+    assert_eq!((reported.changes.len(), reported.fallen.len()), (1, 1));
+    spf.update(&live.graph, &reported.changes);
+    let fresh = mesh(&[("F2", "F2/F4")]);
+    assert_eq!(
+        digest(&live, &spf),
+        digest(&fresh, &Spf::compute(&fresh.graph, root))
+    );
+    assert_eq!(live.graph.epoch(), fresh.graph.epoch());
+
+    assert!(
+        live.report(&object, &cut).changes.is_empty(),
+        "the same again changes nothing"
+    );
+    let healed = cut.into_keys().map(|id| (id, true)).collect();
+    let reported = live.report(&object, &healed);
+    assert!(reported.fallen.is_empty());
+    spf.update(&live.graph, &reported.changes);
+    assert_eq!(digest(&live, &spf), before);
+}
+
+#[test]
+fn links_are_veth_on_one_node_and_vxlan_between_two() {
+    let structure = structure(&named("F1"), &site("n1"));
+    let links = &structure.namespace.links;
+    let veth = &links["l-F2"];
+    let expected = LinkKind::Veth {
+        peer_netns: names::netns("default", "t", "F2"),
+        peer_name: "l-F1".to_owned(),
+    };
+    assert_eq!((&veth.kind, veth.mtu), (&expected, 9000));
+    let tunnel = &links["l-F3"];
+    assert!(matches!(tunnel.kind, LinkKind::Vxlan { port: 4789, .. }));
+    assert_eq!(tunnel.mtu, 8950);
+    assert_eq!(tunnel.alias, "beemesh:t/F1/F3");
+    assert_eq!(
+        structure.namespace.addresses.len(),
+        2,
+        "a router address of each family"
+    );
+
+    // The other end knows the addresses without asking.
+    let other = self::structure(&named("F3"), &site("n2"));
+    let back = &other.namespace.links["l-F1"];
+    assert_eq!((back.mac, back.peer_mac), (tunnel.peer_mac, tunnel.mac));
+    assert_eq!(back.mtu, 1450, "of an underlay that is not known yet");
+}
+
+#[test]
+fn a_link_without_a_way_is_a_problem_of_that_link_alone() {
+    let structure = structure(&named("F4"), &site("n2"));
+    assert_eq!(structure.problems.keys().collect::<Vec<_>>(), ["F4/F5"]);
+    assert!(structure.problems["F4/F5"].contains("no address of one family"));
+    assert_eq!(structure.interfaces.len(), 3);
+}
+
+#[test]
+fn pods_get_the_mtu_of_the_narrowest_link() {
+    assert_eq!(attachment_mtu(&mesh(&[]), &site("n1")), 8950);
+    assert_eq!(attachment_mtu(&mesh(&[]), &site("n2")), 1450);
+    assert_eq!(attachment_mtu(&mesh(&[]), &Site::default()), 1500);
+}

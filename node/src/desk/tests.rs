@@ -4,6 +4,8 @@ use cni::agent::NetnsId;
 use crds::forwarder::ForwarderApp;
 use crds::{Forwarder, ForwarderSpec};
 
+use std::path::Path;
+
 use super::*;
 use crate::catalog::Place;
 

@@ -26,7 +26,7 @@ impl Engine {
             .iter()
             .map(|(object, local)| (local.netns.clone(), object.clone()))
             .collect();
-        let mut fallen = Vec::new();
+        let (mut fallen, mut vanished) = (Vec::new(), Vec::new());
         for ((netns, interface), news) in links {
             let local = object_by_netns
                 .get(netns)
@@ -56,6 +56,13 @@ impl Engine {
             // Whether it was taken down by hand is seen by looking.
             local.is_structure_due |= end != End::Up;
             local.is_status_due = true;
+            if !news.exists {
+                vanished.extend(local.peer_netns(interface));
+            }
+        }
+        for netns in vanished {
+            // A veth that went was taken from one of its two ends, or with a whole namespace.
+            self.mark(&netns, |local| local.is_structure_due = true);
         }
         evict(&fallen, &mut self.round.writes);
         self.publish();

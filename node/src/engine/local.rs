@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cni::agent::{Attachment, Key};
 use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
-use dataplane::Observed;
+use dataplane::{LinkKind, Observed};
 use topology::Spf;
 
 use crate::catalog::{netns_of, netns_path, network_of};
@@ -197,6 +197,14 @@ impl Local {
         interfaces
             .find(|(_, name)| *name == interface)
             .map(|(id, _)| id.as_str())
+    }
+
+    /// The namespace of a veth's other end.
+    pub(super) fn peer_netns(&self, interface: &str) -> Option<String> {
+        match &self.structure.namespace.links.get(interface)?.kind {
+            LinkKind::Veth { peer_netns, .. } => Some(peer_netns.clone()),
+            LinkKind::Vxlan { .. } | LinkKind::Attachment => None,
+        }
     }
 
     pub(super) fn succeeded(&mut self) {

@@ -84,6 +84,13 @@ impl Engine {
                 local.is_made = look.is_there;
                 self.is_catalog_due = true;
             }
+            if !look.is_there && std::mem::take(&mut local.is_watched) {
+                // It will be another one of this name.
+                self.parts
+                    .monitor
+                    .iter()
+                    .for_each(|monitor| monitor.forget(&local.netns));
+            }
             local.held = look.held;
             if !look_again || look.is_there {
                 local.set_ends(look.ends);

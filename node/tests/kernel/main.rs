@@ -4,6 +4,7 @@
 
 mod pods;
 mod routing;
+mod scale;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -22,6 +23,8 @@ fn main() {
         routing::traffic_goes_around_a_link_that_falls_and_comes_back,
         routing::a_link_that_was_taken_down_by_hand_is_left_down_and_told,
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
+        routing::a_cut_loses_little_also_where_only_the_other_end_knows,
+        routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
         routing::what_a_foreign_hand_deletes_is_made_again,
         routing::removed_forwarders_leave_nothing_behind,
         routing::a_torn_file_stops_no_other_and_deletes_nothing,
@@ -40,5 +43,13 @@ fn main() {
         let trial = Trial::test(name, run).with_kind("needs root");
         trial.with_ignored_flag(!is_privileged)
     });
+    let scale = Trial::test("a_thousand_forwarders_come_up_and_fit_into_memory", || {
+        scale::a_thousand_forwarders_come_up_and_fit_into_memory();
+        Ok(())
+    });
+    let scale = scale
+        .with_kind("needs root and BEEMESH_SCALE=1000")
+        .with_ignored_flag(!is_privileged || scale::size().is_none());
+    let trials = trials.chain([scale]);
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }

@@ -171,6 +171,60 @@ pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
     );
 }
 
+pub(crate) fn a_cut_loses_little_also_where_only_the_other_end_knows() {
+    let mut world = World::new(2);
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1", "n2", "n2"]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    let [source, _] = two_pods(&world, ["n1", "n2"]);
+    let p2 = world.netns("p2");
+    let ping = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{p2}"))
+        .args([
+            "ping",
+            "-n",
+            "-q",
+            "-i",
+            "0.001",
+            "-c",
+            "3000",
+            "-W",
+            "1",
+            &source.to_string(),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ping");
+    // The tunnel's end at f2 stays up: only f1's node can tell f2's that the link is dead.
+    run(&format!(
+        "ip -n {} link set l-f2 down",
+        world.forwarder_netns("f1")
+    ));
+    let output = ping.wait_with_output().expect("ping");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let received = output
+        .split(" received")
+        .next()
+        .and_then(|text| text.rsplit(' ').next());
+    let received: u32 = received.and_then(|text| text.parse().ok()).expect(&output);
+    eprintln!("lost around a cut: {} ms", 3_000 - received);
+    assert!(received > 2_500, "{output}");
+}
+
+pub(crate) fn a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is() {
+    let mut world = World::new(1);
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1"; 3]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    two_pods(&world, ["n1", "n1"]);
+    let before = world.census();
+    assert!(world.terminate("n1"), "it ends in peace");
+    assert_eq!(world.census(), before);
+    assert!(!world.socket("n1").exists());
+}
+
 pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
     let mut world = World::new(1);
     let tag = world.tag.clone();
@@ -184,6 +238,7 @@ pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
         format!("ip -n {f1} link delete l-f2"),
         format!("ip -n {f1} route flush proto 190"),
         format!("ip -n {f1} address flush dev lo scope global"),
+        format!("ip netns delete {f1}"),
     ] {
         let rounds = world.rounds("n1").len();
         run(&vandalism);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crds::{Forwarder, ForwarderStatus, Instances, Node, NodeObject};
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One test's world.
 pub(crate) struct World {
@@ -263,6 +263,22 @@ impl World {
             daemon.kill().expect("kill");
             daemon.wait().expect("wait");
         }
+    }
+
+    /// SIGTERM; true when it ends without an error.
+    pub(crate) fn terminate(&mut self, node: &str) -> bool {
+        let mut daemon = self.daemons.remove(node).expect("a daemon");
+        run(&format!("kill -TERM {}", daemon.id()));
+        daemon.wait().expect("wait").success()
+    }
+
+    /// Resident memory of the daemon in KiB.
+    pub(crate) fn memory(&self, node: &str) -> u64 {
+        let process = self.daemons[node].id();
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
     }
 
     pub(crate) fn log(&self, node: &str) -> String {

@@ -1,0 +1,55 @@
+//! Housekeeping: what nobody will release is freed all the same, with the same two proofs.
+
+use std::path::Path;
+
+use super::{Desk, now};
+use crate::leases::{Lease, Phase};
+use crate::wires::Wires;
+
+impl<W: Wires> Desk<W> {
+    /// Frees what nobody will ever release: pods whose namespace is gone, claims whose plugin died
+    /// before it made anything, releases that the kernel was not done with, leases of another boot.
+    pub fn keep_house(&self) {
+        let all: Vec<Lease> = self.state().book.leases().iter().cloned().collect();
+        for lease in all.iter().filter(|lease| self.is_given_up(lease)) {
+            let _turn = self.wait_for(&lease.key);
+            let is_current = self.state().book.leases().get(&lease.key) == Some(lease);
+            if !is_current {
+                continue;
+            }
+            tracing::info!(container = lease.key.container_id, "collecting a lease");
+            if let Err(error) = self.free(lease) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "lease stays");
+            }
+        }
+        if let Err(error) = self.state().book.compact_when_worth_it() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "journal stays as it is"
+            );
+        }
+    }
+
+    /// The runtime's proof, where there was no DEL.
+    fn is_given_up(&self, lease: &Lease) -> bool {
+        match lease.phase {
+            Phase::Releasing => true,
+            _ if lease.is_past_boot => !self.is_wired(lease).unwrap_or(true),
+            // The namespace took its end of the pair with it; if the other end is still there,
+            // then the namespace lives on somewhere.
+            _ if !self.wires.is_alive(&lease.netns, lease.netns_id) => {
+                !self.is_wired(lease).unwrap_or(true)
+            }
+            Phase::Pending => self.is_abandoned(lease) && !self.is_wired(lease).unwrap_or(true),
+            Phase::Confirmed => false,
+        }
+    }
+
+    /// A claim whose plugin is gone, or has taken longer than any plugin may.
+    pub(super) fn is_abandoned(&self, lease: &Lease) -> bool {
+        let is_running = lease
+            .plugin
+            .is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        !is_running || now().saturating_sub(lease.since) > self.claim_timeout.as_secs()
+    }
+}
