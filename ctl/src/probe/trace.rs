@@ -1,0 +1,362 @@
+//! The paths that packets take: UDP probes with a rising time to live over many flows at once.
+//!
+//! All probes of a flow have the same addresses and ports (as in Paris traceroute, Augustin et al.,
+//! IMC 2006), so that a router which balances by flow sends them all the same way. Routers' answers
+//! are read from the UDP socket's own error queue (`IP_RECVERR`), which needs no raw socket and
+//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use socket2::{SockAddr, Socket};
+
+use super::{namespace, nonce, wait_readable};
+
+/// What to trace, and how hard to try.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Namespace to send from.
+    pub from: String,
+    /// Source address, one that the namespace holds.
+    pub source: IpAddr,
+    /// Destination, of the same family.
+    pub to: IpAddr,
+    /// Namespace that holds the destination.
+    pub sink: String,
+    /// Number of flows: as many source ports.
+    pub flows: usize,
+    /// Greatest time to live.
+    pub max_hops: u8,
+    /// How often a probe is sent before its hop counts as silent.
+    pub attempts: u32,
+    /// How long no answer may come before what is missing is sent again; doubled each time.
+    pub quiet: Duration,
+}
+
+/// How a flow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At the destination.
+    Reached,
+    /// A router said that it has no way on.
+    Unreachable(IpAddr),
+    /// Nothing more was heard.
+    Silent,
+}
+
+/// The way of one flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub port: u16,
+    /// The address that each router answered with, in order; none: it stayed silent.
+    pub hops: Vec<Option<IpAddr>>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// Traces all flows at once.
+///
+/// # Errors
+/// When a socket cannot be opened or read; never because of a lost packet.
+pub fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
+    let sink = namespace::udp(&trace.sink, SocketAddr::new(trace.to, 0))?;
+    let port = port_of(&sink)?;
+    let mut sockets = open_flows(trace)?;
+    sockets.push(sink);
+    let mut tracer = Tracer {
+        trace,
+        to: SockAddr::from(SocketAddr::new(trace.to, port)),
+        nonce: nonce(),
+        ends: vec![None; trace.flows],
+        hops: vec![BTreeMap::new(); trace.flows],
+        sockets,
+    };
+    for attempt in 0..trace.attempts {
+        let missing = tracer.missing();
+        if missing.is_empty() {
+            break;
+        }
+        tracer.send(&missing)?;
+        tracer.listen(trace.quiet * 2u32.pow(attempt.min(6)))?;
+    }
+    tracer.paths(port)
+}
+
+fn open_flows(trace: &Trace) -> io::Result<Vec<Socket>> {
+    let source = SocketAddr::new(trace.source, 0);
+    namespace::within(&trace.from, || {
+        (0..trace.flows)
+            .map(|_| {
+                let socket = Socket::new(
+                    socket2::Domain::for_address(source),
+                    socket2::Type::DGRAM,
+                    Some(socket2::Protocol::UDP),
+                )?;
+                socket.set_nonblocking(true)?;
+                socket.bind(&SockAddr::from(source))?;
+                if source.is_ipv4() {
+                    setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+                } else {
+                    setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
+                }
+                Ok(socket)
+            })
+            .collect()
+    })
+}
+
+fn port_of(socket: &Socket) -> io::Result<u16> {
+    let address = socket.local_addr()?;
+    Ok(address.as_socket().map_or(0, |address| address.port()))
+}
+
+/// Where a probe ended: how far it went is its time to live.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    after: u8,
+    end: End,
+}
+
+struct Tracer<'a> {
+    trace: &'a Trace,
+    to: SockAddr,
+    nonce: u64,
+    /// For each flow the shortest way to an end that was seen.
+    ends: Vec<Option<Ended>>,
+    /// For each flow the routers seen, by time to live.
+    hops: Vec<BTreeMap<u8, IpAddr>>,
+    /// One for each flow, and the sink last.
+    sockets: Vec<Socket>,
+}
+
+impl Tracer<'_> {
+    /// The probes (flow, time to live) without which some path is incomplete.
+    fn missing(&self) -> Vec<(usize, u8)> {
+        let mut missing = Vec::new();
+        for flow in 0..self.trace.flows {
+            let last = self.ends[flow].map_or(self.trace.max_hops, |ended| ended.after - 1);
+            let unseen = (1..=last).filter(|ttl| !self.hops[flow].contains_key(ttl));
+            missing.extend(unseen.map(|ttl| (flow, ttl)));
+        }
+        missing
+    }
+
+    fn send(&mut self, missing: &[(usize, u8)]) -> io::Result<()> {
+        for (number, &(flow, ttl)) in missing.iter().enumerate() {
+            self.send_one(flow, ttl)?;
+            // Answers are taken off as they come: no queue on the way need hold all of them.
+            if number % 64 == 63 {
+                self.read_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(&self, flow: usize, ttl: u8) -> io::Result<()> {
+        let socket = &self.sockets[flow];
+        if self.trace.to.is_ipv4() {
+            socket.set_ttl_v4(u32::from(ttl))?;
+        } else {
+            socket.set_unicast_hops_v6(u32::from(ttl))?;
+        }
+        let probe = encode(self.nonce, flow, ttl);
+        // The kernel reports an answer to an earlier probe once, instead of sending: ask again.
+        for _ in 0..4 {
+            if socket.send_to(&probe, &self.to).is_ok() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads answers until none is missing or none came for `quiet`.
+    fn listen(&mut self, quiet: Duration) -> io::Result<()> {
+        let mut until = Instant::now() + quiet;
+        loop {
+            if self.read_all()? {
+                until = Instant::now() + quiet;
+                if self.missing().is_empty() {
+                    return Ok(());
+                }
+            } else if Instant::now() >= until {
+                return Ok(());
+            }
+            wait_readable(&self.sockets, until)?;
+        }
+    }
+
+    /// Reads what is there; whether there was anything.
+    fn read_all(&mut self) -> io::Result<bool> {
+        let mut any = self.read_sink()?;
+        for flow in 0..self.trace.flows {
+            while let Some((packet, answer)) = read_error(&self.sockets[flow])? {
+                any = true;
+                self.note(&packet, answer);
+            }
+        }
+        Ok(any)
+    }
+
+    fn read_sink(&mut self) -> io::Result<bool> {
+        let mut any = false;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); PROBE_BYTES + 1];
+        let sink = self.sockets.len() - 1;
+        loop {
+            let length = match self.sockets[sink].recv(&mut buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+                Err(error) => return Err(error),
+            };
+            any = true;
+            // SAFETY: `recv` has filled the first `length` bytes.
+            let packet =
+                unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
+            if let Some((flow, ttl)) = decode(self.nonce, self.trace.flows, packet) {
+                self.note_end(flow, Ended { after: ttl, end: End::Reached });
+            }
+        }
+    }
+
+    fn note(&mut self, packet: &[u8], answer: Answer) {
+        let Some((flow, ttl)) = decode(self.nonce, self.trace.flows, packet) else { return };
+        match answer {
+            Answer::Expired(router) => {
+                self.hops[flow].entry(ttl).or_insert(router);
+            }
+            Answer::Unreachable(router) => {
+                self.note_end(flow, Ended { after: ttl, end: End::Unreachable(router) });
+            }
+        }
+    }
+
+    fn note_end(&mut self, flow: usize, ended: Ended) {
+        let reached = ended.end == End::Reached;
+        let better = self.ends[flow].is_none_or(|known| {
+            let known_reached = known.end == End::Reached;
+            (reached && !known_reached) || (reached == known_reached && ended.after < known.after)
+        });
+        if better {
+            self.ends[flow] = Some(ended);
+        }
+    }
+
+    fn paths(self, port: u16) -> io::Result<Vec<Path>> {
+        let flows = self.sockets.iter().zip(&self.ends).zip(&self.hops);
+        flows
+            .map(|((socket, ended), hops)| {
+                let last = match ended {
+                    Some(ended) => ended.after - 1,
+                    None => hops.keys().next_back().copied().unwrap_or(0),
+                };
+                Ok(Path {
+                    source_port: port_of(socket)?,
+                    port,
+                    hops: (1..=last).map(|ttl| hops.get(&ttl).copied()).collect(),
+                    end: ended.map_or(End::Silent, |ended| ended.end),
+                })
+            })
+            .collect()
+    }
+}
+
+/// What a router said about a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Expired(IpAddr),
+    Unreachable(IpAddr),
+}
+
+/// Takes one answer off the error queue, with the data of the probe that it is about.
+fn read_error(socket: &Socket) -> io::Result<Option<(Vec<u8>, Answer)>> {
+    let mut data = [0u8; PROBE_BYTES + 1];
+    let mut control = nix::cmsg_space!([u8; 256]);
+    loop {
+        let mut vectors = [IoSliceMut::new(&mut data)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let received = recvmsg::<SockaddrStorage>(
+            socket.as_raw_fd(),
+            &mut vectors,
+            Some(&mut control),
+            flags,
+        );
+        let message = match received {
+            Ok(message) => message,
+            Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let length = message.bytes;
+        let answer = message.cmsgs()?.find_map(|control| answer_in(&control));
+        if let Some(answer) = answer {
+            return Ok(Some((data[..length].to_vec(), answer)));
+        }
+    }
+}
+
+fn answer_in(control: &ControlMessageOwned) -> Option<Answer> {
+    const V4_TIME_EXCEEDED: u8 = 11;
+    const V4_UNREACHABLE: u8 = 3;
+    const V6_TIME_EXCEEDED: u8 = 3;
+    const V6_UNREACHABLE: u8 = 1;
+    let (error, router, expired, unreachable) = match control {
+        ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
+            let router = IpAddr::from(from.sin_addr.s_addr.to_ne_bytes());
+            (error, router, V4_TIME_EXCEEDED, V4_UNREACHABLE)
+        }
+        ControlMessageOwned::Ipv6RecvErr(error, Some(from)) => {
+            let router = IpAddr::from(from.sin6_addr.s6_addr);
+            (error, router, V6_TIME_EXCEEDED, V6_UNREACHABLE)
+        }
+        _ => return None,
+    };
+    match error.ee_type {
+        kind if kind == expired => Some(Answer::Expired(router)),
+        kind if kind == unreachable => Some(Answer::Unreachable(router)),
+        _ => None,
+    }
+}
+
+/// Nonce, flow and time to live.
+const PROBE_BYTES: usize = 8 + 4 + 1;
+
+fn encode(nonce: u64, flow: usize, ttl: u8) -> [u8; PROBE_BYTES] {
+    let mut probe = [0; PROBE_BYTES];
+    probe[..8].copy_from_slice(&nonce.to_be_bytes());
+    probe[8..12].copy_from_slice(&u32::try_from(flow).unwrap_or(u32::MAX).to_be_bytes());
+    probe[12] = ttl;
+    probe
+}
+
+fn decode(nonce: u64, flows: usize, probe: &[u8]) -> Option<(usize, u8)> {
+    if probe.len() != PROBE_BYTES || probe[..8] != nonce.to_be_bytes() {
+        return None;
+    }
+    let flow = u32::from_be_bytes(probe[8..12].try_into().expect("4 bytes")) as usize;
+    (flow < flows && probe[12] > 0).then_some((flow, probe[12]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_says_which_flow_and_hop_it_is_about() {
+        let probe = encode(7, 300, 9);
+        assert_eq!(decode(7, 301, &probe), Some((300, 9)));
+        assert_eq!(decode(8, 301, &probe), None, "another trace's");
+        assert_eq!(decode(7, 300, &probe), None, "no such flow");
+        assert_eq!(decode(7, 301, &probe[..12]), None, "cut short");
+        assert_eq!(decode(7, 301, &encode(7, 1, 0)), None, "never sent");
+    }
+}
