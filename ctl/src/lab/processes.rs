@@ -1,0 +1,117 @@
+//! Processes of a lab: found by what namespace they are in, so that none is forgotten whatever
+//! crashed before its id was written down, and none outside is ever touched.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// A process, told from a later one with the same id by the time it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// Process id.
+    pub(crate) id: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
+    pub(crate) started: u64,
+}
+
+impl Process {
+    /// The process with this id, unless it is dead or a zombie.
+    pub(crate) fn of(id: i32) -> Option<Process> {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        parse_stat(&stat).map(|started| Process { id, started })
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_alive(self) -> bool {
+        Process::of(self.id) == Some(self)
+    }
+
+    /// Ends it at once, if it still runs.
+    pub(crate) fn kill(self) {
+        if self.is_alive() {
+            // It may have ended by itself meanwhile.
+            let _ = kill(Pid::from_raw(self.id), Signal::SIGKILL);
+        }
+    }
+}
+
+/// The start time in `/proc/PID/stat`; none for a zombie.
+fn parse_stat(stat: &str) -> Option<u64> {
+    // The name may hold spaces and brackets; what follows the last bracket may not.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// The processes whose network namespace is one of `names`, but for this one.
+fn inside(names: &[String]) -> Vec<Process> {
+    let namespaces: HashSet<(u64, u64)> =
+        names.iter().filter_map(|name| identity(&crate::probe::namespace::path(name))).collect();
+    if namespaces.is_empty() {
+        return Vec::new();
+    }
+    let own = std::process::id().cast_signed();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|&id| id != own)
+        .filter(|id| {
+            identity(Path::new(&format!("/proc/{id}/ns/net")))
+                .is_some_and(|namespace| namespaces.contains(&namespace))
+        })
+        .filter_map(Process::of)
+        .collect()
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Kills whatever runs in the namespaces `names` and waits until nothing does.
+///
+/// Returns what was still there when `limit` had passed.
+pub(crate) fn end_all(names: &[String], limit: Duration) -> Vec<Process> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = inside(names);
+        if left.is_empty() || Instant::now() >= deadline {
+            return left;
+        }
+        for process in left {
+            process.kill();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_read_behind_any_name() {
+        let rest = "1 1 1 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 777 1000 1";
+        assert_eq!(parse_stat(&format!("12 (a) S {rest}")), Some(777));
+        assert_eq!(parse_stat(&format!("12 (a) b) R {rest}")), Some(777));
+        assert_eq!(parse_stat(&format!("12 (a) Z {rest}")), None, "a zombie");
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn this_process_lives_and_no_later_one_is_taken_for_it() {
+        let own = Process::of(std::process::id().cast_signed()).unwrap();
+        assert!(own.is_alive());
+        assert!(!Process { started: own.started + 1, ..own }.is_alive());
+    }
+}

@@ -1,0 +1,368 @@
+//! A lab's directory: what was declared, what was made, and what is to be removed.
+//!
+//! ```text
+//! BASE/<namespace>.<topology>/
+//!   lock                 held while something is changed
+//!   journal              names of namespaces, each written before it is made
+//!   lab.json             hosts, instances, faults: the Record, replaced as a whole
+//!   directory/           forwarders/ nodes/ link-states/ status/, which the daemons watch
+//!   nodes/<node>/        cni.sock, log, pid, state/
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crds::Forwarder;
+use ipnetwork::IpNetwork;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::{names, place::Place};
+use crate::failure::Failure;
+
+/// The directory of one lab.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+/// What a lab consists of, beside the Forwarder objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Record {
+    /// Kubernetes namespace of the topology.
+    pub(crate) namespace: String,
+    /// Name of the topology.
+    pub(crate) topology: String,
+    /// Whether the last `up` ended well.
+    pub(crate) is_complete: bool,
+    /// The namespace with the bridge.
+    pub(crate) underlay: String,
+    /// Hosts by name of their node.
+    pub(crate) hosts: BTreeMap<String, Host>,
+    /// App instances by name.
+    pub(crate) instances: BTreeMap<String, Instance>,
+    /// Instances of each App that has not one.
+    pub(crate) counts: BTreeMap<String, u32>,
+    /// What `cut` and `kill` took out.
+    pub(crate) faults: Faults,
+}
+
+/// The stand-in for a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Host {
+    /// Its namespace.
+    pub(crate) netns: String,
+    /// Its number on the underlay, from 1: the last part of its addresses.
+    pub(crate) number: u32,
+    /// Labels for node selectors.
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// The stand-in for a pod or an external host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Instance {
+    /// The App.
+    pub(crate) app: String,
+    /// Its namespace.
+    pub(crate) netns: String,
+    /// The Forwarder that it is attached to.
+    pub(crate) forwarder: String,
+    /// The node of that Forwarder, whose daemon serves the plugin.
+    pub(crate) node: String,
+    /// Addresses, as CIDRs; empty until attached.
+    pub(crate) addresses: Vec<IpNetwork>,
+    /// For an external App: the prefixes that it holds.
+    pub(crate) external: Vec<IpNetwork>,
+}
+
+impl Instance {
+    /// Its address of the family of IPv6 or IPv4.
+    pub(crate) fn address(&self, is_ipv6: bool) -> Option<IpAddr> {
+        self.addresses.iter().map(IpNetwork::ip).find(|address| address.is_ipv6() == is_ipv6)
+    }
+}
+
+/// What was taken out by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Faults {
+    /// Links that are down at both ends.
+    pub(crate) cut: BTreeSet<String>,
+    /// Links that look up and drop everything.
+    pub(crate) silent: BTreeSet<String>,
+    /// Forwarders without power.
+    pub(crate) killed: BTreeSet<String>,
+}
+
+impl Directory {
+    /// Where the lab of this topology is, whether it runs or not.
+    pub(crate) fn of(place: &Place, namespace: &str, topology: &str) -> Directory {
+        Directory { path: place.base.join(names::lab_directory(namespace, topology)) }
+    }
+
+    /// All labs of this user that left a directory.
+    pub(crate) fn all(place: &Place) -> Vec<Directory> {
+        let Ok(entries) = fs::read_dir(&place.base) else { return Vec::new() };
+        let mut all: Vec<Directory> = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| Directory { path: entry.path() })
+            .collect();
+        all.sort_by(|one, other| one.path.cmp(&other.path));
+        all
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is anything of a lab.
+    pub(crate) fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// What the daemons watch.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.path.join("directory")
+    }
+
+    /// The Forwarder objects.
+    pub(crate) fn forwarders(&self) -> PathBuf {
+        self.objects().join("forwarders")
+    }
+
+    /// What the daemons report.
+    pub(crate) fn status(&self) -> PathBuf {
+        self.objects().join("status")
+    }
+
+    /// Files of one node's daemon.
+    pub(crate) fn node(&self, node: &str) -> PathBuf {
+        self.path.join("nodes").join(names::node_directory(node))
+    }
+
+    /// Where the daemon of `node` serves the plugin.
+    pub(crate) fn socket(&self, node: &str) -> PathBuf {
+        self.node(node).join("cni.sock")
+    }
+
+    /// Takes the lock, making the directory if need be; waits for whoever holds it.
+    ///
+    /// # Errors
+    /// [`Failure::TimedOut`] after `limit`; [`Failure::Failed`] when the directory cannot be made.
+    pub(crate) fn lock(&self, limit: Duration) -> Result<Lock, Failure> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.try_lock().map_err(|error| self.failed("lock", &error))? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() >= deadline => {
+                    let path = self.path.display();
+                    return Err(Failure::TimedOut(format!(
+                        "another `beemesh lab` has been at work on {path} for {} s",
+                        limit.as_secs()
+                    )));
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    fn try_lock(&self) -> io::Result<Option<Lock>> {
+        fs::create_dir_all(&self.path)?;
+        let path = self.path.join("lock");
+        let file = match OpenOptions::new().create(true).append(true).open(&path) {
+            // `down` removed the directory in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        };
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        // Locked, but was it removed before? Then it locks nothing that others would look at.
+        let is_current = fs::metadata(&path).is_ok_and(|there| {
+            use std::os::unix::fs::MetadataExt;
+            lock.metadata().is_ok_and(|ours| ours.ino() == there.ino())
+        });
+        Ok(is_current.then_some(Lock { _file: lock }))
+    }
+
+    /// The record; none when there is no lab or it was never written.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the file is there and cannot be read.
+    pub(crate) fn record(&self) -> Result<Option<Record>, Failure> {
+        let path = self.path.join("lab.json");
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("read", &error)),
+        }
+    }
+
+    /// Replaces the record.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when it cannot be written.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec_pretty(record)
+            .map_err(|error| Failure::Failed(format!("failed to encode the lab: {error}")))?;
+        replace(&self.path.join("lab.json"), &bytes).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Notes the names of namespaces that are about to be made.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when they cannot be written: then nothing may be made.
+    pub(crate) fn journal<'a>(
+        &self,
+        netns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Failure> {
+        let mut lines = String::new();
+        for name in netns {
+            lines.push_str(name);
+            lines.push('\n');
+        }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(self.path.join("journal"));
+        // No fsync: namespaces do not outlive the page cache either.
+        file.and_then(|mut file| file.write_all(lines.as_bytes()))
+            .map_err(|error| self.failed("write the journal of", &error))
+    }
+
+    /// All names ever noted. A torn last line is the name of what was not made yet.
+    pub(crate) fn journaled(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(self.path.join("journal")).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        whole.filter(|line| is_ours(line)).map(str::to_owned).collect()
+    }
+
+    /// The Forwarder objects that were written, sorted by name.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] naming the file that is not one.
+    pub(crate) fn read_forwarders(&self) -> Result<Vec<Forwarder>, Failure> {
+        let entries = match fs::read_dir(self.forwarders()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed("list", &error)),
+        };
+        let mut forwarders = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_object(path)) {
+            let wrong = |error: String| Failure::Failed(format!("{}: {error}", path.display()));
+            let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+            let forwarder: Forwarder =
+                serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            forwarders.push(forwarder);
+        }
+        forwarders.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
+        Ok(forwarders)
+    }
+
+    /// Removes the directory, and those above that only labs use, if they are empty now.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when something cannot be removed.
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
+        for attempt in 0.. {
+            match fs::remove_dir_all(&self.path) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                // Someone wrote a file meanwhile.
+                Err(_) if attempt < 10 => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => return Err(self.failed("remove", &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+        Failure::Failed(format!("failed to {what} {}: {error}", self.path.display()))
+    }
+}
+
+/// Removes the directories above labs that are empty now.
+pub(crate) fn remove_empty_parents(place: &Place) {
+    for directory in place.base.ancestors().take(2) {
+        // Not empty, or not there: both are fine.
+        let _ = fs::remove_dir(directory);
+    }
+}
+
+/// Held, nobody else changes the lab. The kernel frees it when its holder dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: Flock<File>,
+}
+
+/// Whether `name` is one that only the lab or its daemons give.
+fn is_ours(name: &str) -> bool {
+    let prefixes = ["bm-", "bmu-", "bmh-", "bma-"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && !name.contains('/')
+}
+
+/// A YAML file, and not one that is being written.
+pub(crate) fn is_object(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.ends_with(".yaml") && !name.starts_with('.')
+}
+
+/// Writes a file so that others see either the old or the new, never a part.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    fs::write(&temporary, bytes)?;
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let base = tempfile::tempdir().unwrap();
+        let place = Place { base: base.path().to_owned(), is_privileged: true };
+        (base, Directory::of(&place, "plant", "iot"))
+    }
+
+    #[test]
+    fn the_journal_keeps_only_names_that_the_lab_gives() {
+        let (_base, directory) = directory();
+        let _lock = directory.lock(Duration::ZERO).unwrap();
+        directory.journal(["bm-a", "bma-b"]).unwrap();
+        directory.journal(["bmh-c", "../etc", "eth0", "bm-a"]).unwrap();
+        let names: Vec<String> = directory.journaled().into_iter().collect();
+        assert_eq!(names, ["bm-a", "bma-b", "bmh-c"]);
+    }
+
+    #[test]
+    fn one_at_a_time_changes_a_lab() {
+        let (_base, directory) = directory();
+        let lock = directory.lock(Duration::ZERO).unwrap();
+        assert!(matches!(directory.lock(Duration::ZERO), Err(Failure::TimedOut(_))));
+        drop(lock);
+        directory.lock(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let (_base, directory) = directory();
+        assert_eq!(directory.record().unwrap(), None);
+        let _lock = directory.lock(Duration::ZERO).unwrap();
+        let mut record = Record { topology: "iot".to_owned(), ..Record::default() };
+        record.faults.cut.insert("a/b#2".to_owned());
+        directory.write_record(&record).unwrap();
+        assert_eq!(directory.record().unwrap(), Some(record));
+    }
+}
