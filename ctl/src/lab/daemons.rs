@@ -36,9 +36,10 @@ fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
     let files = directory.node(node);
     fs::create_dir_all(&files)?;
     let log = OpenOptions::new().create(true).append(true).open(files.join("log"))?;
-    let executable = std::env::current_exe()?;
-    let mut command = Command::new(executable);
+    // Not by its path, which an upgrade may have given to another program.
+    let mut command = Command::new("/proc/self/exe");
     command
+        .arg0("beemesh")
         .arg("node")
         .args(["--name", node])
         .arg("--directory")

@@ -1,0 +1,185 @@
+//! What the topology says of a running lab: which links should be up, which way packets should go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::Forwarder;
+use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
+
+use super::state::{Faults, Instance, Record};
+use crate::failure::Failure;
+
+/// The live topology and the tables that follow from it, each computed when first asked for.
+pub(crate) struct Computed {
+    topology: Topology,
+    graph: Graph,
+    max_paths: usize,
+    tables: std::cell::RefCell<BTreeMap<u32, std::rc::Rc<Table>>>,
+}
+
+impl Computed {
+    /// Of the declared topology, without what `faults` take out.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the objects of the lab are no topology: someone wrote them by hand.
+    pub(crate) fn new(forwarders: &[Forwarder], faults: &Faults) -> Result<Computed, Failure> {
+        let declared = declared(forwarders)?;
+        let topology = declared.without(&faults_in(&declared, faults));
+        let graph = Graph::new(&topology);
+        let max_paths = forwarders.first().map_or(64, |forwarder| forwarder.spec.routing.max_paths);
+        Ok(Computed {
+            topology,
+            graph,
+            max_paths: max_paths as usize,
+            tables: std::cell::RefCell::default(),
+        })
+    }
+
+    /// The live topology.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The edges of all shortest paths from one Forwarder to a destination, as pairs of names.
+    /// Empty when they are the same; none when there is no way.
+    pub(crate) fn edges(&self, from: &str, to: &Destination) -> Option<BTreeSet<Edge>> {
+        let first = self.topology.forwarder(from)?;
+        let mut edges = BTreeSet::new();
+        let mut seen = BTreeSet::from([first]);
+        let mut waiting = vec![first];
+        let mut is_reached = false;
+        while let Some(at) = waiting.pop() {
+            match self.next(at, to)? {
+                Next::Here => is_reached = true,
+                Next::Nowhere => {}
+                Next::Hops(hops) => {
+                    for hop in hops {
+                        edges.insert((self.name(at), self.name(hop)));
+                        if seen.insert(hop) {
+                            waiting.push(hop);
+                        }
+                    }
+                }
+            }
+        }
+        is_reached.then_some(edges)
+    }
+
+    fn next(&self, at: ForwarderIndex, to: &Destination) -> Option<Next> {
+        let table = self.table(at);
+        let set = match to {
+            Destination::Forwarder(name) => {
+                let to = self.topology.forwarder(name)?;
+                if to == at {
+                    return Some(Next::Here);
+                }
+                table.forwarders[to.position()].map(|route| route.set)
+            }
+            Destination::App(name) => {
+                let to = self.topology.app(name)?;
+                let route = table.apps[to.0 as usize];
+                if route.is_some_and(|route| route.attached) {
+                    return Some(Next::Here);
+                }
+                route.map(|route| route.set)
+            }
+        };
+        let Some(set) = set else { return Some(Next::Nowhere) };
+        let links = &table.sets[set as usize];
+        let ends = links.iter().map(|link| self.topology.links()[link.position()].other(at));
+        Some(Next::Hops(ends.collect()))
+    }
+
+    fn table(&self, from: ForwarderIndex) -> std::rc::Rc<Table> {
+        let mut tables = self.tables.borrow_mut();
+        let table = tables.entry(from.0).or_insert_with(|| {
+            let spf = Spf::compute(&self.graph, from);
+            std::rc::Rc::new(Table::new(&self.topology, &self.graph, &spf, self.max_paths))
+        });
+        std::rc::Rc::clone(table)
+    }
+
+    fn name(&self, forwarder: ForwarderIndex) -> String {
+        self.topology.forwarders()[forwarder.position()].clone()
+    }
+}
+
+/// One hop: the names of two Forwarders.
+pub(crate) type Edge = (String, String);
+
+/// What a packet is addressed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// An address out of a Forwarder's block: its own, or an instance's.
+    Forwarder(String),
+    /// An external prefix, which belongs to an App as a whole.
+    App(String),
+}
+
+impl Destination {
+    /// Of packets to an instance.
+    pub(crate) fn of(instance: &Instance) -> Destination {
+        if instance.external.is_empty() {
+            Destination::Forwarder(instance.forwarder.clone())
+        } else {
+            Destination::App(instance.app.clone())
+        }
+    }
+}
+
+enum Next {
+    Here,
+    Nowhere,
+    Hops(Vec<ForwarderIndex>),
+}
+
+/// The topology as it was declared.
+///
+/// # Errors
+/// [`Failure::Failed`] when the objects are none.
+pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
+    crds::expand::topology_of(forwarders)
+        .map_err(|error| Failure::Failed(format!("the lab's objects are no topology: {error}")))
+}
+
+fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
+    let links = faults.cut.iter().chain(&faults.silent);
+    let links = links.filter_map(|link| topology.link(link)).map(Fault::Link);
+    // A Forwarder without power has no links, but it is still declared: its own table is empty.
+    let killed = faults.killed.iter().filter_map(|name| topology.forwarder(name));
+    let dead = killed.flat_map(|forwarder| {
+        let ends = move |link: &topology::Link| link.a == forwarder || link.b == forwarder;
+        let numbered = topology.links().iter().zip(0..).filter(move |(link, _)| ends(link));
+        numbered.map(|(_, number)| Fault::Link(topology::LinkIndex(number)))
+    });
+    links.chain(dead).collect()
+}
+
+/// For each Forwarder object the epoch and the number of live links that its status should show,
+/// by name of the object. Silent cuts are not to be seen in this: carrier stays.
+pub(crate) fn expected(
+    forwarders: &[Forwarder],
+    record: &Record,
+) -> Result<BTreeMap<String, Expected>, Failure> {
+    let faults = Faults { silent: BTreeSet::new(), ..record.faults.clone() };
+    let epoch = Computed::new(forwarders, &faults)?.topology().epoch().to_string();
+    Ok(forwarders
+        .iter()
+        .map(|forwarder| {
+            let own = forwarder.spec.name.as_str();
+            let is_up = |id: &str, peer: &str| !faults.takes_out(id, [own, peer]);
+            let links = &forwarder.spec.links;
+            let up = links.iter().filter(|link| is_up(&link.id, &link.peer)).count();
+            let expected = Expected { epoch: epoch.clone(), up: up as u32 };
+            (forwarder.metadata.name.clone(), expected)
+        })
+        .collect())
+}
+
+/// What a status should show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// Of the live topology.
+    pub(crate) epoch: String,
+    /// Links of this Forwarder that are up.
+    pub(crate) up: u32,
+}

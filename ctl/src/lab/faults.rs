@@ -1,0 +1,243 @@
+//! Breaking links and Forwarders, and healing them.
+//!
+//! - cut: both ends are set down, as when a cable is pulled;
+//! - silent cut: both ends look up and drop all that arrives (an nftables chain at the netdev
+//!   ingress hook whose policy is to drop), as when a switch on the way fails;
+//! - kill: every interface of a Forwarder is set down, as when it loses power.
+
+use std::collections::BTreeSet;
+
+use crds::Forwarder;
+use crds::names::{link as interface, netns as netns_of};
+use dataplane::netlink::{
+    self, Batch, IFLA_IFNAME, NLM_F_CREATE, NLM_F_DUMP, RTM_GETLINK, RTM_NEWLINK, Socket,
+    attributes, read_str,
+};
+use dataplane::netns::Netns;
+use nix::libc;
+
+use super::state::Faults;
+use crate::failure::Failure;
+
+/// One end of a link: the namespace and the interface in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Name of the namespace.
+    pub(crate) netns: String,
+    /// The interface.
+    pub(crate) interface: String,
+}
+
+/// The two ends of the link `id`; none when there is no such link.
+pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
+    let mut ends = forwarders.iter().filter_map(|forwarder| {
+        let link = forwarder.spec.links.iter().find(|link| link.id == id)?;
+        Some(End {
+            netns: netns(forwarder),
+            interface: interface(&link.peer, ordinal(&link.id)),
+        })
+    });
+    Some([ends.next()?, ends.next()?])
+}
+
+/// The namespace of a Forwarder.
+pub(crate) fn netns(forwarder: &Forwarder) -> String {
+    netns_of(&forwarder.metadata.namespace, &forwarder.spec.topology, &forwarder.spec.name)
+}
+
+/// 1 for `A/B`, 2 for `A/B#2`.
+fn ordinal(id: &str) -> u32 {
+    id.split_once('#').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(1)
+}
+
+/// Sets the ends of a link down or up.
+///
+/// # Errors
+/// [`Failure::Failed`] with what the kernel refused.
+pub(crate) fn set_up(ends: &[End], is_up: bool) -> Result<(), Failure> {
+    for end in ends {
+        let mut batch = Batch::new();
+        add_set_up(&mut batch, &end.interface, is_up);
+        run(&end.netns, libc::NETLINK_ROUTE, &mut batch, &end.interface)?;
+    }
+    Ok(())
+}
+
+/// Sets every interface of the namespace but loopback down or up, in one go.
+///
+/// # Errors
+/// [`Failure::Failed`] with what the kernel refused.
+pub(crate) fn set_all_up(netns: &str, is_up: bool) -> Result<(), Failure> {
+    let mut batch = Batch::new();
+    for name in interfaces(netns)? {
+        add_set_up(&mut batch, &name, is_up);
+    }
+    run(netns, libc::NETLINK_ROUTE, &mut batch, netns)
+}
+
+fn add_set_up(batch: &mut Batch, interface: &str, is_up: bool) {
+    let up = libc::IFF_UP as u32;
+    let header = netlink::ifinfomsg(0, 0, if is_up { up } else { 0 }, up);
+    batch.message(RTM_NEWLINK, 0, &header).string(IFLA_IFNAME, interface);
+}
+
+/// Names of all interfaces of a namespace but loopback.
+fn interfaces(netns: &str) -> Result<Vec<String>, Failure> {
+    const HEADER: usize = 16;
+    let mut batch = Batch::new();
+    batch.message(RTM_GETLINK, NLM_F_DUMP, &netlink::ifinfomsg(0, 0, 0, 0));
+    let mut names = BTreeSet::new();
+    let dumped = open(netns, libc::NETLINK_ROUTE).and_then(|mut socket| {
+        let dumped = socket.dump(&mut batch, |_, message| {
+            let name = attributes(message.get(HEADER..).unwrap_or_default())
+                .find(|attribute| attribute.kind == IFLA_IFNAME);
+            names.extend(name.map(|name| read_str(name.value)));
+        });
+        dumped.map_err(|error| failed(netns, &error))
+    });
+    dumped?;
+    names.remove("lo");
+    Ok(names.into_iter().collect())
+}
+
+/// Drops all that arrives at these ends, while they look up; or no longer.
+///
+/// # Errors
+/// [`Failure::Failed`] with what the kernel refused, for instance without nf_tables.
+pub(crate) fn set_silent(ends: &[End], is_silent: bool) -> Result<(), Failure> {
+    for end in ends {
+        let mut batch = Batch::new();
+        if is_silent {
+            add_drop(&mut batch, &end.interface);
+        } else {
+            add_undrop(&mut batch, &end.interface);
+        }
+        run(&end.netns, libc::NETLINK_NETFILTER, &mut batch, &end.interface)?;
+    }
+    Ok(())
+}
+
+// Of `linux/netfilter/nfnetlink.h` and `nf_tables.h`.
+const SUBSYSTEM_NFTABLES: u16 = 10 << 8;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFT_MSG_NEWTABLE: u16 = SUBSYSTEM_NFTABLES;
+const NFT_MSG_DELTABLE: u16 = SUBSYSTEM_NFTABLES | 2;
+const NFT_MSG_NEWCHAIN: u16 = SUBSYSTEM_NFTABLES | 3;
+const NFPROTO_NETDEV: u8 = 5;
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_CHAIN_TYPE: u16 = 7;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;
+const NFTA_HOOK_DEV: u16 = 3;
+const NF_NETDEV_INGRESS: u32 = 0;
+const NF_DROP: u32 = 0;
+
+/// A table of its own for each interface, so that healing one is deleting one table.
+fn table(interface: &str) -> String {
+    format!("beemesh-lab-{interface}")
+}
+
+fn add_drop(batch: &mut Batch, interface: &str) {
+    let table = table(interface);
+    in_transaction(batch, |batch| {
+        batch
+            .message(NFT_MSG_NEWTABLE, NLM_F_CREATE, &nfgenmsg(NFPROTO_NETDEV, 0))
+            .string(NFTA_TABLE_NAME, &table);
+        batch
+            .message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, &nfgenmsg(NFPROTO_NETDEV, 0))
+            .string(NFTA_CHAIN_TABLE, &table)
+            .string(NFTA_CHAIN_NAME, "cut")
+            .nested(NFTA_CHAIN_HOOK, &[], |hook| {
+                hook.bytes(NFTA_HOOK_HOOKNUM, &NF_NETDEV_INGRESS.to_be_bytes())
+                    .bytes(NFTA_HOOK_PRIORITY, &0u32.to_be_bytes())
+                    .string(NFTA_HOOK_DEV, interface);
+            })
+            .bytes(NFTA_CHAIN_POLICY, &NF_DROP.to_be_bytes())
+            .string(NFTA_CHAIN_TYPE, "filter");
+    });
+}
+
+fn add_undrop(batch: &mut Batch, interface: &str) {
+    in_transaction(batch, |batch| {
+        batch
+            .message(NFT_MSG_DELTABLE, 0, &nfgenmsg(NFPROTO_NETDEV, 0))
+            .string(NFTA_TABLE_NAME, &table(interface));
+    });
+}
+
+fn in_transaction(batch: &mut Batch, fill: impl FnOnce(&mut Batch)) {
+    batch.message(NFNL_MSG_BATCH_BEGIN, 0, &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8));
+    fill(batch);
+    batch.message(NFNL_MSG_BATCH_END, 0, &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8));
+}
+
+/// `struct nfgenmsg`: family, version 0, resource id in network order.
+fn nfgenmsg(family: u8, resource: u16) -> [u8; 4] {
+    let [high, low] = resource.to_be_bytes();
+    [family, 0, high, low]
+}
+
+fn open(netns: &str, protocol: i32) -> Result<Socket, Failure> {
+    Netns::open(netns)
+        .and_then(|opened| opened.run(|| Socket::open_protocol(protocol))?)
+        .map_err(|error| failed(netns, &error))
+}
+
+fn run(netns: &str, protocol: i32, batch: &mut Batch, what: &str) -> Result<(), Failure> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let refusals =
+        open(netns, protocol)?.run(batch).map_err(|error| failed(what, &error))?;
+    // Healing what is whole is success.
+    match refusals.iter().find(|refusal| refusal.errno != libc::ENOENT) {
+        None => Ok(()),
+        Some(refusal) => Err(failed(what, refusal)),
+    }
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> Failure {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Failure::Failed(format!("failed to change {what}: {error}{cause}"))
+}
+
+impl Faults {
+    /// Whether the link between these two is out, whatever the reason.
+    pub(crate) fn takes_out(&self, link: &str, ends: [&str; 2]) -> bool {
+        self.cut.contains(link)
+            || self.silent.contains(link)
+            || ends.iter().any(|end| self.killed.contains(*end))
+    }
+
+    /// Whether nothing is out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cut.is_empty() && self.silent.is_empty() && self.killed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parallel_link_has_its_number_in_its_id() {
+        assert_eq!(ordinal("F1/F2"), 1);
+        assert_eq!(ordinal("F1/F2#3"), 3);
+    }
+
+    #[test]
+    fn a_link_is_out_when_it_or_an_end_of_it_is() {
+        let mut faults = Faults::default();
+        assert!(!faults.takes_out("a/b", ["a", "b"]));
+        faults.killed.insert("b".to_owned());
+        assert!(faults.takes_out("a/b", ["a", "b"]));
+        assert!(!faults.takes_out("a/c", ["a", "c"]));
+        faults.silent.insert("a/c".to_owned());
+        assert!(faults.takes_out("a/c", ["a", "c"]));
+    }
+}

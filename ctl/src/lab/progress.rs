@@ -1,0 +1,60 @@
+//! What a verb is doing, on stderr: a moving line for people, plain lines for logs.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The progress of one verb. Gone from the terminal when dropped.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    is_quiet: bool,
+}
+
+impl Progress {
+    /// Shows something only unless `is_quiet`.
+    pub(crate) fn new(is_quiet: bool) -> Progress {
+        let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg}");
+            let bar = ProgressBar::new_spinner()
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Progress { bar, is_quiet }
+    }
+
+    /// A new step: on a log, a new line.
+    pub(crate) fn step(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None if self.is_quiet => {}
+            // A closed stderr loses nothing but the progress.
+            None => drop(writeln!(std::io::stderr(), "{what}")),
+        }
+    }
+
+    /// How far the step is: only where the line moves.
+    pub(crate) fn update(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// Something that people should know although nothing failed.
+    pub(crate) fn warn(&self, what: &str) {
+        let print = || drop(writeln!(std::io::stderr(), "warning: {what}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
