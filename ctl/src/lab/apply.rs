@@ -83,9 +83,7 @@ impl Apply<'_> {
 
     fn detach(&mut self, name: &str) -> Result<(), Failure> {
         let Some(instance) = self.record.instances.get(name).cloned() else { return Ok(()) };
-        if let (true, Some(host)) =
-            (instance.external.is_empty(), self.record.hosts.get(&instance.node))
-        {
+        if let Some(host) = self.record.hosts.get(&instance.node) {
             let program = plugin::find()?;
             let call = Attachment::new(self.directory, self.record, name, &instance, None);
             // DEL succeeds whenever anything is gone already, the daemon included.
@@ -143,7 +141,6 @@ impl Apply<'_> {
         let (namespace, topology) = (&self.record.namespace, &self.record.topology);
         self.record.underlay = names::underlay(namespace, topology);
         self.record.hosts = desired.hosts.clone();
-        self.record.is_complete = false;
         let forwarders: Vec<String> = desired.forwarders.iter().map(faults::netns).collect();
         let hosts = desired.hosts.values().map(|host| host.netns.as_str());
         let instances = desired.instances.values().map(|instance| instance.netns.as_str());
@@ -277,10 +274,6 @@ impl Apply<'_> {
             forwarder.ok_or_else(|| Failure::Failed(format!("{name}: no forwarder for it")))?;
         underlay::ensure_namespace(&wanted.netns)?;
         prepare_instance(&wanted.netns)?;
-        if !wanted.external.is_empty() {
-            instance.addresses = external::attach(&faults::netns(forwarder), wanted, forwarder)?;
-            return Ok(instance);
-        }
         let app = forwarder.spec.apps.iter().find(|app| app.name == wanted.app);
         let selector = app.and_then(|app| app.selector.as_ref());
         let call = Attachment::new(self.directory, self.record, name, wanted, selector);
@@ -292,6 +285,7 @@ impl Apply<'_> {
         plugin::del(&call)?;
         let patience = self.deadline.saturating_duration_since(Instant::now());
         instance.addresses = plugin::add(&call, patience)?;
+        external::ensure(&faults::netns(forwarder), &mut instance)?;
         Ok(instance)
     }
 

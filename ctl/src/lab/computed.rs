@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::Forwarder;
 use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
 
-use super::state::{Faults, Instance, Record};
+use super::state::{Faults, Record};
 use crate::failure::Failure;
 
 /// The live topology and the tables that follow from it, each computed when first asked for.
@@ -39,54 +39,28 @@ impl Computed {
         &self.topology
     }
 
-    /// The edges of all shortest paths from one Forwarder to a destination, as pairs of names.
+    /// The edges of all shortest paths from one Forwarder to another, as pairs of names.
     /// Empty when they are the same; none when there is no way.
-    pub(crate) fn edges(&self, from: &str, to: &Destination) -> Option<BTreeSet<Edge>> {
-        let first = self.topology.forwarder(from)?;
+    pub(crate) fn edges(&self, from: &str, to: &str) -> Option<BTreeSet<Edge>> {
+        let (first, last) = (self.topology.forwarder(from)?, self.topology.forwarder(to)?);
         let mut edges = BTreeSet::new();
         let mut seen = BTreeSet::from([first]);
         let mut waiting = vec![first];
-        let mut is_reached = false;
         while let Some(at) = waiting.pop() {
-            match self.next(at, to)? {
-                Next::Here => is_reached = true,
-                Next::Nowhere => {}
-                Next::Hops(hops) => {
-                    for hop in hops {
-                        edges.insert((self.name(at), self.name(hop)));
-                        if seen.insert(hop) {
-                            waiting.push(hop);
-                        }
-                    }
+            for hop in self.next(at, last) {
+                edges.insert((self.name(at), self.name(hop)));
+                if seen.insert(hop) {
+                    waiting.push(hop);
                 }
             }
         }
-        is_reached.then_some(edges)
+        seen.contains(&last).then_some(edges)
     }
 
-    fn next(&self, at: ForwarderIndex, to: &Destination) -> Option<Next> {
+    fn next(&self, at: ForwarderIndex, to: ForwarderIndex) -> Vec<ForwarderIndex> {
         let table = self.table(at);
-        let set = match to {
-            Destination::Forwarder(name) => {
-                let to = self.topology.forwarder(name)?;
-                if to == at {
-                    return Some(Next::Here);
-                }
-                table.forwarders[to.position()].map(|route| route.set)
-            }
-            Destination::App(name) => {
-                let to = self.topology.app(name)?;
-                let route = table.apps[to.0 as usize];
-                if route.is_some_and(|route| route.attached) {
-                    return Some(Next::Here);
-                }
-                route.map(|route| route.set)
-            }
-        };
-        let Some(set) = set else { return Some(Next::Nowhere) };
-        let links = &table.sets[set as usize];
-        let ends = links.iter().map(|link| self.topology.links()[link.position()].other(at));
-        Some(Next::Hops(ends.collect()))
+        let links = table.to_forwarder(to).map(|(_, links)| links).unwrap_or_default();
+        links.iter().map(|link| self.topology.links()[link.position()].other(at)).collect()
     }
 
     fn table(&self, from: ForwarderIndex) -> std::rc::Rc<Table> {
@@ -105,32 +79,6 @@ impl Computed {
 
 /// One hop: the names of two Forwarders.
 pub(crate) type Edge = (String, String);
-
-/// What a packet is addressed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// An address out of a Forwarder's block: its own, or an instance's.
-    Forwarder(String),
-    /// An external prefix, which belongs to an App as a whole.
-    App(String),
-}
-
-impl Destination {
-    /// Of packets to an instance.
-    pub(crate) fn of(instance: &Instance) -> Destination {
-        if instance.external.is_empty() {
-            Destination::Forwarder(instance.forwarder.clone())
-        } else {
-            Destination::App(instance.app.clone())
-        }
-    }
-}
-
-enum Next {
-    Here,
-    Nowhere,
-    Hops(Vec<ForwarderIndex>),
-}
 
 /// The topology as it was declared.
 ///
@@ -153,6 +101,7 @@ fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
     });
     links.chain(dead).collect()
 }
+
 
 /// For each Forwarder object the epoch and the number of live links that its status should show,
 /// by name of the object. Silent cuts are not to be seen in this: carrier stays.

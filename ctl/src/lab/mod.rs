@@ -1,15 +1,71 @@
-//! `beemesh lab`: a topology on this machine, in network namespaces.
+//! `beemesh lab`: a topology on this machine, in network namespaces, through the code that runs on
+//! the nodes of a cluster.
+//!
+//! ```text
+//! file -> desired (pure) -> apply -> hosts (namespaces on a bridge), objects (files), daemons
+//!                                      | beemesh node, one for each host: the real one
+//!                                      | beemesh-cni, once for each App instance: the real one
+//! status files <- watch -------------- +
+//! ```
+//! Knows: hosts, processes, faults, and what a lab's files mean. Refuses to know: how a Forwarder
+//! is made (`node`), how a pod is wired (`beemesh-cni`).
+//!
+//! Every namespace's name is in a journal before anyone makes it, and every process of a lab runs in
+//! one of them, so that `down` finds all of both, whatever crashed.
+
+mod apply;
+mod args;
+mod computed;
+mod conflist;
+mod daemons;
+mod desired;
+mod disturb;
+mod external;
+mod faults;
+mod life;
+mod names;
+mod place;
+mod plugin;
+mod processes;
+mod progress;
+mod reach;
+mod rootless;
+mod running;
+mod show;
+mod state;
+mod test;
+mod trace;
+mod underlay;
+mod watch;
+
+use std::time::Duration;
+
+pub(crate) use args::Args;
+use args::Verb;
 
 use crate::failure::Failure;
 
-/// Arguments of `beemesh lab`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+/// How long processes may take to be gone once they were killed.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs one verb of the lab.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(crate) fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::Failed("the lab is not here yet".into()))
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    match args.verb {
+        Verb::Up(args) => life::up(&args),
+        Verb::Down(args) => life::down(&args),
+        Verb::Status(args) => show::status(&args),
+        Verb::List(args) => life::list(args.output),
+        Verb::Exec(args) => reach::exec(&args),
+        Verb::Ping(args) => reach::ping(&args),
+        Verb::Trace(args) => trace::run(&args),
+        Verb::Cut(args) => disturb::cut(&args),
+        Verb::Heal(args) => disturb::heal(&args),
+        Verb::Kill(args) => disturb::kill(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Conflist(args) => show::conflist(&args),
+        Verb::HoldNamespaces { base } => rootless::hold(&base),
+    }
 }

@@ -267,7 +267,32 @@ impl Directory {
         Ok(forwarders)
     }
 
-    /// Removes the directory, and those above that only labs use, if they are empty now.
+    /// Removes all that is in the directory but the lock, the journal last: as long as anything is
+    /// there, it says what else may be.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when something cannot be removed.
+    pub(crate) fn empty(&self) -> Result<(), Failure> {
+        for name in ["directory", "nodes"] {
+            match fs::remove_dir_all(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.failed("empty", &error));
+                }
+                _ => {}
+            }
+        }
+        for name in ["lab.json", "journal"] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.failed("empty", &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory.
     ///
     /// # Errors
     /// [`Failure::Failed`] when something cannot be removed.

@@ -1,0 +1,175 @@
+//! `cut`, `heal`, `kill`: what happens to networks, at will.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::args::{CutArgs, HealArgs, KillArgs};
+use super::running::Running;
+use super::state::{Faults, Lock};
+use super::watch::{Statuses, Watch};
+use super::{computed, external, faults};
+use crate::failure::Failure;
+
+/// How long the daemons may take to notice and to have all tables right again.
+const CONVERGENCE: Duration = Duration::from_secs(10);
+
+/// Takes a link out, and waits until the tables follow (not for a silent cut: nobody can know).
+///
+/// # Errors
+/// [`Failure::NotFound`]; [`Failure::TimedOut`] when the daemons did not follow: it is cut still.
+pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
+    let (mut running, lock) = Running::join_to_change(&args.file.file)?;
+    let links = running.links(&args.link)?;
+    let faults = &mut running.record.faults;
+    let kind = if args.silent { &mut faults.silent } else { &mut faults.cut };
+    kind.extend(links.iter().cloned());
+    // Noted first: what is noted can be healed.
+    running.directory.write_record(&running.record)?;
+    for link in &links {
+        running.set_link(link, if args.silent { State::Silent } else { State::Down })?;
+    }
+    drop(lock);
+    if args.silent {
+        return Ok(());
+    }
+    running.wait_converged()
+}
+
+/// Sets every interface of a Forwarder down, and waits until the tables follow.
+///
+/// # Errors
+/// As [`cut`].
+pub(crate) fn kill(args: &KillArgs) -> Result<(), Failure> {
+    let (mut running, lock) = Running::join_to_change(&args.file.file)?;
+    let netns = faults::netns(running.forwarder(&args.forwarder)?);
+    running.record.faults.killed.insert(args.forwarder.clone());
+    running.directory.write_record(&running.record)?;
+    faults::set_all_up(&netns, false)?;
+    drop(lock);
+    running.wait_converged()
+}
+
+/// Undoes cuts and kills, of one link or Forwarder or of all, and waits until the tables follow.
+///
+/// # Errors
+/// [`Failure::NotFound`] when there is no such link or Forwarder; [`Failure::TimedOut`].
+pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
+    let (mut running, lock): (Running, Lock) = Running::join_to_change(&args.file.file)?;
+    let healed = match &args.name {
+        None => running.record.faults.clone(),
+        Some(name) if name.contains('/') => {
+            let links: BTreeSet<String> = running.links(name)?.into_iter().collect();
+            Faults { cut: links.clone(), silent: links, killed: BTreeSet::new() }
+        }
+        Some(name) => {
+            running.forwarder(name)?;
+            Faults { killed: BTreeSet::from([name.clone()]), ..Faults::default() }
+        }
+    };
+    let faults = &mut running.record.faults;
+    faults.cut.retain(|link| !healed.cut.contains(link));
+    faults.silent.retain(|link| !healed.silent.contains(link));
+    faults.killed.retain(|forwarder| !healed.killed.contains(forwarder));
+    running.heal(&healed)?;
+    running.directory.write_record(&running.record)?;
+    drop(lock);
+    running.wait_converged()
+}
+
+/// What a link may be brought into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Usable, and dropping nothing.
+    Up,
+    /// Both ends down.
+    Down,
+    /// Looks up, drops everything.
+    Silent,
+}
+
+impl Running {
+    /// Brings both ends of a link into a state.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] with what the kernel refused.
+    pub(crate) fn set_link(&self, link: &str, state: State) -> Result<(), Failure> {
+        let ends = faults::ends(&self.forwarders, link)
+            .ok_or_else(|| Failure::NotFound(format!("no link {link:?}")))?;
+        match state {
+            State::Down => faults::set_up(&ends, false),
+            State::Silent => faults::set_silent(&ends, true),
+            State::Up => {
+                faults::set_silent(&ends, false)?;
+                faults::set_up(&ends, true)
+            }
+        }
+    }
+
+    /// Brings up what `healed` names, as far as nothing that is left keeps it down.
+    fn heal(&mut self, healed: &Faults) -> Result<(), Failure> {
+        for name in &healed.killed {
+            let netns = faults::netns(self.forwarder(name)?);
+            faults::set_all_up(&netns, true)?;
+            self.restore_external(name)?;
+        }
+        let left = self.record.faults.clone();
+        let links = healed.cut.union(&healed.silent).filter(|link| !left.cut.contains(*link));
+        for link in links {
+            self.set_link(link, if left.silent.contains(link) { State::Silent } else { State::Up })?;
+        }
+        // What came up with its Forwarder and is out for a reason of its own.
+        for link in &left.cut {
+            self.set_link(link, State::Down)?;
+        }
+        for name in &left.killed {
+            faults::set_all_up(&faults::netns(self.forwarder(name)?), false)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel drops the ways to external prefixes with the interface that they go by.
+    fn restore_external(&mut self, forwarder: &str) -> Result<(), Failure> {
+        let netns = faults::netns(self.forwarder(forwarder)?);
+        let mut instances = self.record.instances.values_mut();
+        instances
+            .by_ref()
+            .filter(|instance| instance.forwarder == forwarder)
+            .try_for_each(|instance| external::ensure(&netns, instance))
+    }
+
+    /// Waits until every status shows what the faults leave.
+    ///
+    /// # Errors
+    /// [`Failure::TimedOut`] with the Forwarders that do not show it.
+    pub(crate) fn wait_converged(&self) -> Result<(), Failure> {
+        let mut watch = Watch::new(&self.directory.status())
+            .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
+        self.wait_converged_on(&mut watch)
+    }
+
+    /// As [`Running::wait_converged`], with a watch that is there already.
+    pub(crate) fn wait_converged_on(&self, watch: &mut Watch) -> Result<(), Failure> {
+        let expected = computed::expected(&self.forwarders, &self.record)?;
+        let differs = |statuses: &Statuses| -> Vec<String> {
+            let shows = |(name, expected): &(&String, &computed::Expected)| {
+                statuses.get(*name).is_some_and(|status| {
+                    status.epoch == expected.epoch && status.links.up == expected.up
+                })
+            };
+            expected.iter().filter(|each| !shows(each)).map(|(name, _)| name.clone()).collect()
+        };
+        let until = Instant::now() + CONVERGENCE;
+        let done = watch
+            .wait(until, |statuses| differs(statuses).is_empty())
+            .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
+        if done {
+            return Ok(());
+        }
+        let late = differs(watch.statuses());
+        Err(Failure::TimedOut(format!(
+            "done, but after {} s these have not followed: {}",
+            CONVERGENCE.as_secs(),
+            late.join(", ")
+        )))
+    }
+}

@@ -1,0 +1,300 @@
+//! `trace`: the paths that packets take, beside the paths computed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::args::TraceArgs;
+use super::computed::{Computed, Edge};
+use super::reach::families;
+use super::running::{Endpoint, Family, Running, common};
+use super::state::Faults;
+use crate::failure::{Exit, Failure};
+use crate::probe::namespace;
+use crate::probe::trace::{End, Path, Trace, trace};
+
+/// JSON of `trace`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Traced {
+    from: String,
+    to: String,
+    family: Family,
+    flows: usize,
+    reached: usize,
+    on_computed_path: usize,
+    /// Distinct paths, the most used first.
+    paths: Vec<Way>,
+    /// Every leg that was seen or computed.
+    legs: Vec<Leg>,
+}
+
+/// A path and how many flows took it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Way {
+    hops: Vec<String>,
+    flows: usize,
+    reached: bool,
+    computed: bool,
+}
+
+/// A hop from one Forwarder to the next.
+#[derive(Serialize)]
+struct Leg {
+    from: String,
+    to: String,
+    /// Flows that took it.
+    flows: usize,
+    /// Whether it is on a shortest path.
+    computed: bool,
+}
+
+/// Traces, and says whether all flows went where they should.
+///
+/// # Errors
+/// [`Failure::NotFound`]; exit code 1 when a flow was lost or off the computed paths.
+pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let (from, to) = (running.endpoint(&args.from)?, running.endpoint(&args.to)?);
+    let (family, ..) = common(&from, &to, families(args.family))?;
+    let tracer = Tracer::new(&running)?;
+    let seen = tracer.trace(&from, &to, family, usize::from(args.flows))?;
+    let expected = tracer.computed.edges(&from.forwarder, &to.forwarder);
+    let traced = traced(&from, &to, family, &seen, expected.as_ref());
+    let is_well = traced.on_computed_path == traced.flows;
+    args.output.print(&traced, text)?;
+    if is_well { Ok(()) } else { Err(Failure::Told(Exit::Failed)) }
+}
+
+/// Traces within one lab.
+pub(crate) struct Tracer {
+    /// What should be seen.
+    pub(crate) computed: Computed,
+    names: BTreeMap<IpAddr, String>,
+}
+
+/// The way of one flow, in names of Forwarders; `*` for one that stayed silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Ports of the flow: source and destination.
+    pub(crate) ports: (u16, u16),
+    /// Forwarders in order, both ends' own included.
+    pub(crate) hops: Vec<String>,
+    /// Whether it arrived.
+    pub(crate) reached: bool,
+}
+
+impl Seen {
+    /// The hops as pairs.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.hops.windows(2).map(|pair| (pair[0].clone(), pair[1].clone()))
+    }
+
+    /// Whether it arrived, and every hop is on a computed path.
+    pub(crate) fn is_on(&self, from: &str, to: &str, edges: &BTreeSet<Edge>) -> bool {
+        let ends = (self.hops.first(), self.hops.last());
+        self.reached
+            && ends.0.is_some_and(|first| first == from)
+            && ends.1.is_some_and(|last| last == to)
+            && self.edges().all(|edge| edges.contains(&edge))
+    }
+}
+
+impl Tracer {
+    /// Of a lab, whose Forwarders may answer as often as they are asked.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the lab's objects are no topology.
+    pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
+        let known = Faults { silent: BTreeSet::new(), ..running.record.faults.clone() };
+        let computed = Computed::new(&running.forwarders, &known)?;
+        Ok(Tracer { computed, names: running.names_by_address() })
+    }
+
+    /// The ways of `flows` flows.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] when they have no address of the family; [`Failure::Failed`] when a
+    /// socket cannot be had.
+    pub(crate) fn trace(
+        &self,
+        from: &Endpoint,
+        to: &Endpoint,
+        family: Family,
+        flows: usize,
+    ) -> Result<Vec<Seen>, Failure> {
+        let (_, source, destination) = common(from, to, &[family])?;
+        let asked = Trace {
+            from: from.netns.clone(),
+            source,
+            to: destination,
+            sink: to.netns.clone(),
+            flows,
+            max_hops: self.greatest_hop_count(from, to),
+            attempts: ATTEMPTS,
+            quiet: QUIET,
+        };
+        let paths = trace(&asked).map_err(|error| {
+            Failure::Failed(format!("failed to trace {} to {}: {error}", from.name, to.name))
+        })?;
+        Ok(paths.into_iter().map(|path| self.seen(from, to, path)).collect())
+    }
+
+    /// Enough for any computed path, and some for a wrong one.
+    fn greatest_hop_count(&self, from: &Endpoint, to: &Endpoint) -> u8 {
+        let edges = self.computed.edges(&from.forwarder, &to.forwarder).unwrap_or_default();
+        // A path visits each Forwarder at most once.
+        let visited: BTreeSet<&String> = edges.iter().map(|(_, to)| to).collect();
+        u8::try_from(visited.len() + 4).unwrap_or(u8::MAX).min(64)
+    }
+
+    fn seen(&self, from: &Endpoint, to: &Endpoint, path: Path) -> Seen {
+        let mut hops = Vec::with_capacity(path.hops.len() + 2);
+        if !from.is_instance {
+            hops.push(from.forwarder.clone());
+        }
+        for hop in &path.hops {
+            let name = |address: &IpAddr| {
+                self.names.get(address).cloned().unwrap_or_else(|| address.to_string())
+            };
+            hops.push(hop.as_ref().map_or_else(|| "*".to_owned(), name));
+        }
+        let reached = path.end == End::Reached;
+        if reached && !to.is_instance && hops.last() != Some(&to.forwarder) {
+            hops.push(to.forwarder.clone());
+        }
+        Seen { ports: (path.source_port, path.port), hops, reached }
+    }
+}
+
+/// How often a hop is asked before it counts as silent: 0.2 s, 0.4 s, 0.8 s, 1.6 s.
+const ATTEMPTS: u32 = 4;
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Lets the kernel of these namespaces answer every probe: it would otherwise answer a thousand a
+/// second (`icmp_msgs_per_sec`), whatever the limit for one peer is.
+///
+/// # Errors
+/// [`Failure::Failed`] when a setting cannot be written.
+pub(crate) fn lift_limits<'a>(
+    namespaces: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Failure> {
+    for netns in namespaces {
+        namespace::within(netns, || {
+            std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
+            std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0")?;
+            std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")?;
+            // Packet-too-big alone, which is never limited.
+            std::fs::write("/proc/sys/net/ipv6/icmp/ratemask", "2")
+        })
+        .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))?;
+    }
+    Ok(())
+}
+
+fn traced(
+    from: &Endpoint,
+    to: &Endpoint,
+    family: Family,
+    seen: &[Seen],
+    expected: Option<&BTreeSet<Edge>>,
+) -> Traced {
+    let none = BTreeSet::new();
+    let edges = expected.unwrap_or(&none);
+    let mut ways: BTreeMap<(&[String], bool), usize> = BTreeMap::new();
+    let mut legs: BTreeMap<Edge, usize> = edges.iter().map(|edge| (edge.clone(), 0)).collect();
+    for flow in seen {
+        *ways.entry((&flow.hops, flow.reached)).or_default() += 1;
+        for edge in flow.edges() {
+            *legs.entry(edge).or_default() += 1;
+        }
+    }
+    let is_on = |flow: &&Seen| flow.is_on(&from.forwarder, &to.forwarder, edges);
+    let mut paths: Vec<Way> = ways
+        .into_iter()
+        .map(|((hops, reached), flows)| {
+            let flow = Seen { ports: (0, 0), hops: hops.to_vec(), reached };
+            let computed = expected.is_some() && is_on(&&flow);
+            Way { hops: flow.hops, flows, reached, computed }
+        })
+        .collect();
+    paths.sort_by(|one, other| other.flows.cmp(&one.flows));
+    Traced {
+        from: from.name.clone(),
+        to: to.name.clone(),
+        family,
+        flows: seen.len(),
+        reached: seen.iter().filter(|flow| flow.reached).count(),
+        on_computed_path: seen.iter().filter(is_on).count(),
+        paths,
+        legs: legs
+            .into_iter()
+            .map(|((a, b), flows)| {
+                let computed = edges.contains(&(a.clone(), b.clone()));
+                Leg { from: a, to: b, flows, computed }
+            })
+            .collect(),
+    }
+}
+
+fn text(traced: &Traced) -> String {
+    let family = if traced.family == Family::V4 { "IPv4" } else { "IPv6" };
+    let mut text = format!(
+        "{} -> {}, {family}, {} flows: {} arrived, {} on computed paths\n\n",
+        traced.from, traced.to, traced.flows, traced.reached, traced.on_computed_path
+    );
+    for way in &traced.paths {
+        let end = if way.reached { traced.to.as_str() } else { "lost" };
+        let remark = if way.computed { "" } else { "   not computed" };
+        let hops: Vec<&str> = std::iter::once(traced.from.as_str())
+            .filter(|from| way.hops.first().map(String::as_str) != Some(from))
+            .chain(way.hops.iter().map(String::as_str))
+            .chain(Some(end).filter(|end| way.hops.last().map(String::as_str) != Some(end)))
+            .collect();
+        text += &format!("{:>5} flows  {}{remark}\n", way.flows, hops.join(" > "));
+    }
+    let mut legs = crate::output::table(&["LEG", "SEEN", "COMPUTED"], &[1]);
+    for leg in &traced.legs {
+        let seen = if leg.flows == 0 { "-".to_owned() } else { leg.flows.to_string() };
+        let computed = if leg.computed { "yes" } else { "no" };
+        legs.add_row([format!("{} > {}", leg.from, leg.to), seen, computed.to_owned()]);
+    }
+    if !traced.legs.is_empty() {
+        text.push('\n');
+        text += &crate::output::table_text(&legs);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(hops: &str, reached: bool) -> Seen {
+        let hops = hops.split_whitespace().map(str::to_owned).collect();
+        Seen { ports: (1, 2), hops, reached }
+    }
+
+    #[test]
+    fn a_flow_is_on_the_path_only_from_end_to_end() {
+        let edge = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let edges = BTreeSet::from([edge("a", "b"), edge("b", "d"), edge("a", "c")]);
+        #[rustfmt::skip]
+        let cases = [
+            // hops    arrived  on the path
+            ("a b d",  true,    true),
+            ("a b d",  false,   false),
+            ("a c d",  true,    false), // c to d is not computed
+            ("b d",    true,    false), // not from a
+            ("a b",    true,    false), // not to d
+            ("a * d",  true,    false), // one stayed silent
+            ("",       true,    false),
+        ];
+        for (hops, reached, expected) in cases {
+            assert_eq!(seen(hops, reached).is_on("a", "d", &edges), expected, "{hops}");
+        }
+    }
+}
