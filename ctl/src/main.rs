@@ -23,6 +23,7 @@ mod nearest;
 mod node_verb;
 mod output;
 mod plan;
+mod probe;
 mod progress;
 mod routes;
 mod tables;

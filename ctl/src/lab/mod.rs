@@ -17,6 +17,7 @@ mod apply;
 mod args;
 mod computed;
 mod conflist;
+mod cuts;
 mod daemons;
 mod desired;
 mod disturb;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::TraceArgs;
 use super::computed::{Computed, Edge};
+use super::faults;
 use super::reach::families;
 use super::running::{Endpoint, Family, Running, common};
 use super::state::Faults;
@@ -73,6 +74,14 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
 pub(crate) struct Tracer {
     /// What should be seen.
     pub(crate) computed: Computed,
+    eyes: Eyes,
+    namespaces: BTreeMap<String, String>,
+    prepared: std::cell::RefCell<BTreeSet<String>>,
+}
+
+/// The part of a [`Tracer`] that threads may share.
+#[derive(Clone, Debug)]
+pub(crate) struct Eyes {
     names: BTreeMap<IpAddr, String>,
 }
 
@@ -104,14 +113,27 @@ impl Seen {
 }
 
 impl Tracer {
-    /// Of a lab, whose Forwarders may answer as often as they are asked.
+    /// Of a lab.
     ///
     /// # Errors
     /// [`Failure::Failed`] when the lab's objects are no topology.
     pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
         let known = Faults { silent: BTreeSet::new(), ..running.record.faults.clone() };
         let computed = Computed::new(&running.forwarders, &known)?;
-        Ok(Tracer { computed, names: running.names_by_address() })
+        let namespace = |forwarder: &crds::Forwarder| {
+            (forwarder.spec.name.clone(), faults::netns(forwarder))
+        };
+        Ok(Tracer {
+            computed,
+            eyes: Eyes { names: running.names_by_address() },
+            namespaces: running.forwarders.iter().map(namespace).collect(),
+            prepared: std::cell::RefCell::default(),
+        })
+    }
+
+    /// What threads need to trace.
+    pub(crate) fn eyes(&self) -> Eyes {
+        self.eyes.clone()
     }
 
     /// The ways of `flows` flows.
@@ -126,6 +148,45 @@ impl Tracer {
         family: Family,
         flows: usize,
     ) -> Result<Vec<Seen>, Failure> {
+        let hops = self.prepare(from, to)?;
+        self.eyes.trace(from, to, family, flows, hops)
+    }
+
+    /// Lets all Forwarders on the way answer. Returns a number of hops that is enough for any
+    /// computed path, and some for a wrong one.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when a setting cannot be written.
+    pub(crate) fn prepare(&self, from: &Endpoint, to: &Endpoint) -> Result<u8, Failure> {
+        let edges = self.computed.edges(&from.forwarder, &to.forwarder).unwrap_or_default();
+        let ends = [&from.forwarder, &to.forwarder].into_iter();
+        let on_the_way: BTreeSet<&String> = edges.iter().map(|(_, to)| to).chain(ends).collect();
+        let mut prepared = self.prepared.borrow_mut();
+        for name in &on_the_way {
+            if let (true, Some(netns)) =
+                (prepared.insert((*name).clone()), self.namespaces.get(*name))
+            {
+                lift_limits(netns)?;
+            }
+        }
+        // A path visits each Forwarder at most once.
+        Ok(u8::try_from(on_the_way.len() + 4).unwrap_or(u8::MAX).min(64))
+    }
+}
+
+impl Eyes {
+    /// The ways of `flows` flows, of at most `hops` hops.
+    ///
+    /// # Errors
+    /// As [`Tracer::trace`].
+    pub(crate) fn trace(
+        &self,
+        from: &Endpoint,
+        to: &Endpoint,
+        family: Family,
+        flows: usize,
+        hops: u8,
+    ) -> Result<Vec<Seen>, Failure> {
         let (_, source, destination) = common(from, to, &[family])?;
         let asked = Trace {
             from: from.netns.clone(),
@@ -133,7 +194,7 @@ impl Tracer {
             to: destination,
             sink: to.netns.clone(),
             flows,
-            max_hops: self.greatest_hop_count(from, to),
+            max_hops: hops,
             attempts: ATTEMPTS,
             quiet: QUIET,
         };
@@ -141,14 +202,6 @@ impl Tracer {
             Failure::Failed(format!("failed to trace {} to {}: {error}", from.name, to.name))
         })?;
         Ok(paths.into_iter().map(|path| self.seen(from, to, path)).collect())
-    }
-
-    /// Enough for any computed path, and some for a wrong one.
-    fn greatest_hop_count(&self, from: &Endpoint, to: &Endpoint) -> u8 {
-        let edges = self.computed.edges(&from.forwarder, &to.forwarder).unwrap_or_default();
-        // A path visits each Forwarder at most once.
-        let visited: BTreeSet<&String> = edges.iter().map(|(_, to)| to).collect();
-        u8::try_from(visited.len() + 4).unwrap_or(u8::MAX).min(64)
     }
 
     fn seen(&self, from: &Endpoint, to: &Endpoint, path: Path) -> Seen {
@@ -174,25 +227,17 @@ impl Tracer {
 const ATTEMPTS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Lets the kernel of these namespaces answer every probe: it would otherwise answer a thousand a
-/// second (`icmp_msgs_per_sec`), whatever the limit for one peer is.
-///
-/// # Errors
-/// [`Failure::Failed`] when a setting cannot be written.
-pub(crate) fn lift_limits<'a>(
-    namespaces: impl IntoIterator<Item = &'a str>,
-) -> Result<(), Failure> {
-    for netns in namespaces {
-        namespace::within(netns, || {
-            std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
-            std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0")?;
-            std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")?;
-            // Packet-too-big alone, which is never limited.
-            std::fs::write("/proc/sys/net/ipv6/icmp/ratemask", "2")
-        })
-        .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))?;
-    }
-    Ok(())
+/// Lets the kernel of a namespace answer every probe: it would otherwise answer a thousand a second
+/// (`icmp_msgs_per_sec`), whatever the limit for one peer is.
+fn lift_limits(netns: &str) -> Result<(), Failure> {
+    namespace::within(netns, || {
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0")?;
+        std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")?;
+        // Packet-too-big alone, which is never limited.
+        std::fs::write("/proc/sys/net/ipv6/icmp/ratemask", "2")
+    })
+    .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))
 }
 
 fn traced(

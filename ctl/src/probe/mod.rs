@@ -12,10 +12,10 @@
 //! Every probe tells *lost* from *late*: what arrives late is received, and a sender that was kept
 //! from the processor says so instead of counting the silence as loss.
 
-pub mod namespace;
-pub mod ping;
-pub mod stream;
-pub mod trace;
+pub(crate) mod namespace;
+pub(crate) mod ping;
+pub(crate) mod stream;
+pub(crate) mod trace;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};

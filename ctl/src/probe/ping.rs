@@ -5,57 +5,58 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use socket2::{SockAddr, Socket};
 
 use super::{namespace, nonce, wait_readable};
 
 /// What to ping, and how.
 #[derive(Clone, Debug)]
-pub struct Ping {
+pub(crate) struct Ping {
     /// Namespace to send from.
-    pub from: String,
+    pub(crate) from: String,
     /// Source address, one that the namespace holds.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Destination, of the same family.
-    pub to: IpAddr,
+    pub(crate) to: IpAddr,
     /// Echo requests to send.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Time between two of them.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// How long to wait for answers after the last was sent.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// Which request, from 0.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// From sending to reading the answer.
-    pub round_trip: Duration,
+    pub(crate) round_trip: Duration,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Requests that the kernel took or refused.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Different requests that were answered, late ones included.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Round-trip times, in the order of arrival.
-    pub round_trips: Vec<Duration>,
+    pub(crate) round_trips: Vec<Duration>,
     /// The last refusal by the sender's own kernel, for instance "network is unreachable".
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
 }
 
 impl Report {
     /// Requests without an answer.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.sent - self.received
     }
 
     /// Least, mean and greatest round-trip time.
-    pub fn min_mean_max(&self) -> Option<(Duration, Duration, Duration)> {
+    pub(crate) fn min_mean_max(&self) -> Option<(Duration, Duration, Duration)> {
         let min = *self.round_trips.iter().min()?;
         let max = *self.round_trips.iter().max()?;
         let count = u32::try_from(self.round_trips.len()).ok()?;
@@ -69,7 +70,7 @@ impl Report {
 /// # Errors
 /// When the socket cannot be opened or read. A request that the kernel refuses to send is not an
 /// error but a loss, with its reason in [`Report::refused`].
-pub fn ping(ping: &Ping, mut on_reply: impl FnMut(Reply)) -> io::Result<Report> {
+pub(crate) fn ping(ping: &Ping, mut on_reply: impl FnMut(Reply)) -> io::Result<Report> {
     let socket = namespace::icmp(&ping.from, ping.source)?;
     let mut echoes = Echoes::new(socket, ping);
     let start = Instant::now();

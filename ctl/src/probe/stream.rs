@@ -18,35 +18,35 @@ use super::{namespace, nonce, wait_readable};
 
 /// One flow.
 #[derive(Clone, Debug)]
-pub struct Flow {
+pub(crate) struct Flow {
     /// Namespace to send from.
-    pub from: String,
+    pub(crate) from: String,
     /// Address and port to send from (port 0: any free one).
-    pub source: SocketAddr,
+    pub(crate) source: SocketAddr,
     /// Namespace that holds the destination.
-    pub sink: String,
+    pub(crate) sink: String,
     /// Destination address, of the same family.
-    pub to: IpAddr,
+    pub(crate) to: IpAddr,
     /// Destination port (0: any free one).
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// What a flow lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
+pub(crate) struct Loss {
     /// Packets sent.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Packets that arrived.
-    pub received: u64,
+    pub(crate) received: u64,
     /// For how long packets were lost, all outages added up.
-    pub outage: Duration,
+    pub(crate) outage: Duration,
     /// The longest time between two packets sent: how late the sender ever was. The outage is known
     /// to this precision only.
-    pub greatest_gap: Duration,
+    pub(crate) greatest_gap: Duration,
 }
 
 /// Streams that are running; dropped, they stop.
-pub struct Running {
+pub(crate) struct Running {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -72,7 +72,7 @@ impl Running {
     ///
     /// # Errors
     /// When a socket cannot be opened; nothing runs then.
-    pub fn start(flows: &[Flow], interval: Duration) -> io::Result<Running> {
+    pub(crate) fn start(flows: &[Flow], interval: Duration) -> io::Result<Running> {
         let mut senders = Vec::with_capacity(flows.len());
         let mut sinks = Vec::with_capacity(flows.len());
         for flow in flows {
@@ -101,7 +101,7 @@ impl Running {
     }
 
     /// Time since the start, as [`Running::wait_unbroken`] takes it.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.shared.start.elapsed()
     }
 
@@ -109,7 +109,7 @@ impl Running {
     /// after `since`; false when that did not come about within `limit`.
     ///
     /// The limit is prolonged by what the sender was late, so that a starved machine has its chance.
-    pub fn wait_unbroken(&self, since: Duration, at_least: Duration, limit: Duration) -> bool {
+    pub(crate) fn wait_unbroken(&self, since: Duration, at_least: Duration, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             if self.shared.flows.iter().all(|flow| flow.is_unbroken(since, at_least)) {
@@ -127,7 +127,7 @@ impl Running {
     ///
     /// # Errors
     /// When a socket failed while running.
-    pub fn finish(mut self) -> io::Result<Vec<Loss>> {
+    pub(crate) fn finish(mut self) -> io::Result<Vec<Loss>> {
         self.shared.stop_sending.store(true, Ordering::Relaxed);
         let mut result = Ok(());
         // The sender first: only then is it known what there is to receive.

@@ -22,28 +22,28 @@ use super::{namespace, nonce, wait_readable};
 
 /// What to trace, and how hard to try.
 #[derive(Clone, Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     /// Namespace to send from.
-    pub from: String,
+    pub(crate) from: String,
     /// Source address, one that the namespace holds.
-    pub source: IpAddr,
+    pub(crate) source: IpAddr,
     /// Destination, of the same family.
-    pub to: IpAddr,
+    pub(crate) to: IpAddr,
     /// Namespace that holds the destination.
-    pub sink: String,
+    pub(crate) sink: String,
     /// Number of flows: as many source ports.
-    pub flows: usize,
+    pub(crate) flows: usize,
     /// Greatest time to live.
-    pub max_hops: u8,
+    pub(crate) max_hops: u8,
     /// How often a probe is sent before its hop counts as silent.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// How long no answer may come before what is missing is sent again; doubled each time.
-    pub quiet: Duration,
+    pub(crate) quiet: Duration,
 }
 
 /// How a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// At the destination.
     Reached,
     /// A router said that it has no way on.
@@ -54,22 +54,22 @@ pub enum End {
 
 /// The way of one flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub(crate) struct Path {
     /// Source port.
-    pub source_port: u16,
+    pub(crate) source_port: u16,
     /// Destination port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The address that each router answered with, in order; none: it stayed silent.
-    pub hops: Vec<Option<IpAddr>>,
+    pub(crate) hops: Vec<Option<IpAddr>>,
     /// How it ended.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 /// Traces all flows at once.
 ///
 /// # Errors
 /// When a socket cannot be opened or read; never because of a lost packet.
-pub fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
+pub(crate) fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
     let sink = namespace::udp(&trace.sink, SocketAddr::new(trace.to, 0))?;
     let port = port_of(&sink)?;
     let mut sockets = open_flows(trace)?;
