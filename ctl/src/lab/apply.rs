@@ -39,7 +39,10 @@ impl Apply<'_> {
         self.detach_departing(desired)?;
         self.withdraw_moved(desired, previous)?;
         self.make_hosts(desired)?;
-        self.progress.step(&format!("declaring {} forwarders", desired.forwarders.len()));
+        self.progress.step(&format!(
+            "declaring {} forwarders",
+            desired.forwarders.len()
+        ));
         let mut watch = Watch::new(&directory.status()).map_err(|error| broken(&error))?;
         self.write_objects(desired)?;
         self.start_daemons()?;
@@ -82,7 +85,9 @@ impl Apply<'_> {
     }
 
     fn detach(&mut self, name: &str) -> Result<(), Failure> {
-        let Some(instance) = self.record.instances.get(name).cloned() else { return Ok(()) };
+        let Some(instance) = self.record.instances.get(name).cloned() else {
+            return Ok(());
+        };
         if let Some(host) = self.record.hosts.get(&instance.node) {
             let program = plugin::find()?;
             let call = Attachment::new(self.directory, self.record, name, &instance, None);
@@ -100,7 +105,12 @@ impl Apply<'_> {
         let node_of: BTreeMap<&str, &str> = desired
             .forwarders
             .iter()
-            .map(|forwarder| (forwarder.metadata.name.as_str(), forwarder.spec.node.as_str()))
+            .map(|forwarder| {
+                (
+                    forwarder.metadata.name.as_str(),
+                    forwarder.spec.node.as_str(),
+                )
+            })
             .collect();
         let moved: Vec<&Forwarder> = previous
             .iter()
@@ -112,7 +122,10 @@ impl Apply<'_> {
         for forwarder in &moved {
             remove_file(&self.directory.forwarders(), &forwarder.metadata.name)?;
         }
-        let namespaces: Vec<String> = moved.iter().map(|forwarder| faults::netns(forwarder)).collect();
+        let namespaces: Vec<String> = moved
+            .iter()
+            .map(|forwarder| faults::netns(forwarder))
+            .collect();
         let is_there = |name: &String| crate::probe::namespace::path(name).exists();
         let patience = self.deadline.min(Instant::now() + WITHDRAWAL);
         while namespaces.iter().any(is_there) && Instant::now() < patience {
@@ -129,7 +142,8 @@ impl Apply<'_> {
 
     /// Notes every namespace that will be made, by anyone, then makes underlay and hosts.
     fn make_hosts(&mut self, desired: &Desired) -> Result<(), Failure> {
-        self.progress.step(&format!("making {} hosts", desired.hosts.len()));
+        self.progress
+            .step(&format!("making {} hosts", desired.hosts.len()));
         let departing: Vec<String> = self
             .record
             .hosts
@@ -143,13 +157,21 @@ impl Apply<'_> {
         self.record.hosts = desired.hosts.clone();
         let forwarders: Vec<String> = desired.forwarders.iter().map(faults::netns).collect();
         let hosts = desired.hosts.values().map(|host| host.netns.as_str());
-        let instances = desired.instances.values().map(|instance| instance.netns.as_str());
+        let instances = desired
+            .instances
+            .values()
+            .map(|instance| instance.netns.as_str());
         let all = std::iter::once(self.record.underlay.as_str()).chain(hosts);
-        self.directory
-            .journal(all.chain(forwarders.iter().map(String::as_str)).chain(instances))?;
+        self.directory.journal(
+            all.chain(forwarders.iter().map(String::as_str))
+                .chain(instances),
+        )?;
         self.directory.write_record(self.record)?;
         underlay::ensure_bridge(&self.record.underlay)?;
-        desired.hosts.values().try_for_each(|host| underlay::ensure_host(&self.record.underlay, host))
+        desired
+            .hosts
+            .values()
+            .try_for_each(|host| underlay::ensure_host(&self.record.underlay, host))
     }
 
     fn write_objects(&self, desired: &Desired) -> Result<(), Failure> {
@@ -172,17 +194,16 @@ impl Apply<'_> {
     }
 
     fn start_daemons(&self) -> Result<(), Failure> {
-        self.progress.step(&format!("starting {} node daemons", self.record.hosts.len()));
+        self.progress.step(&format!(
+            "starting {} node daemons",
+            self.record.hosts.len()
+        ));
         let mut hosts = self.record.hosts.iter();
         hosts.try_for_each(|(node, host)| daemons::start(self.directory, node, host))
     }
 
     /// Waits until each status shows what was computed.
-    fn wait_programmed(
-        &self,
-        watch: &mut Watch,
-        forwarders: &[Forwarder],
-    ) -> Result<(), Failure> {
+    fn wait_programmed(&self, watch: &mut Watch, forwarders: &[Forwarder]) -> Result<(), Failure> {
         self.progress.step("waiting for links and tables");
         let expected = computed::expected(forwarders, self.record)?;
         let mut dead = None;
@@ -190,25 +211,34 @@ impl Apply<'_> {
             .wait(self.deadline, |statuses| {
                 let missing = missing(&expected, statuses);
                 let total = expected.len();
-                self.progress.update(&format!("programmed {} of {total}", total - missing.len()));
+                self.progress
+                    .update(&format!("programmed {} of {total}", total - missing.len()));
                 dead = self.dead_daemon();
                 missing.is_empty() || dead.is_some()
             })
             .map_err(|error| broken(&error))?;
         if let Some(node) = dead {
             let words = daemons::last_words(self.directory, &node);
-            return Err(Failure::Failed(format!("the daemon of {node} ended:\n{words}")));
+            return Err(Failure::Failed(format!(
+                "the daemon of {node} ended:\n{words}"
+            )));
         }
         if done {
             return Ok(());
         }
         let missing = missing(&expected, watch.statuses());
-        Err(Failure::TimedOut(explain(&missing, &expected, watch.statuses())))
+        Err(Failure::TimedOut(explain(
+            &missing,
+            &expected,
+            watch.statuses(),
+        )))
     }
 
     fn dead_daemon(&self) -> Option<String> {
         let mut nodes = self.record.hosts.keys();
-        nodes.find(|node| daemons::running(self.directory, node).is_none()).cloned()
+        nodes
+            .find(|node| daemons::running(self.directory, node).is_none())
+            .cloned()
     }
 
     /// Attaches the instances that are not attached yet, several at a time.
@@ -225,7 +255,8 @@ impl Apply<'_> {
         if waiting.is_empty() {
             return Ok(());
         }
-        self.progress.step(&format!("attaching {} app instances", waiting.len()));
+        self.progress
+            .step(&format!("attaching {} app instances", waiting.len()));
         let attached = self.attach_all(&waiting, &desired.forwarders);
         let mut result = Ok(());
         for (name, outcome) in attached {
@@ -249,17 +280,21 @@ impl Apply<'_> {
         std::thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(count) {
                 scope.spawn(|| {
-                    while let Some((name, wanted)) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some((name, wanted)) =
+                        waiting.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
                         let outcome = self.attach_one(name, wanted, forwarders);
                         let so_far = done_so_far.fetch_add(1, Ordering::Relaxed) + 1;
-                        self.progress.update(&format!("attached {so_far} of {count}"));
+                        self.progress
+                            .update(&format!("attached {so_far} of {count}"));
                         let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                         done.push(((*name).clone(), outcome));
                     }
                 });
             }
         });
-        done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+        done.into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn attach_one(
@@ -269,12 +304,18 @@ impl Apply<'_> {
         forwarders: &[Forwarder],
     ) -> Result<Instance, Failure> {
         let mut instance = wanted.clone();
-        let forwarder = forwarders.iter().find(|each| each.spec.name == wanted.forwarder);
+        let forwarder = forwarders
+            .iter()
+            .find(|each| each.spec.name == wanted.forwarder);
         let forwarder =
             forwarder.ok_or_else(|| Failure::Failed(format!("{name}: no forwarder for it")))?;
         underlay::ensure_namespace(&wanted.netns)?;
         prepare_instance(&wanted.netns)?;
-        let app = forwarder.spec.apps.iter().find(|app| app.name == wanted.app);
+        let app = forwarder
+            .spec
+            .apps
+            .iter()
+            .find(|app| app.name == wanted.app);
         let selector = app.and_then(|app| app.selector.as_ref());
         let call = Attachment::new(self.directory, self.record, name, wanted, selector);
         let host = self.record.hosts.get(&wanted.node);
@@ -362,7 +403,13 @@ fn prepare_instance(netns: &str) -> Result<(), Failure> {
         fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))?;
-    faults::set_up(&[faults::End { netns: netns.to_owned(), interface: "lo".to_owned() }], true)
+    faults::set_up(
+        &[faults::End {
+            netns: netns.to_owned(),
+            interface: "lo".to_owned(),
+        }],
+        true,
+    )
 }
 
 /// Ends what runs in the namespaces, and removes their names.
@@ -370,7 +417,10 @@ pub(crate) fn remove_namespaces(names: &[String]) -> Result<(), Failure> {
     let left = processes::end_all(names, super::STOP_LIMIT);
     if !left.is_empty() {
         let ids: Vec<String> = left.iter().map(|process| process.id.to_string()).collect();
-        return Err(Failure::Failed(format!("failed to end processes {}", ids.join(", "))));
+        return Err(Failure::Failed(format!(
+            "failed to end processes {}",
+            ids.join(", ")
+        )));
     }
     for name in names {
         dataplane::netns::delete(name)
@@ -416,7 +466,10 @@ fn explain(
                         .map(|link| format!("{} {}", link.id, link.reason))
                         .collect();
                     let (up, wanted) = (status.links.up, expected.up);
-                    format!("{name}: {up} links up, expected {wanted}; {}", down.join(", "))
+                    format!(
+                        "{name}: {up} links up, expected {wanted}; {}",
+                        down.join(", ")
+                    )
                 }
                 Some(status) => {
                     let (has, wanted) = (&status.epoch, &expected.epoch);
@@ -447,8 +500,15 @@ fn write_object<T: serde::Serialize>(
 
 fn remove_others(directory: &std::path::Path, keep: &BTreeSet<String>) -> Result<(), Failure> {
     let entries = fs::read_dir(directory).map_err(|error| broken(&error))?;
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_object(path)) {
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_object(path))
+    {
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if !keep.contains(name) {
             remove_file(directory, name)?;
         }
@@ -466,4 +526,3 @@ fn remove_file(directory: &std::path::Path, name: &str) -> Result<(), Failure> {
 fn broken(error: &std::io::Error) -> Failure {
     Failure::Failed(format!("the lab's directory: {error}"))
 }
-

@@ -91,7 +91,12 @@ pub(crate) struct UpArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DownArgs {
     /// YAML file with the MicroServiceTopology of the lab; `-` is stdin
-    #[arg(short, long = "file", value_name = "FILE", required_unless_present = "all")]
+    #[arg(
+        short,
+        long = "file",
+        value_name = "FILE",
+        required_unless_present = "all"
+    )]
     pub(crate) file: Option<PathBuf>,
     /// Every lab of this user
     #[arg(long, conflicts_with = "file")]

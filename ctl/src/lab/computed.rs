@@ -25,7 +25,9 @@ impl Computed {
         let declared = declared(forwarders)?;
         let topology = declared.without(&faults_in(&declared, faults));
         let graph = Graph::new(&topology);
-        let max_paths = forwarders.first().map_or(64, |forwarder| forwarder.spec.routing.max_paths);
+        let max_paths = forwarders
+            .first()
+            .map_or(64, |forwarder| forwarder.spec.routing.max_paths);
         Ok(Computed {
             topology,
             graph,
@@ -59,15 +61,26 @@ impl Computed {
 
     fn next(&self, at: ForwarderIndex, to: ForwarderIndex) -> Vec<ForwarderIndex> {
         let table = self.table(at);
-        let links = table.to_forwarder(to).map(|(_, links)| links).unwrap_or_default();
-        links.iter().map(|link| self.topology.links()[link.position()].other(at)).collect()
+        let links = table
+            .to_forwarder(to)
+            .map(|(_, links)| links)
+            .unwrap_or_default();
+        links
+            .iter()
+            .map(|link| self.topology.links()[link.position()].other(at))
+            .collect()
     }
 
     fn table(&self, from: ForwarderIndex) -> std::rc::Rc<Table> {
         let mut tables = self.tables.borrow_mut();
         let table = tables.entry(from.0).or_insert_with(|| {
             let spf = Spf::compute(&self.graph, from);
-            std::rc::Rc::new(Table::new(&self.topology, &self.graph, &spf, self.max_paths))
+            std::rc::Rc::new(Table::new(
+                &self.topology,
+                &self.graph,
+                &spf,
+                self.max_paths,
+            ))
         });
         std::rc::Rc::clone(table)
     }
@@ -91,17 +104,25 @@ pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
 
 fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
     let links = faults.cut.iter().chain(&faults.silent);
-    let links = links.filter_map(|link| topology.link(link)).map(Fault::Link);
+    let links = links
+        .filter_map(|link| topology.link(link))
+        .map(Fault::Link);
     // A Forwarder without power has no links, but it is still declared: its own table is empty.
-    let killed = faults.killed.iter().filter_map(|name| topology.forwarder(name));
+    let killed = faults
+        .killed
+        .iter()
+        .filter_map(|name| topology.forwarder(name));
     let dead = killed.flat_map(|forwarder| {
         let ends = move |link: &topology::Link| link.a == forwarder || link.b == forwarder;
-        let numbered = topology.links().iter().zip(0..).filter(move |(link, _)| ends(link));
+        let numbered = topology
+            .links()
+            .iter()
+            .zip(0..)
+            .filter(move |(link, _)| ends(link));
         numbered.map(|(_, number)| Fault::Link(topology::LinkIndex(number)))
     });
     links.chain(dead).collect()
 }
-
 
 /// For each Forwarder object the epoch and the number of live links that its status should show,
 /// by name of the object. Silent cuts are not to be seen in this: carrier stays.
@@ -109,16 +130,28 @@ pub(crate) fn expected(
     forwarders: &[Forwarder],
     record: &Record,
 ) -> Result<BTreeMap<String, Expected>, Failure> {
-    let faults = Faults { silent: BTreeSet::new(), ..record.faults.clone() };
-    let epoch = Computed::new(forwarders, &faults)?.topology().epoch().to_string();
+    let faults = Faults {
+        silent: BTreeSet::new(),
+        ..record.faults.clone()
+    };
+    let epoch = Computed::new(forwarders, &faults)?
+        .topology()
+        .epoch()
+        .to_string();
     Ok(forwarders
         .iter()
         .map(|forwarder| {
             let own = forwarder.spec.name.as_str();
             let is_up = |id: &str, peer: &str| !faults.takes_out(id, [own, peer]);
             let links = &forwarder.spec.links;
-            let up = links.iter().filter(|link| is_up(&link.id, &link.peer)).count();
-            let expected = Expected { epoch: epoch.clone(), up: up as u32 };
+            let up = links
+                .iter()
+                .filter(|link| is_up(&link.id, &link.peer))
+                .count();
+            let expected = Expected {
+                epoch: epoch.clone(),
+                up: up as u32,
+            };
             (forwarder.metadata.name.clone(), expected)
         })
         .collect())

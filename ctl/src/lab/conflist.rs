@@ -44,8 +44,10 @@ pub(crate) fn plugin_config(
 }
 
 fn plugin(directory: &Directory, node: &str, labels: &BTreeMap<String, String>) -> Value {
-    let labels: Vec<Value> =
-        labels.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+    let labels: Vec<Value> = labels
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect();
     json!({
         "type": "beemesh-cni",
         "socket": directory.socket(node),
@@ -78,12 +80,18 @@ mod tests {
 
     #[test]
     fn the_list_is_what_libcni_makes_the_plugins_input_from() {
-        let place = Place { base: PathBuf::from("/run/lab"), is_privileged: true };
+        let place = Place {
+            base: PathBuf::from("/run/lab"),
+            is_privileged: true,
+        };
         let directory = Directory::of(&place, "plant", "iot");
         let labels = BTreeMap::from([("app".to_owned(), "sensor".to_owned())]);
         let name = network("plant", "iot");
         let list = conflist(&directory, &name, "n1", &labels);
-        assert_eq!(list["plugins"][0]["args"]["cni"]["labels"][0]["value"], "sensor");
+        assert_eq!(
+            list["plugins"][0]["args"]["cni"]["labels"][0]["value"],
+            "sensor"
+        );
         // libcni adds name and version of the list to the plugin's own object.
         let mut injected = list["plugins"][0].clone();
         injected["name"] = list["name"].clone();

@@ -44,7 +44,10 @@ impl Cut {
             remarks.push("no other way".to_owned());
         }
         if self.late_ms > LATE_MS {
-            remarks.push(format!("machine was busy: sender up to {} ms late", self.late_ms));
+            remarks.push(format!(
+                "machine was busy: sender up to {} ms late",
+                self.late_ms
+            ));
         }
         remarks.join("; ")
     }
@@ -84,8 +87,14 @@ impl Cutter {
     ) -> Result<Cutter, Failure> {
         let watch = Watch::new(&running.directory.status())
             .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
-        let mut cutter =
-            Cutter { running, tracer, samples, watch, max_loss, parallel: BTreeMap::new() };
+        let mut cutter = Cutter {
+            running,
+            tracer,
+            samples,
+            watch,
+            max_loss,
+            parallel: BTreeMap::new(),
+        };
         for link in cutter.links() {
             let edge = cutter.edge(&link)?;
             *cutter.parallel.entry(edge).or_default() += 1;
@@ -98,7 +107,9 @@ impl Cutter {
         let topology = self.tracer.computed.topology();
         let all = (0..topology.links().len()).map(|number| LinkIndex(number as u32));
         let silent = &self.running.record.faults.silent;
-        all.map(|link| topology.link_id(link)).filter(|link| !silent.contains(link)).collect()
+        all.map(|link| topology.link_id(link))
+            .filter(|link| !silent.contains(link))
+            .collect()
     }
 
     fn edge(&self, link: &str) -> Result<Edge, Failure> {
@@ -131,7 +142,11 @@ impl Cutter {
         link: &str,
         flows: &[(Sample, Flow)],
     ) -> Result<(Cut, Vec<String>), Failure> {
-        let mut cut = Cut { link: link.to_owned(), flows: flows.len(), ..Cut::default() };
+        let mut cut = Cut {
+            link: link.to_owned(),
+            flows: flows.len(),
+            ..Cut::default()
+        };
         let mut wrong = Vec::new();
         let probes: Vec<Flow> = flows.iter().map(|(_, flow)| flow.clone()).collect();
         let before = start(&probes)?;
@@ -142,7 +157,8 @@ impl Cutter {
         self.running.record.faults.cut.insert(link.to_owned());
         let left = Computed::new(&self.running.forwarders, &self.running.record.faults)?;
         let has_way = |flow: &&(Sample, Flow)| {
-            left.edges(&flow.0.from.forwarder, &flow.0.to.forwarder).is_some()
+            left.edges(&flow.0.from.forwarder, &flow.0.to.forwarder)
+                .is_some()
         };
         cut.partitions = flows.iter().filter(has_way).count() < flows.len();
         self.running.set_link(link, State::Down)?;
@@ -151,7 +167,10 @@ impl Cutter {
         let losses = before.finish().map_err(broken)?;
         (cut.lost_ms, cut.late_ms) = worst(&losses);
         if !cut.rerouted && !cut.partitions {
-            wrong.push(format!("{link}: cut, and not rerouted within {} s", LIMIT.as_secs()));
+            wrong.push(format!(
+                "{link}: cut, and not rerouted within {} s",
+                LIMIT.as_secs()
+            ));
         }
         if let Some(most) = self.max_loss.filter(|_| !cut.partitions) {
             if cut.lost_ms > whole_milliseconds(most) + cut.late_ms {
@@ -207,12 +226,24 @@ impl Cutter {
         if self.samples.get(&edge).is_none_or(Vec::is_empty) {
             self.look_for_flows(a, b)?;
         }
-        let ends = if a < b { edge.clone() } else { (b.to_owned(), a.to_owned()) };
+        let ends = if a < b {
+            edge.clone()
+        } else {
+            (b.to_owned(), a.to_owned())
+        };
         // A path says which Forwarders it goes by, not which of several links between them.
         let is_parallel = self.parallel.get(&ends).is_some_and(|&count| count > 1);
         let wanted = if is_parallel { SAMPLES_MAX } else { 1 };
-        let known = self.samples.get(&edge).map(Vec::as_slice).unwrap_or_default();
-        known.iter().take(wanted).map(|sample| Ok((sample.clone(), flow(sample)?))).collect()
+        let known = self
+            .samples
+            .get(&edge)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        known
+            .iter()
+            .take(wanted)
+            .map(|sample| Ok((sample.clone(), flow(sample)?)))
+            .collect()
     }
 
     /// From Forwarder to Forwarder, where no pair of Apps has a path over the link.
@@ -232,8 +263,14 @@ impl Cutter {
         if self.samples.get(&edge).is_none_or(Vec::is_empty) {
             // Too heavy for any shortest path: what goes between its ends must not notice.
             let any = seen.iter().find(|flow| flow.reached);
-            let sample =
-                any.map(|flow| Sample { from, to, family, ports: flow.ports }).into_iter();
+            let sample = any
+                .map(|flow| Sample {
+                    from,
+                    to,
+                    family,
+                    ports: flow.ports,
+                })
+                .into_iter();
             self.samples.entry(edge).or_default().extend(sample);
         }
         Ok(())
@@ -261,8 +298,16 @@ fn broken(error: std::io::Error) -> Failure {
 
 /// The longest outage and the latest sender, in milliseconds.
 fn worst(losses: &[Loss]) -> (u64, u64) {
-    let outage = losses.iter().map(|loss| loss.outage).max().unwrap_or_default();
-    let gap = losses.iter().map(|loss| loss.greatest_gap).max().unwrap_or_default();
+    let outage = losses
+        .iter()
+        .map(|loss| loss.outage)
+        .max()
+        .unwrap_or_default();
+    let gap = losses
+        .iter()
+        .map(|loss| loss.greatest_gap)
+        .max()
+        .unwrap_or_default();
     let late = gap.saturating_sub(INTERVAL);
     (whole_milliseconds(outage), whole_milliseconds(late))
 }

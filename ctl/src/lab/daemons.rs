@@ -35,7 +35,10 @@ pub(crate) fn start(directory: &Directory, node: &str, host: &Host) -> Result<()
 fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
     let files = directory.node(node);
     fs::create_dir_all(&files)?;
-    let log = OpenOptions::new().create(true).append(true).open(files.join("log"))?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(files.join("log"))?;
     // Not by its path, which an upgrade may have given to another program.
     let mut command = Command::new("/proc/self/exe");
     command

@@ -40,7 +40,10 @@ pub(crate) fn desired(
     let labels = node_labels(topology, nodes);
     let available: Vec<crds::Node> = labels
         .iter()
-        .map(|(name, labels)| crds::Node { name: name.clone(), labels: labels.clone() })
+        .map(|(name, labels)| crds::Node {
+            name: name.clone(),
+            labels: labels.clone(),
+        })
         .collect();
     let forwarders = crds::expand(topology, &available, previous, counts)?;
     Ok(Desired {
@@ -59,7 +62,10 @@ fn node_labels(
     let spec = &topology.spec;
     for entry in &spec.forwarders {
         if let Some(node) = &entry.node {
-            labels.entry(node.clone()).or_default().extend(entry.node_selector.clone());
+            labels
+                .entry(node.clone())
+                .or_default()
+                .extend(entry.node_selector.clone());
         }
     }
     for entry in spec.forwarders.iter().filter(|entry| entry.node.is_none()) {
@@ -83,12 +89,16 @@ fn node_labels(
 /// A name for the node that stands in for all with these labels: `zone-b`.
 fn name_for<T>(wanted: &BTreeMap<String, String>, taken: &BTreeMap<String, T>) -> String {
     let last = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
-    let words: Vec<String> =
-        wanted.iter().map(|(key, value)| format!("{}-{value}", last(key))).collect();
+    let words: Vec<String> = wanted
+        .iter()
+        .map(|(key, value)| format!("{}-{value}", last(key)))
+        .collect();
     let name = words.join("-");
     let mut candidates = (2..).map(|number| format!("{name}-{number}"));
     if taken.contains_key(&name) {
-        candidates.find(|name| !taken.contains_key(name)).expect("one of endless many is free")
+        candidates
+            .find(|name| !taken.contains_key(name))
+            .expect("one of endless many is free")
     } else {
         name
     }
@@ -106,9 +116,18 @@ fn hosts(
     labels
         .into_iter()
         .map(|(name, labels)| {
-            let number = kept(&name).or_else(|| free.next()).expect("numbers are endless");
+            let number = kept(&name)
+                .or_else(|| free.next())
+                .expect("numbers are endless");
             let netns = names::host(&metadata.namespace, &metadata.name, &name);
-            (name, Host { netns, number, labels })
+            (
+                name,
+                Host {
+                    netns,
+                    number,
+                    labels,
+                },
+            )
         })
         .collect()
 }
@@ -122,7 +141,9 @@ fn instances(
     let mut instances = BTreeMap::new();
     for app in &topology.spec.apps {
         for number in 0..counts.get(&app.name).copied().unwrap_or(1) {
-            let Some(forwarder) = forwarder_of(app, number, forwarders) else { continue };
+            let Some(forwarder) = forwarder_of(app, number, forwarders) else {
+                continue;
+            };
             let name = names::instance_of(&app.name, number);
             let instance = Instance {
                 app: app.name.clone(),
@@ -130,7 +151,11 @@ fn instances(
                 forwarder: forwarder.spec.name.clone(),
                 node: forwarder.spec.node.clone(),
                 addresses: Vec::new(),
-                external: app.external.as_ref().map(|e| e.cidrs.clone()).unwrap_or_default(),
+                external: app
+                    .external
+                    .as_ref()
+                    .map(|e| e.cidrs.clone())
+                    .unwrap_or_default(),
             };
             instances.insert(name, instance);
         }
@@ -145,7 +170,9 @@ fn forwarder_of<'a>(
     forwarders: &'a [Forwarder],
 ) -> Option<&'a Forwarder> {
     match app.pinned() {
-        Some(name) => forwarders.iter().find(|forwarder| forwarder.spec.name == name),
+        Some(name) => forwarders
+            .iter()
+            .find(|forwarder| forwarder.spec.name == name),
         None if forwarders.is_empty() => None,
         None => forwarders.get(number as usize % forwarders.len()),
     }
@@ -203,7 +230,10 @@ mod tests {
                     .collect(),
             })
             .collect();
-        let spec = MicroServiceTopologySpec { forwarders, ..Default::default() };
+        let spec = MicroServiceTopologySpec {
+            forwarders,
+            ..Default::default()
+        };
         MicroServiceTopology::new("t", spec)
     }
 
@@ -230,7 +260,13 @@ mod tests {
     fn a_host_keeps_its_number() {
         let topology = topology(&[("a", Some("n1"), &[]), ("b", Some("n2"), &[])]);
         let mut record = Record::default();
-        record.hosts.insert("n2".to_owned(), Host { number: 1, ..Host::default() });
+        record.hosts.insert(
+            "n2".to_owned(),
+            Host {
+                number: 1,
+                ..Host::default()
+            },
+        );
         let hosts = hosts(&topology, node_labels(&topology, 3), &record);
         assert_eq!(hosts["n2"].number, 1);
         assert_eq!(hosts["n1"].number, 2);

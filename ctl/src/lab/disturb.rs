@@ -21,12 +21,23 @@ pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
     let (mut running, lock) = Running::join_to_change(&args.file.file)?;
     let links = running.links(&args.link)?;
     let faults = &mut running.record.faults;
-    let kind = if args.silent { &mut faults.silent } else { &mut faults.cut };
+    let kind = if args.silent {
+        &mut faults.silent
+    } else {
+        &mut faults.cut
+    };
     kind.extend(links.iter().cloned());
     // Noted first: what is noted can be healed.
     running.directory.write_record(&running.record)?;
     for link in &links {
-        running.set_link(link, if args.silent { State::Silent } else { State::Down })?;
+        running.set_link(
+            link,
+            if args.silent {
+                State::Silent
+            } else {
+                State::Down
+            },
+        )?;
     }
     drop(lock);
     if args.silent {
@@ -59,17 +70,26 @@ pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
         None => running.record.faults.clone(),
         Some(name) if name.contains('/') => {
             let links: BTreeSet<String> = running.links(name)?.into_iter().collect();
-            Faults { cut: links.clone(), silent: links, killed: BTreeSet::new() }
+            Faults {
+                cut: links.clone(),
+                silent: links,
+                killed: BTreeSet::new(),
+            }
         }
         Some(name) => {
             running.forwarder(name)?;
-            Faults { killed: BTreeSet::from([name.clone()]), ..Faults::default() }
+            Faults {
+                killed: BTreeSet::from([name.clone()]),
+                ..Faults::default()
+            }
         }
     };
     let faults = &mut running.record.faults;
     faults.cut.retain(|link| !healed.cut.contains(link));
     faults.silent.retain(|link| !healed.silent.contains(link));
-    faults.killed.retain(|forwarder| !healed.killed.contains(forwarder));
+    faults
+        .killed
+        .retain(|forwarder| !healed.killed.contains(forwarder));
     running.heal(&healed)?;
     running.directory.write_record(&running.record)?;
     drop(lock);
@@ -113,9 +133,19 @@ impl Running {
             self.restore_external(name)?;
         }
         let left = self.record.faults.clone();
-        let links = healed.cut.union(&healed.silent).filter(|link| !left.cut.contains(*link));
+        let links = healed
+            .cut
+            .union(&healed.silent)
+            .filter(|link| !left.cut.contains(*link));
         for link in links {
-            self.set_link(link, if left.silent.contains(link) { State::Silent } else { State::Up })?;
+            self.set_link(
+                link,
+                if left.silent.contains(link) {
+                    State::Silent
+                } else {
+                    State::Up
+                },
+            )?;
         }
         // What came up with its Forwarder and is out for a reason of its own.
         for link in &left.cut {
@@ -156,7 +186,11 @@ impl Running {
                     status.epoch == expected.epoch && status.links.up == expected.up
                 })
             };
-            expected.iter().filter(|each| !shows(each)).map(|(name, _)| name.clone()).collect()
+            expected
+                .iter()
+                .filter(|each| !shows(each))
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         let until = Instant::now() + CONVERGENCE;
         let done = watch

@@ -28,9 +28,8 @@ pub(crate) fn ensure(forwarder: &str, instance: &mut Instance) -> Result<(), Fai
     if instance.external.is_empty() {
         return Ok(());
     }
-    let failed = |error: String| {
-        Failure::Failed(format!("failed to attach {}: {error}", instance.netns))
-    };
+    let failed =
+        |error: String| Failure::Failed(format!("failed to attach {}: {error}", instance.netns));
     let prefixes = instance.external.clone();
     let gateways: Vec<IpAddr> = instance
         .addresses
@@ -40,7 +39,9 @@ pub(crate) fn ensure(forwarder: &str, instance: &mut Instance) -> Result<(), Fai
         .collect();
     let addresses = hold(&instance.netns, &prefixes).map_err(|error| failed(error.to_string()))?;
     route(forwarder, &prefixes, &gateways).map_err(|error| failed(error.to_string()))?;
-    instance.addresses.retain(|address| !addresses.contains(address));
+    instance
+        .addresses
+        .retain(|address| !addresses.contains(address));
     instance.addresses.splice(0..0, addresses);
     Ok(())
 }
@@ -50,12 +51,19 @@ fn hold(netns: &str, prefixes: &[IpNetwork]) -> Result<Vec<IpNetwork>, dataplane
     let opened = Netns::open(netns)?;
     let index = opened.run(|| nix::net::if_::if_nametoindex(INTERFACE).unwrap_or(0))?;
     let mut batch = Batch::new();
-    let addresses: Vec<IpNetwork> =
-        prefixes.iter().map(|prefix| IpNetwork::from(first_host(*prefix))).collect();
+    let addresses: Vec<IpNetwork> = prefixes
+        .iter()
+        .map(|prefix| IpNetwork::from(first_host(*prefix)))
+        .collect();
     for address in &addresses {
         let no_detection = libc::IFA_F_NODAD as u8;
-        let header =
-            netlink::ifaddrmsg(family(address.ip()), address.prefix(), no_detection, 0, index);
+        let header = netlink::ifaddrmsg(
+            family(address.ip()),
+            address.prefix(),
+            no_detection,
+            0,
+            index,
+        );
         batch
             .message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
             .ip(IFA_LOCAL, address.ip())
@@ -75,10 +83,11 @@ fn route(
     let mut batch = Batch::new();
     for prefix in prefixes {
         let same = |gateway: &&IpAddr| gateway.is_ipv4() == prefix.is_ipv4();
-        let Some(gateway) = gateways.iter().find(same) else { continue };
+        let Some(gateway) = gateways.iter().find(same) else {
+            continue;
+        };
         let interface = interface_to(&mut socket, *gateway)?;
-        let mut header =
-            netlink::rtmsg(family(*gateway), prefix.prefix(), libc::RTPROT_STATIC, 0);
+        let mut header = netlink::rtmsg(family(*gateway), prefix.prefix(), libc::RTPROT_STATIC, 0);
         // `rtm_flags`: the gateway is on the link, whatever other routes say.
         header[8..].copy_from_slice(&netlink::RTNH_F_ONLINK.to_ne_bytes());
         batch
@@ -103,7 +112,9 @@ fn interface_to(socket: &mut Socket, address: IpAddr) -> Result<u32, dataplane::
     socket.dump(&mut batch, |_, message| {
         let found = attributes(message.get(HEADER..).unwrap_or_default())
             .find(|attribute| attribute.kind == RTA_OIF);
-        interface = found.and_then(|oif| read_u32(oif.value)).unwrap_or(interface);
+        interface = found
+            .and_then(|oif| read_u32(oif.value))
+            .unwrap_or(interface);
     })?;
     Ok(interface)
 }
@@ -111,12 +122,19 @@ fn interface_to(socket: &mut Socket, address: IpAddr) -> Result<u32, dataplane::
 fn run(socket: &mut Socket, batch: &mut Batch, what: &str) -> Result<(), dataplane::Error> {
     match socket.run(batch)?.into_iter().next() {
         None => Ok(()),
-        Some(source) => Err(dataplane::Error::Refused { object: what.to_owned(), source }),
+        Some(source) => Err(dataplane::Error::Refused {
+            object: what.to_owned(),
+            source,
+        }),
     }
 }
 
 fn family(address: IpAddr) -> u8 {
-    if address.is_ipv4() { netlink::AF_INET } else { netlink::AF_INET6 }
+    if address.is_ipv4() {
+        netlink::AF_INET
+    } else {
+        netlink::AF_INET6
+    }
 }
 
 /// The first address after the network's own; of a single address, that one.

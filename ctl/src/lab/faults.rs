@@ -42,12 +42,18 @@ pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
 
 /// The namespace of a Forwarder.
 pub(crate) fn netns(forwarder: &Forwarder) -> String {
-    netns_of(&forwarder.metadata.namespace, &forwarder.spec.topology, &forwarder.spec.name)
+    netns_of(
+        &forwarder.metadata.namespace,
+        &forwarder.spec.topology,
+        &forwarder.spec.name,
+    )
 }
 
 /// 1 for `A/B`, 2 for `A/B#2`.
 fn ordinal(id: &str) -> u32 {
-    id.split_once('#').and_then(|(_, ordinal)| ordinal.parse().ok()).unwrap_or(1)
+    id.split_once('#')
+        .and_then(|(_, ordinal)| ordinal.parse().ok())
+        .unwrap_or(1)
 }
 
 /// Sets the ends of a link down or up.
@@ -78,7 +84,9 @@ pub(crate) fn set_all_up(netns: &str, is_up: bool) -> Result<(), Failure> {
 fn add_set_up(batch: &mut Batch, interface: &str, is_up: bool) {
     let up = libc::IFF_UP as u32;
     let header = netlink::ifinfomsg(0, 0, if is_up { up } else { 0 }, up);
-    batch.message(RTM_NEWLINK, 0, &header).string(IFLA_IFNAME, interface);
+    batch
+        .message(RTM_NEWLINK, 0, &header)
+        .string(IFLA_IFNAME, interface);
 }
 
 /// Names of all interfaces of a namespace but loopback.
@@ -112,7 +120,12 @@ pub(crate) fn set_silent(ends: &[End], is_silent: bool) -> Result<(), Failure> {
         } else {
             add_undrop(&mut batch, &end.interface);
         }
-        run(&end.netns, libc::NETLINK_NETFILTER, &mut batch, &end.interface)?;
+        run(
+            &end.netns,
+            libc::NETLINK_NETFILTER,
+            &mut batch,
+            &end.interface,
+        )?;
     }
     Ok(())
 }
@@ -171,7 +184,11 @@ fn add_undrop(batch: &mut Batch, interface: &str) {
 }
 
 fn in_transaction(batch: &mut Batch, fill: impl FnOnce(&mut Batch)) {
-    batch.message(NFNL_MSG_BATCH_BEGIN, 0, &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8));
+    batch.message(
+        NFNL_MSG_BATCH_BEGIN,
+        0,
+        &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8),
+    );
     fill(batch);
     batch.message(NFNL_MSG_BATCH_END, 0, &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8));
 }
@@ -192,17 +209,24 @@ fn run(netns: &str, protocol: i32, batch: &mut Batch, what: &str) -> Result<(), 
     if batch.is_empty() {
         return Ok(());
     }
-    let refusals =
-        open(netns, protocol)?.run(batch).map_err(|error| failed(what, &error))?;
+    let refusals = open(netns, protocol)?
+        .run(batch)
+        .map_err(|error| failed(what, &error))?;
     // Healing what is whole is success.
-    match refusals.iter().find(|refusal| refusal.errno != libc::ENOENT) {
+    match refusals
+        .iter()
+        .find(|refusal| refusal.errno != libc::ENOENT)
+    {
         None => Ok(()),
         Some(refusal) => Err(failed(what, refusal)),
     }
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Failure {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
     Failure::Failed(format!("failed to change {what}: {error}{cause}"))
 }
 

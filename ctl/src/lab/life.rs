@@ -88,12 +88,16 @@ fn change(
         }
         record.counts.insert(app.clone(), *count);
     }
-    record.counts.retain(|app, _| topology.spec.apps.iter().any(|each| each.name == *app));
+    record
+        .counts
+        .retain(|app, _| topology.spec.apps.iter().any(|each| each.name == *app));
     let previous = directory.read_forwarders()?;
     let desired = desired(topology, &record.counts, args.nodes, record, &previous);
     let file = args.file.file.display().to_string();
     let desired = desired.map_err(|problems| {
-        let problems = problems.into_iter().map(|problem| problem.in_file(&file).to_string());
+        let problems = problems
+            .into_iter()
+            .map(|problem| problem.in_file(&file).to_string());
         Failure::Invalid(problems.collect())
     })?;
     if desired.hosts.len() > underlay::HOSTS_MAX as usize {
@@ -103,13 +107,22 @@ fn change(
         )]));
     }
     let deadline = started + Duration::from_secs(args.timeout);
-    Apply { directory, record, progress, deadline }.run(&desired, &previous)
+    Apply {
+        directory,
+        record,
+        progress,
+        deadline,
+    }
+    .run(&desired, &previous)
 }
 
 /// Ends all that a lab made, and forgets it. The directory stays, empty but for the lock.
 fn clear(directory: &Directory) -> Result<(), Failure> {
     let names: Vec<String> = directory.journaled().into_iter().collect();
-    let nodes = directory.record()?.map(|record| record.hosts).unwrap_or_default();
+    let nodes = directory
+        .record()?
+        .map(|record| record.hosts)
+        .unwrap_or_default();
     for node in nodes.keys() {
         // Found by their namespaces as well; by id also where those are gone already.
         if let Some(daemon) = daemons::running(directory, node) {
@@ -190,14 +203,28 @@ pub(crate) fn list(output: Output) -> Result<(), Failure> {
     let labs: Vec<Listed> = labs.into_values().collect();
     output.print(&labs, |labs| {
         let mut table = table(
-            &["NAMESPACE", "TOPOLOGY", "STATE", "FORWARDERS", "HOSTS", "APPS"],
+            &[
+                "NAMESPACE",
+                "TOPOLOGY",
+                "STATE",
+                "FORWARDERS",
+                "HOSTS",
+                "APPS",
+            ],
             &[3, 4, 5],
         );
         for lab in labs {
             let numbers = [lab.forwarders, lab.hosts, lab.apps].map(|number| number.to_string());
             let [forwarders, hosts, apps] = numbers;
             let (namespace, topology) = (lab.namespace.clone(), lab.topology.clone());
-            table.add_row([namespace, topology, lab.state.to_owned(), forwarders, hosts, apps]);
+            table.add_row([
+                namespace,
+                topology,
+                lab.state.to_owned(),
+                forwarders,
+                hosts,
+                apps,
+            ]);
         }
         table_text(&table)
     })

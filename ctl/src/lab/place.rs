@@ -21,10 +21,16 @@ impl Place {
     pub(crate) fn of_this_user() -> Place {
         let user = geteuid();
         if user.is_root() && is_capable() {
-            return Place { base: PathBuf::from("/run/beemesh/lab"), is_privileged: true };
+            return Place {
+                base: PathBuf::from("/run/beemesh/lab"),
+                is_privileged: true,
+            };
         }
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        Place { base: base_of(user, runtime.as_deref()), is_privileged: false }
+        Place {
+            base: base_of(user, runtime.as_deref()),
+            is_privileged: false,
+        }
     }
 }
 
@@ -39,7 +45,9 @@ fn base_of(user: Uid, runtime: Option<&Path>) -> PathBuf {
 fn is_capable() -> bool {
     const NET_ADMIN: u64 = 1 << 12;
     const SYS_ADMIN: u64 = 1 << 21;
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return true };
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))
@@ -56,7 +64,13 @@ mod tests {
         let user = Uid::from_raw(1234);
         assert_eq!(base_of(user, None), PathBuf::from("/tmp/beemesh-1234/lab"));
         let missing = Path::new("/no/such/directory");
-        assert_eq!(base_of(user, Some(missing)), PathBuf::from("/tmp/beemesh-1234/lab"));
-        assert_eq!(base_of(user, Some(Path::new("/tmp"))), PathBuf::from("/tmp/beemesh/lab"));
+        assert_eq!(
+            base_of(user, Some(missing)),
+            PathBuf::from("/tmp/beemesh-1234/lab")
+        );
+        assert_eq!(
+            base_of(user, Some(Path::new("/tmp"))),
+            PathBuf::from("/tmp/beemesh/lab")
+        );
     }
 }

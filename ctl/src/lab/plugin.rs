@@ -25,23 +25,28 @@ const TRY_AGAIN: u32 = 11;
 /// [`Failure::Failed`] that names all places that were looked at.
 pub(crate) fn find() -> Result<PathBuf, Failure> {
     const NAME: &str = "beemesh-cni";
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(NAME)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(NAME)));
     let named = std::env::var_os("BEEMESH_CNI").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|directory| directory.join(NAME));
     let mut candidates = beside.iter().cloned().chain(named).chain(in_path);
-    candidates.find(|candidate| is_program(candidate)).ok_or_else(|| {
-        let beside = beside.as_deref().unwrap_or(Path::new(NAME)).display();
-        Failure::Failed(format!(
-            "beemesh-cni, the CNI plugin, is not there: expected {beside}, or the file that \
+    candidates
+        .find(|candidate| is_program(candidate))
+        .ok_or_else(|| {
+            let beside = beside.as_deref().unwrap_or(Path::new(NAME)).display();
+            Failure::Failed(format!(
+                "beemesh-cni, the CNI plugin, is not there: expected {beside}, or the file that \
              BEEMESH_CNI names, or a directory of PATH that holds it"
-        ))
-    })
+            ))
+        })
 }
 
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 /// One attachment, as the runtime names it.
@@ -115,7 +120,9 @@ pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Vec<IpNetwork>, Fa
 /// # Errors
 /// [`Failure::Failed`] with the plugin's words.
 pub(crate) fn del(call: &Call<'_>) -> Result<(), Failure> {
-    run(call, "DEL").map(drop).map_err(|refusal| Failure::Failed(refusal.explain(call)))
+    run(call, "DEL")
+        .map(drop)
+        .map_err(|refusal| Failure::Failed(refusal.explain(call)))
 }
 
 fn run(call: &Call<'_>, verb: &str) -> Result<Vec<u8>, Refusal> {
@@ -155,7 +162,11 @@ fn run(call: &Call<'_>, verb: &str) -> Result<Vec<u8>, Refusal> {
 
 impl Refusal {
     fn without_code(message: String) -> Refusal {
-        Refusal { code: 0, message, details: String::new() }
+        Refusal {
+            code: 0,
+            message,
+            details: String::new(),
+        }
     }
 
     fn explain(&self, call: &Call<'_>) -> String {
@@ -174,7 +185,8 @@ mod tests {
 
     #[test]
     fn the_plugins_own_words_are_told() {
-        let json = br#"{"cniVersion":"1.1.0","code":102,"msg":"no address","details":"10.80.0.0/30"}"#;
+        let json =
+            br#"{"cniVersion":"1.1.0","code":102,"msg":"no address","details":"10.80.0.0/30"}"#;
         let refusal: Refusal = serde_json::from_slice(json).unwrap();
         let call = Call {
             program: Path::new("/x"),

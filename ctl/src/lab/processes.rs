@@ -54,13 +54,17 @@ fn parse_stat(stat: &str) -> Option<u64> {
 
 /// The processes whose network namespace is one of `names`, but for this one.
 fn inside(names: &[String]) -> Vec<Process> {
-    let namespaces: HashSet<(u64, u64)> =
-        names.iter().filter_map(|name| identity(&crate::probe::namespace::path(name))).collect();
+    let namespaces: HashSet<(u64, u64)> = names
+        .iter()
+        .filter_map(|name| identity(&crate::probe::namespace::path(name)))
+        .collect();
     if namespaces.is_empty() {
         return Vec::new();
     }
     let own = std::process::id().cast_signed();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
@@ -112,6 +116,12 @@ mod tests {
     fn this_process_lives_and_no_later_one_is_taken_for_it() {
         let own = Process::of(std::process::id().cast_signed()).unwrap();
         assert!(own.is_alive());
-        assert!(!Process { started: own.started + 1, ..own }.is_alive());
+        assert!(
+            !Process {
+                started: own.started + 1,
+                ..own
+            }
+            .is_alive()
+        );
     }
 }

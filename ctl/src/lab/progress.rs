@@ -40,15 +40,6 @@ impl Progress {
             bar.set_message(what.to_owned());
         }
     }
-
-    /// Something that people should know although nothing failed.
-    pub(crate) fn warn(&self, what: &str) {
-        let print = || drop(writeln!(std::io::stderr(), "warning: {what}"));
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
-    }
 }
 
 impl Drop for Progress {

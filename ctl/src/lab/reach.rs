@@ -14,8 +14,8 @@ use super::args::{ExecArgs, FamilyArgs, PingArgs};
 use super::running::{Endpoint, Family, Running, common};
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
-use crate::probe::ping::{Ping, Reply, Report, ping as probe};
 use crate::probe::namespace;
+use crate::probe::ping::{Ping, Reply, Report, ping as probe};
 
 /// Becomes the command, inside the namespace of an App instance or a Forwarder: signals, terminal
 /// and exit code are its own.
@@ -33,7 +33,10 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(error.into()))?;
     // Programs look for interfaces in /sys too. Without leave to mount they see the machine's.
     let _ = show_own_interfaces();
-    let (program, arguments) = args.command.split_first().expect("clap asks for one at least");
+    let (program, arguments) = args
+        .command
+        .split_first()
+        .expect("clap asks for one at least");
     let error = Command::new(program).args(arguments).exec();
     let is_missing = error.kind() == std::io::ErrorKind::NotFound;
     eprintln!("error: {}: {error}", program.display());
@@ -94,7 +97,10 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
     let (family, source, destination) = common(&from, &to, families(args.family))?;
     let is_table = matches!(args.output.format, Format::Table);
     if is_table {
-        crate::output::print(&format!("{} ({source}) -> {} ({destination})", from.name, to.name))?;
+        crate::output::print(&format!(
+            "{} ({source}) -> {} ({destination})",
+            from.name, to.name
+        ))?;
     }
     let asked = Ping {
         from: from.netns.clone(),
@@ -116,7 +122,11 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("failed to ping from {}: {error}", from.name)))?;
     let pinged = pinged(&from, &to, family, (source, destination), &report);
     args.output.print(&pinged, summary)?;
-    if report.lost() > 0 { Err(Failure::Told(Exit::Failed)) } else { Ok(()) }
+    if report.lost() > 0 {
+        Err(Failure::Told(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 fn anonymous(address: IpAddr) -> Endpoint {
@@ -154,12 +164,18 @@ fn pinged(
 }
 
 fn line(reply: Reply) -> String {
-    format!("  {:>4}  {:.3} ms", reply.sequence, milliseconds(reply.round_trip))
+    format!(
+        "  {:>4}  {:.3} ms",
+        reply.sequence,
+        milliseconds(reply.round_trip)
+    )
 }
 
 fn summary(pinged: &Pinged) -> String {
-    let mut text =
-        format!("{} sent, {} received, {} lost", pinged.sent, pinged.received, pinged.lost);
+    let mut text = format!(
+        "{} sent, {} received, {} lost",
+        pinged.sent, pinged.received, pinged.lost
+    );
     if let (Some(min), Some(mean), Some(max)) = (pinged.min_ms, pinged.mean_ms, pinged.max_ms) {
         text += &format!("; round trip {min:.3}/{mean:.3}/{max:.3} ms (min/mean/max)");
     }

@@ -42,8 +42,8 @@ pub(crate) fn enter(place: &Place) -> Result<(), Failure> {
     };
     fs::create_dir_all(&place.base).map_err(explain)?;
     let lock = File::create(place.base.join(".holder.lock")).map_err(explain)?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-        .map_err(|(_, error)| explain(error.into()))?;
+    let _lock =
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| explain(error.into()))?;
     let holder = match holder(place) {
         Some(holder) => holder,
         None => start(place).map_err(explain)?,
@@ -59,10 +59,14 @@ pub(crate) fn enter_existing(place: &Place) -> Result<bool, Failure> {
     if place.is_privileged {
         return Ok(true);
     }
-    let Some(holder) = holder(place) else { return Ok(false) };
+    let Some(holder) = holder(place) else {
+        return Ok(false);
+    };
     match join(holder) {
         Ok(()) => Ok(true),
-        Err(error) => Err(Failure::Failed(format!("failed to join the lab's namespaces: {error}"))),
+        Err(error) => Err(Failure::Failed(format!(
+            "failed to join the lab's namespaces: {error}"
+        ))),
     }
 }
 
@@ -105,7 +109,11 @@ fn start(place: &Place) -> io::Result<Process> {
     if word.trim() != READY {
         // It ends by itself after anything but its ready word.
         let _ = holder.wait();
-        let reason = if word.is_empty() { "the holder died" } else { word.trim() };
+        let reason = if word.is_empty() {
+            "the holder died"
+        } else {
+            word.trim()
+        };
         return Err(io::Error::other(reason.to_owned()));
     }
     self::holder(place).ok_or_else(|| io::Error::other("the holder died"))
@@ -134,7 +142,9 @@ pub(crate) fn hold(base: &Path) -> Result<(), Failure> {
         let bytes = serde_json::to_vec(&own).map_err(io::Error::other)?;
         state::replace(&base.join(HOLDER), &bytes)
     });
-    let word = made.as_ref().map_or_else(ToString::to_string, |()| READY.to_owned());
+    let word = made
+        .as_ref()
+        .map_or_else(ToString::to_string, |()| READY.to_owned());
     let told = writeln!(io::stdout(), "{word}").and_then(|()| io::stdout().flush());
     // Nobody there to hear it: nobody would end this process either.
     if let Err(error) = made.and(told) {
@@ -166,23 +176,41 @@ fn mount_run(base: &Path) -> io::Result<()> {
     }
     // The real path: a bind keeps the directory, not the name of a link to it.
     let base = base.canonicalize()?;
-    let kept = base.starts_with("/run").then(|| open_path(&base)).transpose()?;
+    let kept = base
+        .starts_with("/run")
+        .then(|| open_path(&base))
+        .transpose()?;
     mount_tmpfs(Path::new("/run"))?;
     fs::create_dir_all(netns)?;
     if let Some(kept) = kept {
         fs::create_dir_all(&base)?;
         let source = PathBuf::from(format!("/proc/self/fd/{}", kept.as_raw_fd()));
-        mount(Some(&source), &base, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        mount(
+            Some(&source),
+            &base,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )?;
     }
     Ok(())
 }
 
 fn mount_tmpfs(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some("mode=0755"))?)
+    Ok(mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        flags,
+        Some("mode=0755"),
+    )?)
 }
 
 fn open_path(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().read(true).custom_flags(nix::libc::O_PATH).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_PATH)
+        .open(path)
 }

@@ -67,7 +67,11 @@ impl Running {
         match directory.record()? {
             Some(record) if record.is_complete => {
                 let forwarders = directory.read_forwarders()?;
-                Ok(Running { directory, record, forwarders })
+                Ok(Running {
+                    directory,
+                    record,
+                    forwarders,
+                })
             }
             _ => Err(not_running()),
         }
@@ -85,11 +89,18 @@ impl Running {
     }
 
     fn join_again(running: Running) -> Result<Running, Failure> {
-        let record = running.directory.record()?.filter(|record| record.is_complete);
+        let record = running
+            .directory
+            .record()?
+            .filter(|record| record.is_complete);
         let gone = || Failure::NotFound("the lab was taken down meanwhile".to_owned());
         let record = record.ok_or_else(gone)?;
         let forwarders = running.directory.read_forwarders()?;
-        Ok(Running { record, forwarders, ..running })
+        Ok(Running {
+            record,
+            forwarders,
+            ..running
+        })
     }
 
     /// What is called `name`: an instance, a Forwarder, or an App (its first instance).
@@ -108,8 +119,15 @@ impl Running {
             return Ok(Endpoint::of_instance(&first, instance));
         }
         let instances = self.record.instances.keys().map(String::as_str);
-        let forwarders = self.forwarders.iter().map(|forwarder| forwarder.spec.name.as_str());
-        Err(unknown("App instance or forwarder", name, instances.chain(forwarders)))
+        let forwarders = self
+            .forwarders
+            .iter()
+            .map(|forwarder| forwarder.spec.name.as_str());
+        Err(unknown(
+            "App instance or forwarder",
+            name,
+            instances.chain(forwarders),
+        ))
     }
 
     /// The canonical id of a link given in either order of its ends.
@@ -129,7 +147,10 @@ impl Running {
         }
         // Without a number all parallel ones are meant, as with `routes --without`.
         let ends = &topology.links()[link.position()];
-        Ok(topology.links_between(ends.a, ends.b).map(|link| topology.link_id(link)).collect())
+        Ok(topology
+            .links_between(ends.a, ends.b)
+            .map(|link| topology.link_id(link))
+            .collect())
     }
 
     /// The Forwarder called `name`.
@@ -137,9 +158,15 @@ impl Running {
     /// # Errors
     /// [`Failure::NotFound`] with the names that there are.
     pub(crate) fn forwarder(&self, name: &str) -> Result<&Forwarder, Failure> {
-        let found = self.forwarders.iter().find(|forwarder| forwarder.spec.name == name);
+        let found = self
+            .forwarders
+            .iter()
+            .find(|forwarder| forwarder.spec.name == name);
         found.ok_or_else(|| {
-            let all = self.forwarders.iter().map(|forwarder| forwarder.spec.name.as_str());
+            let all = self
+                .forwarders
+                .iter()
+                .map(|forwarder| forwarder.spec.name.as_str());
             unknown("forwarder", name, all)
         })
     }
@@ -149,24 +176,25 @@ impl Running {
         let own = |forwarder: &Forwarder| {
             let name = forwarder.spec.name.clone();
             let blocks = forwarder.spec.blocks.clone();
-            blocks.into_iter().map(move |block| (external::first_host(block), name.clone()))
+            blocks
+                .into_iter()
+                .map(move |block| (external::first_host(block), name.clone()))
         };
         self.forwarders.iter().flat_map(own).collect()
     }
 }
 
 /// The answer to a name that nothing has.
-pub(crate) fn unknown<'a>(
-    kind: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Failure {
+pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
     const SHOWN: usize = 12;
     let mut known: Vec<&str> = known.collect();
     let count = known.len();
     known.truncate(SHOWN);
     let more = if count > SHOWN { ", ..." } else { "" };
-    Failure::NotFound(format!("no {kind} {name:?}: there are {}{more}", known.join(", ")))
+    Failure::NotFound(format!(
+        "no {kind} {name:?}: there are {}{more}",
+        known.join(", ")
+    ))
 }
 
 /// Something that packets can be sent from or to.
@@ -191,7 +219,11 @@ impl Endpoint {
             name: name.to_owned(),
             netns: instance.netns.clone(),
             forwarder: instance.forwarder.clone(),
-            addresses: instance.addresses.iter().map(ipnetwork::IpNetwork::ip).collect(),
+            addresses: instance
+                .addresses
+                .iter()
+                .map(ipnetwork::IpNetwork::ip)
+                .collect(),
             is_instance: true,
         }
     }
@@ -202,7 +234,13 @@ impl Endpoint {
             name: forwarder.spec.name.clone(),
             netns: faults::netns(forwarder),
             forwarder: forwarder.spec.name.clone(),
-            addresses: forwarder.spec.blocks.iter().copied().map(external::first_host).collect(),
+            addresses: forwarder
+                .spec
+                .blocks
+                .iter()
+                .copied()
+                .map(external::first_host)
+                .collect(),
             is_instance: false,
         }
     }
@@ -237,6 +275,8 @@ pub(crate) fn common(
     let both = |family: &Family| Some((*family, from.address(*family)?, to.address(*family)?));
     families.iter().find_map(both).ok_or_else(|| {
         let (from, to) = (&from.name, &to.name);
-        Failure::NotFound(format!("{from} and {to} have no address of the same family"))
+        Failure::NotFound(format!(
+            "{from} and {to} have no address of the same family"
+        ))
     })
 }

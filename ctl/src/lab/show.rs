@@ -56,17 +56,26 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
             );
         }
     }
-    args.output.print(&status, |status| text(status, &running.record.faults))
+    args.output
+        .print(&status, |status| text(status, &running.record.faults))
 }
 
 fn status_of(running: &Running) -> Result<Status, Failure> {
     let record = &running.record;
     // What the daemons can know: a silent cut leaves the link up.
-    let known = Faults { silent: Default::default(), ..record.faults.clone() };
-    let epoch = Computed::new(&running.forwarders, &known)?.topology().epoch().to_string();
+    let known = Faults {
+        silent: Default::default(),
+        ..record.faults.clone()
+    };
+    let epoch = Computed::new(&running.forwarders, &known)?
+        .topology()
+        .epoch()
+        .to_string();
     let reported = watch::read_all(&running.directory.status());
     let forwarders = running.forwarders.iter().map(|forwarder| {
-        let up = reported.get(&forwarder.metadata.name).map_or(0, |status| status.links.up);
+        let up = reported
+            .get(&forwarder.metadata.name)
+            .map_or(0, |status| status.links.up);
         let total = u32::try_from(forwarder.spec.links.len()).unwrap_or(u32::MAX);
         let status = ForwarderStatus {
             node: forwarder.spec.node.clone(),
@@ -76,7 +85,10 @@ fn status_of(running: &Running) -> Result<Status, Failure> {
         (forwarder.spec.name.clone(), status)
     });
     let apps = record.instances.iter().map(|(name, instance)| {
-        let addresses = instance.addresses.iter().map(|address| address.ip().to_string());
+        let addresses = instance
+            .addresses
+            .iter()
+            .map(|address| address.ip().to_string());
         let status = AppStatus {
             netns: instance.netns.clone(),
             forwarder: instance.forwarder.clone(),
@@ -110,7 +122,11 @@ fn text(status: &Status, faults: &Faults) -> String {
     }
     if !faults.is_empty() {
         text.push('\n');
-        let kinds = [("cut", &faults.cut), ("cut silently", &faults.silent), ("killed", &faults.killed)];
+        let kinds = [
+            ("cut", &faults.cut),
+            ("cut silently", &faults.silent),
+            ("killed", &faults.killed),
+        ];
         for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             text += &format!("{kind}: {}\n", names.join(", "));
@@ -125,15 +141,23 @@ fn text(status: &Status, faults: &Faults) -> String {
 /// [`Failure::NotFound`] when the lab does not run, or has no such App or node.
 pub(crate) fn conflist(args: &ConflistArgs) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
-    let apps = running.forwarders.iter().flat_map(|forwarder| &forwarder.spec.apps);
+    let apps = running
+        .forwarders
+        .iter()
+        .flat_map(|forwarder| &forwarder.spec.apps);
     let Some(app) = apps.clone().find(|app| app.name == args.app) else {
-        return Err(unknown("App", &args.app, unique(apps.map(|app| app.name.as_str()))));
+        return Err(unknown(
+            "App",
+            &args.app,
+            unique(apps.map(|app| app.name.as_str())),
+        ));
     };
     let Some(node) = conflist::node_for(&running.forwarders, &args.app, args.node.as_deref())
     else {
-        let nodes = running.forwarders.iter().filter(|forwarder| {
-            forwarder.spec.apps.iter().any(|each| each.name == args.app)
-        });
+        let nodes = running
+            .forwarders
+            .iter()
+            .filter(|forwarder| forwarder.spec.apps.iter().any(|each| each.name == args.app));
         let nodes = unique(nodes.map(|forwarder| forwarder.spec.node.as_str()));
         let wanted = args.node.as_deref().unwrap_or_default();
         return Err(unknown(&format!("node for {}", args.app), wanted, nodes));

@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -83,13 +82,6 @@ pub(crate) struct Instance {
     pub(crate) external: Vec<IpNetwork>,
 }
 
-impl Instance {
-    /// Its address of the family of IPv6 or IPv4.
-    pub(crate) fn address(&self, is_ipv6: bool) -> Option<IpAddr> {
-        self.addresses.iter().map(IpNetwork::ip).find(|address| address.is_ipv6() == is_ipv6)
-    }
-}
-
 /// What was taken out by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -105,12 +97,16 @@ pub(crate) struct Faults {
 impl Directory {
     /// Where the lab of this topology is, whether it runs or not.
     pub(crate) fn of(place: &Place, namespace: &str, topology: &str) -> Directory {
-        Directory { path: place.base.join(names::lab_directory(namespace, topology)) }
+        Directory {
+            path: place.base.join(names::lab_directory(namespace, topology)),
+        }
     }
 
     /// All labs of this user that left a directory.
     pub(crate) fn all(place: &Place) -> Vec<Directory> {
-        let Ok(entries) = fs::read_dir(&place.base) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&place.base) else {
+            return Vec::new();
+        };
         let mut all: Vec<Directory> = entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -162,7 +158,10 @@ impl Directory {
     pub(crate) fn lock(&self, limit: Duration) -> Result<Lock, Failure> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.try_lock().map_err(|error| self.failed("lock", &error))? {
+            match self
+                .try_lock()
+                .map_err(|error| self.failed("lock", &error))?
+            {
                 Some(lock) => return Ok(lock),
                 None if Instant::now() >= deadline => {
                     let path = self.path.display();
@@ -184,7 +183,9 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result?,
         };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+            return Ok(None);
+        };
         // Locked, but was it removed before? Then it locks nothing that others would look at.
         let is_current = fs::metadata(&path).is_ok_and(|there| {
             use std::os::unix::fs::MetadataExt;
@@ -232,7 +233,10 @@ impl Directory {
             lines.push('\n');
         }
         let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).open(self.path.join("journal"));
+        let file = options
+            .create(true)
+            .append(true)
+            .open(self.path.join("journal"));
         // No fsync: namespaces do not outlive the page cache either.
         file.and_then(|mut file| file.write_all(lines.as_bytes()))
             .map_err(|error| self.failed("write the journal of", &error))
@@ -241,8 +245,13 @@ impl Directory {
     /// All names ever noted. A torn last line is the name of what was not made yet.
     pub(crate) fn journaled(&self) -> BTreeSet<String> {
         let text = fs::read_to_string(self.path.join("journal")).unwrap_or_default();
-        let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        whole.filter(|line| is_ours(line)).map(str::to_owned).collect()
+        let whole = text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'));
+        whole
+            .filter(|line| is_ours(line))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The Forwarder objects that were written, sorted by name.
@@ -256,7 +265,11 @@ impl Directory {
             Err(error) => return Err(self.failed("list", &error)),
         };
         let mut forwarders = Vec::new();
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_object(path)) {
+        for path in entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| is_object(path))
+        {
             let wrong = |error: String| Failure::Failed(format!("{}: {error}", path.display()));
             let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
             let forwarder: Forwarder =
@@ -336,7 +349,10 @@ fn is_ours(name: &str) -> bool {
 
 /// A YAML file, and not one that is being written.
 pub(crate) fn is_object(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     name.ends_with(".yaml") && !name.starts_with('.')
 }
 
@@ -345,7 +361,10 @@ pub(crate) fn is_object(path: &Path) -> bool {
 /// # Errors
 /// What the file system says.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     fs::write(&temporary, bytes)?;
     fs::rename(&temporary, path)
@@ -357,7 +376,10 @@ mod tests {
 
     fn directory() -> (tempfile::TempDir, Directory) {
         let base = tempfile::tempdir().unwrap();
-        let place = Place { base: base.path().to_owned(), is_privileged: true };
+        let place = Place {
+            base: base.path().to_owned(),
+            is_privileged: true,
+        };
         (base, Directory::of(&place, "plant", "iot"))
     }
 
@@ -366,7 +388,9 @@ mod tests {
         let (_base, directory) = directory();
         let _lock = directory.lock(Duration::ZERO).unwrap();
         directory.journal(["bm-a", "bma-b"]).unwrap();
-        directory.journal(["bmh-c", "../etc", "eth0", "bm-a"]).unwrap();
+        directory
+            .journal(["bmh-c", "../etc", "eth0", "bm-a"])
+            .unwrap();
         let names: Vec<String> = directory.journaled().into_iter().collect();
         assert_eq!(names, ["bm-a", "bma-b", "bmh-c"]);
     }
@@ -375,7 +399,10 @@ mod tests {
     fn one_at_a_time_changes_a_lab() {
         let (_base, directory) = directory();
         let lock = directory.lock(Duration::ZERO).unwrap();
-        assert!(matches!(directory.lock(Duration::ZERO), Err(Failure::TimedOut(_))));
+        assert!(matches!(
+            directory.lock(Duration::ZERO),
+            Err(Failure::TimedOut(_))
+        ));
         drop(lock);
         directory.lock(Duration::ZERO).unwrap();
     }
@@ -385,7 +412,10 @@ mod tests {
         let (_base, directory) = directory();
         assert_eq!(directory.record().unwrap(), None);
         let _lock = directory.lock(Duration::ZERO).unwrap();
-        let mut record = Record { topology: "iot".to_owned(), ..Record::default() };
+        let mut record = Record {
+            topology: "iot".to_owned(),
+            ..Record::default()
+        };
         record.faults.cut.insert("a/b#2".to_owned());
         directory.write_record(&record).unwrap();
         assert_eq!(directory.record().unwrap(), Some(record));

@@ -59,7 +59,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
         let mut cutter = Cutter::new(running, tracer, samples, args.max_loss)?;
         let links = evenly(cutter.links(), args.cuts);
         for (number, link) in links.iter().enumerate() {
-            progress.step(&format!("cutting {link} ({} of {})", number + 1, links.len()));
+            progress.step(&format!(
+                "cutting {link} ({} of {})",
+                number + 1,
+                links.len()
+            ));
             let (cut, wrong) = cutter.cut(link)?;
             report.cuts.push(cut);
             report.wrong.extend(wrong);
@@ -68,7 +72,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     report.ok = report.wrong.is_empty();
     drop(progress);
     args.output.print(&report, text)?;
-    if report.ok { Ok(()) } else { Err(Failure::Told(Exit::Failed)) }
+    if report.ok {
+        Ok(())
+    } else {
+        Err(Failure::Told(Exit::Failed))
+    }
 }
 
 /// At most `most` of `all`, spread evenly.
@@ -76,7 +84,11 @@ fn evenly<T>(all: Vec<T>, most: Option<usize>) -> Vec<T> {
     let count = all.len();
     let most = most.unwrap_or(count).min(count);
     let is_chosen = |position: usize| (position + 1) * most / count > position * most / count;
-    all.into_iter().enumerate().filter(|(at, _)| is_chosen(*at)).map(|(_, each)| each).collect()
+    all.into_iter()
+        .enumerate()
+        .filter(|(at, _)| is_chosen(*at))
+        .map(|(_, each)| each)
+        .collect()
 }
 
 /// One pair in one family.
@@ -104,11 +116,19 @@ fn jobs(running: &Running, tracer: &Tracer, most: Option<usize>) -> Vec<Job> {
     let mut jobs = Vec::new();
     for (from, to) in evenly(pairs.collect(), most) {
         let edges = tracer.computed.edges(&from.forwarder, &to.forwarder);
-        let flows = edges.as_ref().map_or(1, |edges| flows_to_see(&from.forwarder, edges));
+        let flows = edges
+            .as_ref()
+            .map_or(1, |edges| flows_to_see(&from.forwarder, edges));
         for family in [Family::V4, Family::V6] {
             if common(from, to, &[family]).is_ok() {
                 let (from, to, edges) = (from.clone(), to.clone(), edges.clone());
-                jobs.push(Job { from, to, family, edges, flows });
+                jobs.push(Job {
+                    from,
+                    to,
+                    family,
+                    edges,
+                    flows,
+                });
             }
         }
     }
@@ -162,8 +182,10 @@ fn trace_all(
     const AT_ONCE: usize = 4;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes = Mutex::new(BTreeMap::new());
-    let depths: Vec<u8> =
-        jobs.iter().map(|job| tracer.prepare(&job.from, &job.to)).collect::<Result<_, _>>()?;
+    let depths: Vec<u8> = jobs
+        .iter()
+        .map(|job| tracer.prepare(&job.from, &job.to))
+        .collect::<Result<_, _>>()?;
     let eyes = tracer.eyes();
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(jobs.len()) {
@@ -181,7 +203,9 @@ fn trace_all(
             });
         }
     });
-    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     outcomes.into_values().collect()
 }
 
@@ -194,9 +218,14 @@ fn judge(jobs: &[Job], outcomes: &[Vec<Seen>]) -> Report {
         let (from, to) = (&job.from.forwarder, &job.to.forwarder);
         let edges = job.edges.as_ref().unwrap_or(&none);
         let arrived = seen.iter().filter(|flow| flow.reached).count();
-        let on_path = seen.iter().filter(|flow| flow.is_on(from, to, edges)).count();
+        let on_path = seen
+            .iter()
+            .filter(|flow| flow.is_on(from, to, edges))
+            .count();
         let (has_reached, is_on) = (arrived == seen.len(), on_path == seen.len());
-        let pair = pairs.entry((&job.from.name, &job.to.name)).or_insert((true, true));
+        let pair = pairs
+            .entry((&job.from.name, &job.to.name))
+            .or_insert((true, true));
         *pair = (pair.0 && has_reached, pair.1 && is_on);
         let missed = not_seen(edges, seen);
         legs.extend(edges);
@@ -206,14 +235,19 @@ fn judge(jobs: &[Job], outcomes: &[Vec<Seen>]) -> Report {
         match &job.edges {
             None if arrived == 0 => wrong.push(format!("{what}: there is no way")),
             None => wrong.push(format!("{what}: arrived although there is no way")),
-            Some(_) if !has_reached => wrong.push(format!("{what}: {arrived} of {flows} flows arrived")),
+            Some(_) if !has_reached => {
+                wrong.push(format!("{what}: {arrived} of {flows} flows arrived"))
+            }
             Some(_) if !is_on => {
                 let off = seen.iter().find(|flow| !flow.is_on(from, to, edges));
                 let hops = off.map(|flow| flow.hops.join(" > ")).unwrap_or_default();
-                wrong.push(format!("{what}: {on_path} of {flows} flows on computed paths: {hops}"));
+                wrong.push(format!(
+                    "{what}: {on_path} of {flows} flows on computed paths: {hops}"
+                ));
             }
             Some(_) if !missed.is_empty() && flows < FLOWS_MAX => {
-                let missed: Vec<String> = missed.iter().map(|(a, b)| format!("{a} > {b}")).collect();
+                let missed: Vec<String> =
+                    missed.iter().map(|(a, b)| format!("{a} > {b}")).collect();
                 let missed = missed.join(", ");
                 wrong.push(format!("{what}: none of {flows} flows took {missed}"));
             }
@@ -273,7 +307,12 @@ pub(crate) fn keep_samples(
             let kept = samples.entry(edge).or_default();
             if kept.len() < SAMPLES_MAX {
                 let (from, to) = (from.clone(), to.clone());
-                kept.push(Sample { from, to, family, ports: flow.ports });
+                kept.push(Sample {
+                    from,
+                    to,
+                    family,
+                    ports: flow.ports,
+                });
             }
         }
     }
@@ -285,7 +324,10 @@ fn text(report: &Report) -> String {
         report.pairs, report.reached, report.on_computed_path, report.legs_used, report.legs
     );
     if !report.cuts.is_empty() {
-        let mut cuts = table(&["LINK CUT", "LOST", "REROUTED", "LOST ON HEALING", "REMARK"], &[1, 3]);
+        let mut cuts = table(
+            &["LINK CUT", "LOST", "REROUTED", "LOST ON HEALING", "REMARK"],
+            &[1, 3],
+        );
         for cut in &report.cuts {
             let rerouted = if cut.rerouted { "yes" } else { "no" };
             let (lost, heal) = (milliseconds(cut.lost_ms), milliseconds(cut.heal_lost_ms));
@@ -318,7 +360,9 @@ mod tests {
     use super::*;
 
     fn edges(text: &str) -> BTreeSet<Edge> {
-        text.split_whitespace().map(|pair| (pair[..1].to_owned(), pair[1..].to_owned())).collect()
+        text.split_whitespace()
+            .map(|pair| (pair[..1].to_owned(), pair[1..].to_owned()))
+            .collect()
     }
 
     #[test]
@@ -336,7 +380,11 @@ mod tests {
     #[test]
     fn as_many_flows_as_the_least_used_leg_needs() {
         assert_eq!(flows_to_see("a", &edges("ab")), 16, "a single path");
-        assert_eq!(flows_to_see("a", &edges("ab ac bd cd")), 28, "two of a half");
+        assert_eq!(
+            flows_to_see("a", &edges("ab ac bd cd")),
+            28,
+            "two of a half"
+        );
         assert_eq!(flows_to_see("a", &BTreeSet::new()), 16, "on one forwarder");
     }
 

@@ -67,7 +67,11 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let traced = traced(&from, &to, family, &seen, expected.as_ref());
     let is_well = traced.on_computed_path == traced.flows;
     args.output.print(&traced, text)?;
-    if is_well { Ok(()) } else { Err(Failure::Told(Exit::Failed)) }
+    if is_well {
+        Ok(())
+    } else {
+        Err(Failure::Told(Exit::Failed))
+    }
 }
 
 /// Traces within one lab.
@@ -99,7 +103,9 @@ pub(crate) struct Seen {
 impl Seen {
     /// The hops as pairs.
     pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
-        self.hops.windows(2).map(|pair| (pair[0].clone(), pair[1].clone()))
+        self.hops
+            .windows(2)
+            .map(|pair| (pair[0].clone(), pair[1].clone()))
     }
 
     /// Whether it arrived, and every hop is on a computed path.
@@ -118,14 +124,18 @@ impl Tracer {
     /// # Errors
     /// [`Failure::Failed`] when the lab's objects are no topology.
     pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
-        let known = Faults { silent: BTreeSet::new(), ..running.record.faults.clone() };
-        let computed = Computed::new(&running.forwarders, &known)?;
-        let namespace = |forwarder: &crds::Forwarder| {
-            (forwarder.spec.name.clone(), faults::netns(forwarder))
+        let known = Faults {
+            silent: BTreeSet::new(),
+            ..running.record.faults.clone()
         };
+        let computed = Computed::new(&running.forwarders, &known)?;
+        let namespace =
+            |forwarder: &crds::Forwarder| (forwarder.spec.name.clone(), faults::netns(forwarder));
         Ok(Tracer {
             computed,
-            eyes: Eyes { names: running.names_by_address() },
+            eyes: Eyes {
+                names: running.names_by_address(),
+            },
             namespaces: running.forwarders.iter().map(namespace).collect(),
             prepared: std::cell::RefCell::default(),
         })
@@ -158,7 +168,10 @@ impl Tracer {
     /// # Errors
     /// [`Failure::Failed`] when a setting cannot be written.
     pub(crate) fn prepare(&self, from: &Endpoint, to: &Endpoint) -> Result<u8, Failure> {
-        let edges = self.computed.edges(&from.forwarder, &to.forwarder).unwrap_or_default();
+        let edges = self
+            .computed
+            .edges(&from.forwarder, &to.forwarder)
+            .unwrap_or_default();
         let ends = [&from.forwarder, &to.forwarder].into_iter();
         let on_the_way: BTreeSet<&String> = edges.iter().map(|(_, to)| to).chain(ends).collect();
         let mut prepared = self.prepared.borrow_mut();
@@ -170,7 +183,9 @@ impl Tracer {
             }
         }
         // A path visits each Forwarder at most once.
-        Ok(u8::try_from(on_the_way.len() + 4).unwrap_or(u8::MAX).min(64))
+        Ok(u8::try_from(on_the_way.len() + 4)
+            .unwrap_or(u8::MAX)
+            .min(64))
     }
 }
 
@@ -199,9 +214,15 @@ impl Eyes {
             quiet: QUIET,
         };
         let paths = trace(&asked).map_err(|error| {
-            Failure::Failed(format!("failed to trace {} to {}: {error}", from.name, to.name))
+            Failure::Failed(format!(
+                "failed to trace {} to {}: {error}",
+                from.name, to.name
+            ))
         })?;
-        Ok(paths.into_iter().map(|path| self.seen(from, to, path)).collect())
+        Ok(paths
+            .into_iter()
+            .map(|path| self.seen(from, to, path))
+            .collect())
     }
 
     fn seen(&self, from: &Endpoint, to: &Endpoint, path: Path) -> Seen {
@@ -211,7 +232,10 @@ impl Eyes {
         }
         for hop in &path.hops {
             let name = |address: &IpAddr| {
-                self.names.get(address).cloned().unwrap_or_else(|| address.to_string())
+                self.names
+                    .get(address)
+                    .cloned()
+                    .unwrap_or_else(|| address.to_string())
             };
             hops.push(hop.as_ref().map_or_else(|| "*".to_owned(), name));
         }
@@ -219,7 +243,11 @@ impl Eyes {
         if reached && !to.is_instance && hops.last() != Some(&to.forwarder) {
             hops.push(to.forwarder.clone());
         }
-        Seen { ports: (path.source_port, path.port), hops, reached }
+        Seen {
+            ports: (path.source_port, path.port),
+            hops,
+            reached,
+        }
     }
 }
 
@@ -261,9 +289,18 @@ fn traced(
     let mut paths: Vec<Way> = ways
         .into_iter()
         .map(|((hops, reached), flows)| {
-            let flow = Seen { ports: (0, 0), hops: hops.to_vec(), reached };
+            let flow = Seen {
+                ports: (0, 0),
+                hops: hops.to_vec(),
+                reached,
+            };
             let computed = expected.is_some() && is_on(&&flow);
-            Way { hops: flow.hops, flows, reached, computed }
+            Way {
+                hops: flow.hops,
+                flows,
+                reached,
+                computed,
+            }
         })
         .collect();
     paths.sort_by(|one, other| other.flows.cmp(&one.flows));
@@ -279,20 +316,33 @@ fn traced(
             .into_iter()
             .map(|((a, b), flows)| {
                 let computed = edges.contains(&(a.clone(), b.clone()));
-                Leg { from: a, to: b, flows, computed }
+                Leg {
+                    from: a,
+                    to: b,
+                    flows,
+                    computed,
+                }
             })
             .collect(),
     }
 }
 
 fn text(traced: &Traced) -> String {
-    let family = if traced.family == Family::V4 { "IPv4" } else { "IPv6" };
+    let family = if traced.family == Family::V4 {
+        "IPv4"
+    } else {
+        "IPv6"
+    };
     let mut text = format!(
         "{} -> {}, {family}, {} flows: {} arrived, {} on computed paths\n\n",
         traced.from, traced.to, traced.flows, traced.reached, traced.on_computed_path
     );
     for way in &traced.paths {
-        let end = if way.reached { traced.to.as_str() } else { "lost" };
+        let end = if way.reached {
+            traced.to.as_str()
+        } else {
+            "lost"
+        };
         let remark = if way.computed { "" } else { "   not computed" };
         let hops: Vec<&str> = std::iter::once(traced.from.as_str())
             .filter(|from| way.hops.first().map(String::as_str) != Some(from))
@@ -303,9 +353,17 @@ fn text(traced: &Traced) -> String {
     }
     let mut legs = crate::output::table(&["LEG", "SEEN", "COMPUTED"], &[1]);
     for leg in &traced.legs {
-        let seen = if leg.flows == 0 { "-".to_owned() } else { leg.flows.to_string() };
+        let seen = if leg.flows == 0 {
+            "-".to_owned()
+        } else {
+            leg.flows.to_string()
+        };
         let computed = if leg.computed { "yes" } else { "no" };
-        legs.add_row([format!("{} > {}", leg.from, leg.to), seen, computed.to_owned()]);
+        legs.add_row([
+            format!("{} > {}", leg.from, leg.to),
+            seen,
+            computed.to_owned(),
+        ]);
     }
     if !traced.legs.is_empty() {
         text.push('\n');
@@ -320,7 +378,11 @@ mod tests {
 
     fn seen(hops: &str, reached: bool) -> Seen {
         let hops = hops.split_whitespace().map(str::to_owned).collect();
-        Seen { ports: (1, 2), hops, reached }
+        Seen {
+            ports: (1, 2),
+            hops,
+            reached,
+        }
     }
 
     #[test]
@@ -339,7 +401,11 @@ mod tests {
             ("",       true,    false),
         ];
         for (hops, reached, expected) in cases {
-            assert_eq!(seen(hops, reached).is_on("a", "d", &edges), expected, "{hops}");
+            assert_eq!(
+                seen(hops, reached).is_on("a", "d", &edges),
+                expected,
+                "{hops}"
+            );
         }
     }
 }

@@ -63,10 +63,11 @@ pub(crate) fn ensure_bridge(underlay: &str) -> Result<(), Failure> {
         .message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &header)
         .string(IFLA_IFNAME, "br0")
         .nested(IFLA_LINKINFO, &[], |info| {
-            info.string(IFLA_INFO_KIND, "bridge").nested(IFLA_INFO_DATA, &[], |data| {
-                // Neighbour discovery is multicast: to be flooded, not to be learned first.
-                data.u8(IFLA_BR_MCAST_SNOOPING, 0);
-            });
+            info.string(IFLA_INFO_KIND, "bridge")
+                .nested(IFLA_INFO_DATA, &[], |data| {
+                    // Neighbour discovery is multicast: to be flooded, not to be learned first.
+                    data.u8(IFLA_BR_MCAST_SNOOPING, 0);
+                });
         });
     run(&netns, &mut batch, "the bridge")
 }
@@ -81,8 +82,10 @@ pub(crate) fn ensure_host(underlay: &str, host: &Host) -> Result<(), Failure> {
     let mut batch = Batch::new();
     wire(&mut batch, host, &netns);
     run(&bridge, &mut batch, &host.netns)?;
-    namespace::within(&host.netns, || write_sysctl("net/ipv6/conf/all/accept_ra", "0"))
-        .map_err(|error| Failure::Failed(format!("failed to prepare {}: {error}", host.netns)))?;
+    namespace::within(&host.netns, || {
+        write_sysctl("net/ipv6/conf/all/accept_ra", "0")
+    })
+    .map_err(|error| Failure::Failed(format!("failed to prepare {}: {error}", host.netns)))?;
     configure(&mut batch, host);
     run(&netns, &mut batch, &host.netns)
 }
@@ -97,17 +100,22 @@ fn wire(batch: &mut Batch, host: &Host, netns: &Netns) {
         .string(IFLA_IFNAME, &format!("h{}", host.number))
         .u32(IFLA_MASTER, BRIDGE_INDEX)
         .nested(IFLA_LINKINFO, &[], |info| {
-            info.string(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, &[], |data| {
-                data.nested(VETH_INFO_PEER, &end, |peer| {
-                    peer.string(IFLA_IFNAME, "eth0")
-                        .u32(IFLA_NET_NS_FD, netns.as_raw_fd().cast_unsigned());
+            info.string(IFLA_INFO_KIND, "veth")
+                .nested(IFLA_INFO_DATA, &[], |data| {
+                    data.nested(VETH_INFO_PEER, &end, |peer| {
+                        peer.string(IFLA_IFNAME, "eth0")
+                            .u32(IFLA_NET_NS_FD, netns.as_raw_fd().cast_unsigned());
+                    });
                 });
-            });
         });
 }
 
 fn configure(batch: &mut Batch, host: &Host) {
-    batch.message(RTM_NEWLINK, 0, &netlink::ifinfomsg(0, LOOPBACK_INDEX, UP, UP));
+    batch.message(
+        RTM_NEWLINK,
+        0,
+        &netlink::ifinfomsg(0, LOOPBACK_INDEX, UP, UP),
+    );
     for address in addresses(host.number) {
         let (family, length) = match address {
             IpAddr::V4(_) => (netlink::AF_INET, V4_LENGTH),
@@ -152,7 +160,10 @@ fn is_there_already(refusal: &Rejection) -> bool {
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Failure {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
     Failure::Failed(format!("failed to make {what}: {error}{cause}"))
 }
 
@@ -169,7 +180,13 @@ mod tests {
 
     #[test]
     fn hosts_are_numbered_within_the_ranges_for_tests() {
-        assert_eq!(addresses(1).map(|a| a.to_string()), ["198.18.0.1", "2001:2::1"]);
-        assert_eq!(addresses(HOSTS_MAX).map(|a| a.to_string()), ["198.18.3.255", "2001:2::3ff"]);
+        assert_eq!(
+            addresses(1).map(|a| a.to_string()),
+            ["198.18.0.1", "2001:2::1"]
+        );
+        assert_eq!(
+            addresses(HOSTS_MAX).map(|a| a.to_string()),
+            ["198.18.3.255", "2001:2::3ff"]
+        );
     }
 }

@@ -17,8 +17,13 @@ pub(crate) type Statuses = BTreeMap<String, ForwarderStatus>;
 
 /// Reads all statuses once. What cannot be read is absent: it is written anew soon.
 pub(crate) fn read_all(directory: &Path) -> Statuses {
-    let Ok(entries) = fs::read_dir(directory) else { return Statuses::new() };
-    entries.flatten().filter_map(|entry| read(&entry.path())).collect()
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Statuses::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| read(&entry.path()))
+        .collect()
 }
 
 fn read(path: &Path) -> Option<(String, ForwarderStatus)> {
@@ -52,12 +57,15 @@ impl Watch {
     /// When the directory is not there, or there are too many inotify instances.
     pub(crate) fn new(directory: &Path) -> io::Result<Watch> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let flags = AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_DELETE;
+        let flags =
+            AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE;
         inotify.add_watch(directory, flags)?;
         let statuses = read_all(directory);
-        Ok(Watch { directory: directory.to_owned(), inotify, statuses })
+        Ok(Watch {
+            directory: directory.to_owned(),
+            inotify,
+            statuses,
+        })
     }
 
     /// The last known statuses.
@@ -88,7 +96,10 @@ impl Watch {
 
     /// Waits for changes for at most `limit` and takes them in.
     fn read_changes(&mut self, limit: Duration) -> io::Result<()> {
-        let mut polled = [PollFd::new(std::os::fd::AsFd::as_fd(&self.inotify), PollFlags::POLLIN)];
+        let mut polled = [PollFd::new(
+            std::os::fd::AsFd::as_fd(&self.inotify),
+            PollFlags::POLLIN,
+        )];
         let milliseconds = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
         match poll(&mut polled, PollTimeout::from(milliseconds)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -135,7 +146,10 @@ mod tests {
     use crate::lab::state::replace;
 
     fn status(epoch: &str) -> ForwarderStatus {
-        ForwarderStatus { epoch: epoch.to_owned(), ..ForwarderStatus::default() }
+        ForwarderStatus {
+            epoch: epoch.to_owned(),
+            ..ForwarderStatus::default()
+        }
     }
 
     #[test]
@@ -150,7 +164,9 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(30);
         let seen = watch
             .wait(until, |statuses| {
-                statuses.get("iot.edge-a").is_some_and(|s| s.epoch == "0123456789abcdef")
+                statuses
+                    .get("iot.edge-a")
+                    .is_some_and(|s| s.epoch == "0123456789abcdef")
             })
             .unwrap();
         writer.join().unwrap();

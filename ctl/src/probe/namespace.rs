@@ -31,7 +31,9 @@ pub(crate) fn within<T: Send>(
             setns(&file, CloneFlags::CLONE_NEWNET)?;
             work()
         })?;
-        joined.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        joined
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -51,7 +53,11 @@ pub(crate) fn open(netns: &str) -> io::Result<File> {
 /// When the namespace cannot be joined or the address is not there.
 pub(crate) fn udp(netns: &str, address: SocketAddr) -> io::Result<Socket> {
     within(netns, move || {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         socket.set_nonblocking(true)?;
         // A burst must wait for a reader that is kept from the processor, not be dropped.
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
@@ -94,6 +100,9 @@ mod tests {
     #[test]
     fn a_missing_namespace_is_named_in_the_error() {
         let error = within("there-is-no-such-namespace", || Ok(())).unwrap_err();
-        assert!(error.to_string().contains("there-is-no-such-namespace"), "{error}");
+        assert!(
+            error.to_string().contains("there-is-no-such-namespace"),
+            "{error}"
+        );
     }
 }

@@ -156,7 +156,9 @@ impl Echoes {
     }
 
     fn note(&mut self, sequence: u64, on_reply: &mut impl FnMut(Reply)) {
-        let Ok(position) = usize::try_from(sequence) else { return };
+        let Ok(position) = usize::try_from(sequence) else {
+            return;
+        };
         match self.answered.get_mut(position) {
             Some(answered) if !*answered => *answered = true,
             _ => return,
@@ -164,7 +166,10 @@ impl Echoes {
         let round_trip = self.sent_at[position].elapsed();
         self.report.received += 1;
         self.report.round_trips.push(round_trip);
-        on_reply(Reply { sequence, round_trip });
+        on_reply(Reply {
+            sequence,
+            round_trip,
+        });
     }
 }
 
@@ -243,7 +248,11 @@ mod tests {
         let mut packet = vec![0x45; 20];
         reply[0] = 0;
         packet.extend(&reply);
-        assert_eq!(answered_sequence(V4, 42, &packet), Some(9), "behind an IPv4 header");
+        assert_eq!(
+            answered_sequence(V4, 42, &packet),
+            Some(9),
+            "behind an IPv4 header"
+        );
         assert_eq!(answered_sequence(V4, 42, &[]), None, "nothing");
     }
 }

@@ -95,7 +95,10 @@ impl Running {
         let sender = std::thread::Builder::new()
             .name("probe-send".to_owned())
             .spawn(move || send(&for_sender, &senders, nonce, interval));
-        let mut running = Running { shared, threads: vec![receiver] };
+        let mut running = Running {
+            shared,
+            threads: vec![receiver],
+        };
         running.threads.insert(0, sender?);
         Ok(running)
     }
@@ -109,10 +112,20 @@ impl Running {
     /// after `since`; false when that did not come about within `limit`.
     ///
     /// The limit is prolonged by what the sender was late, so that a starved machine has its chance.
-    pub(crate) fn wait_unbroken(&self, since: Duration, at_least: Duration, limit: Duration) -> bool {
+    pub(crate) fn wait_unbroken(
+        &self,
+        since: Duration,
+        at_least: Duration,
+        limit: Duration,
+    ) -> bool {
         let deadline = Instant::now() + limit;
         loop {
-            if self.shared.flows.iter().all(|flow| flow.is_unbroken(since, at_least)) {
+            if self
+                .shared
+                .flows
+                .iter()
+                .all(|flow| flow.is_unbroken(since, at_least))
+            {
                 return true;
             }
             let late = self.shared.flows.iter().map(FlowState::greatest_gap).max();
@@ -132,7 +145,9 @@ impl Running {
         let mut result = Ok(());
         // The sender first: only then is it known what there is to receive.
         for thread in self.threads.drain(..) {
-            let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let ended = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             self.shared.stop_receiving.store(true, Ordering::Relaxed);
             result = result.and(ended);
         }
@@ -182,7 +197,11 @@ fn receive(shared: &Shared, sinks: &[Socket], nonce: u64) -> io::Result<()> {
     loop {
         // Asked before reading, so that what had arrived by then is read.
         let last_round = shared.stop_receiving.load(Ordering::Relaxed);
-        let wait = if last_round { LINGER } else { Duration::from_millis(20) };
+        let wait = if last_round {
+            LINGER
+        } else {
+            Duration::from_millis(20)
+        };
         for position in wait_readable(sinks, Instant::now() + wait)? {
             drain(shared, &sinks[position], nonce)?;
         }
@@ -209,7 +228,9 @@ fn drain(shared: &Shared, sink: &Socket, nonce: u64) -> io::Result<()> {
         };
         // SAFETY: `recv` has filled the first `length` bytes.
         let packet = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
-        let Some((flow, sequence, sent_at)) = decode(nonce, packet) else { continue };
+        let Some((flow, sequence, sent_at)) = decode(nonce, packet) else {
+            continue;
+        };
         if let Some(flow) = shared.flows.get(flow) {
             flow.note_arrived(sequence, sent_at);
         }
@@ -243,7 +264,10 @@ impl FlowState {
     }
 
     fn is_unbroken(&self, since: Duration, at_least: Duration) -> bool {
-        let from = self.run_since.load(Ordering::Relaxed).max(nanoseconds(since));
+        let from = self
+            .run_since
+            .load(Ordering::Relaxed)
+            .max(nanoseconds(since));
         let until = self.run_until.load(Ordering::Relaxed);
         until.saturating_sub(from) >= nanoseconds(at_least)
     }
@@ -265,7 +289,10 @@ impl FlowState {
 fn loss(sent_at: &[u64], arrived: &[u64]) -> Loss {
     let mut has_arrived = vec![false; sent_at.len()];
     for &sequence in arrived {
-        if let Some(slot) = usize::try_from(sequence).ok().and_then(|at| has_arrived.get_mut(at)) {
+        if let Some(slot) = usize::try_from(sequence)
+            .ok()
+            .and_then(|at| has_arrived.get_mut(at))
+        {
             *slot = true;
         }
     }

@@ -223,19 +223,33 @@ impl Tracer<'_> {
             let packet =
                 unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
             if let Some((flow, ttl)) = decode(self.nonce, self.trace.flows, packet) {
-                self.note_end(flow, Ended { after: ttl, end: End::Reached });
+                self.note_end(
+                    flow,
+                    Ended {
+                        after: ttl,
+                        end: End::Reached,
+                    },
+                );
             }
         }
     }
 
     fn note(&mut self, packet: &[u8], answer: Answer) {
-        let Some((flow, ttl)) = decode(self.nonce, self.trace.flows, packet) else { return };
+        let Some((flow, ttl)) = decode(self.nonce, self.trace.flows, packet) else {
+            return;
+        };
         match answer {
             Answer::Expired(router) => {
                 self.hops[flow].entry(ttl).or_insert(router);
             }
             Answer::Unreachable(router) => {
-                self.note_end(flow, Ended { after: ttl, end: End::Unreachable(router) });
+                self.note_end(
+                    flow,
+                    Ended {
+                        after: ttl,
+                        end: End::Unreachable(router),
+                    },
+                );
             }
         }
     }
@@ -284,12 +298,8 @@ fn read_error(socket: &Socket) -> io::Result<Option<(Vec<u8>, Answer)>> {
     loop {
         let mut vectors = [IoSliceMut::new(&mut data)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let received = recvmsg::<SockaddrStorage>(
-            socket.as_raw_fd(),
-            &mut vectors,
-            Some(&mut control),
-            flags,
-        );
+        let received =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut vectors, Some(&mut control), flags);
         let message = match received {
             Ok(message) => message,
             Err(nix::errno::Errno::EAGAIN) => return Ok(None),
