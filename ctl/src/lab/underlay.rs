@@ -26,11 +26,12 @@ use crate::probe::namespace;
 /// A bridge has at most 1,024 ports (`BR_MAX_PORTS`), of which the kernel uses number 0 itself.
 pub(crate) const HOSTS_MAX: u32 = 1_023;
 
-/// Indices are chosen rather than looked up: the namespaces are ours alone.
+/// Indices are chosen rather than looked up: the namespaces are ours alone. Small ones may belong to
+/// devices that some kernels put into every namespace (sit0, ip6tnl0, ...).
 const LOOPBACK_INDEX: u32 = 1;
-const BRIDGE_INDEX: u32 = 2;
-const HOST_INDEX: u32 = 2;
-const FIRST_PORT_INDEX: u32 = 10;
+const BRIDGE_INDEX: u32 = 1_000;
+const HOST_INDEX: u32 = 1_000;
+const FIRST_PORT_INDEX: u32 = 1_000;
 
 const UP: u32 = libc::IFF_UP as u32;
 const IFLA_MASTER: u16 = libc::IFLA_MASTER;
@@ -94,7 +95,8 @@ pub(crate) fn ensure_host(underlay: &str, host: &Host) -> Result<(), Failure> {
 fn wire(batch: &mut Batch, host: &Host, netns: &Netns) {
     use std::os::fd::AsRawFd;
     let port = netlink::ifinfomsg(0, FIRST_PORT_INDEX + host.number, UP, UP);
-    let end = netlink::ifinfomsg(0, HOST_INDEX, UP, UP);
+    // A veth's second end cannot be up before the first is there (ENOTCONN).
+    let end = netlink::ifinfomsg(0, HOST_INDEX, 0, 0);
     batch
         .message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &port)
         .string(IFLA_IFNAME, &format!("h{}", host.number))
