@@ -1,8 +1,7 @@
 //! Breaking links and Forwarders, and healing them.
 //!
 //! - cut: both ends are set down, as when a cable is pulled;
-//! - silent cut: both ends look up and drop all that arrives (an nftables chain at the netdev
-//!   ingress hook whose policy is to drop), as when a switch on the way fails;
+//! - silent cut: both ends look up and drop all that arrives, as when a switch on the way fails;
 //! - kill: every interface of a Forwarder is set down, as when it loses power.
 
 use std::collections::BTreeSet;
@@ -16,7 +15,7 @@ use dataplane::netlink::{
 use dataplane::netns::Netns;
 use nix::libc;
 
-use super::state::Faults;
+use super::{drop, state::Faults};
 use crate::failure::Failure;
 
 /// One end of a link: the namespace and the interface in it.
@@ -64,7 +63,7 @@ pub(crate) fn set_up(ends: &[End], is_up: bool) -> Result<(), Failure> {
     for end in ends {
         let mut batch = Batch::new();
         add_set_up(&mut batch, &end.interface, is_up);
-        run(&end.netns, libc::NETLINK_ROUTE, &mut batch, &end.interface)?;
+        run(&end.netns, &mut batch, &end.interface)?;
     }
     Ok(())
 }
@@ -78,7 +77,7 @@ pub(crate) fn set_all_up(netns: &str, is_up: bool) -> Result<(), Failure> {
     for name in interfaces(netns)? {
         add_set_up(&mut batch, &name, is_up);
     }
-    run(netns, libc::NETLINK_ROUTE, &mut batch, netns)
+    run(netns, &mut batch, netns)
 }
 
 fn add_set_up(batch: &mut Batch, interface: &str, is_up: bool) {
@@ -95,7 +94,7 @@ fn interfaces(netns: &str) -> Result<Vec<String>, Failure> {
     let mut batch = Batch::new();
     batch.message(RTM_GETLINK, NLM_F_DUMP, &netlink::ifinfomsg(0, 0, 0, 0));
     let mut names = BTreeSet::new();
-    let dumped = open(netns, libc::NETLINK_ROUTE).and_then(|mut socket| {
+    let dumped = open(netns).and_then(|mut socket| {
         let dumped = socket.dump(&mut batch, |_, message| {
             let name = attributes(message.get(HEADER..).unwrap_or_default())
                 .find(|attribute| attribute.kind == IFLA_IFNAME);
@@ -113,103 +112,23 @@ fn interfaces(netns: &str) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// [`Failure::Failed`] with what the kernel refused, for instance without nf_tables.
 pub(crate) fn set_silent(ends: &[End], is_silent: bool) -> Result<(), Failure> {
-    for end in ends {
-        let mut batch = Batch::new();
-        if is_silent {
-            add_drop(&mut batch, &end.interface);
-        } else {
-            add_undrop(&mut batch, &end.interface);
-        }
-        run(
-            &end.netns,
-            libc::NETLINK_NETFILTER,
-            &mut batch,
-            &end.interface,
-        )?;
-    }
-    Ok(())
+    let set = if is_silent { drop::begin } else { drop::end };
+    ends.iter().try_for_each(|end| {
+        set(&end.netns, &end.interface).map_err(|error| failed(&end.interface, &error))
+    })
 }
 
-// Of `linux/netfilter/nfnetlink.h` and `nf_tables.h`.
-const SUBSYSTEM_NFTABLES: u16 = 10 << 8;
-const NFNL_MSG_BATCH_BEGIN: u16 = 16;
-const NFNL_MSG_BATCH_END: u16 = 17;
-const NFT_MSG_NEWTABLE: u16 = SUBSYSTEM_NFTABLES;
-const NFT_MSG_DELTABLE: u16 = SUBSYSTEM_NFTABLES | 2;
-const NFT_MSG_NEWCHAIN: u16 = SUBSYSTEM_NFTABLES | 3;
-const NFPROTO_NETDEV: u8 = 5;
-const NFTA_TABLE_NAME: u16 = 1;
-const NFTA_CHAIN_TABLE: u16 = 1;
-const NFTA_CHAIN_NAME: u16 = 3;
-const NFTA_CHAIN_HOOK: u16 = 4;
-const NFTA_CHAIN_POLICY: u16 = 5;
-const NFTA_CHAIN_TYPE: u16 = 7;
-const NFTA_HOOK_HOOKNUM: u16 = 1;
-const NFTA_HOOK_PRIORITY: u16 = 2;
-const NFTA_HOOK_DEV: u16 = 3;
-const NF_NETDEV_INGRESS: u32 = 0;
-const NF_DROP: u32 = 0;
-
-/// A table of its own for each interface, so that healing one is deleting one table.
-fn table(interface: &str) -> String {
-    format!("beemesh-lab-{interface}")
-}
-
-fn add_drop(batch: &mut Batch, interface: &str) {
-    let table = table(interface);
-    in_transaction(batch, |batch| {
-        batch
-            .message(NFT_MSG_NEWTABLE, NLM_F_CREATE, &nfgenmsg(NFPROTO_NETDEV, 0))
-            .string(NFTA_TABLE_NAME, &table);
-        batch
-            .message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, &nfgenmsg(NFPROTO_NETDEV, 0))
-            .string(NFTA_CHAIN_TABLE, &table)
-            .string(NFTA_CHAIN_NAME, "cut")
-            .nested(NFTA_CHAIN_HOOK, &[], |hook| {
-                hook.bytes(NFTA_HOOK_HOOKNUM, &NF_NETDEV_INGRESS.to_be_bytes())
-                    .bytes(NFTA_HOOK_PRIORITY, &0u32.to_be_bytes())
-                    .string(NFTA_HOOK_DEV, interface);
-            })
-            .bytes(NFTA_CHAIN_POLICY, &NF_DROP.to_be_bytes())
-            .string(NFTA_CHAIN_TYPE, "filter");
-    });
-}
-
-fn add_undrop(batch: &mut Batch, interface: &str) {
-    in_transaction(batch, |batch| {
-        batch
-            .message(NFT_MSG_DELTABLE, 0, &nfgenmsg(NFPROTO_NETDEV, 0))
-            .string(NFTA_TABLE_NAME, &table(interface));
-    });
-}
-
-fn in_transaction(batch: &mut Batch, fill: impl FnOnce(&mut Batch)) {
-    batch.message(
-        NFNL_MSG_BATCH_BEGIN,
-        0,
-        &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8),
-    );
-    fill(batch);
-    batch.message(NFNL_MSG_BATCH_END, 0, &nfgenmsg(0, SUBSYSTEM_NFTABLES >> 8));
-}
-
-/// `struct nfgenmsg`: family, version 0, resource id in network order.
-fn nfgenmsg(family: u8, resource: u16) -> [u8; 4] {
-    let [high, low] = resource.to_be_bytes();
-    [family, 0, high, low]
-}
-
-fn open(netns: &str, protocol: i32) -> Result<Socket, Failure> {
+fn open(netns: &str) -> Result<Socket, Failure> {
     Netns::open(netns)
-        .and_then(|opened| opened.run(|| Socket::open_protocol(protocol))?)
+        .and_then(|opened| opened.run(|| Socket::open())?)
         .map_err(|error| failed(netns, &error))
 }
 
-fn run(netns: &str, protocol: i32, batch: &mut Batch, what: &str) -> Result<(), Failure> {
+fn run(netns: &str, batch: &mut Batch, what: &str) -> Result<(), Failure> {
     if batch.is_empty() {
         return Ok(());
     }
-    let refusals = open(netns, protocol)?
+    let refusals = open(netns)?
         .run(batch)
         .map_err(|error| failed(what, &error))?;
     // Healing what is whole is success.

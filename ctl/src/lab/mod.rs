@@ -21,6 +21,7 @@ mod cuts;
 mod daemons;
 mod desired;
 mod disturb;
+mod drop;
 mod external;
 mod faults;
 mod life;
