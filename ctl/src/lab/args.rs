@@ -46,7 +46,7 @@ pub(crate) enum Verb {
     Cut(CutArgs),
     /// Undo `cut` and `kill`, for one link or forwarder, or for all
     Heal(HealArgs),
-    /// Set all interfaces of a forwarder down, as when it loses power
+    /// Let nothing in or out of a forwarder, as when it loses power
     Kill(KillArgs),
     /// Test every App pair over the computed paths, then every link by cutting and healing it
     Test(TestArgs),

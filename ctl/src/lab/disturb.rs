@@ -7,7 +7,7 @@ use super::args::{CutArgs, HealArgs, KillArgs};
 use super::running::Running;
 use super::state::{Faults, Lock};
 use super::watch::{Statuses, Watch};
-use super::{computed, external, faults};
+use super::{computed, faults};
 use crate::failure::Failure;
 
 /// How long the daemons may take to notice and to have all tables right again.
@@ -46,7 +46,7 @@ pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
     running.wait_converged()
 }
 
-/// Sets every interface of a Forwarder down, and waits until the tables follow.
+/// Takes the power from a Forwarder, and waits until the tables follow.
 ///
 /// # Errors
 /// As [`cut`].
@@ -55,7 +55,7 @@ pub(crate) fn kill(args: &KillArgs) -> Result<(), Failure> {
     let netns = faults::netns(running.forwarder(&args.forwarder)?);
     running.record.faults.killed.insert(args.forwarder.clone());
     running.directory.write_record(&running.record)?;
-    faults::set_all_up(&netns, false)?;
+    faults::set_powered(&netns, false)?;
     drop(lock);
     running.wait_converged()
 }
@@ -126,11 +126,10 @@ impl Running {
     }
 
     /// Brings up what `healed` names, as far as nothing that is left keeps it down.
-    fn heal(&mut self, healed: &Faults) -> Result<(), Failure> {
+    fn heal(&self, healed: &Faults) -> Result<(), Failure> {
         for name in &healed.killed {
             let netns = faults::netns(self.forwarder(name)?);
-            faults::set_all_up(&netns, true)?;
-            self.restore_external(name)?;
+            faults::set_powered(&netns, true)?;
         }
         let left = self.record.faults.clone();
         let links = healed
@@ -152,19 +151,9 @@ impl Running {
             self.set_link(link, State::Down)?;
         }
         for name in &left.killed {
-            faults::set_all_up(&faults::netns(self.forwarder(name)?), false)?;
+            faults::set_powered(&faults::netns(self.forwarder(name)?), false)?;
         }
         Ok(())
-    }
-
-    /// The kernel drops the ways to external prefixes with the interface that they go by.
-    fn restore_external(&mut self, forwarder: &str) -> Result<(), Failure> {
-        let netns = faults::netns(self.forwarder(forwarder)?);
-        let mut instances = self.record.instances.values_mut();
-        instances
-            .by_ref()
-            .filter(|instance| instance.forwarder == forwarder)
-            .try_for_each(|instance| external::ensure(&netns, instance))
     }
 
     /// Waits until every status shows what the faults leave.

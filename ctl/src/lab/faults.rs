@@ -2,15 +2,14 @@
 //!
 //! - cut: both ends are set down, as when a cable is pulled;
 //! - silent cut: both ends look up and drop all that arrives, as when a switch on the way fails;
-//! - kill: every interface of a Forwarder is set down, as when it loses power.
+//! - kill: nothing goes in or out of a Forwarder, as when it loses power.
 
 use std::collections::BTreeSet;
 
 use crds::Forwarder;
 use crds::names::{link as interface, netns as netns_of};
 use dataplane::netlink::{
-    self, Batch, IFLA_IFNAME, NLM_F_CREATE, NLM_F_DUMP, RTM_GETLINK, RTM_NEWLINK, Socket,
-    attributes, read_str,
+    self, Batch, IFLA_IFNAME, NLM_F_DUMP, RTM_GETLINK, RTM_NEWLINK, Socket, attributes, read_str,
 };
 use dataplane::netns::Netns;
 use nix::libc;
@@ -68,15 +67,30 @@ pub(crate) fn set_up(ends: &[End], is_up: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sets every interface of the namespace but loopback down or up, in one go.
+/// Takes the power from a Forwarder, or gives it back: its links go down, and what its Apps send
+/// is dropped.
+///
+/// The Apps' interfaces stay up, for the kernel would forget their routes, which only a new
+/// attachment brings back.
 ///
 /// # Errors
 /// [`Failure::Failed`] with what the kernel refused.
-pub(crate) fn set_all_up(netns: &str, is_up: bool) -> Result<(), Failure> {
+pub(crate) fn set_powered(netns: &str, is_powered: bool) -> Result<(), Failure> {
     let mut batch = Batch::new();
-    for name in interfaces(netns)? {
-        add_set_up(&mut batch, &name, is_up);
+    let (links, others): (Vec<String>, Vec<String>) = interfaces(netns)?
+        .into_iter()
+        .partition(|name| name.starts_with("l-"));
+    for name in &links {
+        add_set_up(&mut batch, name, is_powered);
     }
+    let apps: Vec<End> = others
+        .into_iter()
+        .map(|interface| End {
+            netns: netns.to_owned(),
+            interface,
+        })
+        .collect();
+    set_silent(&apps, !is_powered)?;
     run(netns, &mut batch, netns)
 }
 
