@@ -326,7 +326,7 @@ impl Apply<'_> {
         plugin::del(&call)?;
         let patience = self.deadline.saturating_duration_since(Instant::now());
         instance.addresses = plugin::add(&call, patience)?;
-        external::ensure(&faults::netns(forwarder), &mut instance)?;
+        external::ensure(&mut instance)?;
         Ok(instance)
     }
 

@@ -148,6 +148,11 @@ impl Cutter {
             ..Cut::default()
         };
         let mut wrong = Vec::new();
+        if flows.is_empty() {
+            wrong.push(format!(
+                "{link}: nothing gets from one end of it to the other"
+            ));
+        }
         let probes: Vec<Flow> = flows.iter().map(|(_, flow)| flow.clone()).collect();
         let before = start(&probes)?;
         if !before.wait_unbroken(Duration::ZERO, STEADY, LIMIT) {

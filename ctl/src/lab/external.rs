@@ -1,15 +1,10 @@
-//! Stand-ins for what is outside the cluster: an instance that also holds the prefixes of an
-//! external App, and the Forwarder's way to them.
-//!
-//! It is attached like any other instance; behind its address in the Forwarder's block come the
-//! external ones: `192.168.7.0/24 via 10.80.0.2 dev app.. onlink` in the Forwarder. Those routes
-//! carry the number of `static` (4), not beemesh's: in a cluster they are the operator's own too.
+//! Stand-ins for what is outside the cluster: an instance that also holds an address of each prefix
+//! of its external App. It is attached like any other, and its node routes the prefixes to it.
 
 use std::net::IpAddr;
 
 use dataplane::netlink::{
-    self, Batch, IFA_ADDRESS, IFA_LOCAL, NLM_F_CREATE, NLM_F_REPLACE, RTA_DST, RTA_GATEWAY,
-    RTA_OIF, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWROUTE, Socket, attributes, read_u32,
+    self, Batch, IFA_ADDRESS, IFA_LOCAL, NLM_F_CREATE, NLM_F_REPLACE, RTM_NEWADDR, Socket,
 };
 use dataplane::netns::Netns;
 use ipnetwork::IpNetwork;
@@ -19,26 +14,18 @@ use super::plugin::INTERFACE;
 use super::state::Instance;
 use crate::failure::Failure;
 
-/// Gives the instance its external addresses, if it is external, and the Forwarder the routes.
-/// May be repeated. The external addresses come first in [`Instance::addresses`] afterwards.
+/// Gives the instance its external addresses, if it is external. May be repeated.
+/// They come first in [`Instance::addresses`] afterwards.
 ///
 /// # Errors
 /// [`Failure::Failed`] with what the kernel refused.
-pub(crate) fn ensure(forwarder: &str, instance: &mut Instance) -> Result<(), Failure> {
+pub(crate) fn ensure(instance: &mut Instance) -> Result<(), Failure> {
     if instance.external.is_empty() {
         return Ok(());
     }
-    let failed =
-        |error: String| Failure::Failed(format!("failed to attach {}: {error}", instance.netns));
-    let prefixes = instance.external.clone();
-    let gateways: Vec<IpAddr> = instance
-        .addresses
-        .iter()
-        .map(IpNetwork::ip)
-        .filter(|address| !prefixes.iter().any(|prefix| prefix.contains(*address)))
-        .collect();
-    let addresses = hold(&instance.netns, &prefixes).map_err(|error| failed(error.to_string()))?;
-    route(forwarder, &prefixes, &gateways).map_err(|error| failed(error.to_string()))?;
+    let addresses = hold(&instance.netns, &instance.external).map_err(|error| {
+        Failure::Failed(format!("failed to attach {}: {error}", instance.netns))
+    })?;
     instance
         .addresses
         .retain(|address| !addresses.contains(address));
@@ -71,52 +58,6 @@ fn hold(netns: &str, prefixes: &[IpNetwork]) -> Result<Vec<IpNetwork>, dataplane
     }
     run(&mut Socket::open_in(&opened)?, &mut batch, netns)?;
     Ok(addresses)
-}
-
-/// The prefixes behind the stand-in's own address of the same family.
-fn route(
-    forwarder: &str,
-    prefixes: &[IpNetwork],
-    gateways: &[IpAddr],
-) -> Result<(), dataplane::Error> {
-    let mut socket = Socket::open_in(&Netns::open(forwarder)?)?;
-    let mut batch = Batch::new();
-    for prefix in prefixes {
-        let same = |gateway: &&IpAddr| gateway.is_ipv4() == prefix.is_ipv4();
-        let Some(gateway) = gateways.iter().find(same) else {
-            continue;
-        };
-        let interface = interface_to(&mut socket, *gateway)?;
-        let mut header = netlink::rtmsg(family(*gateway), prefix.prefix(), libc::RTPROT_STATIC, 0);
-        // `rtm_flags`: the gateway is on the link, whatever other routes say.
-        header[8..].copy_from_slice(&netlink::RTNH_F_ONLINK.to_ne_bytes());
-        batch
-            .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header)
-            .ip(RTA_DST, prefix.network())
-            .ip(RTA_GATEWAY, *gateway)
-            .u32(RTA_OIF, interface);
-    }
-    run(&mut socket, &mut batch, forwarder)
-}
-
-/// The index of the interface by which an attached address is reached.
-fn interface_to(socket: &mut Socket, address: IpAddr) -> Result<u32, dataplane::Error> {
-    const HEADER: usize = 12;
-    let length = if address.is_ipv4() { 32 } else { 128 };
-    let mut batch = Batch::new();
-    let mut header = netlink::rtmsg(family(address), length, 0, 0);
-    // The kernel is strict about what a question may contain.
-    header[4..8].fill(0);
-    batch.message(RTM_GETROUTE, 0, &header).ip(RTA_DST, address);
-    let mut interface = 0;
-    socket.dump(&mut batch, |_, message| {
-        let found = attributes(message.get(HEADER..).unwrap_or_default())
-            .find(|attribute| attribute.kind == RTA_OIF);
-        interface = found
-            .and_then(|oif| read_u32(oif.value))
-            .unwrap_or(interface);
-    })?;
-    Ok(interface)
 }
 
 fn run(socket: &mut Socket, batch: &mut Batch, what: &str) -> Result<(), dataplane::Error> {

@@ -113,11 +113,9 @@ fn wire(batch: &mut Batch, host: &Host, netns: &Netns) {
 }
 
 fn configure(batch: &mut Batch, host: &Host) {
-    batch.message(
-        RTM_NEWLINK,
-        0,
-        &netlink::ifinfomsg(0, LOOPBACK_INDEX, UP, UP),
-    );
+    for index in [LOOPBACK_INDEX, HOST_INDEX] {
+        batch.message(RTM_NEWLINK, 0, &netlink::ifinfomsg(0, index, UP, UP));
+    }
     for address in addresses(host.number) {
         let (family, length) = match address {
             IpAddr::V4(_) => (netlink::AF_INET, V4_LENGTH),

@@ -4,6 +4,7 @@
 //! notes when each packet really went, so that a tick that came late is told from a packet that was
 //! lost: an outage lasts from the sending of the first lost packet to that of the next that arrived.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
@@ -75,10 +76,21 @@ impl Running {
     pub(crate) fn start(flows: &[Flow], interval: Duration) -> io::Result<Running> {
         let mut senders = Vec::with_capacity(flows.len());
         let mut sinks = Vec::with_capacity(flows.len());
+        // Flows to one address and port share the socket there.
+        let mut open: BTreeMap<(&str, SocketAddr), SockAddr> = BTreeMap::new();
         for flow in flows {
-            let sink = namespace::udp(&flow.sink, SocketAddr::new(flow.to, flow.port))?;
-            let to = sink.local_addr()?;
-            sinks.push(sink);
+            let wanted = (flow.sink.as_str(), SocketAddr::new(flow.to, flow.port));
+            let known = open.get(&wanted).filter(|_| flow.port != 0).cloned();
+            let to = match known {
+                Some(to) => to,
+                None => {
+                    let sink = namespace::udp(wanted.0, wanted.1)?;
+                    let to = sink.local_addr()?;
+                    sinks.push(sink);
+                    open.insert(wanted, to.clone());
+                    to
+                }
+            };
             senders.push((namespace::udp(&flow.from, flow.source)?, to));
         }
         let shared = Arc::new(Shared {
