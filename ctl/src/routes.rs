@@ -77,6 +77,9 @@ struct Printer<'a> {
     epoch: String,
     forwarders: Vec<String>,
     links: Vec<String>,
+    /// Where each link stands when ids are sorted as text, which the canonical order of links is not: `a-x/b` comes before
+    /// `a/b`.
+    rank: Vec<u32>,
 }
 
 impl<'a> Printer<'a> {
@@ -86,6 +89,7 @@ impl<'a> Printer<'a> {
             Format::Json | Format::Yaml => json_string(name),
         };
         let links = (0..topology.links().len() as u32).map(LinkIndex);
+        let links: Vec<String> = links.map(|link| quote(&topology.link_id(link))).collect();
         Self {
             topology,
             format,
@@ -95,7 +99,8 @@ impl<'a> Printer<'a> {
                 .iter()
                 .map(|name| quote(name))
                 .collect(),
-            links: links.map(|link| quote(&topology.link_id(link))).collect(),
+            rank: ranks(&links),
+            links,
         }
     }
 
@@ -218,7 +223,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Forwarders, then Apps, each in canonical order, without what cannot be reached.
-    fn destinations<'t>(&'t self, table: &'t Table) -> impl Iterator<Item = Destination<'t>> {
+    fn destinations<'t>(&'t self, table: &'t Table) -> impl Iterator<Item = Destination> + 't {
         let forwarders = (0..self.forwarders.len()).filter_map(|position| {
             let (route, links) = table.to_forwarder(ForwarderIndex(position as u32))?;
             let name = self.forwarders[position].clone();
@@ -226,7 +231,7 @@ impl<'a> Printer<'a> {
                 name,
                 distance: route.distance,
                 attached: false,
-                links,
+                links: self.sorted(links),
             })
         });
         let apps = self
@@ -245,10 +250,17 @@ impl<'a> Printer<'a> {
                     name,
                     distance,
                     attached,
-                    links,
+                    links: self.sorted(links),
                 })
             });
         forwarders.chain(apps)
+    }
+
+    /// Next hops in the order of their links' ids as text.
+    fn sorted(&self, links: &[LinkIndex]) -> Vec<LinkIndex> {
+        let mut links = links.to_vec();
+        links.sort_unstable_by_key(|link| self.rank[link.position()]);
+        links
     }
 
     fn via(&self, from: ForwarderIndex, link: LinkIndex) -> &str {
@@ -259,11 +271,22 @@ impl<'a> Printer<'a> {
 }
 
 /// One route, its name ready to print.
-struct Destination<'a> {
+struct Destination {
     name: String,
     distance: u64,
     attached: bool,
-    links: &'a [LinkIndex],
+    links: Vec<LinkIndex>,
+}
+
+/// The position that each text takes among all when they are sorted.
+fn ranks(texts: &[String]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..texts.len() as u32).collect();
+    order.sort_unstable_by_key(|&position| &texts[position as usize]);
+    let mut ranks = vec![0; texts.len()];
+    for (rank, position) in (0..).zip(order) {
+        ranks[position as usize] = rank;
+    }
+    ranks
 }
 
 fn json_string(text: &str) -> String {

@@ -176,3 +176,30 @@ fn one_table_of_ten_thousand_forwarders_is_quick() {
         started.elapsed()
     );
 }
+
+#[test]
+fn sorts_next_hops_by_the_text_of_the_link() {
+    let links: String = (1..=11).map(|_| "    - {a: a, b: b}\n").collect();
+    let file = format!(
+        "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {{name: text}}\nspec:\n  \
+         forwarders: [{{name: a}}, {{name: b}}, {{name: a-x}}]\n  links:\n{links}"
+    );
+    let output = beemesh()
+        .args(["routes", "-f", "-", "-o", "json", "--from", "a"])
+        .write_stdin(file)
+        .assert()
+        .code(0);
+    let routes: serde_json::Value =
+        serde_json::from_slice(&output.get_output().stdout).expect("it is JSON");
+    let hops = &routes["tables"]["a"]["b"]["nextHops"];
+    let seen: Vec<&str> = hops
+        .as_array()
+        .expect("next hops are a list")
+        .iter()
+        .map(|hop| hop["link"].as_str().expect("a link is a name"))
+        .collect();
+    let mut sorted = seen.clone();
+    sorted.sort_unstable();
+    assert_eq!(seen.len(), 11);
+    assert_eq!(seen, sorted, "a/b#10 stands before a/b#2");
+}
