@@ -20,6 +20,7 @@ use crate::wires::Wires;
 mod house;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 /// Where the plugin's questions are answered.
 #[derive(Debug)]
@@ -37,20 +38,6 @@ struct State {
     book: Book,
     /// None before the first desired state.
     catalog: Option<Arc<Catalog>>,
-}
-
-/// Holds a key: nobody else takes a step on it.
-struct Turn<'a> {
-    key: Key,
-    busy: &'a Mutex<HashSet<Key>>,
-    idle: &'a Condvar,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(self.busy).remove(&self.key);
-        self.idle.notify_all();
-    }
 }
 
 impl<W: Wires> Desk<W> {
@@ -360,18 +347,6 @@ impl<W: Wires> Desk<W> {
             }
         }
         Ok(false)
-    }
-
-    fn wait_for(&self, key: &Key) -> Turn<'_> {
-        let mut busy = lock(&self.busy);
-        while !busy.insert(key.clone()) {
-            busy = self.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
-        }
-        Turn {
-            key: key.clone(),
-            busy: &self.busy,
-            idle: &self.idle,
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -70,7 +70,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     ));
     let server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
-    let _watch = watch(&config, &inbox, &replay_due)?;
+    let watch = watch(&config, &inbox, &replay_due)?;
     let monitor = start_monitor(&inbox)?;
     let parts = Parts {
         site: Site {
@@ -87,18 +87,25 @@ pub fn run(config: Config) -> Result<(), Error> {
         resync: config.resync,
     };
     let (ended, end) = oneshot::channel::<()>();
+    // A pool of its own: threads inherit the network namespace of whoever starts them.
+    let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("engine-{number}"));
+    let pool = pool
+        .build()
+        .map_err(io::Error::other)
+        .map_err(started("the engine's pool"))?;
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
             // Dropped when the engine ends, also by a panic.
             let _ended = ended;
-            Engine::new(parts).run();
+            pool.install(|| Engine::new(parts).run());
         })
         .map_err(started("the engine"))?;
     tracing::info!(node = config.name, socket = %config.socket.display(), "started");
     let result = runtime.block_on(async {
         tokio::spawn(underlay::watch(Arc::clone(&inbox)));
         tokio::spawn(keep_house(Arc::clone(&desk)));
+        tokio::spawn(renew(watch, config.resync));
         tokio::spawn(replay_when_due(
             config.state_dir.clone(),
             Arc::clone(&desk),
@@ -253,6 +260,14 @@ async fn keep_house(desk: Arc<Desk<KernelWires>>) {
         let desk = Arc::clone(&desk);
         // A panic in it is logged by the runtime's hook; the next tick tries again.
         let _ = tokio::task::spawn_blocking(move || desk.keep_house()).await;
+    }
+}
+
+/// Watches anew, now and again, what may have been removed and made again.
+async fn renew(mut watch: Watch, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        watch.renew();
     }
 }
 

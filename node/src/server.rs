@@ -140,3 +140,105 @@ async fn answer<W: Wires + 'static>(
     let answered = tokio::task::spawn_blocking(move || desk.answer(request, plugin));
     answered.await.map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+
+    use cni::agent::Key;
+
+    use super::*;
+    use crate::book::Book;
+    use crate::wires::KernelWires;
+
+    /// Serves a desk that knows no desired state, and runs `client` beside it.
+    fn serve(client: impl FnOnce(&Path) + Send + 'static) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/cni.sock");
+        let (book, _) = Book::open(directory.path(), "boot").unwrap();
+        let desk = Arc::new(Desk::new(book, KernelWires, Arc::default(), LIMIT));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let server = Server::bind(&path).unwrap();
+            let client_path = path.clone();
+            let client = tokio::task::spawn_blocking(move || client(&client_path));
+            tokio::select! {
+                () = server.serve(desk) => {}
+                done = client => done.unwrap(),
+            }
+        });
+        assert!(!path.exists(), "the socket goes with the server");
+    }
+
+    fn ask(stream: &StdStream, line: &[u8]) -> Reply {
+        (&*stream).write_all(line).unwrap();
+        agent::read(&mut BufReader::new(stream)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn answers_question_after_question() {
+        serve(|path| {
+            let stream = StdStream::connect(path).unwrap();
+            let key = Key {
+                container_id: "c".into(),
+                ifname: "e".into(),
+                network: "n".into(),
+            };
+            let release = Request::Release { key, netns: None };
+            for _ in 0..3 {
+                assert_eq!(
+                    ask(&stream, &agent::encode(&release)),
+                    Reply::Released(vec![])
+                );
+                let status = ask(&stream, &agent::encode(&Request::Status));
+                assert!(matches!(status, Reply::Status { ready: false, .. }));
+            }
+        });
+    }
+
+    #[test]
+    fn garbage_is_refused_and_ends_its_own_connection_only() {
+        serve(|path| {
+            let good = StdStream::connect(path).unwrap();
+            for garbage in [
+                &b"\n"[..],
+                b"{\n",
+                b"\xff\xfe\n",
+                b"{\"version\":9,\"body\":0}\n",
+            ] {
+                let bad = StdStream::connect(path).unwrap();
+                assert!(matches!(
+                    ask(&bad, garbage),
+                    Reply::Refused { code: DECODE, .. }
+                ));
+                assert_eq!(
+                    BufReader::new(&bad)
+                        .read_until(b'\n', &mut Vec::new())
+                        .unwrap(),
+                    0
+                );
+            }
+            let status = ask(&good, &agent::encode(&Request::Status));
+            assert!(matches!(status, Reply::Status { .. }));
+        });
+    }
+
+    #[test]
+    fn a_socket_that_is_served_is_not_taken_and_a_stale_one_is() {
+        serve(|path| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.unwrap();
+            let _entered = runtime.enter();
+            assert!(matches!(Server::bind(path), Err(Error::SocketInUse { .. })));
+            let stale = path.with_file_name("stale.sock");
+            drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+            assert!(stale.exists());
+            drop(Server::bind(&stale).unwrap());
+        });
+    }
+}

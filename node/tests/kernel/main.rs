@@ -2,6 +2,7 @@
 //!
 //! Without privilege every test is shown as ignored, never green.
 
+mod plugin;
 mod pods;
 mod routing;
 mod scale;

@@ -5,7 +5,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::world::{World, addresses, run, wait_for};
+use crate::plugin::addresses;
+use crate::world::{World, run, wait_for};
 
 /// Two Forwarders on one host and an App that takes every pod.
 const PAIR: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n\
