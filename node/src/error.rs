@@ -31,6 +31,12 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
+    /// Another daemon has the state directory.
+    #[error("failed to use {}: another daemon does", path.display())]
+    StateInUse {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// The kernel could not be asked or did not do it.
     #[error("failed to look after {object}")]
     Kernel {
@@ -55,7 +61,7 @@ impl Error {
         match self {
             Error::File { .. } | Error::Start { .. } => true,
             Error::Kernel { source, .. } => source.is_transient(),
-            Error::Watch { .. } | Error::SocketInUse { .. } => false,
+            Error::Watch { .. } | Error::SocketInUse { .. } | Error::StateInUse { .. } => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Putting the parts together, and taking them apart at the end.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(started("the runtime"))?;
+    let _lock = lock(&config.state_dir)?;
     let inbox = Arc::new(Inbox::default());
     let source = source::directory::Directory::open(&config.directory)?;
     let reports = config.directory.join("link-states");
@@ -128,6 +129,20 @@ pub fn run(config: Config) -> Result<(), Error> {
     // A plugin that is being answered is not waited for: it asks the next daemon.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
+}
+
+/// Makes sure that nobody else writes the journal. The kernel frees the lock when its holder dies.
+fn lock(state_dir: &Path) -> Result<File, Error> {
+    fs::create_dir_all(state_dir).map_err(Error::file("create", state_dir))?;
+    let path = state_dir.join("lock");
+    let file = File::create(&path).map_err(Error::file("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::StateInUse {
+            path: state_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(Error::file("lock", path)(error)),
+    }
 }
 
 fn bind(runtime: &Runtime, path: &Path) -> Result<Server, Error> {
@@ -282,5 +297,22 @@ async fn replay_when_due(
         // As above.
         let _ = tokio::task::spawn_blocking(move || replay(&state_dir, &desk)).await;
         replay_due.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_has_one_daemon_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        assert!(matches!(
+            lock(directory.path()),
+            Err(Error::StateInUse { .. })
+        ));
+        drop(held);
+        lock(directory.path()).unwrap();
     }
 }
