@@ -131,9 +131,10 @@ impl Cutter {
         let mut flows = self.flows(&a, &b)?;
         flows.extend(self.flows(&b, &a)?);
         let outcome = self.cut_under(link, &flows);
-        // Whatever went wrong: nothing is left cut. The record is changed in memory only.
+        // Whatever went wrong: nothing is left cut, and nothing noted.
         self.running.record.faults.cut.remove(link);
         self.running.set_link(link, State::Up)?;
+        self.running.directory.write_record(&self.running.record)?;
         outcome
     }
 

@@ -10,8 +10,11 @@ use super::watch::{Statuses, Watch};
 use super::{computed, faults};
 use crate::failure::Failure;
 
-/// How long the daemons may take to notice and to have all tables right again.
-const CONVERGENCE: Duration = Duration::from_secs(10);
+/// How long the daemons may take to notice and to have all tables right again, and to write so many
+/// statuses.
+fn patience(forwarders: usize) -> Duration {
+    Duration::from_secs(10) + Duration::from_millis(40) * u32::try_from(forwarders).unwrap_or(0)
+}
 
 /// Takes a link out, and waits until the tables follow (not for a silent cut: nobody can know).
 ///
@@ -181,17 +184,21 @@ impl Running {
                 .map(|(name, _)| name.clone())
                 .collect()
         };
-        let until = Instant::now() + CONVERGENCE;
+        let patience = patience(self.forwarders.len());
+        let until = Instant::now() + patience;
         let done = watch
             .wait(until, |statuses| differs(statuses).is_empty())
             .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
         if done {
             return Ok(());
         }
-        let late = differs(watch.statuses());
+        const SHOWN: usize = 5;
+        let mut late = differs(watch.statuses());
+        let count = late.len();
+        late.truncate(SHOWN);
         Err(Failure::TimedOut(format!(
-            "done, but after {} s these have not followed: {}",
-            CONVERGENCE.as_secs(),
+            "done, but after {} s {count} have not followed: {}",
+            patience.as_secs(),
             late.join(", ")
         )))
     }

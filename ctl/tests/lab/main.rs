@@ -1,0 +1,47 @@
+//! The lab end to end: the `beemesh` command, its daemons and the real plugin, in real namespaces.
+//!
+//! Without privilege every test is shown as ignored, never green.
+
+mod crash;
+mod life;
+mod neighbours;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Names functions as tests.
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        vec![$((stringify!($name), $module::$name as fn())),*]
+    };
+}
+
+fn main() {
+    let tests = tests![
+        life::the_worked_example_is_routed_as_computed_and_leaves_nothing,
+        life::three_nodes_are_linked_by_vxlan_in_both_families,
+        life::an_external_network_is_reached_through_its_stand_in,
+        life::a_changed_file_changes_the_running_lab,
+        life::every_link_may_be_cut_and_healed,
+        life::a_killed_forwarder_is_routed_around_and_healed,
+        life::a_silent_cut_drops_while_the_link_looks_up,
+        life::a_conflist_names_the_running_lab,
+        life::what_is_not_there_is_told_by_its_exit_code,
+        neighbours::labs_with_the_same_addresses_never_meet,
+        neighbours::a_user_without_root_has_a_lab_too,
+        crash::up_killed_at_any_point_is_cleaned_up_by_down,
+        crash::killed_daemons_are_started_again_and_no_ping_is_lost,
+        crash::down_ends_a_lab_whose_daemons_are_dead,
+    ];
+    let is_privileged = world::is_privileged();
+    let trials = tests.into_iter().map(|(name, test)| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run)
+            .with_kind("needs root")
+            .with_ignored_flag(!is_privileged)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
