@@ -161,6 +161,7 @@ pub(crate) fn create_here(name: &str) -> Result<(), Error> {
     File::create(&target).map_err(|error| Error::system("create", label(), error))?;
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|error| Error::system("create network namespace", name, error))?;
+    spread_by_own_seed(name);
     mount(
         Some(OWN),
         &target,
@@ -169,6 +170,21 @@ pub(crate) fn create_here(name: &str) -> Result<(), Error> {
         None::<&str>,
     )
     .map_err(|error| Error::system("mount network namespace at", label(), error))
+}
+
+/// Gives the namespace that the calling thread is in a seed of its own for multipath hashes.
+///
+/// With one seed for all, a flow that took the first of two legs here takes the first of two
+/// everywhere (hash polarisation): some shortest paths would never be used.
+fn spread_by_own_seed(name: &str) {
+    let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    // FNV-1a. Zero would mean the seed that all share.
+    let seed = name.bytes().fold(0x811c_9dc5, mix).max(1);
+    // Absent before Linux 6.11: then the seed is shared.
+    let _ = std::fs::write(
+        "/proc/sys/net/ipv4/fib_multipath_hash_seed",
+        seed.to_string(),
+    );
 }
 
 /// Makes [`DIRECTORY`] a shared mount of its own, so that other mount namespaces see what comes and goes.

@@ -3,12 +3,16 @@
 /// Path below `/proc/sys/net`, and the value that a Forwarder needs. Written before any link is made: new interfaces inherit
 /// from `conf/default`.
 #[rustfmt::skip]
-pub const SETTINGS: [(&str, &str); 14] = [
+pub const SETTINGS: [(&str, &str); 16] = [
     ("ipv4/ip_forward", "1"),
     ("ipv6/conf/all/forwarding", "1"),
-    // Layer 4 hash: else all flows between two hosts share one path.
-    ("ipv4/fib_multipath_hash_policy", "1"),
-    ("ipv6/fib_multipath_hash_policy", "1"),
+    // Layer 4 hash, else all flows between two hosts share one path: addresses, protocol and ports (bits 0, 1, 2, 4, 5).
+    // Policy 1 names the same fields, but takes a hash that the packet already carries, and on one machine all Forwarders
+    // see the same one: each would choose as the one before did, and some paths would never be used.
+    ("ipv4/fib_multipath_hash_fields", "55"),
+    ("ipv6/fib_multipath_hash_fields", "55"),
+    ("ipv4/fib_multipath_hash_policy", "3"),
+    ("ipv6/fib_multipath_hash_policy", "3"),
     // Paths may be asymmetric.
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
