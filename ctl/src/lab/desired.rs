@@ -218,7 +218,10 @@ mod tests {
 
     use super::*;
 
-    fn topology(entries: &[(&str, Option<&str>, &[(&str, &str)])]) -> MicroServiceTopology {
+    /// Name, node, and node selector of a Forwarder.
+    type Entry<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)]);
+
+    fn topology(entries: &[Entry<'_>]) -> MicroServiceTopology {
         let forwarders = entries
             .iter()
             .map(|(name, node, selector)| ForwarderEntry {
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn each_node_named_or_selected_has_a_host() {
         #[rustfmt::skip]
-        let cases: [(&str, &[(&str, Option<&str>, &[(&str, &str)])], &str); 4] = [
+        let cases: [(&str, &[Entry<'_>], &str); 4] = [
             ("none named",  &[("a", None, &[]), ("b", None, &[])],                      "host"),
             ("named",       &[("a", Some("n2"), &[]), ("b", Some("n1"), &[])],          "n1 n2"),
             ("selected",    &[("a", Some("n1"), &[]), ("b", None, &[("x/zone", "b")])], "n1 zone-b"),

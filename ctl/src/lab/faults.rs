@@ -134,7 +134,7 @@ pub(crate) fn set_silent(ends: &[End], is_silent: bool) -> Result<(), Failure> {
 
 fn open(netns: &str) -> Result<Socket, Failure> {
     Netns::open(netns)
-        .and_then(|opened| opened.run(|| Socket::open())?)
+        .and_then(|opened| opened.run(Socket::open)?)
         .map_err(|error| failed(netns, &error))
 }
 

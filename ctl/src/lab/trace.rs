@@ -303,7 +303,7 @@ fn traced(
             }
         })
         .collect();
-    paths.sort_by(|one, other| other.flows.cmp(&one.flows));
+    paths.sort_by_key(|way| std::cmp::Reverse(way.flows));
     Traced {
         from: from.name.clone(),
         to: to.name.clone(),

@@ -129,10 +129,9 @@ impl Watch {
     }
 
     fn forget(&mut self, path: &Path) {
-        if is_object(path) && !path.exists() {
-            if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
-                self.statuses.remove(name);
-            }
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if let (Some(name), true, false) = (name, is_object(path), path.exists()) {
+            self.statuses.remove(name);
         }
     }
 }
