@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::Forwarder;
 use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
 
-use super::state::{Faults, Record};
+use super::state::Faults;
 use crate::failure::Failure;
 
 /// The live topology and the tables that follow from it, each computed when first asked for.
@@ -122,46 +122,4 @@ fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
         numbered.map(|(_, number)| Fault::Link(topology::LinkIndex(number)))
     });
     links.chain(dead).collect()
-}
-
-/// For each Forwarder object the epoch and the number of live links that its status should show,
-/// by name of the object. Silent cuts are not to be seen in this: carrier stays.
-pub(crate) fn expected(
-    forwarders: &[Forwarder],
-    record: &Record,
-) -> Result<BTreeMap<String, Expected>, Failure> {
-    let faults = Faults {
-        silent: BTreeSet::new(),
-        ..record.faults.clone()
-    };
-    let epoch = Computed::new(forwarders, &faults)?
-        .topology()
-        .epoch()
-        .to_string();
-    Ok(forwarders
-        .iter()
-        .map(|forwarder| {
-            let own = forwarder.spec.name.as_str();
-            let is_up = |id: &str, peer: &str| !faults.takes_out(id, [own, peer]);
-            let links = &forwarder.spec.links;
-            let up = links
-                .iter()
-                .filter(|link| is_up(&link.id, &link.peer))
-                .count();
-            let expected = Expected {
-                epoch: epoch.clone(),
-                up: up as u32,
-            };
-            (forwarder.metadata.name.clone(), expected)
-        })
-        .collect())
-}
-
-/// What a status should show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Expected {
-    /// Of the live topology.
-    pub(crate) epoch: String,
-    /// Links of this Forwarder that are up.
-    pub(crate) up: u32,
 }

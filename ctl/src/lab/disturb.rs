@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::args::{CutArgs, HealArgs, KillArgs};
+use super::converge::{self, explain, missing};
+use super::faults;
 use super::running::Running;
 use super::state::{Faults, Lock};
 use super::watch::{Statuses, Watch};
-use super::{computed, faults};
 use crate::failure::Failure;
 
 /// How long the daemons may take to notice and to have all tables right again, and to write so many
@@ -171,35 +172,20 @@ impl Running {
 
     /// As [`Running::wait_converged`], with a watch that is there already.
     pub(crate) fn wait_converged_on(&self, watch: &mut Watch) -> Result<(), Failure> {
-        let expected = computed::expected(&self.forwarders, &self.record)?;
-        let differs = |statuses: &Statuses| -> Vec<String> {
-            let shows = |(name, expected): &(&String, &computed::Expected)| {
-                statuses.get(*name).is_some_and(|status| {
-                    status.epoch == expected.epoch && status.links.up == expected.up
-                })
-            };
-            expected
-                .iter()
-                .filter(|each| !shows(each))
-                .map(|(name, _)| name.clone())
-                .collect()
-        };
+        let expected = converge::expected(&self.forwarders, &self.record)?;
         let patience = patience(self.forwarders.len());
-        let until = Instant::now() + patience;
+        let is_done = |statuses: &Statuses| missing(&expected, statuses).is_empty();
         let done = watch
-            .wait(until, |statuses| differs(statuses).is_empty())
+            .wait(Instant::now() + patience, is_done)
             .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
         if done {
             return Ok(());
         }
-        const SHOWN: usize = 5;
-        let mut late = differs(watch.statuses());
-        let count = late.len();
-        late.truncate(SHOWN);
+        let missing = missing(&expected, watch.statuses());
+        let words = explain(&missing, &expected, watch.statuses());
+        let seconds = patience.as_secs();
         Err(Failure::TimedOut(format!(
-            "done, but after {} s {count} have not followed: {}",
-            patience.as_secs(),
-            late.join(", ")
+            "the tables have not followed in {seconds} s:\n  {words}"
         )))
     }
 }

@@ -15,8 +15,10 @@
 
 mod apply;
 mod args;
+mod attach;
 mod computed;
 mod conflist;
+mod converge;
 mod cuts;
 mod daemons;
 mod desired;
@@ -26,11 +28,13 @@ mod external;
 mod faults;
 mod life;
 mod names;
+mod objects;
 mod place;
 mod plugin;
 mod processes;
 mod progress;
 mod reach;
+mod record;
 mod rootless;
 mod running;
 mod show;

@@ -1,0 +1,183 @@
+//! Attaching App instances by the real plugin, and detaching them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crds::Forwarder;
+
+use super::apply::{Apply, remove_namespaces};
+use super::conflist::{network, plugin_config};
+use super::desired::{Desired, pod_labels};
+use super::state::{Directory, Instance, Record};
+use super::{external, faults, names, plugin, underlay};
+use crate::failure::Failure;
+
+impl Apply<'_> {
+    /// Detaches one instance, and removes its namespace.
+    pub(super) fn detach(&mut self, name: &str) -> Result<(), Failure> {
+        let Some(instance) = self.record.instances.get(name).cloned() else {
+            return Ok(());
+        };
+        if let Some(host) = self.record.hosts.get(&instance.node) {
+            let program = plugin::find()?;
+            let call = Attachment::new(self.directory, self.record, name, &instance, None);
+            // DEL succeeds whenever anything is gone already, the daemon included.
+            plugin::del(&call.call(&program, &host.netns))?;
+        }
+        remove_namespaces(std::slice::from_ref(&instance.netns))?;
+        self.record.instances.remove(name);
+        Ok(())
+    }
+
+    /// Attaches the instances that are not attached yet, several at a time.
+    pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), Failure> {
+        let waiting: Vec<(&String, &Instance)> = desired
+            .instances
+            .iter()
+            .filter(|(name, wanted)| {
+                let known = self.record.instances.get(*name);
+                let is_there = crate::probe::namespace::path(&wanted.netns).exists();
+                !(is_there && known.is_some_and(|known| !known.addresses.is_empty()))
+            })
+            .collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.progress
+            .step(&format!("attaching {} app instances", waiting.len()));
+        let attached = self.attach_all(&waiting, &desired.forwarders);
+        let mut result = Ok(());
+        for (name, outcome) in attached {
+            match outcome {
+                Ok(instance) => drop(self.record.instances.insert(name, instance)),
+                Err(failure) => result = result.and(Err(failure)),
+            }
+        }
+        self.directory.write_record(self.record)?;
+        result
+    }
+
+    fn attach_all(
+        &self,
+        waiting: &[(&String, &Instance)],
+        forwarders: &[Forwarder],
+    ) -> Vec<(String, Result<Instance, Failure>)> {
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(Vec::new());
+        let (done_so_far, count) = (AtomicUsize::new(0), waiting.len());
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(count) {
+                scope.spawn(|| {
+                    while let Some((name, wanted)) =
+                        waiting.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let outcome = self.attach_one(name, wanted, forwarders);
+                        let so_far = done_so_far.fetch_add(1, Ordering::Relaxed) + 1;
+                        self.progress
+                            .update(&format!("attached {so_far} of {count}"));
+                        let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                        done.push(((*name).clone(), outcome));
+                    }
+                });
+            }
+        });
+        done.into_inner()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn attach_one(
+        &self,
+        name: &str,
+        wanted: &Instance,
+        forwarders: &[Forwarder],
+    ) -> Result<Instance, Failure> {
+        let mut instance = wanted.clone();
+        let forwarder = forwarders
+            .iter()
+            .find(|each| each.spec.name == wanted.forwarder);
+        let forwarder =
+            forwarder.ok_or_else(|| Failure::Failed(format!("{name}: no forwarder for it")))?;
+        underlay::ensure_namespace(&wanted.netns)?;
+        prepare_instance(&wanted.netns)?;
+        let app = forwarder
+            .spec
+            .apps
+            .iter()
+            .find(|app| app.name == wanted.app);
+        let selector = app.and_then(|app| app.selector.as_ref());
+        let call = Attachment::new(self.directory, self.record, name, wanted, selector);
+        let host = self.record.hosts.get(&wanted.node);
+        let host = host.ok_or_else(|| Failure::Failed(format!("{name}: no host for it")))?;
+        let program = plugin::find()?;
+        let call = call.call(&program, &host.netns);
+        // What an `up` that crashed has left behind.
+        plugin::del(&call)?;
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        instance.addresses = plugin::add(&call, patience)?;
+        external::ensure(&mut instance)?;
+        Ok(instance)
+    }
+}
+
+/// How many instances are attached at a time: the kernel's link lock lets hardly more through.
+const AT_ONCE: usize = 8;
+
+/// What the plugin is told about one instance.
+struct Attachment {
+    netns: String,
+    container: String,
+    namespace: String,
+    pod: String,
+    config: serde_json::Value,
+}
+
+impl Attachment {
+    fn new(
+        directory: &Directory,
+        record: &Record,
+        name: &str,
+        instance: &Instance,
+        selector: Option<&crds::LabelSelector>,
+    ) -> Attachment {
+        let (namespace, topology) = (&record.namespace, &record.topology);
+        let labels = pod_labels(topology, &instance.app, selector, Some(&instance.forwarder));
+        let network = network(namespace, topology);
+        Attachment {
+            netns: instance.netns.clone(),
+            container: names::container(namespace, topology, name),
+            namespace: namespace.clone(),
+            pod: name.to_owned(),
+            config: plugin_config(directory, &network, &instance.node, &labels),
+        }
+    }
+
+    fn call<'a>(&'a self, program: &'a Path, host: &'a str) -> plugin::Call<'a> {
+        plugin::Call {
+            program,
+            host,
+            netns: &self.netns,
+            container: &self.container,
+            pod: (&self.namespace, &self.pod),
+            config: &self.config,
+        }
+    }
+}
+
+/// Loopback up, and no limit on the errors that it answers traces with.
+fn prepare_instance(netns: &str) -> Result<(), Failure> {
+    crate::probe::namespace::within(netns, || {
+        fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
+        fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
+    })
+    .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))?;
+    faults::set_up(
+        &[faults::End {
+            netns: netns.to_owned(),
+            interface: "lo".to_owned(),
+        }],
+        true,
+    )
+}
