@@ -14,7 +14,8 @@ use super::test::{SAMPLES_MAX, Sample, Samples, keep_samples, whole_milliseconds
 use super::trace::Tracer;
 use super::watch::Watch;
 use crate::failure::Failure;
-use crate::probe::stream::{self, Flow, Loss};
+use crate::probe::loss::Loss;
+use crate::probe::stream::{self, Flow};
 
 /// What cutting and healing one link did.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -186,7 +186,7 @@ struct Listed {
 pub(crate) fn list(output: Output) -> Result<(), Failure> {
     let place = Place::of_this_user();
     let mut labs = BTreeMap::new();
-    for directory in Directory::all(&place) {
+    for directory in Directory::all(&place).into_iter().filter(Directory::is_lab) {
         let record = directory.record()?.unwrap_or_default();
         let forwarders = std::fs::read_dir(directory.forwarders());
         let listed = Listed {

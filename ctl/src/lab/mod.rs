@@ -41,6 +41,7 @@ mod show;
 mod state;
 mod test;
 mod trace;
+mod traced;
 mod underlay;
 mod watch;
 

@@ -72,7 +72,11 @@ pub(crate) fn enter_existing(place: &Place) -> Result<bool, Failure> {
 
 /// Ends the holder when the last lab is gone.
 pub(crate) fn leave(place: &Place) {
-    if place.is_privileged || !state::Directory::all(place).is_empty() {
+    if place.is_privileged
+        || state::Directory::all(place)
+            .iter()
+            .any(state::Directory::is_lab)
+    {
         return;
     }
     if let Some(holder) = holder(place) {

@@ -60,6 +60,12 @@ impl Directory {
         self.path.exists()
     }
 
+    /// Whether namespaces may be there. Without a journal it is but the note of a plugin that was
+    /// asked to detach a container when the lab was gone already.
+    pub(crate) fn is_lab(&self) -> bool {
+        self.path.join("journal").exists()
+    }
+
     /// What the daemons watch.
     pub(crate) fn objects(&self) -> PathBuf {
         self.path.join("directory")
