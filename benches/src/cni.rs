@@ -97,7 +97,7 @@ fn peer_configuration(work: &Path) -> Value {
             "type": "host-local",
             "dataDir": work.join("host-local"),
             "ranges": [[{"subnet": "10.93.0.0/16"}]],
-            "routes": [{"dst": "10.93.0.0/16"}]
+            "routes": [{"dst": "0.0.0.0/0"}]
         }
     })
 }

@@ -99,7 +99,8 @@ impl Lab {
     /// What it says.
     pub(crate) fn up(&mut self) -> Result<()> {
         self.is_up = true;
-        self.beemesh(&["lab", "up"]).map(|_| ())
+        self.beemesh(&["lab", "up", "--quiet", "--timeout", "600"])
+            .map(|_| ())
     }
 
     /// `lab down`.
