@@ -17,8 +17,9 @@ use crate::{
     netns::Netns,
 };
 
-const ROUNDS: usize = 7;
-const SECONDS: &str = "2";
+/// Short runs, many turns: what disturbs the machine for some seconds disturbs both sides.
+const ROUNDS: usize = 15;
+const SECONDS: &str = "1";
 /// Namespaces of the path: one end, three routers, the other end.
 const HOPS: usize = 5;
 
