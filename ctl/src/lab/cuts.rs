@@ -58,8 +58,10 @@ impl Cut {
 const INTERVAL: Duration = Duration::from_millis(1);
 /// For how long traffic must arrive without a gap to count as steady.
 const STEADY: Duration = Duration::from_millis(50);
-/// How long rerouting or healing may take before it has failed.
+/// How long rerouting or healing may take before it has failed, and what each Forwarder adds: on one
+/// machine all of them compute on the same few processors.
 const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT_FOR_EACH: Duration = Duration::from_millis(25);
 /// How long flows without another way are watched.
 const PARTITIONED: Duration = Duration::from_millis(100);
 /// A sender later than this is worth a remark.
@@ -72,6 +74,7 @@ pub(crate) struct Cutter {
     samples: Samples,
     watch: Watch,
     max_loss: Option<Duration>,
+    limit: Duration,
     parallel: BTreeMap<Edge, usize>,
 }
 
@@ -88,12 +91,14 @@ impl Cutter {
     ) -> Result<Cutter, Failure> {
         let watch = Watch::new(&running.directory.status())
             .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
+        let forwarders = u32::try_from(running.forwarders.len()).unwrap_or(u32::MAX);
         let mut cutter = Cutter {
             running,
             tracer,
             samples,
             watch,
             max_loss,
+            limit: LIMIT + LIMIT_FOR_EACH.saturating_mul(forwarders),
             parallel: BTreeMap::new(),
         };
         for link in cutter.links() {
@@ -157,7 +162,7 @@ impl Cutter {
         }
         let probes: Vec<Flow> = flows.iter().map(|(_, flow)| flow.clone()).collect();
         let before = start(&probes)?;
-        if !before.wait_unbroken(Duration::ZERO, STEADY, LIMIT) {
+        if !before.wait_unbroken(Duration::ZERO, STEADY, self.limit) {
             wrong.push(format!("{link}: no steady traffic before it was cut"));
         }
         self.note(link)?;
@@ -169,14 +174,18 @@ impl Cutter {
         };
         cut.partitions = flows.iter().filter(has_way).count() < flows.len();
         self.running.set_link(link, State::Down)?;
-        let patience = if cut.partitions { PARTITIONED } else { LIMIT };
+        let patience = if cut.partitions {
+            PARTITIONED
+        } else {
+            self.limit
+        };
         cut.rerouted = before.wait_unbroken(before.now(), STEADY, patience) && !cut.partitions;
         let losses = before.finish().map_err(broken)?;
         (cut.lost_ms, cut.late_ms) = worst(&losses);
         if !cut.rerouted && !cut.partitions {
             wrong.push(format!(
                 "{link}: cut, and not rerouted within {} s",
-                LIMIT.as_secs()
+                self.limit.as_secs()
             ));
         }
         let most = self
@@ -204,14 +213,14 @@ impl Cutter {
         }
         let during = start(probes)?;
         if cut.rerouted {
-            during.wait_unbroken(Duration::ZERO, STEADY, LIMIT);
+            during.wait_unbroken(Duration::ZERO, STEADY, self.limit);
         }
         self.running.set_link(link, State::Up)?;
         self.running.record.faults.cut.remove(link);
         if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
             wrong.push(format!("{link}: healed, {failure}"));
         }
-        if !during.wait_unbroken(during.now(), STEADY, LIMIT) {
+        if !during.wait_unbroken(during.now(), STEADY, self.limit) {
             wrong.push(format!("{link}: healed, and traffic did not come back"));
         }
         let losses = during.finish().map_err(broken)?;
