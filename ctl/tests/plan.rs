@@ -87,3 +87,26 @@ fn compares_a_file_with_stdin() {
     assert_eq!(plan["routes"]["F1"]["F4"]["after"]["distance"], 1);
     run("plan -f - --against -").code(2);
 }
+
+#[test]
+fn lists_next_hops_as_routes_does() {
+    // Canonical order is that of names, `a` before `a-x`; as text `a-x/b` comes before `a/b`.
+    let file = "
+apiVersion: beemesh.io/v1alpha1
+kind: MicroServiceTopology
+metadata: {name: text}
+spec:
+  forwarders: [{name: a}, {name: a-x}, {name: b}, {name: c}]
+  links: [{a: a, b: b}, {a: a-x, b: b}, {a: a, b: c}, {a: a-x, b: c}]
+";
+    let answer = |line: &str| -> serde_json::Value {
+        let mut command = beemesh();
+        command.args(line.split_whitespace()).write_stdin(file);
+        serde_json::from_slice(&command.assert().code(0).get_output().stdout).expect("it is JSON")
+    };
+    let routes = answer("routes -f - -o json");
+    let plan = answer("plan -f - -o json");
+    let hops = &routes["tables"]["b"]["c"]["nextHops"];
+    assert_eq!(hops[0]["link"], "a-x/b");
+    assert_eq!(&plan["routes"]["b"]["c"]["after"]["nextHops"], hops);
+}

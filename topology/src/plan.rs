@@ -29,7 +29,8 @@ pub struct Entry {
     pub distance: u64,
     /// Whether the destination is an App attached here.
     pub attached: bool,
-    /// Next hops in order of links.
+    /// Next hops in byte order of link ids, which the canonical order of links is not: `a-x/b`
+    /// comes before `a/b`.
     pub next_hops: Vec<Hop>,
 }
 
@@ -189,7 +190,8 @@ impl<'a> View<'a> {
                 link: self.topology.link_id(*link),
             }
         };
-        let next_hops = found.links.iter().map(hop).collect();
+        let mut next_hops: Vec<Hop> = found.links.iter().map(hop).collect();
+        next_hops.sort_unstable_by(|one, other| one.link.cmp(&other.link));
         Entry {
             distance: found.distance,
             attached: found.attached,
