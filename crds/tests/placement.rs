@@ -155,3 +155,21 @@ fn instances_of_auto_apps_are_attached_in_canonical_order() {
         assert!(forwarders.iter().all(listed), "a pod may join anywhere");
     }
 }
+
+#[test]
+fn a_family_that_is_added_moves_no_block_of_the_other() {
+    let spec = |forwarders: &str, cidrs: &str| {
+        format!("{{forwarders: [{forwarders}], addressing: {{cidrs: [{cidrs}]}}}}")
+    };
+    let nodes = [node("n", "a")];
+    let blocks = |forwarders: &[Forwarder]| -> Vec<String> {
+        let blocks = forwarders.iter().flat_map(|f| &f.spec.blocks);
+        blocks.map(ToString::to_string).collect()
+    };
+    let both = spec("{name: x}, {name: y}", "10.80.0.0/16");
+    let before = expand(&both, &nodes, &[]).expect(&both);
+    let one = spec("{name: y}", "\"fd00:80::/48\", 10.80.0.0/16");
+    let after = expand(&one, &nodes, &before).expect(&one);
+    assert_eq!(blocks(&before), ["10.80.0.0/24", "10.80.1.0/24"]);
+    assert_eq!(blocks(&after), ["fd00:80::/64", "10.80.1.0/24"]);
+}
