@@ -68,7 +68,7 @@ check: ## format, lints, docs, each crate alone, licences
 .PHONY: generate
 generate: ## remake what is generated: golden files and the pictures in docs/
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-topology -p beemesh-ctl golden
-	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from edge-a -o svg > docs/iot.svg
+	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from plant-a -o svg > docs/iot.svg
 
 .PHONY: clean
 clean: ## remove what was built

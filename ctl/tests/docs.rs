@@ -1,0 +1,44 @@
+//! What the documents show is what the programs say.
+
+mod common;
+
+use common::{beemesh, root, stdout, text};
+
+fn document(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).expect(path)
+}
+
+#[test]
+fn the_picture_of_the_readme_is_current() {
+    let drawn = stdout("graph -f examples/iot.yaml --stage spt --from plant-a -o svg");
+    assert_eq!(drawn, document("docs/iot.svg"), "run `make generate`");
+}
+
+#[test]
+fn the_topology_of_the_readme_is_valid() {
+    let readme = document("README.md");
+    let (_, rest) = readme.split_once("```yaml\n").expect("a YAML block");
+    let (file, _) = rest.split_once("```").expect("the end of the block");
+    let output = beemesh()
+        .args(["lint", "-f", "-"])
+        .write_stdin(file)
+        .assert()
+        .code(0);
+    assert!(text(&output.get_output().stdout).contains("small is ok"));
+}
+
+#[test]
+fn every_verb_of_the_readme_is_there() {
+    let readme = document("README.md");
+    let commands = readme.lines().filter(|line| line.starts_with("beemesh "));
+    let mut seen = 0;
+    for command in commands {
+        let words = command
+            .split_whitespace()
+            .skip(1)
+            .take_while(|word| !word.starts_with('-'));
+        beemesh().args(words).arg("--help").assert().code(0);
+        seen += 1;
+    }
+    assert!(seen > 10, "the README shows the verbs");
+}
