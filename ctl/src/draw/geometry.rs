@@ -193,6 +193,15 @@ impl Curve {
         }
     }
 
+    /// The same curve, drawn from its other end.
+    pub(super) fn reversed(self) -> Self {
+        Self {
+            from: self.to,
+            bend: self.bend,
+            to: self.from,
+        }
+    }
+
     pub(super) fn length(self) -> f64 {
         self.points(8)
             .windows(2)

@@ -115,7 +115,7 @@ impl Sheet<'_> {
             let forward = if link.is_tree_ab {
                 curve
             } else {
-                reversed(curve)
+                curve.reversed()
             };
             let shaft = forward.trimmed(2.0, size * 0.8 + 2.0);
             writeln!(
@@ -354,14 +354,6 @@ impl Sheet<'_> {
 
     fn shows_tree(&self) -> bool {
         self.picture.stage == Stage::Spt
-    }
-}
-
-fn reversed(curve: Curve) -> Curve {
-    Curve {
-        from: curve.to,
-        bend: curve.bend,
-        to: curve.from,
     }
 }
 
