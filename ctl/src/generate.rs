@@ -25,7 +25,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Arrangement of the links
-    #[arg(value_enum)]
+    #[arg(value_enum, ignore_case = true)]
     shape: GeneratedShape,
     /// How many Forwarders
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

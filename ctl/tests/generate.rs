@@ -88,3 +88,10 @@ fn a_name_that_is_none_is_refused() {
     let message = stderr("generate ring --forwarders 3 --name Not_A_Name", 2);
     assert!(message.contains("metadata.name"), "{message}");
 }
+
+#[test]
+fn a_shape_may_be_written_as_in_the_file() {
+    let lower = stdout("generate ring --forwarders 3");
+    assert!(lower.contains("shape: Ring"), "{lower}");
+    assert_eq!(stdout("generate Ring --forwarders 3"), lower);
+}
