@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// File with the boot id: namespaces do not outlive it
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
     boot_id: PathBuf,
-    /// Seconds between two looks at the whole kernel state
-    #[arg(long, default_value_t = 30)]
+    /// Least seconds between two looks at the whole kernel state
+    #[arg(long, default_value_t = node::DEFAULT_RESYNC.as_secs())]
     resync_seconds: u64,
     /// Seconds after which an unconfirmed claim may be collected
     #[arg(long, default_value_t = 30)]

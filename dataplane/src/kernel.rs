@@ -30,6 +30,16 @@ pub trait Kernel {
     /// [`Error::Resync`] when it changed meanwhile: observe again.
     fn observe(&mut self, netns: &str) -> Result<Option<Observed>, Error>;
 
+    /// As [`Kernel::observe`], but only what [`diff::structure`] needs: no next hops, and of routes only those to pods.
+    fn observe_structure(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
+        self.observe(netns)
+    }
+
+    /// As [`Kernel::observe`], but only what [`diff::routing`] needs: interfaces, next hops and routes.
+    fn observe_routing(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
+        self.observe(netns)
+    }
+
     /// Applies the operations of many namespaces, kind by kind: a veth is made after both its namespaces.
     fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied;
 
@@ -105,7 +115,7 @@ fn converge_once(
     let mut applied = Applied::default();
     let mut operations = Vec::new();
     for (netns, namespace) in desired {
-        match observe_again(kernel, netns) {
+        match observe_again(kernel, |kernel| kernel.observe_structure(netns)) {
             Ok(observed) => {
                 let diff = diff::structure(netns, namespace, observed.as_ref());
                 applied.failures.extend(diff.conflicts);
@@ -137,7 +147,7 @@ pub fn converge_routes(
     routes: &Routes,
 ) -> Applied {
     let mut applied = Applied::default();
-    let observed = match observe_again(kernel, netns) {
+    let observed = match observe_again(kernel, |kernel| kernel.observe_routing(netns)) {
         Ok(Some(observed)) => observed,
         Ok(None) => {
             let source = Error::NoNamespace {
@@ -171,12 +181,15 @@ pub fn remove(kernel: &mut impl Kernel, netns: impl IntoIterator<Item = String>)
 }
 
 /// Observes, a few times when something changed meanwhile.
-fn observe_again(kernel: &mut impl Kernel, netns: &str) -> Result<Option<Observed>, Error> {
+pub fn observe_again<K: Kernel>(
+    kernel: &mut K,
+    observe: impl Fn(&mut K) -> Result<Option<Observed>, Error>,
+) -> Result<Option<Observed>, Error> {
     for _ in 1..OBSERVATIONS {
-        match kernel.observe(netns) {
+        match observe(kernel) {
             Err(Error::Resync { .. }) => {}
             result => return result,
         }
     }
-    kernel.observe(netns)
+    observe(kernel)
 }

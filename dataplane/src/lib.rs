@@ -30,7 +30,7 @@ mod settings;
 mod state;
 
 pub use error::Error;
-pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, remove};
+pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, observe_again, remove};
 pub use linux::LinuxKernel;
 pub use memory::MemoryKernel;
 pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What a foreign hand changes is to be repaired within five seconds.
+pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);
+
 /// Settings of one node daemon.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,7 +21,8 @@ pub struct Config {
     pub vxlan_port: u16,
     /// File that holds the kernel's boot id: namespaces do not outlive it.
     pub boot_id: PathBuf,
-    /// Time between two looks at the whole kernel state when nothing happens.
+    /// Least time between two looks at the whole kernel state when nothing happens. Longer where
+    /// looking would take more than a fiftieth of one processor.
     pub resync: Duration,
     /// How long a claim may stay unconfirmed while its plugin cannot be seen running.
     pub claim_timeout: Duration,
@@ -34,7 +38,7 @@ impl Config {
             state_dir: PathBuf::from("/var/lib/beemesh/cni"),
             vxlan_port: 4789,
             boot_id: PathBuf::from("/proc/sys/kernel/random/boot_id"),
-            resync: Duration::from_secs(30),
+            resync: DEFAULT_RESYNC,
             claim_timeout: Duration::from_secs(30),
         }
     }

@@ -38,6 +38,8 @@ struct State {
     book: Book,
     /// None before the first desired state.
     catalog: Option<Arc<Catalog>>,
+    /// Pods with a lease whose interface somebody else deleted.
+    lost: BTreeSet<Key>,
 }
 
 impl<W: Wires> Desk<W> {
@@ -47,6 +49,7 @@ impl<W: Wires> Desk<W> {
         let state = Mutex::new(State {
             book,
             catalog: None,
+            lost: BTreeSet::new(),
         });
         Desk {
             state,
@@ -66,6 +69,12 @@ impl<W: Wires> Desk<W> {
     /// Keeps back addresses that the kernel has and no lease.
     pub fn hold(&self, held: BTreeSet<(Network, std::net::IpAddr)>) {
         self.state().book.leases_mut().hold(held);
+    }
+
+    /// Replaces which pods were seen to be without their interface. Their leases stay until the
+    /// runtime gives them up.
+    pub fn miss(&self, lost: BTreeSet<Key>) {
+        self.state().lost = lost;
     }
 
     /// What is attached, by the path of the Forwarder's namespace.
@@ -314,10 +323,20 @@ impl<W: Wires> Desk<W> {
             .filter(is_full)
             .map(|place| place.forwarder.metadata.name.as_str())
             .collect();
-        let degraded = (!full.is_empty()).then(|| format!("no free address: {}", full.join(", ")));
+        let is_attached = |key: &&Key| {
+            let lease = leases.get(key);
+            lease.is_some_and(|lease| lease.phase == Phase::Confirmed)
+        };
+        let lost = state.lost.iter().filter(is_attached);
+        let lost: Vec<&str> = lost.map(|key| key.container_id.as_str()).collect();
+        let problems = [("no free address", full), ("lost their interface", lost)];
+        let told = problems.iter().filter(|(_, whose)| !whose.is_empty());
+        let told: Vec<String> = told
+            .map(|(what, whose)| format!("{what}: {}", enumerate(whose)))
+            .collect();
         Reply::Status {
             ready: true,
-            degraded,
+            degraded: (!told.is_empty()).then(|| told.join("; ")),
         }
     }
 
@@ -362,6 +381,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether the lease is of the same namespace that the claim is for.
 fn is_same(lease: &Lease, claim: &Claim) -> bool {
     lease.netns_id == claim.netns_id && !lease.is_past_boot
+}
+
+/// The first few by name, the rest by number.
+pub(crate) fn enumerate(names: &[&str]) -> String {
+    const FEW: usize = 5;
+    let told = names[..names.len().min(FEW)].join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => told,
+        rest => format!("{told} and {rest} more"),
+    }
 }
 
 fn loads(book: &Book) -> HashMap<&str, usize> {

@@ -27,17 +27,17 @@ use crate::wires::KernelWires;
 mod events;
 mod load;
 mod local;
+mod looks;
 mod programming;
 mod removal;
 mod status;
 mod structure;
 
 use local::Local;
+use looks::{Looks, processor_time};
 
 /// Least time between two rounds of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);
-/// A look at everything may take one part in so many of the time.
-const RESYNC_SHARE: u32 = 20;
 
 /// What the engine works with.
 pub struct Parts {
@@ -55,7 +55,7 @@ pub struct Parts {
     pub monitor: Option<Arc<Monitor>>,
     /// The namespaces that are ours to delete.
     pub owned: Owned,
-    /// Time between two looks at everything.
+    /// Least time between two looks at everything.
     pub resync: Duration,
 }
 
@@ -77,7 +77,7 @@ pub struct Engine {
     is_catalog_due: bool,
     is_removal_due: bool,
     status_after: Instant,
-    next_resync: Instant,
+    looks: Looks,
     round: Round,
 }
 
@@ -112,7 +112,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Engine {
         let now = Instant::now();
         Engine {
-            next_resync: now + parts.resync,
+            looks: Looks::new(parts.resync, now, processor_time()),
             parts,
             snapshot: Snapshot::default(),
             may_delete: false,
@@ -188,8 +188,11 @@ impl Engine {
     }
 
     fn end_round(&mut self) {
-        let is_idle = self.locals.values().all(|local| !local.is_due());
-        if !is_idle || self.round.compared == 0 {
+        if self.is_busy() {
+            return;
+        }
+        self.looks.end(Instant::now(), processor_time());
+        if self.round.compared == 0 {
             return;
         }
         let Round {
@@ -198,18 +201,12 @@ impl Engine {
             compared,
             failures,
         } = self.round;
-        let took = started.elapsed();
-        tracing::info!(
-            writes,
-            compared,
-            failures,
-            took_ms = took.as_millis() as u64,
-            "converged"
-        );
-        if compared as usize >= self.locals.len() {
-            // A look at everything that takes long is taken less often.
-            let pause = self.parts.resync.max(took * RESYNC_SHARE);
-            self.next_resync = self.next_resync.max(Instant::now() + pause);
+        let took_ms = started.elapsed().as_millis() as u64;
+        if (writes, failures) == (0, 0) {
+            // The steady state, every few seconds.
+            tracing::debug!(writes, compared, failures, took_ms, "converged");
+        } else {
+            tracing::info!(writes, compared, failures, took_ms, "converged");
         }
         self.round = Round::new();
     }
@@ -217,23 +214,27 @@ impl Engine {
     /// When to look again even if nothing happens.
     fn deadline(&self) -> Instant {
         let now = Instant::now();
-        if self.is_underlay_known && self.locals.values().any(Local::is_due) {
+        if !self.is_underlay_known {
+            // Nothing can be done before that is told.
+            return now + self.parts.resync;
+        }
+        if self.is_busy() {
             return now;
         }
         let retries = self.locals.values().filter_map(|local| local.retry_at);
         let status = self.locals.values().any(|local| local.is_status_due);
-        let status = (status && self.is_underlay_known).then_some(self.status_after);
+        let status = status.then_some(self.status_after);
         retries
             .chain(status)
-            .chain([self.next_resync])
+            .chain(self.looks.due())
             .min()
-            .unwrap_or(now)
+            .unwrap_or(now + self.parts.resync)
     }
 
     fn take_time(&mut self) {
         let now = Instant::now();
-        if now >= self.next_resync {
-            self.next_resync = now + self.parts.resync;
+        // What is under way goes first: else a look would begin anew for ever where it takes long.
+        if !self.is_busy() && self.looks.begin(now, processor_time()) {
             self.load();
             self.take_reports(&Which::All);
             self.mark_all();
@@ -244,6 +245,11 @@ impl Engine {
                 local.mark_all();
             }
         }
+    }
+
+    /// True while something is left to do at once.
+    fn is_busy(&self) -> bool {
+        self.locals.values().any(Local::is_due)
     }
 
     fn mark_all(&mut self) {

@@ -44,6 +44,6 @@ pub mod underlay;
 pub mod watch;
 pub mod wires;
 
-pub use config::Config;
+pub use config::{Config, DEFAULT_RESYNC};
 pub use error::Error;
 pub use run::run;

@@ -60,15 +60,15 @@ impl Kernel for LinuxKernel {
     }
 
     fn observe(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
-        let netns = match Netns::open(netns) {
-            Err(Error::NoNamespace { .. }) => return Ok(None),
-            netns => netns?,
-        };
-        let observed = netns.run(|| observe::everything(&mut Socket::open()?))??;
-        Ok(Some(Observed {
-            lacks_resilient: !has_resilient(),
-            ..observed
-        }))
+        observe_by(netns, observe::everything)
+    }
+
+    fn observe_structure(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
+        observe_by(netns, observe::structure)
+    }
+
+    fn observe_routing(&mut self, netns: &str) -> Result<Option<Observed>, Error> {
+        observe_by(netns, observe::routing)
     }
 
     fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied {
@@ -83,6 +83,21 @@ impl Kernel for LinuxKernel {
     fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error> {
         Netns::open(netns)?.run(|| evict(netns, link))?
     }
+}
+
+fn observe_by(
+    netns: &str,
+    observe: fn(&mut Socket) -> Result<Observed, Error>,
+) -> Result<Option<Observed>, Error> {
+    let netns = match Netns::open(netns) {
+        Err(Error::NoNamespace { .. }) => return Ok(None),
+        netns => netns?,
+    };
+    let observed = netns.run(|| observe(&mut Socket::open()?))??;
+    Ok(Some(Observed {
+        lacks_resilient: !has_resilient(),
+        ..observed
+    }))
 }
 
 /// Runs in the namespace: a thread, a socket, a dump and one send, whatever the number of routes.

@@ -21,16 +21,27 @@ use crate::{
 const SCOPE_HOST: u8 = 254;
 /// `RTPROT_KERNEL`.
 const PROTOCOL_KERNEL: u8 = 2;
+/// `RTPROT_UNSPEC`: as a filter, whoever made it.
+const RTPROT_ANY: u8 = 0;
 /// `RTM_F_CLONED`: a cached exception, not a route.
 const CLONED: u32 = 0x200;
 
 /// Everything in the namespace of `socket`, which the calling thread must be in (for the settings).
 pub(super) fn everything(socket: &mut Socket) -> Result<Observed, Error> {
+    let Observed {
+        nexthops, routes, ..
+    } = routing(socket)?;
+    Ok(Observed {
+        nexthops,
+        routes,
+        ..structure(socket)?
+    })
+}
+
+/// Everything but next hops; of routes those to pods. The calling thread must be in the namespace.
+pub(super) fn structure(socket: &mut Socket) -> Result<Observed, Error> {
     let links = links(socket)?;
-    let names: BTreeMap<u32, &str> = links
-        .iter()
-        .map(|(name, link)| (link.index, name.as_str()))
-        .collect();
+    let names = names(&links);
     let has_vxlan = links.values().any(|link| link.kind == "vxlan");
     let mut observed = Observed {
         addresses: addresses(socket)?,
@@ -40,13 +51,30 @@ pub(super) fn everything(socket: &mut Socket) -> Result<Observed, Error> {
         } else {
             BTreeMap::new()
         },
-        nexthops: nexthops(socket, &names)?,
-        routes: routes(socket)?,
+        routes: routes(socket, ATTACHMENT_PROTOCOL)?,
         wrong_settings: wrong_settings(),
         ..Observed::default()
     };
     observed.links = links;
     Ok(observed)
+}
+
+/// Interfaces, next hops and routes. Not the settings: opening them takes as long as there are namespaces.
+pub(super) fn routing(socket: &mut Socket) -> Result<Observed, Error> {
+    let links = links(socket)?;
+    Ok(Observed {
+        nexthops: nexthops(socket, &names(&links))?,
+        routes: routes(socket, RTPROT_ANY)?,
+        links,
+        ..Observed::default()
+    })
+}
+
+fn names(links: &BTreeMap<String, SeenLink>) -> BTreeMap<u32, &str> {
+    let numbered = links.iter();
+    numbered
+        .map(|(name, link)| (link.index, name.as_str()))
+        .collect()
 }
 
 /// All interfaces by name.
@@ -279,12 +307,13 @@ fn nexthop(payload: &[u8], names: &BTreeMap<u32, &str>) -> Option<(u32, SeenNext
     Some((id?, nexthop))
 }
 
-fn routes(socket: &mut Socket) -> Result<Vec<SeenRoute>, Error> {
+/// Routes of the main table that `protocol` made.
+fn routes(socket: &mut Socket, protocol: u8) -> Result<Vec<SeenRoute>, Error> {
     let mut routes = Vec::new();
     for family in [AF_INET, AF_INET6] {
         let mut request = Batch::new();
         let mut header = [0; 12];
-        (header[0], header[4]) = (family, RT_TABLE_MAIN);
+        (header[0], header[4], header[5]) = (family, RT_TABLE_MAIN, protocol);
         request.message(RTM_GETROUTE, NLM_F_DUMP, &header);
         match socket.dump(&mut request, |_, payload| routes.extend(route(payload))) {
             // A namespace whose `lo` was never up has no main table yet.

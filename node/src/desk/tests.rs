@@ -330,3 +330,33 @@ fn many_at_once_get_different_addresses_and_all_go_again() {
     });
     assert!(desk.is_unused() && lock(&wires.wired).is_empty());
 }
+
+#[test]
+fn status_names_pods_that_lost_their_interface_while_they_have_a_lease() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = desk(directory.path(), &wires, "boot");
+    desk.answer(claim(1), None);
+    desk.answer(Request::Confirm { key: key(1) }, None);
+    let degraded = || match desk.answer(Request::Status, None) {
+        Reply::Status { ready, degraded } => (ready, degraded),
+        reply => panic!("{reply:?}"),
+    };
+    assert_eq!(degraded(), (true, None));
+    // The second was released between the look and the question.
+    desk.miss(BTreeSet::from([key(1), key(2)]));
+    let told = format!("lost their interface: {}", key(1).container_id);
+    assert_eq!(degraded(), (true, Some(told)));
+    let release = Request::Release {
+        key: key(1),
+        netns: None,
+    };
+    assert!(matches!(desk.answer(release, None), Reply::Released(gone) if gone.len() == 1));
+    assert_eq!(degraded(), (true, None));
+}
+
+#[test]
+fn long_lists_are_cut_short() {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    assert_eq!(enumerate(&names[..2]), "a, b");
+    assert_eq!(enumerate(&names), "a, b, c, d, e and 2 more");
+}

@@ -53,6 +53,10 @@ pub(super) struct Local {
     /// Addresses of attachments that the kernel has.
     pub(super) held: BTreeSet<IpAddr>,
     pub(super) attached: Vec<AttachmentStatus>,
+    /// The interface of each attachment, by pod.
+    pub(super) wires: BTreeMap<Key, String>,
+    /// Attachments without their interface: somebody deleted it, or the namespace that it was in.
+    pub(super) lost: BTreeSet<Key>,
     /// Interfaces of external Apps.
     pub(super) external: BTreeMap<String, String>,
     /// Kept where there are few enough.
@@ -85,6 +89,8 @@ impl Local {
             ends: BTreeMap::new(),
             held: BTreeSet::new(),
             attached: Vec::new(),
+            wires: BTreeMap::new(),
+            lost: BTreeSet::new(),
             external: BTreeMap::new(),
             spf: None,
             programmed: None,
@@ -161,6 +167,12 @@ impl Local {
                 )
             })
             .collect();
+        let wires = here.iter().map(|(key, _, attachment)| {
+            let interface = attachment.forwarder_interface.clone();
+            (key.clone(), interface)
+        });
+        self.wires = wires.collect();
+        self.lost.retain(|key| self.wires.contains_key(key));
         if status != self.attached {
             self.attached = status;
             self.is_status_due = true;
@@ -181,6 +193,14 @@ impl Local {
             self.is_status_due = true;
         }
         is_news
+    }
+
+    /// Takes which attachments were seen to be without their interface.
+    pub(super) fn set_lost(&mut self, lost: BTreeSet<Key>) {
+        if lost != self.lost {
+            self.lost = lost;
+            self.is_status_due = true;
+        }
     }
 
     /// Whether each end is up, as other nodes are told.
@@ -241,6 +261,14 @@ pub(super) fn ends(structure: &Structure, observed: &Observed) -> BTreeMap<Strin
         .iter()
         .map(|(id, name)| (id.clone(), state(name)))
         .collect()
+}
+
+/// The attachments whose interface was not observed.
+pub(super) fn lost(wires: &BTreeMap<Key, String>, observed: &Observed) -> BTreeSet<Key> {
+    let absent = wires
+        .iter()
+        .filter(|(_, interface)| !observed.links.contains_key(*interface));
+    absent.map(|(key, _)| key.clone()).collect()
 }
 
 /// The addresses of pods that the kernel has routes to.

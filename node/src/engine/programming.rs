@@ -1,12 +1,12 @@
 //! From tables to routes in the kernel, by diff.
 
-use dataplane::{Kernel, LinuxKernel, diff};
+use dataplane::{Kernel, LinuxKernel, diff, observe_again};
 use rayon::prelude::*;
 use topology::{Spf, Table};
 
 use super::Engine;
 use super::local::Local;
-use super::structure::{chain, observe, permitted};
+use super::structure::{chain, permitted};
 use crate::desired::{fingerprint, routes};
 use crate::mesh::Mesh;
 
@@ -143,7 +143,10 @@ fn program(local: &Local, mesh: &Mesh, may_delete: bool) -> Outcome {
     if !local.are_routes_due && local.programmed == Some(fingerprint) {
         return Outcome::Same { epoch, digest };
     }
-    let observed = match observe(&local.netns) {
+    let observed = LinuxKernel::new().and_then(|mut kernel| {
+        observe_again(&mut kernel, |kernel| kernel.observe_routing(&local.netns))
+    });
+    let observed = match observed {
         Ok(Some(observed)) => observed,
         Ok(None) => return failed("its namespace is gone".to_owned()),
         Err(error) => return failed(chain(&error)),

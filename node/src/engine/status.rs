@@ -10,6 +10,7 @@ use super::structure::chain;
 use super::{Engine, Local, STATUS_INTERVAL};
 use crate::catalog::{Catalog, Place};
 use crate::desired::attachment_mtu;
+use crate::desk::enumerate;
 
 impl Engine {
     /// Reports what changed, not more often than [`STATUS_INTERVAL`].
@@ -68,7 +69,7 @@ impl Engine {
             digest: local.digest.clone(),
             netns: local.netns.clone(),
             attachments: local.attached.clone(),
-            conditions: vec![ready(local, before)],
+            conditions: vec![ready(local, before), attached(local, before)],
             link_states: links,
         }
     }
@@ -106,15 +107,41 @@ fn ready(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
         None if local.programmed.is_some() => ("True", "Programmed", ""),
         None => ("False", "Progressing", ""),
     };
+    condition("Ready", status, reason, message, before)
+}
+
+/// Whether every pod with a lease has its interface.
+fn attached(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
+    let lost: Vec<&str> = local.lost.iter().map(|key| &*key.container_id).collect();
+    match lost.as_slice() {
+        [] => condition("Attached", "True", "Wired", "", before),
+        lost => {
+            let message = format!(
+                "lost their interface, and get one by being attached anew: {}",
+                enumerate(lost)
+            );
+            condition("Attached", "False", "InterfaceLost", &message, before)
+        }
+    }
+}
+
+/// A condition that keeps its time of transition while its status stays.
+fn condition(
+    name: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    before: Option<&ForwarderStatus>,
+) -> Condition {
     let same = before.and_then(|before| {
         before
             .conditions
             .iter()
-            .find(|known| known.r#type == "Ready" && known.status == status)
+            .find(|known| known.r#type == name && known.status == status)
     });
     let since = same.and_then(|known| known.last_transition_time.clone());
     Condition {
-        r#type: "Ready".to_owned(),
+        r#type: name.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),

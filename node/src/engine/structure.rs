@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use dataplane::{Error, Failure, Kernel, LinuxKernel, Observed, Operation, diff};
+use cni::agent::Key;
+use dataplane::{Error, Failure, Kernel, LinuxKernel, Operation, diff, observe_again};
 use rayon::prelude::*;
 
 use super::Engine;
-use super::local::{End, Local, ends, held};
+use super::local::{End, Local, ends, held, lost};
 
-/// Times that a namespace is observed when it changes meanwhile.
-const OBSERVATIONS: usize = 4;
+/// Times that a namespace is looked at until nothing is left to be made.
+const LOOKS: usize = 3;
 
 /// What one look at a namespace says.
 struct Look {
@@ -20,6 +21,7 @@ struct Look {
     is_there: bool,
     ends: BTreeMap<String, End>,
     held: BTreeSet<IpAddr>,
+    lost: BTreeSet<Key>,
 }
 
 impl Engine {
@@ -44,13 +46,19 @@ impl Engine {
         // A veth that is replaced takes its other end with it, which the next look finds missing.
         // Twice is enough; what is left then waits for its retry.
         let mut again = due;
-        for _ in 0..3 {
+        for _ in 0..LOOKS {
             again = self.make_once(&again);
             if again.is_empty() {
                 break;
             }
         }
-        self.hold_addresses();
+        for object in again {
+            if let Some(local) = self.locals.get_mut(&object) {
+                local.is_structure_due = true;
+                local.failed("somebody else changes it at the same time".to_owned());
+            }
+        }
+        self.tell_desk();
     }
 
     /// Notes the namespaces as ours before they are made.
@@ -92,6 +100,7 @@ impl Engine {
                     .for_each(|monitor| monitor.forget(&local.netns));
             }
             local.held = look.held;
+            local.set_lost(look.lost);
             if !look_again || look.is_there {
                 local.set_ends(look.ends);
             }
@@ -192,8 +201,9 @@ impl Engine {
         }
     }
 
-    /// Keeps back addresses that pods have without a lease, because a journal was damaged.
-    fn hold_addresses(&self) {
+    /// Keeps back addresses that pods have without a lease, because a journal was damaged; and says
+    /// which pods have a lease and no interface.
+    fn tell_desk(&self) {
         let held = self.locals.values().flat_map(|local| {
             local
                 .held
@@ -201,6 +211,8 @@ impl Engine {
                 .map(|address| (local.network.clone(), *address))
         });
         self.parts.desk.hold(held.collect());
+        let lost = self.locals.values().flat_map(|local| &local.lost);
+        self.parts.desk.miss(lost.cloned().collect());
     }
 }
 
@@ -212,8 +224,12 @@ fn look_at(local: &Local, may_delete: bool) -> Look {
         is_there: false,
         ends: BTreeMap::new(),
         held: BTreeSet::new(),
+        lost: BTreeSet::new(),
     };
-    match observe(&local.netns) {
+    let observed = LinuxKernel::new().and_then(|mut kernel| {
+        observe_again(&mut kernel, |kernel| kernel.observe_structure(&local.netns))
+    });
+    match observed {
         Ok(observed) => {
             let desired = &local.structure.namespace;
             let diff = diff::structure(&local.netns, desired, observed.as_ref());
@@ -223,11 +239,14 @@ fn look_at(local: &Local, may_delete: bool) -> Look {
             let observed = observed.unwrap_or_default();
             look.ends = ends(&local.structure, &observed);
             look.held = held(&observed);
+            look.lost = lost(&local.wires, &observed);
         }
         Err(source) => {
             let operation = "observation".to_owned();
             look.is_there = local.is_made;
             look.ends.clone_from(&local.ends);
+            look.held.clone_from(&local.held);
+            look.lost.clone_from(&local.lost);
             look.conflicts.push(Failure {
                 netns: local.netns.clone(),
                 operation,
@@ -236,18 +255,6 @@ fn look_at(local: &Local, may_delete: bool) -> Look {
         }
     }
     look
-}
-
-/// Looks at a namespace, again when it changed meanwhile.
-pub(super) fn observe(netns: &str) -> Result<Option<Observed>, Error> {
-    let mut kernel = LinuxKernel::new()?;
-    for _ in 1..OBSERVATIONS {
-        match kernel.observe(netns) {
-            Err(Error::Resync { .. }) => {}
-            result => return result,
-        }
-    }
-    kernel.observe(netns)
 }
 
 /// Before the first complete desired state nothing is deleted.

@@ -222,7 +222,7 @@ impl World {
             .arg(&state)
             .arg("--boot-id")
             .arg(boot_id)
-            .env("RUST_LOG", "info")
+            .env("RUST_LOG", "info,node::engine=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
         self.daemons
