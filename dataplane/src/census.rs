@@ -32,7 +32,8 @@ pub struct Scope {
 /// Counts by name: `netns`, `links`, `addresses`, `routes`, `nexthops`, `neighbours`, `fdb`, `nft-rules` over all namespaces
 /// of the scope; `files:DIR` and `sockets:DIR` for each directory; `open-files:PID` for each process.
 ///
-/// A directory or process that is not there counts zero. Neighbours are the permanent ones: others come and go by themselves.
+/// A directory or process that is not there counts zero. Neighbours are the permanent ones, and routes those that the kernel did
+/// not make: others come and go by themselves.
 ///
 /// # Errors
 /// When a namespace cannot be read; one that goes while it is counted is left out.
@@ -120,8 +121,10 @@ fn namespace(counts: &mut BTreeMap<String, u64>) -> Result<(), Error> {
     for family in [AF_INET, AF_INET6] {
         let mut header = [0; 12];
         header[0] = family;
-        // RTM_F_CLONED: a cached exception.
-        let lasting = |payload: &[u8]| payload.get(9).is_some_and(|flags| flags & 2 == 0);
+        // RTM_F_CLONED: a cached exception. RTPROT_KERNEL: comes and goes with addresses and carriers.
+        let lasting = |payload: &[u8]| {
+            payload.get(9).is_some_and(|flags| flags & 2 == 0) && payload.get(5) != Some(&2)
+        };
         add(
             counts,
             "routes",

@@ -37,13 +37,12 @@ pub(super) fn run(host: &Netns, all: &[(String, Vec<Operation>)], applied: &mut 
             absent.insert(netns.as_str());
         }
     }
-    let refusals = match host.enter().and_then(|()| create_links(all, applied)) {
-        Ok(refusals) => refusals,
-        Err(source) => {
-            applied.fail("", "links", source);
-            Refusals::new()
-        }
-    };
+    let mut refusals = Refusals::new();
+    let made = create_links(host, all, &mut refusals, applied)
+        .and_then(|()| replace_strays(host, all, &mut refusals, applied));
+    if let Err(source) = made {
+        applied.fail("", "links", source);
+    }
     for (netns, operations) in all
         .iter()
         .filter(|(netns, _)| !absent.contains(netns.as_str()))
@@ -110,9 +109,12 @@ fn write_settings(netns: &str, operations: &[&Operation], applied: &mut Applied)
 
 /// Phase 2: all new links, each veth once although both its ends ask for it.
 fn create_links(
+    host: &Netns,
     all: &[(String, Vec<Operation>)],
+    refusals: &mut Refusals,
     applied: &mut Applied,
-) -> Result<Refusals, Error> {
+) -> Result<(), Error> {
+    host.enter()?;
     let mut maker = Maker::default();
     for (netns, operations) in all {
         for operation in operations {
@@ -122,7 +124,68 @@ fn create_links(
         }
     }
     maker.flush(applied)?;
-    Ok(maker.refusals)
+    refusals.append(&mut maker.refusals);
+    Ok(())
+}
+
+/// Makes those links anew of which only the other end is there: its pair is in a namespace that lost its name and lives on,
+/// because somebody is in it or the kernel has not come to its end yet.
+fn replace_strays(
+    host: &Netns,
+    all: &[(String, Vec<Operation>)],
+    refusals: &mut Refusals,
+    applied: &mut Applied,
+) -> Result<(), Error> {
+    let mut again = Vec::new();
+    for (netns, operations) in all {
+        for operation in operations {
+            let Operation::CreateLink { name, link } = operation else {
+                continue;
+            };
+            let end = (netns.clone(), name.clone());
+            let is_taken = |refusal: &Rejection| refusal.errno == libc::EEXIST;
+            if refusals.get(&end).is_some_and(is_taken) && delete_stray(netns, name, link, applied)?
+            {
+                refusals.remove(&end);
+                again.push((netns.clone(), vec![operation.clone()]));
+            }
+        }
+    }
+    if again.is_empty() {
+        return Ok(());
+    }
+    create_links(host, &again, refusals, applied)
+}
+
+/// Deletes the other end of a veth of which this end is not there. False where it is not for us to delete.
+fn delete_stray(
+    netns: &str,
+    name: &str,
+    link: &Link,
+    applied: &mut Applied,
+) -> Result<bool, Error> {
+    let LinkKind::Veth {
+        peer_netns,
+        peer_name,
+    } = &link.kind
+    else {
+        return Ok(false);
+    };
+    Netns::open(netns)?.enter()?;
+    if observe::links(&mut Socket::open()?)?.contains_key(name) {
+        return Ok(false);
+    }
+    Netns::open(peer_netns)?.enter()?;
+    let peers = observe::links(&mut Socket::open()?)?;
+    let is_stray =
+        |peer: &SeenLink| peer.is_ours && peer.kind == "veth" && peer.mac == link.peer_mac;
+    if !peers.get(peer_name).is_some_and(is_stray) {
+        return Ok(false);
+    }
+    let name = peer_name.clone();
+    let delete = Operation::DeleteLink { name };
+    send(peer_netns, &[&delete], &Refusals::new(), applied)?;
+    Ok(true)
 }
 
 /// Makes links in batches.

@@ -2,6 +2,9 @@
 //!
 //! Without privilege every test is shown as ignored, never green.
 
+mod foreign;
+mod killed;
+mod killer;
 mod plugin;
 mod pods;
 mod routing;
@@ -26,7 +29,11 @@ fn main() {
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
         routing::a_cut_loses_little_also_where_only_the_other_end_knows,
         routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
-        routing::what_a_foreign_hand_deletes_is_made_again,
+        foreign::what_a_foreign_hand_deletes_is_made_again,
+        foreign::a_namespace_that_lost_its_name_but_lives_on_is_replaced,
+        foreign::pods_that_lost_their_interface_are_told_and_can_be_detached,
+        killed::a_plugin_killed_at_any_system_call_leaves_nothing,
+        killed::a_daemon_killed_at_any_write_gives_no_address_twice_and_keeps_none,
         routing::removed_forwarders_leave_nothing_behind,
         routing::a_torn_file_stops_no_other_and_deletes_nothing,
         routing::two_topologies_with_the_same_addresses_never_meet,

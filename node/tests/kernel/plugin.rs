@@ -31,11 +31,8 @@ pub(crate) fn plugin() -> &'static Path {
 impl World {
     /// Runs the plugin for a pod; true when it succeeded, and its output.
     pub(crate) fn cni(&self, verb: &str, node: &str, pod: &str, labels: &str) -> (bool, String) {
-        let mut child = self.spawn_cni(verb, node, pod, labels);
-        let output = {
-            drop(child.stdin.take());
-            child.wait_with_output().expect("the plugin")
-        };
+        let child = self.spawn_cni(verb, node, pod, labels);
+        let output = child.wait_with_output().expect("the plugin");
         (
             output.status.success(),
             String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -44,19 +41,32 @@ impl World {
 
     /// Starts the plugin for a pod. `labels` are `key=value key=value`.
     pub(crate) fn spawn_cni(&self, verb: &str, node: &str, pod: &str, labels: &str) -> Child {
+        let (mut child, config) = self.start_cni(verb, node, pod, labels);
+        feed(&mut child, &config);
+        child
+    }
+
+    /// Starts the plugin, which waits for its input, and says what that is to be.
+    pub(crate) fn start_cni(
+        &self,
+        verb: &str,
+        node: &str,
+        pod: &str,
+        labels: &str,
+    ) -> (Child, String) {
         let labels: Vec<String> = labels
             .split_whitespace()
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| format!(r#"{{"key":"{key}","value":"{value}"}}"#))
             .collect();
         let config = format!(
-            r#"{{"cniVersion":"1.0.0","name":"mesh","type":"beemesh-cni","socket":"{}",
+            r#"{{"cniVersion":"1.1.0","name":"mesh","type":"beemesh-cni","socket":"{}",
                 "stateDir":"{}","args":{{"cni":{{"labels":[{}]}}}}}}"#,
             self.socket(node).display(),
             self.state(node).display(),
             labels.join(",")
         );
-        let mut child = Command::new(plugin())
+        let child = Command::new(plugin())
             .env_clear()
             .env("CNI_COMMAND", verb)
             .env("CNI_CONTAINERID", pod)
@@ -68,10 +78,7 @@ impl World {
             .stderr(Stdio::null())
             .spawn()
             .expect("the plugin");
-        let mut stdin = child.stdin.take().expect("stdin");
-        // A plugin that was killed does not read it.
-        let _ = stdin.write_all(config.as_bytes());
-        child
+        (child, config)
     }
 
     /// Makes a pod and attaches it; its addresses.
@@ -99,6 +106,13 @@ impl World {
             format!("nsenter --net=/run/netns/{netns} ping -n -q -c 3 -i 0.05 -W 1 {address}");
         output(&line).status.success()
     }
+}
+
+/// Gives the plugin its input.
+pub(crate) fn feed(child: &mut Child, config: &str) {
+    let mut stdin = child.stdin.take().expect("stdin");
+    // A plugin that was killed does not read it.
+    let _ = stdin.write_all(config.as_bytes());
 }
 
 /// The addresses in a CNI result.

@@ -15,9 +15,9 @@ const PAIR: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n\
                     \x20 apps: [{name: a, podSelector: {matchLabels: {app: a}}}]\n";
 
 /// What `pod` gets from CNI as labels.
-const LABELS: &str = "app=a";
+pub(crate) const LABELS: &str = "app=a";
 
-fn pair() -> (World, String) {
+pub(crate) fn pair() -> (World, String) {
     let mut world = World::new(1);
     let tag = world.tag.clone();
     world.declare(&tag, PAIR);
@@ -27,7 +27,7 @@ fn pair() -> (World, String) {
 }
 
 /// The addresses that the journal says are leased: none may be twice.
-fn leased(world: &World) -> BTreeMap<IpAddr, String> {
+pub(crate) fn leased(world: &World) -> BTreeMap<IpAddr, String> {
     let text = fs::read(world.state("n1").join("leases.journal")).unwrap();
     let records = node::journal::decode::<node::leases::Record>(&text).records;
     let mut by_address = BTreeMap::new();

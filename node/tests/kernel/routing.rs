@@ -9,7 +9,7 @@ use crate::world::{World, run, wait_for};
 const DUAL: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n";
 
 /// A triangle of Forwarders on these nodes, with an App of which any pod is an instance.
-fn triangle(nodes: [&str; 3]) -> String {
+pub(crate) fn triangle(nodes: [&str; 3]) -> String {
     let [a, b, c] = nodes;
     format!(
         "{DUAL}  forwarders: [{{name: f1, node: {a}}}, {{name: f2, node: {b}}}, {{name: f3, node: {c}}}]\n\
@@ -17,12 +17,12 @@ fn triangle(nodes: [&str; 3]) -> String {
     )
 }
 
-fn on(forwarder: &str) -> String {
+pub(crate) fn on(forwarder: &str) -> String {
     format!("app=a beemesh.io/forwarder={forwarder}")
 }
 
 /// One pod on f1 and one on f2, each reaching the other over both families.
-fn two_pods(world: &World, nodes: [&str; 2]) -> [IpAddr; 2] {
+pub(crate) fn two_pods(world: &World, nodes: [&str; 2]) -> [IpAddr; 2] {
     let one = world.add_pod(nodes[0], "p1", &on("f1"));
     let two = world.add_pod(nodes[1], "p2", &on("f2"));
     assert_eq!((one.len(), two.len()), (2, 2));
@@ -223,31 +223,6 @@ pub(crate) fn a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is() {
     assert!(world.terminate("n1"), "it ends in peace");
     assert_eq!(world.census(), before);
     assert!(!world.socket("n1").exists());
-}
-
-pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
-    let mut world = World::new(1);
-    let tag = world.tag.clone();
-    world.declare(&tag, &triangle(["n1"; 3]));
-    world.start_all();
-    world.wait_until_ready(&tag);
-    let f1 = world.forwarder_netns("f1");
-    let before = world.census();
-    for vandalism in [
-        format!("ip -n {f1} nexthop flush"),
-        format!("ip -n {f1} link delete l-f2"),
-        format!("ip -n {f1} route flush proto 190"),
-        format!("ip -n {f1} address flush dev lo scope global"),
-        format!("ip netns delete {f1}"),
-    ] {
-        let rounds = world.rounds("n1").len();
-        run(&vandalism);
-        wait_for(&vandalism, || {
-            world.rounds("n1").len() > rounds && world.census() == before
-        });
-    }
-    world.wait_until_ready(&tag);
-    two_pods(&world, ["n1", "n1"]);
 }
 
 pub(crate) fn removed_forwarders_leave_nothing_behind() {

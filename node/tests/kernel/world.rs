@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crds::{Forwarder, ForwarderStatus, Instances, Node, NodeObject};
+use dataplane::census::{self, Scope};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     /// Name of the first topology; every namespace's name has it in it.
     pub(crate) tag: String,
+    /// Least seconds between two looks of a daemon at everything.
+    pub(crate) resync_seconds: u64,
     directory: tempfile::TempDir,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     daemons: BTreeMap<String, Child>,
@@ -65,6 +68,7 @@ impl World {
         let directory = tempfile::tempdir().expect("a directory");
         let mut world = World {
             tag,
+            resync_seconds: 1,
             directory,
             hosts: BTreeMap::new(),
             daemons: BTreeMap::new(),
@@ -206,14 +210,8 @@ impl World {
         command
             .arg(format!("--net=/run/netns/{netns}"))
             .arg(env!("CARGO_BIN_EXE_beemesh-node"))
-            .args([
-                "--name",
-                node,
-                "--resync-seconds",
-                "1",
-                "--claim-timeout-seconds",
-                "5",
-            ])
+            .args(["--name", node, "--claim-timeout-seconds", "5"])
+            .arg(format!("--resync-seconds={}", self.resync_seconds))
             .arg("--directory")
             .arg(self.objects())
             .arg("--socket")
@@ -294,49 +292,42 @@ impl World {
         }
     }
 
-    /// Counts what there is in every namespace of this world, but for the pods'.
-    pub(crate) fn census(&self) -> BTreeMap<String, usize> {
-        let names = run("ip netns list");
-        let names = names
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        let ours = names.filter(|name| name.contains(&self.tag) && !name.contains("-p"));
-        let mut census = BTreeMap::new();
-        for netns in ours {
-            for what in [
-                "link",
-                "address",
-                "-4 route",
-                "-6 route",
-                "nexthop",
-                "neighbour",
-            ] {
-                let line = match what.split_once(' ') {
-                    Some((family, what)) => format!("ip -o {family} -n {netns} {what} show"),
-                    None => format!("ip -o -n {netns} {what} show"),
-                };
-                // One that goes meanwhile counts as gone.
-                let text = String::from_utf8_lossy(&output(&line).stdout).into_owned();
-                let count = text.lines().filter(|line| is_lasting(line)).count();
-                census.insert(format!("{netns} {what}"), count);
-            }
+    /// Counts what there is in every namespace of this world, but for the pods', and in the queue.
+    pub(crate) fn census(&self) -> BTreeMap<String, u64> {
+        let queues = self.hosts.keys().map(|node| self.state(node).join("del"));
+        let queues: Vec<PathBuf> = queues.collect();
+        let mut total = BTreeMap::new();
+        for (prefix, directories) in [
+            (format!("bm-{}-", self.tag), queues),
+            (format!("{}-n", self.tag), Vec::new()),
+        ] {
+            let scope = Scope {
+                netns_prefix: prefix.clone(),
+                directories,
+                ..Scope::default()
+            };
+            let counted = census::census(&scope).expect("a census");
+            total.extend(
+                counted
+                    .into_iter()
+                    .map(|(what, count)| (format!("{prefix} {what}"), count)),
+            );
         }
-        census
+        total
     }
-}
 
-/// Neighbours that are not permanent come and go.
-fn is_lasting(line: &str) -> bool {
-    ![
-        "REACHABLE",
-        "STALE",
-        "DELAY",
-        "PROBE",
-        "INCOMPLETE",
-        "FAILED",
-    ]
-    .iter()
-    .any(|state| line.contains(state))
+    /// Process id of a host's daemon.
+    pub(crate) fn process(&self, node: &str) -> u32 {
+        self.daemons[node].id()
+    }
+
+    /// Forgets a daemon that was killed, whoever was told of its end.
+    pub(crate) fn bury(&mut self, node: &str) {
+        if let Some(mut daemon) = self.daemons.remove(node) {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
 }
 
 impl Drop for World {

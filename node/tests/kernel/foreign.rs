@@ -1,0 +1,121 @@
+//! Foreign hands: what they delete is made again within seconds, or told.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::routing::{on, triangle, two_pods};
+use crate::world::{World, output, run, wait_for};
+
+/// What a foreign hand does is repaired or told within this.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A triangle whose daemon looks as often as it does by itself.
+fn ready() -> World {
+    let mut world = World::new(1);
+    world.resync_seconds = node::DEFAULT_RESYNC.as_secs();
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1"; 3]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    world
+}
+
+fn within_limit(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    wait_for(what, condition);
+    let took = started.elapsed();
+    assert!(took < LIMIT, "{what}: {took:?}");
+    eprintln!("{took:?}: {what}");
+}
+
+pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
+    let world = ready();
+    let f1 = world.forwarder_netns("f1");
+    let block = run(&format!("ip -n {f1} -4 route show proto 190"));
+    let block = block.split_whitespace().next().expect("a route");
+    let neighbour = run(&format!("ip -n {f1} neighbour show dev l-f2 nud permanent"));
+    let neighbour = neighbour.split_whitespace().next().expect("a neighbour");
+    let before = world.census();
+    for vandalism in [
+        format!("ip -n {f1} route delete {block}"),
+        format!("ip -n {f1} neighbour delete {neighbour} dev l-f2"),
+        format!("ip -n {f1} nexthop flush"),
+        format!("ip -n {f1} link delete l-f2"),
+        format!("ip -n {f1} route flush proto 190"),
+        format!("ip -n {f1} address flush dev lo scope global"),
+        format!("ip netns delete {f1}"),
+    ] {
+        let rounds = world.rounds("n1").len();
+        run(&vandalism);
+        within_limit(&vandalism, || {
+            let has_repaired = world.rounds("n1")[rounds..]
+                .iter()
+                .any(|writes| *writes > 0);
+            has_repaired && world.census() == before
+        });
+    }
+    world.wait_until_ready(&world.tag);
+    two_pods(&world, ["n1", "n1"]);
+}
+
+pub(crate) fn a_namespace_that_lost_its_name_but_lives_on_is_replaced() {
+    let world = ready();
+    let f1 = world.forwarder_netns("f1");
+    let before = world.census();
+    // Whoever looks around in it keeps it alive, and with it its links.
+    let mut holder = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{f1}"))
+        .args(["sleep", "60"])
+        .spawn()
+        .expect("nsenter");
+    let inside = format!("/proc/{}/ns/net", holder.id());
+    let own = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
+    wait_for("it is inside", || {
+        std::fs::read_link(&inside).is_ok_and(|link| link != own)
+    });
+    run(&format!("ip netns delete {f1}"));
+    within_limit("it is replaced", || world.census() == before);
+    world.wait_until_ready(&world.tag);
+    two_pods(&world, ["n1", "n1"]);
+    holder.kill().expect("kill");
+    holder.wait().expect("wait");
+}
+
+pub(crate) fn pods_that_lost_their_interface_are_told_and_can_be_detached() {
+    let world = ready();
+    let tag = &world.tag;
+    let [_, address] = two_pods(&world, ["n1", "n1"]);
+    assert!(world.cni("STATUS", "n1", "p1", "").0, "all is well");
+    let attached = || {
+        let conditions = world.status(tag, "f1").conditions;
+        let mut attached = conditions.into_iter().filter(|c| c.r#type == "Attached");
+        let attached = attached.next().expect("the condition");
+        (attached.status, attached.message)
+    };
+    run(&format!("ip netns delete {}", world.forwarder_netns("f1")));
+    within_limit("STATUS tells", || {
+        let (is_well, told) = world.cni("STATUS", "n1", "p1", "");
+        !is_well && told.contains(r#""code":51"#) && told.contains("p1")
+    });
+    within_limit("the Forwarder tells", || attached().0 == "False");
+    assert!(attached().1.ends_with(": p1"), "{}", attached().1);
+    world.wait_until_ready(tag);
+    assert_eq!(
+        world.status(tag, "f1").attachments.len(),
+        1,
+        "the lease stays"
+    );
+
+    assert!(world.cni("DEL", "n1", "p1", &on("f1")).0);
+    within_limit("all is well again", || {
+        world.cni("STATUS", "n1", "p1", "").0 && attached().0 == "True"
+    });
+    let pod = world.netns("p1");
+    assert!(
+        !output(&format!("ip -n {pod} link show eth0"))
+            .status
+            .success()
+    );
+    assert!(world.cni("ADD", "n1", "p1", &on("f1")).0);
+    assert!(world.reaches("p1", address));
+}

@@ -1,0 +1,100 @@
+//! Killed at every system call, not just at random moments: retries succeed and nothing is left.
+
+use crate::killer::Killer;
+use crate::plugin::feed;
+use crate::pods::{LABELS, leased, pair};
+use crate::world::{World, wait_for};
+
+/// One run of the plugin for pod `p0`, killed at its `number`th stop; false when it ended before.
+fn kill_plugin(world: &World, verb: &str, number: u64) -> bool {
+    let (mut child, config) = world.start_cni(verb, "n1", "p0", LABELS);
+    // It waits for its input: nothing was done yet.
+    let killer = Killer::seize(child.id(), &[]);
+    feed(&mut child, &config);
+    killer.kill_at(number, || false)
+}
+
+fn retry(world: &World, what: &str) {
+    let (is_done, output) = world.cni("DEL", "n1", "p0", LABELS);
+    assert!(is_done, "DEL after {what}: {output}");
+    assert!(leased(world).is_empty(), "{what}");
+}
+
+pub(crate) fn a_plugin_killed_at_any_system_call_leaves_nothing() {
+    let (world, _) = pair();
+    world.add_netns("p0");
+    let before = world.census();
+    for verb in ["ADD", "DEL"] {
+        let mut number = 1;
+        loop {
+            let what = format!("{verb} killed at stop {number}");
+            if verb == "DEL" {
+                let (is_done, output) = world.cni("ADD", "n1", "p0", LABELS);
+                assert!(is_done, "ADD before {what}: {output}");
+            }
+            let is_killed = kill_plugin(&world, verb, number);
+            retry(&world, &what);
+            let (is_done, output) = world.cni("ADD", "n1", "p0", LABELS);
+            assert!(is_done, "ADD after {what}: {output}");
+            retry(&world, &what);
+            wait_for(&what, || world.census() == before);
+            if !is_killed {
+                break;
+            }
+            number += 1;
+        }
+        eprintln!("{verb}: killed at each of {} stops", number - 1);
+        assert!(number > 100, "{verb} was killed {number} times only");
+    }
+}
+
+/// What the daemon does to its journal, its plugin and the kernel begins with one of these.
+const CALLS: [i64; 4] = [
+    nix::libc::SYS_write,
+    nix::libc::SYS_sendto,
+    nix::libc::SYS_openat,
+    nix::libc::SYS_setns,
+];
+
+pub(crate) fn a_daemon_killed_at_any_write_gives_no_address_twice_and_keeps_none() {
+    let (mut world, _) = pair();
+    world.add_netns("p0");
+    let before = world.census();
+    for verb in ["ADD", "DEL"] {
+        let mut number = 1;
+        loop {
+            let what = format!("{verb}, the daemon killed at call {number}");
+            if verb == "DEL" {
+                assert!(world.cni("ADD", "n1", "p0", LABELS).0, "ADD before {what}");
+            }
+            let killer = Killer::seize(world.process("n1"), &CALLS);
+            let is_killed = std::thread::scope(|scope| {
+                // Of another thread: the killer hears only of its own thread's children.
+                let plugin = scope.spawn(|| world.cni(verb, "n1", "p0", LABELS).0);
+                let is_killed = killer.kill_at(number, || plugin.is_finished());
+                let is_done = plugin.join().unwrap();
+                assert!(is_done || verb == "ADD", "DEL always succeeds: {what}");
+                is_killed
+            });
+            world.bury("n1");
+            assert!(leased(&world).len() <= 2, "{what}");
+            world.start("n1");
+            wait_for(&what, || {
+                let is_done = world.cni("ADD", "n1", "p0", LABELS).0;
+                assert!(is_done || world.cni("DEL", "n1", "p0", LABELS).0, "{what}");
+                is_done
+            });
+            assert_eq!(leased(&world).len(), 2, "{what}");
+            assert!(world.cni("DEL", "n1", "p0", LABELS).0, "DEL after {what}");
+            wait_for(&what, || {
+                leased(&world).is_empty() && world.census() == before
+            });
+            if !is_killed {
+                break;
+            }
+            number += 1;
+        }
+        eprintln!("{verb}: the daemon killed at each of {} calls", number - 1);
+        assert!(number > 4, "{verb}: {number} calls only");
+    }
+}
