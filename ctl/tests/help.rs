@@ -73,3 +73,17 @@ fn completions_know_verbs_and_options() {
         .stderr("");
     run("completion tcsh").code(2);
 }
+
+#[test]
+fn every_verb_prints_json_on_request() {
+    let offline = ["lint", "generate", "graph", "routes", "plan"];
+    // `exec` prints what its command prints.
+    let lab = [
+        "up", "down", "status", "list", "ping", "trace", "cut", "heal", "kill", "test", "conflist",
+    ];
+    let lab = lab.map(|verb| format!("lab {verb}"));
+    for verb in offline.iter().copied().chain(lab.iter().map(String::as_str)) {
+        let help = stdout(&format!("{verb} --help"));
+        assert!(help.contains("--output"), "{verb}");
+    }
+}

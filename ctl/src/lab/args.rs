@@ -85,6 +85,8 @@ pub(crate) struct UpArgs {
     /// Say nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `down`.
@@ -101,6 +103,8 @@ pub(crate) struct DownArgs {
     /// Every lab of this user
     #[arg(long, conflicts_with = "file")]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `status`.
@@ -194,6 +198,8 @@ pub(crate) struct CutArgs {
     /// Drop all packets while the link looks up
     #[arg(long)]
     pub(crate) silent: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `heal`.
@@ -203,6 +209,8 @@ pub(crate) struct HealArgs {
     pub(crate) file: FileArgs,
     /// Link or forwarder; all that is out when absent
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `kill`.
@@ -212,6 +220,8 @@ pub(crate) struct KillArgs {
     pub(crate) file: FileArgs,
     /// Forwarder
     pub(crate) forwarder: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `test`.
@@ -246,6 +256,8 @@ pub(crate) struct ConflistArgs {
     /// Node whose daemon attaches it (default: the first with a forwarder for the App)
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// `NAME=N`.

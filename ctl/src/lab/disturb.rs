@@ -7,6 +7,7 @@ use super::args::{CutArgs, HealArgs, KillArgs};
 use super::converge::{self, explain, missing};
 use super::faults;
 use super::running::Running;
+use super::show::changed;
 use super::state::{Faults, Lock};
 use super::watch::{Statuses, Watch};
 use crate::failure::Failure;
@@ -44,10 +45,12 @@ pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
         )?;
     }
     drop(lock);
+    let links = links.join(", ");
     if args.silent {
-        return Ok(());
+        return changed(&running, args.output, &format!("{links} drops all packets"));
     }
-    running.wait_converged()
+    running.wait_converged()?;
+    changed(&running, args.output, &format!("{links} is cut"))
 }
 
 /// Takes the power from a Forwarder, and waits until the tables follow.
@@ -61,7 +64,12 @@ pub(crate) fn kill(args: &KillArgs) -> Result<(), Failure> {
     running.directory.write_record(&running.record)?;
     faults::set_powered(&netns, false)?;
     drop(lock);
-    running.wait_converged()
+    running.wait_converged()?;
+    changed(
+        &running,
+        args.output,
+        &format!("{} is dead", args.forwarder),
+    )
 }
 
 /// Undoes cuts and kills, of one link or Forwarder or of all, and waits until the tables follow.
@@ -97,7 +105,9 @@ pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
     running.heal(&healed)?;
     running.directory.write_record(&running.record)?;
     drop(lock);
-    running.wait_converged()
+    running.wait_converged()?;
+    let what = args.name.as_deref().unwrap_or("everything");
+    changed(&running, args.output, &format!("{what} is healed"))
 }
 
 /// What a link may be brought into.

@@ -11,7 +11,8 @@ use super::args::{DownArgs, UpArgs};
 use super::desired::desired;
 use super::place::Place;
 use super::progress::Progress;
-use super::running::{LOCK_LIMIT, topology_in, unknown};
+use super::running::{LOCK_LIMIT, Running, topology_in, unknown};
+use super::show::changed;
 use super::state::{Directory, Record, remove_empty_parents};
 use super::{daemons, plugin, rootless, underlay};
 use crate::failure::Failure;
@@ -56,21 +57,25 @@ pub(crate) fn up(args: &UpArgs) -> Result<(), Failure> {
         return result.and(cleared);
     }
     result?;
-    if !args.quiet {
-        let (forwarders, instances) = (record_size(&directory)?, record.instances.len());
-        let seconds = started.elapsed().as_secs_f32();
-        crate::output::print(&format!(
-            "lab {}/{} is up: {forwarders} forwarders on {} hosts, {instances} app instances, {seconds:.1} s",
-            record.namespace,
-            record.topology,
-            record.hosts.len(),
-        ))?;
+    if args.quiet {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn record_size(directory: &Directory) -> Result<usize, Failure> {
-    Ok(directory.read_forwarders()?.len())
+    let forwarders = directory.read_forwarders()?;
+    let sentence = format!(
+        "lab {}/{} is up: {} forwarders on {} hosts, {} app instances, {:.1} s",
+        record.namespace,
+        record.topology,
+        forwarders.len(),
+        record.hosts.len(),
+        record.instances.len(),
+        started.elapsed().as_secs_f32(),
+    );
+    let running = Running {
+        directory,
+        record,
+        forwarders,
+    };
+    changed(&running, args.output, &sentence)
 }
 
 fn change(
@@ -152,12 +157,27 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
         rootless::enter_existing(&place)?;
     }
     let mut result = Ok(());
+    let mut taken = Taken { down: Vec::new() };
     for directory in directories.iter().filter(|directory| directory.exists()) {
-        result = result.and(take_down(directory));
+        match take_down(directory) {
+            Ok(()) => taken.down.push(directory.name()),
+            Err(error) => result = result.and(Err(error)),
+        }
     }
     rootless::leave(&place);
     remove_empty_parents(&place);
+    args.output.print(&taken, |taken| {
+        let line = |lab: &String| format!("lab {lab} is down\n");
+        taken.down.iter().map(line).collect()
+    })?;
     result
+}
+
+/// JSON of `down`.
+#[derive(Serialize)]
+struct Taken {
+    /// `NAMESPACE.TOPOLOGY` of each lab that was there.
+    down: Vec<String>,
 }
 
 fn take_down(directory: &Directory) -> Result<(), Failure> {

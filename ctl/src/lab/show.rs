@@ -10,7 +10,7 @@ use super::running::{Running, unknown};
 use super::state::Faults;
 use super::{conflist, daemons, desired, faults, watch};
 use crate::failure::Failure;
-use crate::output::{print, table, table_text};
+use crate::output::{Format, Output, print_json, table, table_text};
 
 /// JSON of `status`: names that scripts rely on.
 #[derive(Serialize)]
@@ -58,6 +58,24 @@ pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
     }
     args.output
         .print(&status, |status| text(status, &running.record.faults))
+}
+
+/// Tells what a change came to: `sentence` and the links that are up for people, all of `status` for programs.
+///
+/// # Errors
+/// [`Failure::Write`] when stdout cannot be written.
+pub(crate) fn changed(running: &Running, output: Output, sentence: &str) -> Result<(), Failure> {
+    let status = status_of(running)?;
+    output.print(&status, |status| {
+        let (up, total) = status
+            .forwarders
+            .values()
+            .fold((0, 0), |(up, total), each| {
+                (up + each.links.up, total + each.links.total)
+            });
+        // Each link has two ends.
+        format!("{sentence}; {} of {} links are up", up / 2, total / 2)
+    })
 }
 
 fn status_of(running: &Running) -> Result<Status, Failure> {
@@ -167,7 +185,11 @@ pub(crate) fn conflist(args: &ConflistArgs) -> Result<(), Failure> {
     let labels = desired::pod_labels(&record.topology, &app.name, app.selector.as_ref(), None);
     let network = conflist::network(&record.namespace, &record.topology);
     let list = conflist::conflist(&running.directory, &network, node, &labels);
-    print(&format!("{list:#}"))
+    match args.output.format {
+        // A conflist is JSON: that is also what people want to see of it.
+        Format::Table => print_json(&list),
+        Format::Json | Format::Yaml => args.output.print(&list, |_| String::new()),
+    }
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {

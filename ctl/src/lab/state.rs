@@ -50,6 +50,12 @@ impl Directory {
         all
     }
 
+    /// What the lab is called: `NAMESPACE.TOPOLOGY`.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path().file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The directory itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path
