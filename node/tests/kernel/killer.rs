@@ -13,13 +13,13 @@ use nix::unistd::Pid;
 pub(crate) struct Killer {
     process: Pid,
     traced: BTreeSet<Pid>,
-    /// What counts; every system call when empty.
+    /// What counts; every begin and end of a call when empty.
     calls: Vec<i64>,
 }
 
 impl Killer {
-    /// Begins to trace a running process. Only `calls` are counted, each when it begins and when it
-    /// has ended; without any, all are.
+    /// Begins to trace a running process. Of `calls` the begin of each is counted; without any, the
+    /// begin and the end of every system call.
     pub(crate) fn seize(process: u32, calls: &[i64]) -> Killer {
         let process = Pid::from_raw(process.cast_signed());
         let mut traced = BTreeSet::new();
@@ -49,17 +49,19 @@ impl Killer {
     /// before that; it is then killed as well unless it ended by itself.
     pub(crate) fn kill_at(mut self, number: u64, is_over: impl Fn() -> bool) -> bool {
         let mut count = 0;
+        let mut limit = Some(number);
         let mut is_killed = false;
         while !self.traced.is_empty() {
-            if !is_killed && is_over() {
+            // Its threads have to be waited for in any case: nobody else is told of their end.
+            if !is_killed && limit.is_some() && is_over() {
                 self.kill();
-                return false;
+                limit = None;
             }
             let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
             match waitpid(None, Some(flags)) {
                 Ok(WaitStatus::PtraceSyscall(thread)) => {
                     count += u64::from(self.is_counted(thread));
-                    if count == number && !is_killed {
+                    if limit == Some(count) {
                         self.kill();
                         is_killed = true;
                     }
