@@ -82,7 +82,11 @@ fn every_verb_prints_json_on_request() {
         "up", "down", "status", "list", "ping", "trace", "cut", "heal", "kill", "test", "conflist",
     ];
     let lab = lab.map(|verb| format!("lab {verb}"));
-    for verb in offline.iter().copied().chain(lab.iter().map(String::as_str)) {
+    for verb in offline
+        .iter()
+        .copied()
+        .chain(lab.iter().map(String::as_str))
+    {
         let help = stdout(&format!("{verb} --help"));
         assert!(help.contains("--output"), "{verb}");
     }
