@@ -28,7 +28,7 @@ pub(crate) fn write<T: serde::Serialize>(
 /// Removes all objects but those of these names.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn remove_others(directory: &Path, keep: &BTreeSet<String>) -> Result<(), Failure> {
     let entries = fs::read_dir(directory).map_err(|error| broken(&error))?;
     for path in entries
@@ -50,7 +50,7 @@ pub(crate) fn remove_others(directory: &Path, keep: &BTreeSet<String>) -> Result
 /// Removes an object; absent is as good.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn remove(directory: &Path, name: &str) -> Result<(), Failure> {
     match fs::remove_file(directory.join(format!("{name}.yaml"))) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(broken(&error)),
