@@ -1,6 +1,6 @@
 //! The command line: one subcommand for each verb.
 
-use crate::{completion, failure::Failure, generate, graph, lab, lint, node_verb, plan, routes};
+use crate::{completion, failure::Failure, generate, graph, lab, lint, plan, routes};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -39,7 +39,7 @@ enum Verb {
     Completion(completion::Args),
     /// Run the engine of one node (started by the lab and by the DaemonSet)
     #[command(hide = true)]
-    Node(node_verb::Args),
+    Node(node::Arguments),
 }
 
 impl Cli {
@@ -56,7 +56,7 @@ impl Cli {
             Verb::Plan(args) => plan::run(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
-            Verb::Node(args) => node_verb::run(args),
+            Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),
         }
     }
 }

@@ -20,7 +20,6 @@ mod input;
 mod lab;
 mod lint;
 mod nearest;
-mod node_verb;
 mod output;
 mod plan;
 mod probe;

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 pub mod assemble;
 mod atomic;
 pub mod book;
@@ -44,6 +45,7 @@ pub mod underlay;
 pub mod watch;
 pub mod wires;
 
+pub use arguments::Arguments;
 pub use config::{Config, DEFAULT_RESYNC};
 pub use error::Error;
 pub use run::run;
