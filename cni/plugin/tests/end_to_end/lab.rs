@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use dataplane::netns;
 use serde_json::{Value, json};
@@ -26,7 +25,6 @@ pub(crate) struct Answer {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
-    pub(crate) took: Duration,
 }
 
 impl Lab {
@@ -214,7 +212,6 @@ pub(crate) fn spawn(mut command: Command, stdin: &[u8]) -> Child {
 }
 
 pub(crate) fn run(command: Command, stdin: &[u8]) -> Answer {
-    let start = Instant::now();
     let Output {
         status,
         stdout,
@@ -225,7 +222,6 @@ pub(crate) fn run(command: Command, stdin: &[u8]) -> Answer {
         code: status.code().unwrap_or(-1),
         stdout,
         stderr,
-        took: start.elapsed(),
     }
 }
 
