@@ -39,6 +39,7 @@ fn main() {
         routing::two_topologies_with_the_same_addresses_never_meet,
         pods::a_thousand_pods_come_and_go_while_plugin_and_daemon_are_killed,
         pods::a_hundred_and_ten_at_once_get_different_addresses,
+        pods::a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_are_killed,
         pods::releases_without_a_daemon_are_quick_and_replayed,
         pods::after_a_reboot_no_address_is_taken,
     ];

@@ -156,6 +156,45 @@ pub(crate) fn a_hundred_and_ten_at_once_get_different_addresses() {
     wait_for("the census is as before", || world.census() == before);
 }
 
+pub(crate) fn a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_are_killed() {
+    let (mut world, _) = pair();
+    let before = world.census();
+    let mut dice = Dice(11);
+    let pods: Vec<String> = (0..110).map(|number| format!("p{number}")).collect();
+    pods.iter().for_each(|pod| drop(world.add_netns(pod)));
+    for _ in 0..3 {
+        let mut children: Vec<_> = pods
+            .iter()
+            .map(|pod| world.spawn_cni("ADD", "n1", pod, LABELS))
+            .collect();
+        for _ in 0..40 {
+            let _ = children[dice.below(110) as usize].kill();
+        }
+        world.kill("n1");
+        world.start("n1");
+        let mut given = BTreeMap::new();
+        for (child, pod) in children.into_iter().zip(&pods) {
+            let output = child.wait_with_output().unwrap();
+            // What was answered holds; what was not, the runtime takes back below.
+            if !output.status.success() {
+                continue;
+            }
+            for address in addresses(&String::from_utf8_lossy(&output.stdout)) {
+                assert_eq!(given.insert(address, pod.clone()), None, "{address}");
+            }
+        }
+        let children: Vec<_> = pods
+            .iter()
+            .map(|pod| world.spawn_cni("DEL", "n1", pod, LABELS))
+            .collect();
+        for child in children {
+            assert!(child.wait_with_output().unwrap().status.success());
+        }
+        wait_for("every lease is freed", || leased(&world).is_empty());
+    }
+    wait_for("the census is as before", || world.census() == before);
+}
+
 pub(crate) fn releases_without_a_daemon_are_quick_and_replayed() {
     let (mut world, _) = pair();
     let before = world.census();
