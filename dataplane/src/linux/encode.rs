@@ -260,7 +260,8 @@ fn forwarding(batch: &mut Batch, kind: u16, index: u32, mac: Mac, remote: IpAddr
         .ip(NDA_DST, remote);
 }
 
-fn group(batch: &mut Batch, id: u32, members: &BTreeSet<u32>, balance: Balance) {
+/// Makes or replaces a group.
+pub(super) fn group(batch: &mut Batch, id: u32, members: &BTreeSet<u32>, balance: Balance) {
     // `struct nexthop_grp`: id, weight - 1, padding.
     let entries: Vec<u8> = members
         .iter()

@@ -12,15 +12,18 @@ mod encode;
 mod observe;
 mod settings;
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 pub(crate) use observe::link as read_link;
 
 use crate::{
-    Error, Observed, Operation,
+    Balance, Error, Observed, Operation,
     groups::{self, Set},
     kernel::{Applied, Kernel},
-    netlink::{Batch, NEXTHOP_GRP_TYPE_RES, NHA_GROUP, NHA_GROUP_TYPE, NHA_ID, Socket},
+    netlink::{Batch, Socket},
     netns::{self, Netns},
     observed::SeenNexthop,
 };
@@ -154,15 +157,7 @@ fn has_resilient() -> bool {
         let mut socket = Socket::open().ok()?;
         let mut batch = Batch::new();
         encode::blackhole(&mut batch, 1);
-        batch
-            .message(
-                crate::netlink::RTM_NEWNEXTHOP,
-                crate::netlink::NLM_F_CREATE,
-                &crate::netlink::nhmsg(0, 0, 0),
-            )
-            .u32(NHA_ID, 2)
-            .bytes(NHA_GROUP, &[1_u32.to_ne_bytes(), [0; 4]].concat())
-            .u16(NHA_GROUP_TYPE, NEXTHOP_GRP_TYPE_RES);
+        encode::group(&mut batch, 2, &BTreeSet::from([1]), Balance::RESILIENT);
         Some(socket.run(&mut batch).ok()?.is_empty())
     };
     *HAS_RESILIENT.get_or_init(|| netns::on_worker(probe).ok().flatten().unwrap_or(false))

@@ -31,7 +31,13 @@ fn main() {
             test();
             Ok(())
         });
-        trials.push(trial.with_ignored_flag(!is_privileged));
+        let is_possible =
+            is_privileged && (!name.contains("resilient_group_keeps") || has_resilient());
+        trials.push(trial.with_ignored_flag(!is_possible));
     }
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn has_resilient() -> bool {
+    dataplane::LinuxKernel::new().is_ok_and(|kernel| kernel.has_resilient_groups())
 }

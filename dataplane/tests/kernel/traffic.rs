@@ -243,9 +243,6 @@ fn both_links_are_used() {
 
 fn a_resilient_group_keeps_flows() {
     let (mut bed, network, [a, _]) = parallel(Balance::RESILIENT);
-    if !LinuxKernel::new().unwrap().has_resilient_groups() {
-        return;
-    }
     complete(&converge_routes(
         bed.kernel(),
         &a,
