@@ -75,6 +75,29 @@ pub(crate) fn three_nodes_are_linked_by_vxlan_in_both_families() {
     assert_eq!(report["onComputedPath"], 6, "{report}");
 }
 
+pub(crate) fn one_family_alone_is_enough() {
+    for (cidr, other) in [("10.93.0.0/16", "-6"), ("fd00:93::/48", "-4")] {
+        let lab = Lab::new(&format!(
+            "
+  addressing: {{cidrs: [\"{cidr}\"]}}
+  forwarders: [{{name: a, node: n1}}, {{name: b, node: n2}}, {{name: c, node: n2}}]
+  shape: Ring
+  routing: {{resilient: true}}
+  apps:
+    - {{name: left, podSelector: {{matchLabels: {{app: left}}}}, forwarder: a}}
+    - {{name: right, podSelector: {{matchLabels: {{app: right}}}}, forwarder: b}}"
+        ));
+        lab.run("up", &["-q"]);
+        let report = lab.json("test", &["--cuts", "1"]);
+        assert_eq!(report["ok"], true, "{cidr}: {report}");
+        assert_eq!(report["onComputedPath"], 2, "{cidr}: {report}");
+        let hops = lab.run("exec", &["a", "--", "ip", "nexthop"]);
+        assert!(hops.contains("type resilient"), "{cidr}: {hops}");
+        let output = lab.command("ping", &["left", "right", other]).output();
+        assert!(!output.unwrap().status.success(), "{cidr} with {other}");
+    }
+}
+
 pub(crate) fn an_external_network_is_reached_through_its_stand_in() {
     let lab = Lab::of_example("external.yaml");
     lab.run("up", &["-q"]);

@@ -20,6 +20,7 @@ fn main() {
     let tests = tests![
         life::the_worked_example_is_routed_as_computed_and_leaves_nothing,
         life::three_nodes_are_linked_by_vxlan_in_both_families,
+        life::one_family_alone_is_enough,
         life::an_external_network_is_reached_through_its_stand_in,
         life::a_changed_file_changes_the_running_lab,
         life::every_link_may_be_cut_and_healed,

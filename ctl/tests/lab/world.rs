@@ -1,5 +1,6 @@
 //! A lab of its own for each test: a file, the command, and the proof that nothing is left.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,6 +21,18 @@ pub(crate) struct Lab {
     /// Name of the topology, which nobody else on this machine uses.
     pub(crate) name: String,
     namespace: &'static str,
+    /// What the machine's own namespace held before.
+    host: BTreeMap<String, u64>,
+}
+
+/// Everything in the machine's own namespace: a lab has no business there.
+fn host() -> BTreeMap<String, u64> {
+    let scope = dataplane::census::Scope {
+        netns_prefix: "in no namespace".to_owned(),
+        host: true,
+        ..Default::default()
+    };
+    dataplane::census::census(&scope).unwrap()
 }
 
 impl Lab {
@@ -36,6 +49,7 @@ impl Lab {
             directory: TempDir::new().unwrap(),
             name,
             namespace,
+            host: host(),
         };
         lab.declare(spec);
         lab
@@ -111,7 +125,7 @@ impl Lab {
             .unwrap_or_else(|error| panic!("{verb}: {error}: {output:?}"))
     }
 
-    /// Namespaces, files and processes of this lab.
+    /// Namespaces, files and processes of this lab, and what it left in the machine's own namespace.
     pub(crate) fn remains(&self) -> Vec<String> {
         let mut remains: Vec<String> = dataplane::netns::list()
             .unwrap()
@@ -126,6 +140,10 @@ impl Lab {
                 .into_iter()
                 .map(|id| format!("process {id}")),
         );
+        let host = host();
+        if host != self.host {
+            remains.push(format!("{host:?} where there was {:?}", self.host));
+        }
         remains
     }
 

@@ -87,8 +87,13 @@ impl Source for Directory {
         if self.reported(forwarder).as_ref() == Some(status) {
             return Ok(false);
         }
-        let text = serde_saphyr::to_string(status).unwrap_or_default();
-        atomic::publish(&self.status_file(forwarder), text.as_bytes())?;
+        let path = self.status_file(forwarder);
+        let text = serde_saphyr::to_string(status).map_err(|error| Error::File {
+            action: "encode",
+            path: path.clone(),
+            source: std::io::Error::other(error),
+        })?;
+        atomic::publish(&path, text.as_bytes())?;
         self.reported.insert(forwarder.to_owned(), status.clone());
         Ok(true)
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::world::{World, run, wait_for};
 
@@ -125,6 +125,17 @@ pub(crate) fn a_link_that_was_taken_down_by_hand_is_left_down_and_told() {
     assert_eq!(states[0].reason, "administratively down");
 }
 
+/// `count` pings from a pod's namespace, one a millisecond, under way.
+fn ping(count: u32, netns: &str, address: IpAddr) -> Child {
+    let options = format!("ping -n -q -i 0.001 -c {count} -W 1 {address}");
+    Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{netns}"))
+        .args(options.split(' '))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ping")
+}
+
 pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
     let mut world = World::new(2);
     let tag = world.tag.clone();
@@ -133,23 +144,7 @@ pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
     world.wait_until_ready(&tag);
     let [_, address] = two_pods(&world, ["n1", "n2"]);
     let p1 = world.netns("p1");
-    let ping = Command::new("nsenter")
-        .arg(format!("--net=/run/netns/{p1}"))
-        .args([
-            "ping",
-            "-n",
-            "-q",
-            "-i",
-            "0.001",
-            "-c",
-            "4000",
-            "-W",
-            "1",
-            &address.to_string(),
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ping");
+    let ping = ping(4000, &p1, address);
     for node in ["n1", "n2"] {
         let before = world.rounds(node).len();
         world.kill(node);
@@ -179,23 +174,7 @@ pub(crate) fn a_cut_loses_little_also_where_only_the_other_end_knows() {
     world.wait_until_ready(&tag);
     let [source, _] = two_pods(&world, ["n1", "n2"]);
     let p2 = world.netns("p2");
-    let ping = Command::new("nsenter")
-        .arg(format!("--net=/run/netns/{p2}"))
-        .args([
-            "ping",
-            "-n",
-            "-q",
-            "-i",
-            "0.001",
-            "-c",
-            "3000",
-            "-W",
-            "1",
-            &source.to_string(),
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ping");
+    let ping = ping(3000, &p2, source);
     // The tunnel's end at f2 stays up: only f1's node can tell f2's that the link is dead.
     run(&format!(
         "ip -n {} link set l-f2 down",
