@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
+use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Metadata, cidr,
     selector::LabelSelector,
+    status::Condition,
     topology::{Liveness, Routing},
 };
 
@@ -29,23 +32,41 @@ pub struct Forwarder {
 }
 
 /// What is wanted of one Forwarder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
+#[kube(
+    group = "beemesh.io",
+    version = "v1alpha1",
+    kind = "Forwarder",
+    root = "ForwarderObject",
+    doc = "One data-plane instance of a MicroServiceTopology, on one node. Derived: do not edit.",
+    namespaced,
+    status = "ForwarderStatus",
+    shortname = "fwd",
+    category = "all",
+    category = "beemesh"
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderSpec {
     /// Name of the topology, in the same namespace.
     pub topology: String,
     /// Name of the Forwarder in the topology.
     pub name: String,
-    /// The node it is on.
+    /// The node it is on; empty until it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
     /// The topology's CIDRs: what pods route to it.
     #[serde(with = "cidr", default)]
+    #[schemars(with = "Vec<String>")]
     pub cidrs: Vec<IpNetwork>,
     /// All external prefixes of the topology: what pods route to it as well.
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub external: Vec<IpNetwork>,
     /// Its own block of each of `cidrs`; the first host address is its own.
     #[serde(with = "cidr", default)]
+    #[schemars(with = "Vec<String>")]
     pub blocks: Vec<IpNetwork>,
     /// Its ends of the links, sorted by id.
     #[serde(default)]
@@ -62,7 +83,7 @@ pub struct ForwarderSpec {
 }
 
 /// One end of a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderLink {
     /// The link's id: its ends in byte order, `A/B`, and `A/B#2`, ... for parallel ones.
@@ -86,7 +107,7 @@ pub struct ForwarderLink {
 }
 
 /// What a link is made of, once both ends have a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WireType {
     /// A veth pair: both ends on one node.
     Veth,
@@ -95,7 +116,7 @@ pub enum WireType {
 }
 
 /// An App as one Forwarder sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderApp {
     /// Its name in the topology.
@@ -113,6 +134,7 @@ pub struct ForwarderApp {
     pub attached: bool,
     /// The prefixes, where the App is external.
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub external: Vec<IpNetwork>,
     /// Other Kubernetes namespaces whose pods may join; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -120,11 +142,14 @@ pub struct ForwarderApp {
 }
 
 /// What a Forwarder's node sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ForwarderStatus {
     /// How many of its links are up.
     pub links: LinkCount,
+    /// The table that the operator expects while all links are up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed: Option<Computed>,
     /// Epoch of the topology that the programmed table was computed from.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub epoch: String,
@@ -145,8 +170,18 @@ pub struct ForwarderStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// A computed table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Computed {
+    /// Epoch of the global topology, 16 hexadecimal digits.
+    pub epoch: String,
+    /// Digest of the table, 16 hexadecimal digits.
+    pub digest: String,
+}
+
 /// Links that are up, of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkCount {
     /// Links that are up.
@@ -156,7 +191,7 @@ pub struct LinkCount {
 }
 
 /// One attached pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AttachmentStatus {
     /// The App that the pod is an instance of.
@@ -168,11 +203,12 @@ pub struct AttachmentStatus {
     pub pod: String,
     /// Its addresses.
     #[serde(with = "cidr")]
+    #[schemars(with = "Vec<String>")]
     pub addresses: Vec<IpNetwork>,
 }
 
 /// One link as seen from one end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkState {
     /// The link's id.
@@ -182,28 +218,6 @@ pub struct LinkState {
     /// Why not; empty when up.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-}
-
-/// A condition, in the manner of Kubernetes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Condition {
-    /// What it is about, such as `Ready`.
-    pub r#type: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// One CamelCase word.
-    #[serde(default)]
-    pub reason: String,
-    /// A sentence for people.
-    #[serde(default)]
-    pub message: String,
-    /// The `metadata.generation` that it was computed from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// When `status` last changed (RFC 3339).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_transition_time: Option<String>,
 }
 
 impl Forwarder {

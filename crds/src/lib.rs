@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod allocation;
 pub mod cidr;
 pub mod duration;
 pub mod error;
@@ -23,19 +24,22 @@ pub mod node;
 mod number;
 pub mod read;
 pub mod selector;
+pub mod status;
 mod suggest;
 pub mod topology;
 
 pub use crate::{
+    allocation::{AllocationObject, AllocationSpec, VniRangeObject, VniRangeSpec},
     error::Problem,
     expand::{Instances, Node, expand, to_topology, to_topology_on, topology_of},
-    forwarder::{Forwarder, ForwarderSpec, ForwarderStatus},
+    forwarder::{Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus},
     lint::lint,
     metadata::Metadata,
     node::NodeObject,
     read::{load, read, read_limited},
     selector::LabelSelector,
-    topology::{MicroServiceTopology, MicroServiceTopologySpec},
+    status::{Condition, TopologyStatus},
+    topology::{MicroServiceTopology, MicroServiceTopologySpec, TopologyObject},
 };
 
 /// API group and version of every object here.

@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ipnetwork::IpNetwork;
+use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{API_VERSION, Metadata, cidr, duration, selector::LabelSelector};
+use crate::{
+    API_VERSION, Metadata, cidr, duration, selector::LabelSelector, status::TopologyStatus,
+};
 
 /// A topology as a user declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +26,21 @@ pub struct MicroServiceTopology {
 }
 
 /// What a user wants of a topology.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
+#[kube(
+    group = "beemesh.io",
+    version = "v1alpha1",
+    kind = "MicroServiceTopology",
+    root = "TopologyObject",
+    doc = "A graph of Forwarders, links and Apps that is made a routed network.",
+    namespaced,
+    status = "TopologyStatus",
+    shortname = "mst",
+    category = "all",
+    category = "beemesh"
+)]
 #[serde(rename_all = "camelCase")]
 pub struct MicroServiceTopologySpec {
     /// Where addresses come from.
@@ -55,11 +73,12 @@ pub struct MicroServiceTopologySpec {
 }
 
 /// Where a topology's addresses come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Addressing {
     /// One CIDR for each family, immutable.
     #[serde(with = "cidr")]
+    #[schemars(with = "Vec<String>")]
     pub cidrs: Vec<IpNetwork>,
     /// Prefix length of one Forwarder's block, in the order of `cidrs`; chosen when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +86,7 @@ pub struct Addressing {
 }
 
 /// A named Forwarder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderEntry {
     /// Its name, unique among Forwarders and Apps of the topology.
@@ -81,7 +100,7 @@ pub struct ForwarderEntry {
 }
 
 /// One Forwarder on each node that matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderPerNode {
     /// Labels that a node must have; empty means every node.
@@ -90,7 +109,7 @@ pub struct ForwarderPerNode {
 }
 
 /// How Forwarders are linked where `links` says nothing. Twin of the shapes in `topology`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Shape {
     /// Each with each.
     Mesh,
@@ -112,7 +131,7 @@ pub enum Shape {
 }
 
 /// A link, written once for both directions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkEntry {
     /// One end: a Forwarder's name.
@@ -142,7 +161,7 @@ pub struct LinkEntry {
 }
 
 /// What a link is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LinkType {
     /// veth on one node, VXLAN between nodes.
     #[default]
@@ -156,7 +175,7 @@ pub enum LinkType {
 }
 
 /// How routes are made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Routing {
     /// Most next hops of one route, 1 to 256.
@@ -167,11 +186,12 @@ pub struct Routing {
 }
 
 /// How dead links are noticed (BFD, RFC 5880).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Liveness {
     /// Time between two packets, such as `100ms`.
     #[serde(with = "duration")]
+    #[schemars(with = "String")]
     pub interval: Duration,
     /// How many may be lost before the link counts as dead.
     #[serde(deserialize_with = "crate::number::whole")]
@@ -179,7 +199,7 @@ pub struct Liveness {
 }
 
 /// What is attached: pods by selector, pods by annotation (neither field), or an external prefix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppEntry {
     /// Its name, unique among Forwarders and Apps of the topology.
@@ -203,13 +223,14 @@ pub struct AppEntry {
 }
 
 /// Prefixes behind a Forwarder, outside the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
     /// The Forwarder that they are behind.
     pub forwarder: String,
     /// The prefixes.
     #[serde(with = "cidr")]
+    #[schemars(with = "Vec<String>")]
     pub cidrs: Vec<IpNetwork>,
 }
 

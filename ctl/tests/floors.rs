@@ -14,6 +14,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-cni",          &["beemesh-cni-protocol", "beemesh-dataplane"]),
     ("beemesh-node",         &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-topology"]),
     ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-node", "beemesh-topology"]),
+    ("beemesh-operator",     &["beemesh-crds", "beemesh-topology"]),
+    ("beemesh-e2e",          &[]),
     ("beemesh-benches",      &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-topology"]),
 ];
 

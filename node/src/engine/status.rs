@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crds::ForwarderStatus;
-use crds::forwarder::{Condition, LinkCount, LinkState};
+use crds::forwarder::{LinkCount, LinkState};
+use crds::{Condition, ForwarderStatus};
 
 use super::structure::chain;
 use super::{Engine, Local, STATUS_INTERVAL};
@@ -61,6 +61,7 @@ impl Engine {
             .collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         ForwarderStatus {
+            computed: None,
             links: LinkCount {
                 up: count(links.iter().filter(|link| link.up).count()),
                 total: count(links.len()),

@@ -1,0 +1,78 @@
+//! What must never be given twice, and the objects in which it is persisted before use.
+//!
+//! ```text
+//! Allocation (one for each topology, under its resourceVersion)
+//!     blocks: Forwarder's uid -> its blocks          vnis: link id -> VNI out of the topology's ranges
+//! VniRange (cluster scoped; its name is the range, so creating it is the claim)
+//! ```
+
+use std::collections::BTreeMap;
+
+use ipnetwork::IpNetwork;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cidr;
+
+/// The addresses and VNIs of one topology. Has the topology's name and is owned by it.
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
+#[kube(
+    group = "beemesh.io",
+    version = "v1alpha1",
+    kind = "Allocation",
+    root = "AllocationObject",
+    doc = "Address blocks and VNIs given to one MicroServiceTopology. Derived: do not edit.",
+    namespaced,
+    category = "beemesh"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationSpec {
+    /// Blocks by the uid of the Forwarder object that holds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blocks: BTreeMap<String, BlockGrant>,
+    /// VNIs by link id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vnis: BTreeMap<String, u32>,
+}
+
+/// The blocks of one Forwarder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockGrant {
+    /// The Forwarder's name in the topology.
+    pub forwarder: String,
+    /// One block for each CIDR of the topology.
+    #[serde(with = "cidr")]
+    #[schemars(with = "Vec<String>")]
+    pub blocks: Vec<IpNetwork>,
+}
+
+/// VNIs claimed by one topology: [`VNIS_OF_RANGE`] from `first` on. Its name is `vni-FIRST`.
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
+#[kube(
+    group = "beemesh.io",
+    version = "v1alpha1",
+    kind = "VniRange",
+    root = "VniRangeObject",
+    doc = "VXLAN network identifiers claimed by one MicroServiceTopology. Derived: do not edit.",
+    category = "beemesh"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VniRangeSpec {
+    /// The first VNI.
+    pub first: u32,
+    /// Kubernetes namespace of the topology.
+    pub namespace: String,
+    /// Name of the topology.
+    pub topology: String,
+    /// uid of the topology: another one of the same name has no right to it.
+    pub uid: String,
+}
+
+/// How many VNIs one [`VniRangeSpec`] claims.
+pub const VNIS_OF_RANGE: u32 = 64;

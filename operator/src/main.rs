@@ -1,0 +1,3 @@
+//! `beemesh-operator`: the command line of the operator.
+
+fn main() {}
