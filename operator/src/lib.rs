@@ -1,1 +1,16 @@
-//! The operator: observe -> pure plan -> server-side apply, by any number of equal replicas.
+//! The operator: topologies as Kubernetes objects become Forwarder objects, addresses and conditions.
+//!
+//! Knows: what is declared, what exists, and what the API server must be told for both to agree.
+//! Refuses to know: kernels, links that flap (nodes route around those alone), leaders.
+//!
+//! ```text
+//! API server -> observe (caches) -> World -> plan (pure) -> Plan -> apply -> API server
+//!                   |                           |
+//!                   +--- rest, metrics <--- Computed (graph, tables, epoch)
+//! ```
+//!
+//! Any number of replicas do the same at once. What must not be given twice is persisted under a
+//! resourceVersion before it is used; everything else is a function of what the API server holds.
+#![forbid(unsafe_code)]
+
+pub mod plan;
