@@ -23,6 +23,7 @@ pub mod names;
 pub mod node;
 mod number;
 pub mod read;
+pub mod report;
 pub mod selector;
 pub mod status;
 mod suggest;

@@ -8,13 +8,10 @@ use crate::{
     routes::Without,
     tables::{self, Computer},
 };
-use serde::Serialize;
+use crds::report::{PlanReport, Route};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use topology::{
-    ForwarderIndex, Topology,
-    plan::{Difference, Entry},
-};
+use topology::{ForwarderIndex, Topology};
 
 const EXAMPLES: &str = "\
 Compares OLD (--against) with NEW (-f). With --without and no --against, NEW is compared with
@@ -45,46 +42,6 @@ pub(crate) struct Args {
     output: Output,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    old_epoch: String,
-    new_epoch: String,
-    forwarders: Changes,
-    links: Changes,
-    apps: Changes,
-    routes: BTreeMap<String, BTreeMap<String, Change>>,
-}
-
-/// Names that come, go, or stay with other weights.
-#[derive(Default, Serialize)]
-struct Changes {
-    added: Vec<String>,
-    removed: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    changed: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Change {
-    before: Option<Route>,
-    after: Option<Route>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Route {
-    distance: u64,
-    attached: bool,
-    next_hops: Vec<Hop>,
-}
-
-#[derive(Serialize)]
-struct Hop {
-    via: String,
-    link: String,
-}
-
 /// One side of the comparison.
 struct Side {
     topology: Topology,
@@ -97,7 +54,8 @@ struct Side {
 /// Unreadable or invalid input, unknown names, a stdout that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (old, new) = sides(args)?;
-    let report = report(&old, &new);
+    let mut report = PlanReport::new(&old.topology, &new.topology);
+    add_routes(&mut report, &old, &new);
     args.output.print(&report, table)
 }
 
@@ -138,64 +96,8 @@ fn sides(args: &Args) -> Result<(Side, Side), Failure> {
     Ok((old, new))
 }
 
-fn report(old: &Side, new: &Side) -> Report {
-    let names = |side: &Side| {
-        side.topology
-            .forwarders()
-            .iter()
-            .map(|name| (name.clone(), 0))
-            .collect()
-    };
-    let apps = |side: &Side| {
-        side.topology
-            .apps()
-            .iter()
-            .map(|app| (app.name.clone(), 0))
-            .collect()
-    };
-    Report {
-        old_epoch: old.topology.epoch().to_string(),
-        new_epoch: new.topology.epoch().to_string(),
-        forwarders: changes(&names(old), &names(new)),
-        links: changes(&links(&old.topology), &links(&new.topology)),
-        apps: changes(&apps(old), &apps(new)),
-        routes: routes(old, new),
-    }
-}
-
-fn links(topology: &Topology) -> BTreeMap<String, (u32, u32)> {
-    let ids = (0..).map(|position| topology.link_id(topology::LinkIndex(position)));
-    let weights = topology
-        .links()
-        .iter()
-        .map(|link| (link.weight, link.weight_back));
-    weights
-        .zip(ids)
-        .map(|(weights, id)| (id, weights))
-        .collect()
-}
-
-fn changes<V: PartialEq>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> Changes {
-    let only = |here: &BTreeMap<String, V>, there: &BTreeMap<String, V>| {
-        here.keys()
-            .filter(|name| !there.contains_key(*name))
-            .cloned()
-            .collect()
-    };
-    let differs = |(name, value): &(&String, &V)| old.get(*name).is_some_and(|old| old != *value);
-    Changes {
-        added: only(new, old),
-        removed: only(old, new),
-        changed: new
-            .iter()
-            .filter(differs)
-            .map(|(name, _)| name.clone())
-            .collect(),
-    }
-}
-
 /// Compares a few tables at a time: all tables of ten thousand Forwarders would not fit.
-fn routes(old: &Side, new: &Side) -> BTreeMap<String, BTreeMap<String, Change>> {
+fn add_routes(report: &mut PlanReport, old: &Side, new: &Side) {
     let both = old
         .topology
         .forwarders()
@@ -205,19 +107,13 @@ fn routes(old: &Side, new: &Side) -> BTreeMap<String, BTreeMap<String, Change>> 
     let names: Vec<&String> = names.into_iter().collect();
     let computers = [old, new].map(|side| Computer::new(&side.topology, side.max_paths));
     let mut progress = Progress::new("comparing tables", names.len());
-    let mut routes = BTreeMap::new();
     for names in names.chunks(tables::chunk(&new.topology).min(tables::chunk(&old.topology))) {
         let before = computers[0].compute(&roots(&old.topology, names), |table| table);
         let after = computers[1].compute(&roots(&new.topology, names), |table| table);
-        let plan = topology::plan((&old.topology, &before), (&new.topology, &after));
-        routes.extend(
-            plan.forwarders
-                .into_iter()
-                .map(|(from, difference)| (from, by_name(difference))),
-        );
+        let (old, new) = ((&old.topology, &*before), (&new.topology, &*after));
+        report.extend(topology::plan(old, new));
         progress.advance(names.len());
     }
-    routes
 }
 
 fn roots(topology: &Topology, names: &[&String]) -> Vec<ForwarderIndex> {
@@ -227,44 +123,7 @@ fn roots(topology: &Topology, names: &[&String]) -> Vec<ForwarderIndex> {
         .collect()
 }
 
-fn by_name(difference: Difference) -> BTreeMap<String, Change> {
-    let added = difference
-        .added
-        .into_iter()
-        .map(|(to, after)| (to, None, Some(after)));
-    let removed = difference
-        .removed
-        .into_iter()
-        .map(|(to, before)| (to, Some(before), None));
-    let changed = difference.changed.into_iter();
-    let changed = changed.map(|(to, (before, after))| (to, Some(before), Some(after)));
-    let change = |(to, before, after): (String, Option<Entry>, Option<Entry>)| {
-        (
-            to,
-            Change {
-                before: before.map(Route::from),
-                after: after.map(Route::from),
-            },
-        )
-    };
-    added.chain(removed).chain(changed).map(change).collect()
-}
-
-impl From<Entry> for Route {
-    fn from(entry: Entry) -> Self {
-        let hop = |hop: topology::plan::Hop| Hop {
-            via: hop.via,
-            link: hop.link,
-        };
-        Self {
-            distance: entry.distance,
-            attached: entry.attached,
-            next_hops: entry.next_hops.into_iter().map(hop).collect(),
-        }
-    }
-}
-
-fn table(report: &Report) -> String {
+fn table(report: &PlanReport) -> String {
     let mut text = format!("epoch {} -> {}\n", report.old_epoch, report.new_epoch);
     for (what, changes) in [
         ("forwarders", &report.forwarders),

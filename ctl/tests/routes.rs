@@ -203,3 +203,23 @@ fn sorts_next_hops_by_the_text_of_the_link() {
     assert_eq!(seen.len(), 11);
     assert_eq!(seen, sorted, "a/b#10 stands before a/b#2");
 }
+
+#[test]
+fn prints_what_the_operator_serves() {
+    let file = common::root().join("examples/worked.yaml");
+    let input = std::fs::File::open(file).expect("the example");
+    let object = &crds::load("worked.yaml", input).expect("a sound example")[0];
+    let topology = crds::to_topology(object, &crds::Instances::new()).expect("named forwarders");
+    let graph = topology::Graph::new(&topology);
+    let tables = topology.forwarders().iter().zip(0..).map(|(name, index)| {
+        let spf = topology::Spf::compute(&graph, topology::ForwarderIndex(index));
+        let table = topology::Table::new(&topology, &graph, &spf, 64);
+        (name.clone(), crds::report::table(&topology, &table))
+    });
+    let report = crds::report::RoutesReport {
+        epoch: topology.epoch().to_string(),
+        tables: tables.collect(),
+    };
+    let printed = json("routes -f examples/worked.yaml -o json");
+    assert_eq!(printed, serde_json::to_value(report).expect("plain data"));
+}

@@ -22,8 +22,7 @@ pub(crate) use svg::svg;
 use crds::topology::Shape;
 
 /// Which of the three stages of the TopologyProcessor is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Stage {
     /// All Forwarders, links and Apps
     #[default]
@@ -32,6 +31,16 @@ pub(crate) enum Stage {
     Mwt,
     /// All shortest paths from one Forwarder (SPT-ECMP)
     Spt,
+}
+
+impl From<Stage> for crds::report::Stage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Global => Self::Global,
+            Stage::Mwt => Self::Mwt,
+            Stage::Spt => Self::Spt,
+        }
+    }
 }
 
 /// What is to be drawn, in words that need no topology at hand.

@@ -10,7 +10,8 @@ use crate::{
     output,
     routes::Without,
 };
-use report::{Report, table};
+use crds::report::{GraphReport, Seen};
+use report::table;
 use scene::Scene;
 use topology::{Change, Fault, ForwarderIndex, Graph, Spf};
 
@@ -87,8 +88,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Format::Dot => output::print(&draw::dot(&view.picture)),
         Format::Svg => output::print(&draw::svg(&view.picture)),
         Format::Mermaid => output::print(&draw::mermaid(&view.picture)),
-        Format::Json => output::print_json(&Report::new(&view)),
-        Format::Yaml => output::print(&output::to_yaml(&Report::new(&view))?),
+        Format::Json => output::print_json(&view.report),
+        Format::Yaml => output::print(&output::to_yaml(&view.report)?),
         Format::Table => output::print(&table(&view)),
     }
 }
@@ -96,8 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 /// One stage of one topology.
 struct View {
     picture: Picture,
-    epoch: String,
-    root: Option<String>,
+    report: GraphReport,
 }
 
 impl View {
@@ -127,22 +127,26 @@ impl View {
             Stage::Mwt | Stage::Spt => from.or_else(first),
         };
         let spf = root.map(|root| Spf::compute(&graph, root));
-        let scene = Scene {
-            object: &declared.object,
+        let order = scene::declared_order(&declared.object, topology);
+        let nodes = scene::nodes(&declared.object);
+        let seen = Seen {
+            name: &declared.object.metadata.name,
             topology,
             graph: &graph,
             spf: spf.as_ref(),
+            stage: stage.into(),
+            order: &order,
+            nodes: &nodes,
         };
-        let root = root.map(|root| topology.forwarders()[root.position()].clone());
-        let epoch = graph.epoch().to_string();
+        let report = seen.report();
+        let scene = Scene {
+            seen,
+            shape: declared.object.spec.shape,
+        };
         let mut picture = scene.picture(stage);
-        picture.subtitle = subtitle(declared, stage, root.as_deref(), faults);
-        picture.epoch.clone_from(&epoch);
-        Self {
-            picture,
-            epoch,
-            root,
-        }
+        picture.subtitle = subtitle(declared, stage, report.root.as_deref(), faults);
+        picture.epoch.clone_from(&report.epoch);
+        Self { picture, report }
     }
 }
 

@@ -1,115 +1,111 @@
 //! From a topology and its shortest paths to a [`Picture`].
 
 use crate::draw::{App, Attachment, Forwarder, Link, Picture, Stage};
-use crds::MicroServiceTopology;
+use crds::{MicroServiceTopology, report::Seen, topology::Shape};
 use std::collections::BTreeMap;
-use topology::{ForwarderIndex, Graph, LinkIndex, Spf, Topology};
+use topology::{ForwarderIndex, LinkIndex, Topology};
 
 /// What a picture is made from.
 pub(super) struct Scene<'a> {
-    pub(super) object: &'a MicroServiceTopology,
-    pub(super) topology: &'a Topology,
-    pub(super) graph: &'a Graph,
-    pub(super) spf: Option<&'a Spf>,
+    pub(super) seen: Seen<'a>,
+    pub(super) shape: Shape,
+}
+
+/// Shapes follow the order of declaration.
+pub(super) fn declared_order(
+    object: &MicroServiceTopology,
+    topology: &Topology,
+) -> Vec<ForwarderIndex> {
+    let named = object.spec.forwarders.iter();
+    let order: Vec<ForwarderIndex> = named
+        .filter_map(|entry| topology.forwarder(&entry.name))
+        .collect();
+    let count = topology.forwarders().len();
+    match order.len() == count {
+        true => order,
+        false => (0..count as u32).map(ForwarderIndex).collect(),
+    }
+}
+
+/// By Forwarder the node that the declaration names.
+pub(super) fn nodes(object: &MicroServiceTopology) -> BTreeMap<&str, &str> {
+    let entries = object.spec.forwarders.iter();
+    entries
+        .filter_map(|entry| Some((entry.name.as_str(), entry.node.as_deref()?)))
+        .collect()
 }
 
 impl Scene<'_> {
-    /// Draws one stage; title and epoch are the caller's.
+    /// Draws one stage; subtitle and epoch are the caller's.
     pub(super) fn picture(&self, stage: Stage) -> Picture {
-        let (order, positions) = self.declared_order();
-        let entries = self.object.spec.forwarders.iter();
-        let nodes = entries.filter_map(|entry| Some((entry.name.as_str(), entry.node.as_deref()?)));
-        let nodes: BTreeMap<&str, &str> = nodes.collect();
-        let mut links = self.links(&positions);
-        if stage == Stage::Spt {
-            self.mark_tree(&mut links);
-        }
-        let apps = self.apps(&positions, stage);
-        Picture {
-            title: self.object.metadata.name.clone(),
-            subtitle: String::new(),
-            epoch: String::new(),
-            stage,
-            shape: self.object.spec.shape,
-            forwarders: order
-                .iter()
-                .map(|index| self.forwarder(*index, &nodes))
-                .collect(),
-            links,
-            apps,
-        }
-    }
-
-    /// Shapes follow the order of declaration; also the way back from canonical order.
-    fn declared_order(&self) -> (Vec<ForwarderIndex>, Vec<usize>) {
-        let named = self.object.spec.forwarders.iter();
-        let mut order: Vec<ForwarderIndex> = named
-            .filter_map(|entry| self.topology.forwarder(&entry.name))
-            .collect();
-        let count = self.topology.forwarders().len();
-        if order.len() != count {
-            order = (0..count as u32).map(ForwarderIndex).collect();
-        }
-        let mut positions = vec![0; count];
+        let order = self.seen.order;
+        let mut positions = vec![0; order.len()];
         order
             .iter()
             .enumerate()
             .for_each(|(position, index)| positions[index.position()] = position);
-        (order, positions)
+        let mut links = self.links(&positions);
+        if stage == Stage::Spt {
+            self.mark_tree(&mut links);
+        }
+        Picture {
+            title: self.seen.name.to_owned(),
+            subtitle: String::new(),
+            epoch: String::new(),
+            stage,
+            shape: self.shape,
+            forwarders: order.iter().map(|index| self.forwarder(*index)).collect(),
+            links,
+            apps: self.apps(&positions, stage),
+        }
     }
 
-    fn forwarder(&self, index: ForwarderIndex, nodes: &BTreeMap<&str, &str>) -> Forwarder {
-        let name = self.topology.forwarders()[index.position()].clone();
-        let distance = self.spf.and_then(|spf| spf.distance(index));
-        let is_failed = !self.graph.is_forwarder_up(index);
+    fn forwarder(&self, index: ForwarderIndex) -> Forwarder {
+        let Seen {
+            topology,
+            graph,
+            spf,
+            nodes,
+            ..
+        } = self.seen;
+        let name = topology.forwarders()[index.position()].clone();
+        let distance = spf.and_then(|spf| spf.distance(index));
+        let is_failed = !graph.is_forwarder_up(index);
         Forwarder {
             node: nodes.get(name.as_str()).map(|node| (*node).to_owned()),
             distance,
-            is_root: self.spf.is_some_and(|spf| spf.root() == index),
+            is_root: spf.is_some_and(|spf| spf.root() == index),
             is_failed,
-            is_unreachable: self.spf.is_some() && distance.is_none() && !is_failed,
+            is_unreachable: spf.is_some() && distance.is_none() && !is_failed,
             name,
         }
     }
 
     fn links(&self, positions: &[usize]) -> Vec<Link> {
-        let mut least: BTreeMap<(ForwarderIndex, ForwarderIndex), (u32, u32)> = BTreeMap::new();
-        let is_up = |position: usize, link: &topology::Link| {
-            self.graph.is_up(LinkIndex(position as u32))
-                && self.graph.is_forwarder_up(link.a)
-                && self.graph.is_forwarder_up(link.b)
-        };
-        for (position, link) in self.topology.links().iter().enumerate() {
-            if is_up(position, link) {
-                let entry = least
-                    .entry((link.a, link.b))
-                    .or_insert((u32::MAX, u32::MAX));
-                *entry = (entry.0.min(link.weight), entry.1.min(link.weight_back));
-            }
-        }
-        let link = |(position, link): (usize, &topology::Link)| {
-            let is_failed = !is_up(position, link);
-            let heavier = |least: &(u32, u32)| link.weight > least.0 && link.weight_back > least.1;
-            Link {
-                id: self.topology.link_id(LinkIndex(position as u32)),
+        let topology = self.seen.topology;
+        let links = topology.links().iter().zip((0..).map(LinkIndex));
+        links
+            .zip(self.seen.heavier())
+            .map(|((link, index), is_heavier)| Link {
+                id: topology.link_id(index),
                 a: positions[link.a.position()],
                 b: positions[link.b.position()],
                 weight: link.weight,
                 weight_back: link.weight_back,
-                is_failed,
-                is_heavier: !is_failed && least.get(&(link.a, link.b)).is_some_and(heavier),
+                is_failed: !self.seen.is_up(index),
+                is_heavier,
                 is_tree_ab: false,
                 is_tree_ba: false,
-            }
-        };
-        self.topology.links().iter().enumerate().map(link).collect()
+            })
+            .collect()
     }
 
     fn mark_tree(&self, links: &mut [Link]) {
-        let Some(spf) = self.spf else { return };
-        for index in (0..self.topology.forwarders().len() as u32).map(ForwarderIndex) {
-            for (from, link) in spf.predecessors(self.graph, index) {
-                let is_forward = self.topology.links()[link.position()].a == from;
+        let Some(spf) = self.seen.spf else { return };
+        let declared = self.seen.topology.links();
+        for index in (0..self.seen.topology.forwarders().len() as u32).map(ForwarderIndex) {
+            for (from, link) in spf.predecessors(self.seen.graph, index) {
+                let is_forward = declared[link.position()].a == from;
                 let link = &mut links[link.position()];
                 link.is_tree_ab |= is_forward;
                 link.is_tree_ba |= !is_forward;
@@ -118,23 +114,22 @@ impl Scene<'_> {
     }
 
     fn apps(&self, positions: &[usize], stage: Stage) -> Vec<App> {
-        let through = |(at, weight): &(ForwarderIndex, u32)| {
-            Some(self.spf?.distance(*at)?.saturating_add(u64::from(*weight)))
-        };
         let app = |app: &topology::App| {
-            let distance = app.attachments.iter().filter_map(through).min();
+            let distance = self.seen.app_distance(app);
+            let is_last = |edge: &(ForwarderIndex, u32)| {
+                distance.is_some() && self.seen.through(edge) == distance
+            };
             let attachment = |edge: &(ForwarderIndex, u32)| Attachment {
                 forwarder: positions[edge.0.position()],
                 weight: edge.1,
-                is_tree: stage == Stage::Spt && distance.is_some() && through(edge) == distance,
+                is_tree: stage == Stage::Spt && is_last(edge),
             };
-            let attachments = app.attachments.iter().map(attachment).collect();
             App {
                 name: app.name.clone(),
-                attachments,
+                attachments: app.attachments.iter().map(attachment).collect(),
                 distance,
             }
         };
-        self.topology.apps().iter().map(app).collect()
+        self.seen.topology.apps().iter().map(app).collect()
     }
 }
