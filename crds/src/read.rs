@@ -90,6 +90,14 @@ pub fn load(file: &str, input: impl Read) -> Result<Vec<MicroServiceTopology>, V
     }
 }
 
+/// Reads one topology out of a value: an object as the API server has it.
+///
+/// # Errors
+/// As [`read`], without a file.
+pub fn from_value(document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
+    topology(document)
+}
+
 fn check_size(text: &[u8]) -> Result<&[u8], Problem> {
     if text.len() <= MAX_INPUT_BYTES {
         return Ok(text);

@@ -13,4 +13,7 @@
 //! resourceVersion before it is used; everything else is a function of what the API server holds.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod controllers;
+pub mod observe;
 pub mod plan;

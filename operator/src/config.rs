@@ -1,0 +1,130 @@
+//! The command line of the operator; each option also as `BEEMESH_...` in the environment.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "beemesh-operator", version)]
+pub struct Config {
+    /// Name of this replica, for logs and events [default: the host's name].
+    #[arg(long, env = "BEEMESH_NAME")]
+    pub name: Option<String>,
+    /// Watch only these namespaces, separated by commas [default: all].
+    #[arg(long, env = "BEEMESH_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Where /metrics, /livez, /readyz and /healthz are served.
+    #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
+    pub listen_metrics: SocketAddr,
+    /// Where the REST API is served [default: 0.0.0.0:8443 with a certificate, 127.0.0.1:8081 without].
+    #[arg(long, env = "BEEMESH_LISTEN_API")]
+    pub listen_api: Option<SocketAddr>,
+    /// Certificate of the REST API, a PEM file.
+    #[arg(long, env = "BEEMESH_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the REST API, a PEM file.
+    #[arg(long, env = "BEEMESH_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Whether the REST API may be read without a token.
+    #[arg(
+        long,
+        env = "BEEMESH_ANONYMOUS_READ",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub anonymous_read: bool,
+    /// How logs are written.
+    #[arg(long, env = "BEEMESH_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as `info,operator::apply=debug`.
+    #[arg(long, env = "BEEMESH_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// A kubeconfig [default: KUBECONFIG, ~/.kube/config, or the pod's service account].
+    #[arg(long, env = "BEEMESH_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Seconds between two looks at a topology that nothing happened to.
+    #[arg(long, env = "BEEMESH_RESYNC", default_value = "600", value_parser = seconds)]
+    pub resync: Duration,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Name of this replica.
+    pub fn replica(&self) -> String {
+        let given = self.name.clone().filter(|name| !name.is_empty());
+        given
+            .or_else(host_name)
+            .unwrap_or_else(|| "beemesh-operator".to_owned())
+    }
+
+    /// Where the REST API is served.
+    pub fn api_address(&self) -> SocketAddr {
+        let default = match self.tls_cert {
+            Some(_) => SocketAddr::from(([0, 0, 0, 0], 8443)),
+            None => SocketAddr::from(([127, 0, 0, 1], 8081)),
+        };
+        self.listen_api.unwrap_or(default)
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    match number.parse() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected a number of seconds, 1 or more".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from([&["beemesh-operator"], arguments].concat())
+    }
+
+    #[test]
+    fn the_api_is_open_to_the_network_only_with_a_certificate() {
+        let plain = parse(&[]).expect("no option is required");
+        assert_eq!(plain.api_address().to_string(), "127.0.0.1:8081");
+        let secure = parse(&["--tls-cert", "c.pem", "--tls-key", "k.pem"]).expect("a pair");
+        assert_eq!(secure.api_address().to_string(), "0.0.0.0:8443");
+        assert!(
+            parse(&["--tls-cert", "c.pem"]).is_err(),
+            "a certificate needs its key"
+        );
+    }
+
+    #[test]
+    fn options_are_read() {
+        let config = parse(&[
+            "--name=a",
+            "--namespaces=x,y",
+            "--anonymous-read=false",
+            "--resync=90s",
+        ]);
+        let config = config.expect("all are right");
+        assert_eq!(config.replica(), "a");
+        assert_eq!(config.namespaces, ["x", "y"]);
+        assert!(!config.anonymous_read);
+        assert_eq!(config.resync, Duration::from_secs(90));
+        assert!(parse(&["--resync=0"]).is_err());
+    }
+}

@@ -1,0 +1,219 @@
+//! Replacing one value by another: the indices follow, and what it concerns is noted.
+
+use std::{mem, sync::Arc};
+
+use crds::Node;
+
+use super::{
+    Entry, Key, concern,
+    readiness::Kind,
+    state::{Concerned, Held, HeldAllocation, HeldForwarder, HeldRange, State},
+};
+use crate::plan::Pod;
+
+impl Held {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Held::Topology(_) => Kind::Topology,
+            Held::Forwarder(_) => Kind::Forwarder,
+            Held::Allocation(_) => Kind::Allocation,
+            Held::Range(_) => Kind::VniRange,
+            Held::Node(_) => Kind::Node,
+            Held::Pod(_) => Kind::Pod,
+        }
+    }
+}
+
+/// Puts `new` in the place of what is there.
+fn swap<T>(map: &mut std::collections::BTreeMap<Key, T>, key: &Key, new: Option<T>) -> Option<T> {
+    match new {
+        Some(new) => map.insert(key.clone(), new),
+        None => map.remove(key),
+    }
+}
+
+impl State {
+    pub(super) fn replace_topology(
+        &mut self,
+        key: &Key,
+        new: Option<Arc<Entry>>,
+        concerned: &mut Concerned,
+    ) {
+        let old = self.topologies.get(key).cloned();
+        let new = new.map(|mut new| {
+            if let Some(old) = old.as_ref().filter(|old| old.uid == new.uid) {
+                let entry = Arc::make_mut(&mut new);
+                entry.computed = old.computed.clone();
+                // What a plan found stays found until the declaration is another.
+                if entry.problems.is_empty() && entry.generation == old.generation {
+                    entry.problems = old.problems.clone();
+                }
+            }
+            new
+        });
+        let is_same = match (&old, &new) {
+            (Some(old), Some(new)) => {
+                old.uid == new.uid
+                    && old.generation == new.generation
+                    && old.is_going == new.is_going
+                    && old.status == new.status
+            }
+            _ => false,
+        };
+        if !is_same {
+            concerned.topologies.insert(key.clone());
+        }
+        let is_lost = old.is_some_and(|old| new.as_ref().is_none_or(|new| new.uid != old.uid));
+        concerned.sweep |= is_lost;
+        if is_lost {
+            self.wanted.remove(key);
+        }
+        swap(&mut self.topologies, key, new);
+    }
+
+    pub(super) fn replace_forwarder(
+        &mut self,
+        key: &Key,
+        new: Option<Arc<HeldForwarder>>,
+        concerned: &mut Concerned,
+    ) {
+        let old = self.forwarders.get(key).cloned();
+        let is_same = match (&old, &new) {
+            (Some(old), Some(new)) => {
+                let resource_version = old.resource_version.clone();
+                let mut as_old = new.as_ref().clone();
+                as_old.resource_version = resource_version;
+                as_old == **old
+            }
+            _ => false,
+        };
+        if let Some(old) = &old
+            && let Some(keys) = self.forwarders_by_topology.get_mut(&old.topology)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.forwarders_by_topology.remove(&old.topology);
+            }
+        }
+        if let Some(new) = &new {
+            let keys = self.forwarders_by_topology.entry(new.topology.clone());
+            keys.or_default().insert(key.clone());
+            concerned.sweep |= self.is_lost(new.owner.as_ref(), &new.topology);
+        }
+        if !is_same {
+            let topologies = [&old, &new].into_iter().flatten();
+            concerned
+                .topologies
+                .extend(topologies.map(|held| held.topology.clone()));
+            let is_computed_other = match (&old, &new) {
+                (Some(old), Some(new)) => {
+                    old.uid != new.uid || old.status.computed != new.status.computed
+                }
+                _ => new.is_some(),
+            };
+            if is_computed_other {
+                concerned.forwarders.insert(key.clone());
+            }
+        }
+        swap(&mut self.forwarders, key, new);
+    }
+
+    pub(super) fn replace_allocation(
+        &mut self,
+        key: &Key,
+        new: Option<HeldAllocation>,
+        concerned: &mut Concerned,
+    ) {
+        if let Some(new) = &new {
+            concerned.sweep |= self.is_lost(new.owner.as_ref(), key);
+        }
+        let is_same = match (self.allocations.get(key), &new) {
+            (Some(old), Some(new)) => {
+                old.uid == new.uid && old.owner == new.owner && old.spec == new.spec
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if !is_same {
+            concerned.topologies.insert(key.clone());
+        }
+        swap(&mut self.allocations, key, new);
+    }
+
+    pub(super) fn replace_range(
+        &mut self,
+        key: &Key,
+        new: Option<HeldRange>,
+        concerned: &mut Concerned,
+    ) {
+        if let Some(new) = &new {
+            concerned.sweep |= self.is_lost(Some(&new.owner), &new.topology);
+        }
+        let old = self.ranges.get(key);
+        let identity = |range: &HeldRange| (range.topology.clone(), range.owner.clone());
+        if old.map(identity) != new.as_ref().map(identity) {
+            let both = [old, new.as_ref()].into_iter().flatten();
+            concerned
+                .topologies
+                .extend(both.map(|range| range.topology.clone()));
+        }
+        swap(&mut self.ranges, key, new);
+    }
+
+    /// Heartbeats change nothing that is held of a node.
+    pub(super) fn replace_node(&mut self, key: &Key, new: Option<Node>, concerned: &mut Concerned) {
+        let old = swap(&mut self.nodes, key, new.clone());
+        if old == new {
+            return;
+        }
+        mem::take(&mut self.all_nodes);
+        let either: Vec<&Node> = [&old, &new].into_iter().flatten().collect();
+        let is_concerned = |entry: &&Arc<Entry>| {
+            let Some(topology) = &entry.topology else {
+                return false;
+            };
+            // One that waits for a node may have it now.
+            !entry.problems.is_empty()
+                || entry.computed.is_none()
+                || either
+                    .iter()
+                    .any(|node| concern::may_hold(&topology.spec, node))
+                || self
+                    .forwarders(&entry.key)
+                    .any(|held| held.spec.node == key.name)
+        };
+        let keys = self.topologies.values().filter(is_concerned);
+        concerned
+            .topologies
+            .extend(keys.map(|entry| entry.key.clone()));
+    }
+
+    pub(super) fn replace_pod(
+        &mut self,
+        key: &Key,
+        new: Option<Arc<Pod>>,
+        concerned: &mut Concerned,
+    ) {
+        let old = swap(&mut self.pods, key, new.clone());
+        if old == new {
+            return;
+        }
+        let either: Vec<Arc<Pod>> = [old, new].into_iter().flatten().collect();
+        let is_concerned = |entry: &&Arc<Entry>| {
+            let joins = |topology: &Arc<crds::MicroServiceTopology>| {
+                either.iter().any(|pod| concern::may_join(topology, pod))
+            };
+            entry.topology.as_ref().is_some_and(joins)
+        };
+        let keys = self.topologies.values().filter(is_concerned);
+        concerned
+            .topologies
+            .extend(keys.map(|entry| entry.key.clone()));
+    }
+
+    fn is_lost(&self, owner: Option<&String>, topology: &Key) -> bool {
+        owner.is_some_and(|owner| {
+            let topology = self.topologies.get(topology);
+            topology.is_none_or(|entry| entry.uid != *owner)
+        })
+    }
+}

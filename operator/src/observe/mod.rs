@@ -1,0 +1,185 @@
+//! What the API server holds, as values: one watch for each kind, trimmed before it is stored.
+//!
+//! ```text
+//! watch (6 kinds) -> read (objects to values) -> State (indices) -> World of one topology
+//!                                                  |
+//!                                                  +-> queues: which topologies and Forwarders to look at
+//! ```
+//! Answers to our own writes go the same way ([`Cache::learn_forwarder`] and its like), so that the next step of
+//! a plan need not wait for the watch.
+
+mod concern;
+mod index;
+mod publish;
+pub mod queue;
+mod read;
+mod readiness;
+mod state;
+mod sync;
+mod watch;
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use crds::{MicroServiceTopology, Problem, TopologyStatus};
+use kube::core::DynamicObject;
+
+use self::{queue::Queue, state::State};
+pub use self::{
+    readiness::{KINDS, Kind, Readiness},
+    state::{HeldForwarder, HeldRange, Orphan},
+    sync::{ForwarderKey, Stores, TopologyKey},
+    watch::{Scope, run},
+};
+use crate::plan::{Computed, World};
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl Key {
+    /// A key of these two.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Key {
+        Key {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A topology as it is stored, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its namespace and name.
+    pub key: Key,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+    /// The object as the API server has it, without `managedFields` and `status`.
+    pub object: Arc<DynamicObject>,
+    /// The declaration, where it can be read.
+    pub topology: Option<Arc<MicroServiceTopology>>,
+    /// Why it cannot be read, or why it was rejected when it was last planned.
+    pub problems: Vec<Problem>,
+    /// What it means; that of the last accepted declaration when this one is rejected.
+    pub computed: Option<Arc<Computed>>,
+    /// What its status says.
+    pub status: TopologyStatus,
+}
+
+/// Everything that is observed. Clones share it.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: RwLock<State>,
+    stores: Stores,
+    /// Topologies to look at.
+    topologies: Queue<Key>,
+    /// Forwarder objects whose `status.computed` is to be looked at.
+    forwarders: Queue<Key>,
+    /// Something may have lost its owner.
+    sweep: Queue<()>,
+    /// Name of this replica: replicas do not all act at once.
+    replica: String,
+}
+
+impl Cache {
+    /// An empty cache of the replica of this name.
+    pub fn new(scope: &Scope, replica: &str) -> Cache {
+        Cache {
+            inner: Arc::new(Inner {
+                state: RwLock::new(State::new(scope.sources())),
+                stores: Stores::default(),
+                topologies: Queue::default(),
+                forwarders: Queue::default(),
+                sweep: Queue::default(),
+                replica: replica.to_owned(),
+            }),
+        }
+    }
+
+    /// Every topology, sorted by namespace and name.
+    pub fn topologies(&self) -> Vec<Arc<Entry>> {
+        self.state().topologies().cloned().collect()
+    }
+
+    /// One topology.
+    pub fn topology(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        self.state().topology(&Key::new(namespace, name)).cloned()
+    }
+
+    /// Every node of the cluster, sorted by name.
+    pub fn nodes(&self) -> Vec<crds::Node> {
+        let nodes = self.state().nodes();
+        nodes.as_ref().clone()
+    }
+
+    /// How many pods that run are held.
+    pub fn pod_count(&self) -> usize {
+        self.state().pod_count()
+    }
+
+    /// The Forwarder objects of a topology, sorted by object name.
+    pub fn forwarders(&self, topology: &Key) -> Vec<Arc<HeldForwarder>> {
+        self.state().forwarders(topology).cloned().collect()
+    }
+
+    /// How each kind is doing, in the order of [`KINDS`]: for `/readyz?verbose`.
+    pub fn readiness(&self) -> Vec<Readiness> {
+        self.state().readiness.report()
+    }
+
+    /// Whether every kind has been listed and can be watched.
+    pub fn is_synced(&self) -> bool {
+        self.readiness().iter().all(|kind| kind.is_ready)
+    }
+
+    /// All that concerns one topology, for a plan; `None` when it is gone or cannot be read.
+    pub fn world(&self, key: &Key) -> Option<World> {
+        // Nodes are copied outside of the lock.
+        let (world, nodes) = {
+            let state = self.state();
+            (state.world(key)?, state.nodes())
+        };
+        Some(World {
+            nodes: nodes.as_ref().clone(),
+            ..world
+        })
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        // A panic while it was held leaves whole values behind: each is replaced at once.
+        self.inner
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.inner
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

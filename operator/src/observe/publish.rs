@@ -1,0 +1,59 @@
+//! What the last plan of each topology found, kept beside what is observed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Key,
+    state::{HeldForwarder, State},
+};
+use crate::plan::{Computed, Plan};
+
+impl State {
+    /// Keeps what `plan` found of the topology with this uid. Returns the Forwarders that are to be published.
+    pub(super) fn record(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        plan: &Plan,
+        computed: Option<Arc<Computed>>,
+    ) -> Vec<Key> {
+        let Some(entry) = self
+            .topologies
+            .get_mut(key)
+            .filter(|entry| entry.uid == uid)
+        else {
+            return Vec::new();
+        };
+        let entry = Arc::make_mut(entry);
+        entry.problems = plan.problems.clone();
+        // A rejected declaration takes nothing away from what was accepted before.
+        if computed.is_some() {
+            entry.computed = computed;
+        }
+        let wanted: BTreeMap<Key, _> = plan
+            .publish
+            .iter()
+            .map(|publish| (Key::new(&key.namespace, &publish.object), publish.clone()))
+            .collect();
+        let objects = wanted.keys().cloned().collect();
+        if wanted.is_empty() {
+            self.wanted.remove(key);
+        } else {
+            self.wanted.insert(key.clone(), wanted);
+        }
+        objects
+    }
+
+    /// What is to be published of a Forwarder, when it is not there yet.
+    pub(super) fn to_publish(
+        &self,
+        key: &Key,
+    ) -> Option<(Arc<HeldForwarder>, crds::forwarder::Computed)> {
+        let held = self.forwarder(key)?;
+        let wanted = self.wanted.get(&held.topology)?.get(key)?;
+        let is_due = held.uid == wanted.uid
+            && !held.is_going
+            && held.status.computed.as_ref() != Some(&wanted.computed);
+        is_due.then(|| (Arc::clone(held), wanted.computed.clone()))
+    }
+}

@@ -1,0 +1,205 @@
+//! From objects on the wire to the values that are held. Nothing that is stored can make this fail.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec};
+use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{
+    ResourceExt,
+    core::{DynamicObject, Object, ObjectMeta},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    Entry, Key,
+    state::{HeldAllocation, HeldForwarder, HeldRange},
+};
+use crate::plan::Pod;
+
+/// A pod, read only as far as it is needed.
+pub(super) type PodObject = Object<PodSpec, PodStatus>;
+
+/// The part of a pod's spec that matters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PodSpec {
+    node_name: Option<String>,
+}
+
+/// The part of a pod's status that matters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct PodStatus {
+    phase: Option<String>,
+}
+
+/// Namespace and name of an object; no namespace where the kind has none.
+pub(super) fn key(metadata: &ObjectMeta) -> Key {
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// A resourceVersion as a number, for comparing two of one kind; 0 where it is none.
+pub(super) fn version(metadata: &ObjectMeta) -> u64 {
+    let version = metadata.resource_version.as_deref();
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+pub(super) fn topology(mut object: DynamicObject) -> Entry {
+    object.metadata.managed_fields = None;
+    if let Some(annotations) = &mut object.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    let status = part(&mut object.data, "status");
+    let (topology, problems) = match declaration(&object) {
+        Ok(topology) => (Some(Arc::new(topology)), Vec::new()),
+        Err(problems) => (None, problems),
+    };
+    let metadata = &object.metadata;
+    Entry {
+        key: key(metadata),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        is_going: metadata.deletion_timestamp.is_some(),
+        topology,
+        problems,
+        computed: None,
+        status: lenient::<TopologyStatus>(status),
+        object: Arc::new(object),
+    }
+}
+
+fn declaration(object: &DynamicObject) -> Result<MicroServiceTopology, Vec<Problem>> {
+    let mut document = json!({
+        "apiVersion": crds::API_VERSION,
+        "kind": MicroServiceTopology::KIND,
+        "metadata": {
+            "name": object.name_any(),
+            "namespace": object.namespace().unwrap_or_default(),
+            "labels": object.labels(),
+        },
+    });
+    if let (Some(all), Some(data)) = (document.as_object_mut(), object.data.as_object()) {
+        all.extend(data.clone());
+    }
+    crds::read::from_value(document)
+}
+
+pub(super) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
+    let metadata = &object.metadata;
+    let spec = object.data.get("spec").unwrap_or(&Value::Null);
+    let text = |name: &str| {
+        let field = spec.get(name).and_then(Value::as_str);
+        field.unwrap_or_default().to_owned()
+    };
+    let topology = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(TOPOLOGY_LABEL))
+        .cloned()
+        .unwrap_or_else(|| text("topology"));
+    // One that cannot be read counts as bare: it is filled again.
+    let bare = || ForwarderSpec {
+        topology: topology.clone(),
+        name: text("name"),
+        ..ForwarderSpec::default()
+    };
+    let spec = ForwarderSpec::deserialize(spec).unwrap_or_else(|_| bare());
+    let mut held = HeldForwarder {
+        key: key(metadata),
+        topology: Key::new(metadata.namespace.clone().unwrap_or_default(), topology),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        owner: owner(metadata),
+        is_going: metadata.deletion_timestamp.is_some(),
+        spec,
+        status: ForwarderStatus::default(),
+    };
+    held.status = lenient(part(&mut object.data, "status"));
+    // Whoever wants to know the pods of a Forwarder asks the API server: here they would only take room.
+    held.status.attachments = Vec::new();
+    held
+}
+
+pub(super) fn allocation(mut object: DynamicObject) -> HeldAllocation {
+    HeldAllocation {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+        owner: owner(&object.metadata),
+        is_going: object.metadata.deletion_timestamp.is_some(),
+        spec: serde_json::from_value::<AllocationSpec>(part(&mut object.data, "spec")).ok(),
+    }
+}
+
+pub(super) fn range(mut object: DynamicObject) -> Option<HeldRange> {
+    let spec: VniRangeSpec = serde_json::from_value(part(&mut object.data, "spec")).ok()?;
+    // The name is the claim: one that says something else claims nothing.
+    let is_sound = object.name_any() == name_of_range(spec.first);
+    is_sound.then(|| HeldRange {
+        first: spec.first,
+        topology: Key::new(spec.namespace, spec.topology),
+        owner: spec.uid,
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+    })
+}
+
+/// Name of the `VniRange` object that begins at `first`.
+pub(crate) fn name_of_range(first: u32) -> String {
+    format!("vni-{first}")
+}
+
+pub(super) fn node(metadata: ObjectMeta) -> crds::Node {
+    crds::Node {
+        name: metadata.name.unwrap_or_default(),
+        labels: metadata.labels.unwrap_or_default(),
+    }
+}
+
+/// The pod, when it is bound to a node and neither finished nor going.
+pub(super) fn pod(object: PodObject) -> Option<Pod> {
+    let phase = object.status.and_then(|status| status.phase);
+    let is_over = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
+    let metadata = object.metadata;
+    let node = object.spec.node_name.filter(|node| !node.is_empty())?;
+    if is_over || metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
+    annotations.retain(|key, _| key.starts_with("beemesh.io/"));
+    Some(Pod {
+        namespace: metadata.namespace.unwrap_or_default(),
+        name: metadata.name.unwrap_or_default(),
+        uid: metadata.uid.unwrap_or_default(),
+        node,
+        labels: metadata.labels.unwrap_or_default(),
+        annotations,
+    })
+}
+
+/// uid of the topology that controls it.
+fn owner(metadata: &ObjectMeta) -> Option<String> {
+    let is_topology = |owner: &&OwnerReference| {
+        owner.controller == Some(true) && owner.kind == MicroServiceTopology::KIND
+    };
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners
+        .iter()
+        .find(is_topology)
+        .map(|owner| owner.uid.clone())
+}
+
+fn part(data: &mut Value, name: &str) -> Value {
+    data.as_object_mut()
+        .and_then(|data| data.remove(name))
+        .unwrap_or(Value::Null)
+}
+
+fn lenient<T: DeserializeOwned + Default>(value: Value) -> T {
+    serde_json::from_value(value).unwrap_or_default()
+}

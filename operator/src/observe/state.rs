@@ -1,0 +1,372 @@
+//! What is held, with its indices. Each change says what it concerns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, OnceLock},
+};
+
+use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
+
+use super::{
+    Entry, Key, concern,
+    readiness::{Kind, Source, Watches},
+};
+use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, Publish, World};
+
+/// A Forwarder object as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldForwarder {
+    /// Namespace and name of the object.
+    pub key: Key,
+    /// The topology it says it is of.
+    pub topology: Key,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// uid of the topology that controls it.
+    pub owner: Option<String>,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+    /// What is wanted.
+    pub spec: ForwarderSpec,
+    /// What its node reports, without attachments.
+    pub status: ForwarderStatus,
+}
+
+/// An allocation object as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HeldAllocation {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) owner: Option<String>,
+    pub(super) is_going: bool,
+    /// Absent when it cannot be read: then nothing may be given until someone has mended it.
+    pub(super) spec: Option<AllocationSpec>,
+}
+
+/// A claimed range of VNIs as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRange {
+    /// Its first VNI.
+    pub first: u32,
+    /// The topology that claimed it.
+    pub topology: Key,
+    /// uid of that topology.
+    pub owner: String,
+    /// `metadata.uid` of the range itself.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+/// An object whose topology is not there any more, as far as is observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// What it is.
+    pub kind: Kind,
+    /// Its namespace (none for a range) and name.
+    pub key: Key,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Its `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// The topology that it was of.
+    pub topology: Key,
+    /// uid of that topology.
+    pub owner: String,
+    /// First VNI, where it is a range.
+    pub first: Option<u32>,
+}
+
+/// What a change concerns.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Concerned {
+    pub(super) topologies: BTreeSet<Key>,
+    pub(super) forwarders: BTreeSet<Key>,
+    pub(super) sweep: bool,
+}
+
+/// One value of any kind, with its resourceVersion as a number.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    Topology(Arc<Entry>),
+    Forwarder(Arc<HeldForwarder>),
+    Allocation(HeldAllocation),
+    Range(HeldRange),
+    Node(Node),
+    Pod(Arc<Pod>),
+}
+
+/// Everything that is held.
+pub(super) struct State {
+    pub(super) readiness: Watches,
+    /// resourceVersion of each object, so that an older answer never replaces a newer one.
+    versions: HashMap<(Kind, Key), u64>,
+    /// Highest resourceVersion that the watch of a kind has told.
+    told: HashMap<Kind, u64>,
+    pub(super) topologies: BTreeMap<Key, Arc<Entry>>,
+    pub(super) forwarders: BTreeMap<Key, Arc<HeldForwarder>>,
+    pub(super) forwarders_by_topology: HashMap<Key, BTreeSet<Key>>,
+    pub(super) allocations: BTreeMap<Key, HeldAllocation>,
+    pub(super) ranges: BTreeMap<Key, HeldRange>,
+    pub(super) nodes: BTreeMap<Key, Node>,
+    pub(super) all_nodes: OnceLock<Arc<Vec<Node>>>,
+    pub(super) pods: BTreeMap<Key, Arc<Pod>>,
+    /// What the last plan of each topology wants in `status.computed`, by the Forwarder's object.
+    pub(super) wanted: HashMap<Key, BTreeMap<Key, Publish>>,
+}
+
+impl State {
+    pub(super) fn new(sources: Vec<Source>) -> State {
+        State {
+            readiness: Watches::new(sources),
+            versions: HashMap::new(),
+            told: HashMap::new(),
+            topologies: BTreeMap::new(),
+            forwarders: BTreeMap::new(),
+            forwarders_by_topology: HashMap::new(),
+            allocations: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            all_nodes: OnceLock::new(),
+            pods: BTreeMap::new(),
+            wanted: HashMap::new(),
+        }
+    }
+
+    pub(super) fn topologies(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.topologies.values()
+    }
+
+    pub(super) fn topology(&self, key: &Key) -> Option<&Arc<Entry>> {
+        self.topologies.get(key)
+    }
+
+    pub(super) fn forwarder(&self, key: &Key) -> Option<&Arc<HeldForwarder>> {
+        self.forwarders.get(key)
+    }
+
+    pub(super) fn forwarders(&self, topology: &Key) -> impl Iterator<Item = &Arc<HeldForwarder>> {
+        let keys = self.forwarders_by_topology.get(topology);
+        keys.into_iter()
+            .flatten()
+            .filter_map(|key| self.forwarders.get(key))
+    }
+
+    pub(super) fn nodes(&self) -> Arc<Vec<Node>> {
+        let all = self
+            .all_nodes
+            .get_or_init(|| Arc::new(self.nodes.values().cloned().collect()));
+        Arc::clone(all)
+    }
+
+    pub(super) fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// All but the nodes.
+    pub(super) fn world(&self, key: &Key) -> Option<World> {
+        let entry = self.topologies.get(key)?;
+        let topology = entry.topology.as_ref()?;
+        let existing = |held: &Arc<HeldForwarder>| ExistingForwarder {
+            object: held.key.name.clone(),
+            uid: held.uid.clone(),
+            resource_version: held.resource_version.clone(),
+            is_owned: held.owner.as_ref() == Some(&entry.uid),
+            is_going: held.is_going,
+            spec: held.spec.clone(),
+            status: held.status.clone(),
+        };
+        let allocation = self
+            .allocations
+            .get(key)
+            .filter(|held| held.owner.as_ref() == Some(&entry.uid))
+            .and_then(|held| {
+                Some(ExistingAllocation {
+                    resource_version: held.resource_version.clone(),
+                    spec: held.spec.clone()?,
+                })
+            });
+        let (own, foreign): (Vec<&HeldRange>, Vec<&HeldRange>) = self
+            .ranges
+            .values()
+            .partition(|range| range.owner == entry.uid);
+        let sorted = |ranges: Vec<&HeldRange>| {
+            let firsts: BTreeSet<u32> = ranges.into_iter().map(|range| range.first).collect();
+            firsts.into_iter().collect()
+        };
+        Some(World {
+            topology: topology.as_ref().clone(),
+            uid: entry.uid.clone(),
+            generation: entry.generation,
+            status: entry.status.clone(),
+            nodes: Vec::new(),
+            pods: self
+                .pods_of(topology)
+                .map(|pod| pod.as_ref().clone())
+                .collect(),
+            forwarders: self.forwarders(key).map(existing).collect(),
+            allocation,
+            ranges: sorted(own),
+            foreign_ranges: sorted(foreign),
+        })
+    }
+
+    fn pods_of<'a>(
+        &'a self,
+        topology: &'a crds::MicroServiceTopology,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Pod>> + 'a> {
+        let joins = move |pod: &&Arc<Pod>| concern::may_join(topology, pod);
+        let allowed = &topology.spec.allowed_namespaces;
+        if allowed.iter().any(|namespace| namespace == "*") {
+            return Box::new(self.pods.values().filter(joins));
+        }
+        let own = std::iter::once(&topology.metadata.namespace);
+        let namespaces: BTreeSet<&String> = own.chain(allowed).collect();
+        let pods = namespaces.into_iter().flat_map(|namespace| {
+            self.pods
+                .range(Key::new(namespace, "")..)
+                .take_while(move |(key, _)| key.namespace == *namespace)
+                .map(|(_, pod)| pod)
+        });
+        Box::new(pods.filter(joins))
+    }
+
+    /// Objects of topologies that are not there; those already going are left out.
+    pub(super) fn orphans(&self) -> Vec<Orphan> {
+        let live: HashSet<&str> = self
+            .topologies
+            .values()
+            .map(|entry| entry.uid.as_str())
+            .collect();
+        let is_lost = |owner: &String| !live.contains(owner.as_str());
+        let forwarders = self.forwarders.values().filter(|held| !held.is_going);
+        let forwarders = forwarders.filter_map(|held| {
+            let owner = held.owner.as_ref().filter(|owner| is_lost(owner))?;
+            Some(Orphan {
+                kind: Kind::Forwarder,
+                key: held.key.clone(),
+                uid: held.uid.clone(),
+                resource_version: held.resource_version.clone(),
+                topology: held.topology.clone(),
+                owner: owner.clone(),
+                first: None,
+            })
+        });
+        let allocations = self.allocations.iter().filter(|(_, held)| !held.is_going);
+        let allocations = allocations.filter_map(|(key, held)| {
+            let owner = held.owner.as_ref().filter(|owner| is_lost(owner))?;
+            Some(Orphan {
+                kind: Kind::Allocation,
+                key: key.clone(),
+                uid: held.uid.clone(),
+                resource_version: held.resource_version.clone(),
+                topology: key.clone(),
+                owner: owner.clone(),
+                first: None,
+            })
+        });
+        let ranges = self.ranges.iter().filter(|(_, held)| is_lost(&held.owner));
+        let ranges = ranges.map(|(key, held)| Orphan {
+            kind: Kind::VniRange,
+            key: key.clone(),
+            uid: held.uid.clone(),
+            resource_version: held.resource_version.clone(),
+            topology: held.topology.clone(),
+            owner: held.owner.clone(),
+            first: Some(held.first),
+        });
+        forwarders.chain(allocations).chain(ranges).collect()
+    }
+
+    /// Keys of all objects of a kind, in one namespace or in all.
+    pub(super) fn keys(&self, kind: Kind, namespace: Option<&str>) -> Vec<Key> {
+        let keys: Box<dyn Iterator<Item = &Key>> = match kind {
+            Kind::Topology => Box::new(self.topologies.keys()),
+            Kind::Forwarder => Box::new(self.forwarders.keys()),
+            Kind::Allocation => Box::new(self.allocations.keys()),
+            Kind::VniRange => Box::new(self.ranges.keys()),
+            Kind::Node => Box::new(self.nodes.keys()),
+            Kind::Pod => Box::new(self.pods.keys()),
+        };
+        keys.filter(|key| namespace.is_none_or(|namespace| key.namespace == namespace))
+            .cloned()
+            .collect()
+    }
+
+    /// A list of this kind begins anew: whatever it says is the truth.
+    pub(super) fn relist(&mut self, kind: Kind) {
+        self.told.remove(&kind);
+        self.versions.retain(|(of, _), _| *of != kind);
+    }
+
+    /// Takes what the watch tells, unless an answer to a write was newer.
+    pub(super) fn put(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+        let told = self.told.entry(held.kind()).or_default();
+        *told = version.max(*told);
+        self.put_newer(key, held, version)
+    }
+
+    /// Takes the answer to a write of our own, unless the watch has told as much already.
+    pub(super) fn learn(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+        if self
+            .told
+            .get(&held.kind())
+            .is_some_and(|told| version <= *told)
+        {
+            return Concerned::default();
+        }
+        self.put_newer(key, held, version)
+    }
+
+    fn put_newer(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+        let id = (held.kind(), key.clone());
+        if self.versions.get(&id).is_some_and(|known| *known > version) {
+            return Concerned::default();
+        }
+        self.versions.insert(id, version);
+        self.replace(held.kind(), key, Some(held))
+    }
+
+    /// Takes the end of an object, unless it has been made again since.
+    pub(super) fn remove(&mut self, kind: Kind, key: &Key, version: u64) -> Concerned {
+        let told = self.told.entry(kind).or_default();
+        *told = version.max(*told);
+        let id = (kind, key.clone());
+        if self.versions.get(&id).is_some_and(|known| *known > version) {
+            return Concerned::default();
+        }
+        self.versions.remove(&id);
+        self.replace(kind, key, None)
+    }
+
+    /// Takes the absence of an object from a complete list.
+    pub(super) fn forget(&mut self, kind: Kind, key: &Key) -> Concerned {
+        self.versions.remove(&(kind, key.clone()));
+        self.replace(kind, key, None)
+    }
+
+    fn replace(&mut self, kind: Kind, key: &Key, held: Option<Held>) -> Concerned {
+        let mut concerned = Concerned::default();
+        match held {
+            Some(Held::Topology(entry)) => self.replace_topology(key, Some(entry), &mut concerned),
+            Some(Held::Forwarder(held)) => self.replace_forwarder(key, Some(held), &mut concerned),
+            Some(Held::Allocation(held)) => {
+                self.replace_allocation(key, Some(held), &mut concerned);
+            }
+            Some(Held::Range(held)) => self.replace_range(key, Some(held), &mut concerned),
+            Some(Held::Node(node)) => self.replace_node(key, Some(node), &mut concerned),
+            Some(Held::Pod(pod)) => self.replace_pod(key, Some(pod), &mut concerned),
+            None => match kind {
+                Kind::Topology => self.replace_topology(key, None, &mut concerned),
+                Kind::Forwarder => self.replace_forwarder(key, None, &mut concerned),
+                Kind::Allocation => self.replace_allocation(key, None, &mut concerned),
+                Kind::VniRange => self.replace_range(key, None, &mut concerned),
+                Kind::Node => self.replace_node(key, None, &mut concerned),
+                Kind::Pod => self.replace_pod(key, None, &mut concerned),
+            },
+        }
+        concerned
+    }
+}

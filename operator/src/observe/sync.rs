@@ -1,0 +1,301 @@
+//! Into the cache and out of it into the queues of the controllers.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crds::{ForwarderObject, TopologyObject};
+use kube::{
+    core::{DynamicObject, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt},
+    runtime::{
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::Event,
+    },
+};
+
+use super::{
+    Cache, Entry, Key, read,
+    readiness::{Kind, Source},
+    state::{Concerned, Held, HeldForwarder, Orphan},
+};
+use crate::plan::{Computed, Plan};
+
+/// What the topology controller is given: name and namespace only.
+pub type TopologyKey = PartialObjectMeta<TopologyObject>;
+/// What the Forwarder controller is given: name and namespace only.
+pub type ForwarderKey = PartialObjectMeta<ForwarderObject>;
+
+/// A change waits at least so long, so that others that come with it are dealt with at once.
+const GATHER: Duration = Duration::from_millis(10);
+/// The longest that a replica leaves a change to the others.
+const STAGGER_MAX_MS: u64 = 250;
+/// Time between two writes of `status.computed` of one topology.
+const PACE: Duration = Duration::from_millis(20);
+/// How long what has lost its owner is left to the cluster's own garbage collector.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Which objects there are, in the form that kube's `applier` takes.
+#[derive(Default)]
+pub struct Stores {
+    topologies: Mutex<Writer<TopologyKey>>,
+    forwarders: Mutex<Writer<ForwarderKey>>,
+}
+
+impl Stores {
+    pub(super) fn topologies(&self) -> Store<TopologyKey> {
+        lock(&self.topologies).as_reader()
+    }
+
+    pub(super) fn forwarders(&self) -> Store<ForwarderKey> {
+        lock(&self.forwarders).as_reader()
+    }
+
+    /// Controllers wait for this one.
+    fn fill(&self, topologies: &[Key], forwarders: &[Key]) {
+        fill(&self.topologies, topologies);
+        fill(&self.forwarders, forwarders);
+    }
+
+    fn note(&self, kind: Kind, key: &Key, is_there: bool) {
+        match kind {
+            Kind::Topology => note(&self.topologies, key, is_there),
+            Kind::Forwarder => note(&self.forwarders, key, is_there),
+            Kind::Allocation | Kind::VniRange | Kind::Node | Kind::Pod => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn identity<K>(key: &Key) -> PartialObjectMeta<K> {
+    let metadata = ObjectMeta {
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        ..ObjectMeta::default()
+    };
+    metadata.into_response_partial()
+}
+
+fn fill<K>(writer: &Mutex<Writer<PartialObjectMeta<K>>>, keys: &[Key])
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut writer = lock(writer);
+    writer.apply_watcher_event(&Event::Init);
+    for key in keys {
+        writer.apply_watcher_event(&Event::InitApply(identity(key)));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+}
+
+fn note<K>(writer: &Mutex<Writer<PartialObjectMeta<K>>>, key: &Key, is_there: bool)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    let event = if is_there {
+        Event::Apply
+    } else {
+        Event::Delete
+    };
+    lock(writer).apply_watcher_event(&event(identity(key)));
+}
+
+/// The list of one watch while it is being told.
+#[derive(Default)]
+pub(super) struct Listing {
+    seen: HashSet<Key>,
+}
+
+impl Cache {
+    /// A list begins.
+    pub(super) fn begin(&self, source: &Source) -> Listing {
+        // Of several namespaces each has a list of its own; what is held of the others stays as it is.
+        if source.namespace.is_none() {
+            self.state_mut().relist(source.kind);
+        }
+        Listing::default()
+    }
+
+    /// Takes what a watch tells; within a list `listing` keeps account.
+    pub(super) fn put(
+        &self,
+        source: &Source,
+        metadata: &ObjectMeta,
+        held: Option<Held>,
+        listing: Option<&mut Listing>,
+    ) {
+        let (key, version) = (read::key(metadata), read::version(metadata));
+        let concerned = {
+            let mut state = self.state_mut();
+            state.readiness.heard(source);
+            match held {
+                Some(held) => state.put(&key, held, version),
+                None => state.remove(source.kind, &key, version),
+            }
+        };
+        if let Some(listing) = listing {
+            listing.seen.insert(key.clone());
+        }
+        self.follow(source.kind, &key, concerned);
+    }
+
+    /// A list is complete: what it did not name is gone.
+    pub(super) fn complete(&self, source: &Source, listing: &Listing) {
+        let held = self.state().keys(source.kind, source.namespace.as_deref());
+        for key in held.iter().filter(|key| !listing.seen.contains(key)) {
+            let concerned = self.state_mut().forget(source.kind, key);
+            self.follow(source.kind, key, concerned);
+        }
+        let mut state = self.state_mut();
+        state.readiness.heard(source);
+        if state.readiness.listed(source) {
+            let topologies = state.keys(Kind::Topology, None);
+            let forwarders = state.keys(Kind::Forwarder, None);
+            self.inner.stores.fill(&topologies, &forwarders);
+            self.inner.sweep.push((), SWEEP);
+        }
+    }
+
+    /// A watch failed and is tried again.
+    pub(super) fn failed(&self, source: &Source, is_missing: bool, error: String) {
+        let mut state = self.state_mut();
+        state.readiness.failed(source, is_missing, error);
+    }
+
+    /// Takes the answer to a write of a topology's status.
+    pub fn learn_topology(&self, object: DynamicObject) {
+        let metadata = object.metadata.clone();
+        let held = Held::Topology(Arc::new(read::topology(object)));
+        self.learn(&metadata, held);
+    }
+
+    /// Takes the answer to a write of a Forwarder.
+    pub fn learn_forwarder(&self, object: DynamicObject) {
+        let metadata = object.metadata.clone();
+        let held = Held::Forwarder(Arc::new(read::forwarder(object)));
+        self.learn(&metadata, held);
+    }
+
+    /// Takes the answer to a write of an Allocation.
+    pub fn learn_allocation(&self, object: DynamicObject) {
+        let metadata = object.metadata.clone();
+        self.learn(&metadata, Held::Allocation(read::allocation(object)));
+    }
+
+    /// Takes the answer to a write, or a reading, of a VniRange.
+    pub fn learn_range(&self, object: DynamicObject) {
+        let metadata = object.metadata.clone();
+        if let Some(range) = read::range(object) {
+            self.learn(&metadata, Held::Range(range));
+        }
+    }
+
+    fn learn(&self, metadata: &ObjectMeta, held: Held) {
+        let (key, version) = (read::key(metadata), read::version(metadata));
+        let kind = held.kind();
+        let mut concerned = self.state_mut().learn(&key, held, version);
+        // Whoever wrote it goes on with it at once.
+        concerned.topologies.clear();
+        self.follow(kind, &key, concerned);
+    }
+
+    /// Keeps what a plan of the topology with this uid found, and sees to what it wants published.
+    pub fn record(&self, key: &Key, uid: &str, plan: &Plan, computed: Option<Arc<Computed>>) {
+        let to_publish = self.state_mut().record(key, uid, plan, computed);
+        for (position, object) in to_publish.into_iter().enumerate() {
+            let turn = u32::try_from(position).unwrap_or(u32::MAX);
+            self.inner
+                .forwarders
+                .push(object, PACE.saturating_mul(turn));
+        }
+    }
+
+    /// One topology.
+    pub fn entry(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.state().topology(key).cloned()
+    }
+
+    /// What is to be published of a Forwarder, and the object that it was compared with; `None` when it is there.
+    pub fn to_publish(&self, key: &Key) -> Option<(Arc<HeldForwarder>, crds::forwarder::Computed)> {
+        self.state().to_publish(key)
+    }
+
+    /// Objects whose topology is not there any more.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        self.state().orphans()
+    }
+
+    /// Looks at a topology again after `delay`.
+    pub fn requeue(&self, key: &Key, delay: Duration) {
+        self.inner.topologies.push(key.clone(), delay);
+    }
+
+    /// The next topology to look at.
+    pub async fn next_topology(&self) -> ObjectRef<TopologyKey> {
+        reference(self.inner.topologies.next().await)
+    }
+
+    /// The next Forwarder to look at.
+    pub async fn next_forwarder(&self) -> ObjectRef<ForwarderKey> {
+        reference(self.inner.forwarders.next().await)
+    }
+
+    /// Waits until something may have lost its owner.
+    pub async fn next_sweep(&self) {
+        self.inner.sweep.next().await;
+    }
+
+    /// Sweeps again after `delay`.
+    pub fn requeue_sweep(&self, delay: Duration) {
+        self.inner.sweep.push((), delay);
+    }
+
+    /// What kube's `applier` reads topologies from; empty until everything is listed.
+    pub fn topology_store(&self) -> Store<TopologyKey> {
+        self.inner.stores.topologies()
+    }
+
+    /// What kube's `applier` reads Forwarders from; empty until everything is listed.
+    pub fn forwarder_store(&self) -> Store<ForwarderKey> {
+        self.inner.stores.forwarders()
+    }
+
+    fn follow(&self, kind: Kind, key: &Key, concerned: Concerned) {
+        let is_there = match kind {
+            Kind::Topology => self.state().topology(key).is_some(),
+            Kind::Forwarder => self.state().forwarder(key).is_some(),
+            Kind::Allocation | Kind::VniRange | Kind::Node | Kind::Pod => true,
+        };
+        self.inner.stores.note(kind, key, is_there);
+        for topology in concerned.topologies {
+            let delay = GATHER + self.stagger(&topology);
+            self.inner.topologies.push(topology, delay);
+        }
+        for forwarder in concerned.forwarders {
+            let delay = GATHER + self.stagger(&forwarder);
+            self.inner.forwarders.push(forwarder, delay);
+        }
+        if concerned.sweep {
+            self.inner.sweep.push((), SWEEP);
+        }
+    }
+
+    /// How long this replica leaves a change of `key` to the others.
+    fn stagger(&self, key: &Key) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (&self.inner.replica, key).hash(&mut hasher);
+        Duration::from_millis(hasher.finish() % STAGGER_MAX_MS)
+    }
+}
+
+fn reference<K>(key: Key) -> ObjectRef<PartialObjectMeta<K>>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    ObjectRef::new(&key.name).within(&key.namespace)
+}

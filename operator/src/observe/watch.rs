@@ -1,0 +1,236 @@
+//! One watch for each kind and namespace, kept up for as long as the process lives.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, future, pin_mut};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client, Resource,
+    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
+    runtime::watcher::{self, Event, InitialListStrategy, watcher},
+};
+use tokio::time::Instant;
+
+use super::{
+    Cache,
+    read::{self, PodObject},
+    readiness::{KINDS, Kind, Source},
+    state::Held,
+};
+
+/// Time of one watch request: a connection that died unnoticed is noticed by then.
+const WATCH_SECONDS: u32 = 120;
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// An API server that comes back is heard again within this.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Which namespaces are watched; all when there are none.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Names of namespaces.
+    pub namespaces: Vec<String>,
+}
+
+impl Scope {
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let of_kind = |kind: Kind| {
+            let everywhere = !kind.is_namespaced() || self.namespaces.is_empty();
+            let namespaces: Vec<Option<String>> = if everywhere {
+                vec![None]
+            } else {
+                self.namespaces.iter().cloned().map(Some).collect()
+            };
+            namespaces
+                .into_iter()
+                .map(move |namespace| Source { kind, namespace })
+        };
+        KINDS.into_iter().flat_map(of_kind).collect()
+    }
+}
+
+/// Keeps `cache` like what the API server has. Never returns; stop it by dropping it.
+pub async fn run(cache: Cache, client: Client, scope: Scope) {
+    let watches = scope.sources().into_iter().map(|source| {
+        let (cache, client) = (cache.clone(), client.clone());
+        async move { follow_kind(&cache, client, &source).await }
+    });
+    future::join_all(watches).await;
+}
+
+async fn follow_kind(cache: &Cache, client: Client, source: &Source) {
+    match source.kind {
+        Kind::Topology => {
+            let api = dynamic(
+                client,
+                source,
+                &ApiResource::erase::<crds::TopologyObject>(&()),
+            );
+            let read = |object| Some(Held::Topology(read::topology(object).into()));
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+        Kind::Forwarder => {
+            let api = dynamic(
+                client,
+                source,
+                &ApiResource::erase::<crds::ForwarderObject>(&()),
+            );
+            let read = |object| Some(Held::Forwarder(read::forwarder(object).into()));
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+        Kind::Allocation => {
+            let api = dynamic(
+                client,
+                source,
+                &ApiResource::erase::<crds::AllocationObject>(&()),
+            );
+            let read = |object| Some(Held::Allocation(read::allocation(object)));
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+        Kind::VniRange => {
+            let api: Api<DynamicObject> =
+                Api::all_with(client, &ApiResource::erase::<crds::VniRangeObject>(&()));
+            let read = |object| read::range(object).map(Held::Range);
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+        Kind::Node => {
+            // Only the metadata: the status of a node is large, changes often, and does not matter.
+            let api: Api<PartialObjectMeta<Node>> = Api::all(client);
+            let read =
+                |object: PartialObjectMeta<Node>| Some(Held::Node(read::node(object.metadata)));
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+        Kind::Pod => {
+            let resource = ApiResource::erase::<Pod>(&());
+            let api: Api<PodObject> = match &source.namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+                None => Api::all_with(client, &resource),
+            };
+            let read = |object| read::pod(object).map(|pod| Held::Pod(pod.into()));
+            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+        }
+    }
+}
+
+fn dynamic(client: Client, source: &Source, resource: &ApiResource) -> Api<DynamicObject> {
+    match &source.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    }
+}
+
+/// Watches for ever. After an error that a new start mends, the watcher is made anew.
+async fn follow<K, S, F>(
+    cache: &Cache,
+    source: &Source,
+    watch: impl Fn(watcher::Config) -> S,
+    read: F,
+) where
+    K: Resource,
+    S: Stream<Item = watcher::Result<Event<K>>>,
+    F: Fn(K) -> Option<Held>,
+{
+    let mut strategy = InitialListStrategy::StreamingList;
+    let mut backoff = Backoff::default();
+    loop {
+        let config = watcher::Config {
+            timeout: Some(WATCH_SECONDS),
+            initial_list_strategy: strategy.clone(),
+            ..watcher::Config::default()
+        };
+        let events = watch(config);
+        pin_mut!(events);
+        let mut listing = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listing = Some(cache.begin(source)),
+                Ok(Event::InitApply(object)) => {
+                    let metadata = metadata(&object);
+                    cache.put(source, &metadata, read(object), listing.as_mut());
+                }
+                Ok(Event::InitDone) => {
+                    if let Some(listing) = listing.take() {
+                        cache.complete(source, &listing);
+                    }
+                }
+                Ok(Event::Apply(object)) => {
+                    let metadata = metadata(&object);
+                    cache.put(source, &metadata, read(object), None);
+                }
+                Ok(Event::Delete(object)) => {
+                    cache.put(source, &metadata(&object), None, None);
+                }
+                Err(error) => {
+                    let code = code(&error);
+                    let is_missing = code == Some(404);
+                    tracing::debug!(kind = %source.kind, %error, "watch failed");
+                    cache.failed(source, is_missing, error.to_string());
+                    tokio::time::sleep(backoff.next()).await;
+                    if listing.is_some() && refuses_streaming(code) {
+                        strategy = InitialListStrategy::ListWatch;
+                        break;
+                    }
+                    if is_missing {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Identity and resourceVersion of an object.
+fn metadata<K: Resource>(object: &K) -> ObjectMeta {
+    ObjectMeta {
+        namespace: object.meta().namespace.clone(),
+        name: object.meta().name.clone(),
+        resource_version: object.meta().resource_version.clone(),
+        ..ObjectMeta::default()
+    }
+}
+
+fn code(error: &watcher::Error) -> Option<u16> {
+    use kube::Error::Api as Refused;
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(Refused(status))
+        | WatchStartFailed(Refused(status))
+        | WatchFailed(Refused(status)) => Some(status.code),
+        WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
+fn refuses_streaming(code: Option<u16>) -> bool {
+    matches!(code, Some(400 | 422 | 500))
+}
+
+/// Doubles from try to try; begins again after a while without an error.
+#[derive(Default)]
+struct Backoff {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        let delay = match self.last {
+            Some((at, delay)) if now.duration_since(at) < BACKOFF_MAX * 6 => {
+                (delay * 2).min(BACKOFF_MAX)
+            }
+            _ => BACKOFF_MIN,
+        };
+        self.last = Some((now, delay));
+        jittered(delay)
+    }
+}
+
+/// Between half of `delay` and all of it.
+pub(crate) fn jittered(delay: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) >> 32;
+    let half = delay / 2;
+    half + half.mul_f64(random as f64 / f64::from(u32::MAX))
+}
