@@ -27,14 +27,29 @@ else \
 fi
 endef
 
+# Built once by Go into a cache outside the tree, see e2e/tools/fill; KUBEBUILDER_ASSETS is honoured first.
+TEST_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager helm kubeconform helm-docs promtool
+BENCH_PROGRAMS := etcd kube-apiserver kubectl kwok
+
+# $(call programs,LIST): a line for each, with the time that its build took.
+define programs
+@if reason=$$(e2e/tools/fill --check 2>&1); then e2e/tools/fill --verbose $(1) >/dev/null; \
+else echo "$$reason"; echo "without $(1) the tests that need them are reported as ignored"; fi
+endef
+
 .PHONY: help
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## static programs: beemesh and beemesh-cni
-	$(STATIC) -p beemesh-ctl -p beemesh-cni
-	@ls -sh $(RELEASE)/beemesh $(RELEASE)/beemesh-cni
+build: ## static programs: beemesh, beemesh-cni and beemesh-operator
+	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-operator
+	@ls -sh $(RELEASE)/beemesh $(RELEASE)/beemesh-cni $(RELEASE)/beemesh-operator
+
+.PHONY: operator
+operator: ## the static beemesh-operator alone
+	$(STATIC) -p beemesh-operator
+	@ls -sh $(RELEASE)/beemesh-operator
 
 .PHONY: demo
 demo: ## the main job on this machine alone: a topology up, broken, healed, gone
@@ -43,14 +58,16 @@ demo: ## the main job on this machine alone: a topology up, broken, healed, gone
 	@examples/demo.sh $(RELEASE)/beemesh
 
 .PHONY: test
-test: ## unit, property, golden, kernel, CNI and lab tests (root for the last three)
+test: ## unit, property, golden, kernel, CNI, lab tests (root for these), operator and chart (Go 1.26 for these)
 	$(call packages,$(TEST_PACKAGES))
+	$(call programs,$(TEST_PROGRAMS))
 	cargo build --locked --workspace --all-targets
 	@.ci/count cargo test --locked --workspace --no-fail-fast
 
 .PHONY: bench
 bench: ## measure beside the peers; writes target/bench.json
 	$(call packages,$(BENCH_PACKAGES))
+	$(call programs,$(BENCH_PROGRAMS))
 	@$(MAKE) --no-print-directory build
 	$(STATIC) -p beemesh-benches
 	@benches/run $(RELEASE)
@@ -60,7 +77,7 @@ check: ## format, lints, docs, each crate alone, licences
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	@for crate in topology crds dataplane cni-protocol cni node ctl; do \
+	@for crate in topology crds dataplane cni-protocol cni node operator ctl e2e; do \
 		echo "alone: beemesh-$$crate"; cargo check -q --locked -p beemesh-$$crate; done
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi

@@ -1,10 +1,15 @@
 //! Where the programs come from: the user's `KUBEBUILDER_ASSETS`, or the cache that `e2e/tools/fill` builds.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+
+/// What [`find`] has found: kubectl is asked for hundreds of times.
+static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// Without these there is no API server.
 const SERVERS: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
@@ -44,13 +49,21 @@ pub fn needs(names: &[&str]) -> Option<String> {
 /// # Errors
 /// When it is in no folder and cannot be built.
 pub fn find(name: &str) -> Result<PathBuf> {
-    if let Some(path) = in_assets(name) {
-        return Ok(path);
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = found.get(name) {
+        return Ok(path.clone());
     }
-    let output = Command::new(filler())
-        .arg(name)
-        .output()
-        .context("failed to run e2e/tools/fill")?;
+    let path = match in_assets(name) {
+        Some(path) => path,
+        None => fill(name)?,
+    };
+    found.insert(name.to_owned(), path.clone());
+    Ok(path)
+}
+
+fn fill(name: &str) -> Result<PathBuf> {
+    let output = Command::new(filler()).arg(name).output();
+    let output = output.context("failed to run e2e/tools/fill")?;
     if !output.status.success() {
         bail!(
             "failed to build {name}: {}",
