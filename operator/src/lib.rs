@@ -17,3 +17,4 @@ pub mod config;
 pub mod controllers;
 pub mod observe;
 pub mod plan;
+pub mod telemetry;
