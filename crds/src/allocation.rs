@@ -30,12 +30,33 @@ use crate::cidr;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationSpec {
+    /// Grows by one with each write. Every Forwarder carries the one that it was last written from,
+    /// and is never written from a lower one.
+    #[serde(default)]
+    pub revision: u64,
     /// Blocks by the uid of the Forwarder object that holds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocks: BTreeMap<String, BlockGrant>,
     /// VNIs by link id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vnis: BTreeMap<String, u32>,
+    /// VNIs of links that are no more, by link id: kept back until both ends are written without them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retired: BTreeMap<String, RetiredVni>,
+    /// The last blocks whose Forwarders are gone: given again when nothing else is free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<BlockGrant>,
+}
+
+/// The VNI of a link that is no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetiredVni {
+    /// The VNI.
+    pub vni: u32,
+    /// The revision in which it was retired: a Forwarder that was written from this one or a later one
+    /// cannot be written with the VNI any more.
+    pub revision: u64,
 }
 
 /// The blocks of one Forwarder.

@@ -18,3 +18,4 @@ pub mod controllers;
 pub mod observe;
 pub mod plan;
 pub mod telemetry;
+pub mod status;

@@ -16,7 +16,7 @@ use super::{
     Entry, Key,
     state::{HeldAllocation, HeldForwarder, HeldRange},
 };
-use crate::plan::Pod;
+use crate::plan::{Pod, REVISION_ANNOTATION};
 
 /// A pod, read only as far as it is needed.
 pub(super) type PodObject = Object<PodSpec, PodStatus>;
@@ -117,6 +117,7 @@ pub(super) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         owner: owner(metadata),
         is_going: metadata.deletion_timestamp.is_some(),
+        revision: revision(metadata),
         spec,
         status: ForwarderStatus::default(),
     };
@@ -124,6 +125,12 @@ pub(super) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
     // Whoever wants to know the pods of a Forwarder asks the API server: here they would only take room.
     held.status.attachments = Vec::new();
     held
+}
+
+fn revision(metadata: &ObjectMeta) -> u64 {
+    let annotations = metadata.annotations.as_ref();
+    let revision = annotations.and_then(|all| all.get(REVISION_ANNOTATION));
+    revision.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn allocation(mut object: DynamicObject) -> HeldAllocation {

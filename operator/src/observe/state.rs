@@ -28,6 +28,8 @@ pub struct HeldForwarder {
     pub owner: Option<String>,
     /// Whether it is being deleted.
     pub is_going: bool,
+    /// The revision of the allocation that it was last written from.
+    pub revision: u64,
     /// What is wanted.
     pub spec: ForwarderSpec,
     /// What its node reports, without attachments.
@@ -175,19 +177,17 @@ impl State {
             resource_version: held.resource_version.clone(),
             is_owned: held.owner.as_ref() == Some(&entry.uid),
             is_going: held.is_going,
+            revision: held.revision,
             spec: held.spec.clone(),
             status: held.status.clone(),
         };
-        let allocation = self
-            .allocations
-            .get(key)
-            .filter(|held| held.owner.as_ref() == Some(&entry.uid))
-            .and_then(|held| {
-                Some(ExistingAllocation {
-                    resource_version: held.resource_version.clone(),
-                    spec: held.spec.clone()?,
-                })
-            });
+        let allocation = self.allocations.get(key).map(|held| ExistingAllocation {
+            uid: held.uid.clone(),
+            resource_version: held.resource_version.clone(),
+            is_owned: held.owner.as_ref() == Some(&entry.uid),
+            is_going: held.is_going,
+            spec: held.spec.clone(),
+        });
         let (own, foreign): (Vec<&HeldRange>, Vec<&HeldRange>) = self
             .ranges
             .values()
@@ -200,6 +200,7 @@ impl State {
             topology: topology.as_ref().clone(),
             uid: entry.uid.clone(),
             generation: entry.generation,
+            is_going: entry.is_going,
             status: entry.status.clone(),
             nodes: Vec::new(),
             pods: self

@@ -1,93 +1,49 @@
 //! From what is observed of one topology to what is written for it. Pure.
 //!
 //! ```text
-//! World --+-- lint, expand -----------> Rejected(problems)
-//!         +-- graph, tables ----------> Computed
-//!         +-- wanted minus existing --> create, claim, allocation, fill, delete
+//! World --+-- lint, expand -----------> rejected: touch nothing
+//!         +-- wanted minus existing --> (a) create -> (b) claim -> (c) allocation -> (d) fill -> (e) delete
+//!         +-- graph, tables ----------> Computed, (f) publish
+//!         +-- what nodes report ------> Facts -> status::next
 //! ```
 //! A plan is carried out step by step, and each step may be the last one: the next plan is made from
-//! what is there then.
+//! what is there then. Any number of replicas do so at once, each from its own, older or newer view.
+//!
+//! # Why nothing is given twice
+//! 1. What is given stands in the allocation, which is written under its resourceVersion.
+//! 2. An allocation is written only from a *fresh look*: read live, in this order, the allocation, the
+//!    Forwarders, the topology. So a uid that is granted something and is not among the Forwarders is gone
+//!    for good, a new uid is granted something only while its topology lives, and nothing is granted while
+//!    anything of a former topology of the same name is there.
+//! 3. A Forwarder is filled under its uid and resourceVersion out of the persisted allocation. Blocks are
+//!    granted to a uid and never change, so a fill out of an old allocation, however late, is right.
+//! 4. A VNI is granted to a link, and links come and go while their ends live. So it is retired first, and
+//!    free only when both ends carry, in [`REVISION_ANNOTATION`], the revision in which it was retired or a
+//!    later one; nobody fills a Forwarder from a lower revision than it carries.
+//! 5. VNIs come out of ranges claimed by name, which are kept until topology, allocation and Forwarders are
+//!    gone, looked at live in this order.
 
-use std::collections::BTreeMap;
+mod allocation;
+mod computed;
+mod fill;
+mod live;
+mod ranges;
+mod wanted;
+mod world;
 
-use crds::{
-    AllocationSpec, Forwarder, ForwarderSpec, ForwarderStatus, MicroServiceTopology, Problem,
-    TopologyStatus,
+use crds::{AllocationSpec, Forwarder, ForwarderSpec, Problem};
+
+use self::{allocation::Allocated, wanted::Wanted};
+pub use self::{
+    computed::{Computed, Memo},
+    live::{DownLink, Live, Waiting},
+    wanted::Unattached,
+    world::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION, World},
 };
-use topology::{Table, Topology};
-
-/// All that is observed of one topology.
-#[derive(Clone, Debug)]
-pub struct World {
-    /// The declaration, with name and namespace.
-    pub topology: MicroServiceTopology,
-    /// `metadata.uid` of the topology object.
-    pub uid: String,
-    /// `metadata.generation` of the topology object.
-    pub generation: i64,
-    /// What its status says now.
-    pub status: TopologyStatus,
-    /// Every node of the cluster.
-    pub nodes: Vec<crds::Node>,
-    /// Pods that are or may be instances: of the namespaces that may join, running, bound to a node.
-    pub pods: Vec<Pod>,
-    /// The Forwarder objects that carry this topology's label, whoever owns them.
-    pub forwarders: Vec<ExistingForwarder>,
-    /// The allocation object, where there is one.
-    pub allocation: Option<ExistingAllocation>,
-    /// First VNIs of the ranges that this topology (by uid) has claimed, sorted.
-    pub ranges: Vec<u32>,
-    /// First VNIs of ranges that others have claimed, sorted: not to be tried.
-    pub foreign_ranges: Vec<u32>,
-}
-
-/// A pod, as far as topologies care.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
-    /// Kubernetes namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// The node it is bound to.
-    pub node: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of `beemesh.io/` only.
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// A Forwarder object as it is.
-#[derive(Clone, Debug)]
-pub struct ExistingForwarder {
-    /// `metadata.name`.
-    pub object: String,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
-    /// Whether its controller owner is this topology (by uid).
-    pub is_owned: bool,
-    /// Whether it is being deleted.
-    pub is_going: bool,
-    /// Its spec; bare when it has no node and no blocks yet.
-    pub spec: ForwarderSpec,
-    /// What its node reports.
-    pub status: ForwarderStatus,
-}
-
-/// The allocation object as it is.
-#[derive(Clone, Debug)]
-pub struct ExistingAllocation {
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
-    /// What is given.
-    pub spec: AllocationSpec,
-}
+use crate::status::{Facts, Writing};
 
 /// What is to be done about one topology.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What the declaration means now; `None` when it is rejected.
     pub computed: Option<Computed>,
@@ -96,19 +52,25 @@ pub struct Plan {
     /// Forwarders to create bare, by their names in the topology; step (a).
     pub create: Vec<String>,
     /// First VNIs to try to claim, in this order, until `claim_count` are claimed; step (b).
+    ///
+    /// One that exists counts as claimed when it has this topology's uid.
     pub claim: Vec<u32>,
     /// How many ranges are missing.
     pub claim_count: usize,
     /// The allocation to write before anything is filled, when it differs; step (c).
+    ///
+    /// To be written only when this plan was made from a fresh look (see the module).
     pub allocation: Option<AllocationSpec>,
     /// Forwarders whose spec differs and whose grants are persisted; step (d).
     pub fill: Vec<Fill>,
-    /// Forwarder objects that should not be, with preconditions.
+    /// Forwarder objects that should not be, with preconditions; step (e).
     pub delete: Vec<Delete>,
-    /// `status.computed` that differs.
+    /// The allocation of a former topology, which is in the way.
+    pub delete_allocation: Option<Delete>,
+    /// `status.computed` that differs; step (f).
     pub publish: Vec<Publish>,
-    /// The status to write, equal to the present one when nothing changed.
-    pub status: TopologyStatus,
+    /// What there is to tell: see [`crate::status::next`].
+    pub facts: Facts,
     /// Pods that would be instances but cannot be attached, and why.
     pub unattached: Vec<Unattached>,
 }
@@ -122,11 +84,13 @@ pub struct Fill {
     pub uid: String,
     /// Precondition.
     pub resource_version: String,
+    /// What goes into [`REVISION_ANNOTATION`].
+    pub revision: u64,
     /// What is wanted.
     pub spec: ForwarderSpec,
 }
 
-/// One Forwarder object to be deleted.
+/// One object to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete {
     /// `metadata.name`.
@@ -146,24 +110,100 @@ pub struct Publish {
     pub computed: crds::forwarder::Computed,
 }
 
-/// A pod that is left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unattached {
-    /// The pod.
-    pub pod: Pod,
-    /// One CamelCase word, such as `NoForwarder`.
-    pub reason: String,
-    /// A sentence for people.
-    pub message: String,
+impl Plan {
+    /// Whether nothing is to be written but, perhaps, a status.
+    pub fn is_settled(&self) -> bool {
+        self.create.is_empty()
+            && self.claim_count == 0
+            && self.allocation.is_none()
+            && self.fill.is_empty()
+            && self.delete.is_empty()
+            && self.delete_allocation.is_none()
+    }
+
+    /// Whether a fresh look is worth it: objects to be granted something, or an allocation that differs.
+    pub fn needs_fresh_look(&self) -> bool {
+        !self.create.is_empty() || self.claim_count > 0 || self.allocation.is_some()
+    }
 }
 
-/// What a declaration means on these nodes with these pods: shared with REST and metrics.
-#[derive(Clone, Debug)]
-pub struct Computed {
-    /// The Forwarders that should be, sorted by name.
-    pub forwarders: Vec<Forwarder>,
-    /// The global topology with all links up.
-    pub graph: Topology,
-    /// The table of each Forwarder, in the order of `graph.forwarders()`.
-    pub tables: Vec<Table>,
+/// Decides what to write for one topology.
+pub fn plan(world: &World) -> Plan {
+    plan_with(world, &mut Memo::default())
+}
+
+/// The same plan as [`plan`], sparing what `memo` of the same topology remembers.
+pub fn plan_with(world: &World, memo: &mut Memo) -> Plan {
+    if world.is_going {
+        return Plan {
+            facts: Facts::of(world, Vec::new()),
+            ..Plan::default()
+        };
+    }
+    match wanted::wanted(world) {
+        Ok(wanted) => accepted(world, wanted, memo),
+        Err(rejection) => rejected(world, rejection, memo),
+    }
+}
+
+/// What exists stays as it is: a slip of the pen must not tear down a network.
+fn rejected(world: &World, rejection: wanted::Rejection, memo: &mut Memo) -> Plan {
+    let existing: Vec<Forwarder> = world
+        .usable()
+        .into_values()
+        .map(|f| Forwarder::new(&world.topology.metadata.namespace, f.spec.clone()))
+        .collect();
+    let mut facts = Facts::of(world, rejection.problems.clone());
+    facts.rejected = rejection.reason.to_owned();
+    if let Ok(computed) = Computed::new(existing, memo) {
+        facts.live = Some(live::live(world, &computed, 0, memo));
+    }
+    Plan {
+        problems: rejection.problems,
+        facts,
+        ..Plan::default()
+    }
+}
+
+fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
+    let Allocated { next, missing, why } = allocation::next(world, &wanted.forwarders);
+    let forwarders = allocation::granted(world, &wanted.forwarders, &next);
+    let computed = match Computed::new(forwarders, memo) {
+        Ok(computed) => computed,
+        Err(problem) => {
+            let problems = vec![problem];
+            let reason = wanted::INVALID;
+            return rejected(world, wanted::Rejection { reason, problems }, memo);
+        }
+    };
+    let fill = fill::fills(world, &computed.forwarders, &next);
+    let create = fill::creates(world, &computed.forwarders);
+    let delete = fill::deletes(world, &computed.forwarders);
+    let publish = fill::publishes(world, &computed);
+    let (claim, claim_count) = ranges::claims(world, &next, missing);
+    let closed = world.closed();
+    let is_due = world.persisted() != Some(&next) && closed.is_none();
+    let mut facts = Facts::of(world, Vec::new());
+    facts.writing = Writing {
+        missing: fill::unwritten(world, &computed.forwarders),
+        surplus: fill::surplus(world, &computed.forwarders),
+        blocked: closed.or(why),
+    };
+    facts.epoch = computed.epoch.to_string();
+    facts.digest = computed.digest.to_string();
+    facts.live = Some(live::live(world, &computed, wanted.pods, memo));
+    Plan {
+        problems: Vec::new(),
+        create,
+        claim,
+        claim_count,
+        allocation: is_due.then_some(next),
+        fill,
+        delete_allocation: fill::former_allocation(world),
+        delete,
+        publish,
+        facts,
+        unattached: wanted.unattached,
+        computed: Some(computed),
+    }
 }

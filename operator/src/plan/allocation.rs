@@ -1,0 +1,244 @@
+//! What is given next, and what of it the Forwarders get.
+//!
+//! ```text
+//! blocks:  -> granted to a uid -> (uid gone) -> released, the last 64 -> free
+//! VNIs:    -> granted to a link -> (link gone) -> retired -> (both ends written since) -> free
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::{
+    AllocationSpec, Forwarder,
+    allocation::{BlockGrant, RetiredVni},
+    forwarder::WireType,
+};
+use ipnetwork::IpNetwork;
+use topology::Prefix;
+
+use super::{ranges, world::World};
+
+/// How many released grants are remembered.
+const RELEASED_MAX: usize = 64;
+
+/// What is to be persisted.
+#[derive(Debug, Default)]
+pub(super) struct Allocated {
+    /// Equal to what is persisted when nothing is to be given or taken back.
+    pub(super) next: AllocationSpec,
+    /// How many links have no VNI yet, for want of ranges.
+    pub(super) missing: usize,
+    /// Why Forwarders get no block.
+    pub(super) why: Option<String>,
+}
+
+/// What should be given, from what is given.
+pub(super) fn next(world: &World, wanted: &[Forwarder]) -> Allocated {
+    let before = match world.persisted() {
+        Some(persisted) => persisted.clone(),
+        None => recovered(world),
+    };
+    let revision = before.revision + 1;
+    let mut next = before.clone();
+    let why = grant_blocks(world, wanted, &mut next).err();
+    let missing = grant_vnis(world, wanted, &mut next, revision);
+    if next != before || world.persisted().is_none() {
+        next.revision = revision;
+    }
+    Allocated { next, missing, why }
+}
+
+/// An allocation that someone deleted, from the Forwarders that were made out of it.
+fn recovered(world: &World) -> AllocationSpec {
+    let mut recovered = AllocationSpec::default();
+    let mut taken = BTreeSet::new();
+    for existing in world.forwarders.iter().filter(|f| f.is_owned) {
+        recovered.revision = recovered.revision.max(existing.revision);
+        if !existing.spec.blocks.is_empty() {
+            let grant = BlockGrant {
+                forwarder: existing.spec.name.clone(),
+                blocks: existing.spec.blocks.clone(),
+            };
+            recovered.blocks.insert(existing.uid.clone(), grant);
+        }
+        for link in &existing.spec.links {
+            let is_known = recovered.vnis.contains_key(&link.id);
+            if let Some(vni) = link.vni.filter(|vni| !is_known && taken.insert(*vni)) {
+                recovered.vnis.insert(link.id.clone(), vni);
+            }
+        }
+    }
+    recovered
+}
+
+/// Releases the grants of those that are gone, and gives a block to each Forwarder without one.
+///
+/// Those that are wanted and do not exist yet take part too, so that who is granted a block first
+/// changes nothing for the others.
+fn grant_blocks(
+    world: &World,
+    wanted: &[Forwarder],
+    next: &mut AllocationSpec,
+) -> Result<(), String> {
+    let alive: BTreeSet<&str> = world.forwarders.iter().map(|f| f.uid.as_str()).collect();
+    let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut next.blocks)
+        .into_iter()
+        .partition(|(uid, _)| alive.contains(uid.as_str()));
+    next.blocks = kept;
+    next.released.extend(gone.into_values());
+    let forgotten = next.released.len().saturating_sub(RELEASED_MAX);
+    next.released.drain(..forgotten);
+
+    let usable = world.usable();
+    let mut keys = BTreeMap::new();
+    for forwarder in wanted {
+        let name = forwarder.spec.name.as_str();
+        match usable.get(name) {
+            Some(existing) if next.blocks.contains_key(&existing.uid) => {}
+            existing => drop(keys.insert(key(name, ""), existing.map(|f| (name, f.uid.clone())))),
+        }
+    }
+    if keys.values().all(Option::is_none) {
+        return Ok(());
+    }
+    let held = next.blocks.iter();
+    let mut existing: BTreeMap<String, Vec<Prefix>> = held
+        .map(|(uid, grant)| (key(&grant.forwarder, uid), prefixes(&grant.blocks)))
+        .collect();
+    let names: Vec<String> = existing.keys().chain(keys.keys()).cloned().collect();
+    // Not among the names: given again when nothing else is free.
+    for (position, grant) in next.released.iter().enumerate() {
+        existing.insert(format!("\0{position}"), prefixes(&grant.blocks));
+    }
+    let addressing = &world.topology.spec.addressing;
+    let given = |index: usize| addressing.block_prefixes.get(index).copied();
+    let lengths: Vec<Option<u8>> = (0..addressing.cidrs.len()).map(given).collect();
+    let assigned = topology::assign(&prefixes(&addressing.cidrs), &lengths, &existing, &names);
+    for (key, blocks) in assigned.map_err(|error| error.to_string())? {
+        if let Some(Some((name, uid))) = keys.get(&key) {
+            let grant = BlockGrant {
+                forwarder: (*name).to_owned(),
+                blocks: blocks.into_iter().filter_map(network).collect(),
+            };
+            next.released.retain(|other| !overlap(other, &grant));
+            next.blocks.insert(uid.clone(), grant);
+        }
+    }
+    Ok(())
+}
+
+fn overlap(one: &BlockGrant, other: &BlockGrant) -> bool {
+    let mut pairs = one
+        .blocks
+        .iter()
+        .flat_map(|block| other.blocks.iter().map(move |other| (block, other)));
+    pairs.any(|(block, other)| crds::cidr::overlap(*block, *other))
+}
+
+/// Byte order of keys is that of names.
+fn key(name: &str, uid: &str) -> String {
+    format!("{name}\0{uid}")
+}
+
+fn prefixes(networks: &[IpNetwork]) -> Vec<Prefix> {
+    let prefix = |network: &IpNetwork| Prefix {
+        addr: network.network(),
+        len: network.prefix(),
+    };
+    networks.iter().map(prefix).collect()
+}
+
+fn network(prefix: Prefix) -> Option<IpNetwork> {
+    IpNetwork::new(prefix.addr, prefix.len).ok()
+}
+
+/// Retires the VNIs of links that are no more, forgets those that are safe, and gives one to each new
+/// link while there are any. Returns how many are missing.
+fn grant_vnis(
+    world: &World,
+    wanted: &[Forwarder],
+    next: &mut AllocationSpec,
+    revision: u64,
+) -> usize {
+    let tunnels = tunnels(wanted);
+    let is_ours = |vni: u32| !ranges::is_foreign(world, vni);
+    next.retired
+        .retain(|id, retired| !is_safe(world, id, *retired));
+    let before = std::mem::take(&mut next.vnis);
+    for (id, vni) in before {
+        if tunnels.contains(&id) && is_ours(vni) {
+            next.vnis.insert(id, vni);
+        } else {
+            next.retired.insert(id, RetiredVni { vni, revision });
+        }
+    }
+    let homeless: Vec<&String> = tunnels
+        .iter()
+        .filter(|id| !next.vnis.contains_key(*id))
+        .collect();
+    let taken = next.vnis.values().copied();
+    let mut taken: BTreeSet<u32> = taken.chain(next.retired.values().map(|r| r.vni)).collect();
+    let mut free = ranges::vnis(world);
+    let mut missing = 0;
+    for id in homeless {
+        // The same link may have back what it had.
+        let revived = next.retired.get(id).filter(|retired| is_ours(retired.vni));
+        if let Some(RetiredVni { vni, .. }) = revived.copied() {
+            next.retired.remove(id);
+            next.vnis.insert(id.clone(), vni);
+        } else if let Some(vni) = free.find(|vni| taken.insert(*vni)) {
+            next.vnis.insert(id.clone(), vni);
+        } else {
+            missing += 1;
+        }
+    }
+    missing
+}
+
+/// Ids of the links that need a VNI.
+fn tunnels(wanted: &[Forwarder]) -> BTreeSet<String> {
+    let links = wanted.iter().flat_map(|forwarder| &forwarder.spec.links);
+    let tunnels = links.filter(|link| link.r#type == WireType::Vxlan);
+    tunnels.map(|link| link.id.clone()).collect()
+}
+
+/// Whether nobody can write this VNI into an end of this link any more: each end that exists was
+/// written since, and is never written from a lower revision. One that does not exist yet is granted
+/// nothing in the revisions that have the VNI.
+fn is_safe(world: &World, id: &str, retired: RetiredVni) -> bool {
+    let mut ends = world.forwarders.iter().filter(|f| is_end(id, &f.spec.name));
+    ends.all(|end| {
+        let carries = |link: &crds::forwarder::ForwarderLink| link.vni == Some(retired.vni);
+        end.revision >= retired.revision && !end.spec.links.iter().any(carries)
+    })
+}
+
+/// Whether the link of this id (`A/B`, `A/B#2`) has an end at this Forwarder.
+pub(super) fn is_end(id: &str, forwarder: &str) -> bool {
+    let ends = id.split_once('#').map_or(id, |(ends, _)| ends);
+    ends.split('/').any(|end| end == forwarder)
+}
+
+/// The wanted Forwarders with what `next` grants them.
+pub(super) fn granted(
+    world: &World,
+    wanted: &[Forwarder],
+    next: &AllocationSpec,
+) -> Vec<Forwarder> {
+    let usable = world.usable();
+    let grant = |forwarder: &Forwarder| {
+        let mut forwarder = forwarder.clone();
+        let spec = &mut forwarder.spec;
+        let grant = usable
+            .get(spec.name.as_str())
+            .and_then(|existing| next.blocks.get(&existing.uid));
+        spec.blocks = grant.map(|grant| grant.blocks.clone()).unwrap_or_default();
+        for link in &mut spec.links {
+            link.vni = match link.r#type {
+                WireType::Vxlan => next.vnis.get(&link.id).copied(),
+                WireType::Veth => None,
+            };
+        }
+        forwarder
+    };
+    wanted.iter().map(grant).collect()
+}

@@ -1,0 +1,114 @@
+//! The graph of a topology and the tables of all its Forwarders.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crds::{Forwarder, Problem};
+use topology::{Epoch, ForwarderIndex, Graph, Spf, Table, Topology};
+
+/// What a declaration means on these nodes with these pods: shared with REST and metrics.
+///
+/// Tables are kept as digests only: all tables of 1,000 Forwarders would be a million routes.
+/// [`Computed::table`] makes any of them in the time of one shortest-path run.
+#[derive(Clone, Debug)]
+pub struct Computed {
+    /// The Forwarders that should be, sorted by name, with all they are granted so far.
+    pub forwarders: Vec<Forwarder>,
+    /// The global topology with all links up.
+    pub graph: Topology,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Digest of the table of each Forwarder, in the order of `graph.forwarders()`.
+    pub digests: Arc<Vec<Epoch>>,
+    /// Digest of all tables.
+    pub digest: Epoch,
+    /// Most next hops of one route.
+    pub max_paths: usize,
+}
+
+/// What was computed before for one topology: spares shortest paths while its graph stays.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    /// Digests of all tables while every link is up, of this epoch and limit of paths.
+    tables: Option<(Epoch, usize, Arc<Vec<Epoch>>)>,
+    /// Digests of those tables that were asked for, of this epoch of a graph with links down.
+    pub(super) live: Option<(Epoch, usize, BTreeMap<u32, Epoch>)>,
+}
+
+impl Computed {
+    /// Computes the tables of these Forwarders.
+    ///
+    /// # Errors
+    /// When they are no graph.
+    pub fn new(forwarders: Vec<Forwarder>, memo: &mut Memo) -> Result<Computed, Problem> {
+        let graph = crds::topology_of(&forwarders)
+            .map_err(|error| Problem::new("spec", error.to_string()))?;
+        let max_paths = forwarders
+            .first()
+            .map_or(1, |forwarder| forwarder.spec.routing.max_paths as usize);
+        let live = Graph::new(&graph);
+        let epoch = live.epoch();
+        let digests = match &memo.tables {
+            Some((known, paths, digests)) if (*known, *paths) == (epoch, max_paths) => {
+                Arc::clone(digests)
+            }
+            _ => Arc::new(digests(&graph, &live, max_paths)),
+        };
+        memo.tables = Some((epoch, max_paths, Arc::clone(&digests)));
+        Ok(Computed {
+            digest: digest(&graph, &digests),
+            forwarders,
+            graph,
+            epoch,
+            digests,
+            max_paths,
+        })
+    }
+
+    /// The table of one Forwarder while every link is up.
+    ///
+    /// # Panics
+    /// When the index is not of `graph`.
+    pub fn table(&self, from: ForwarderIndex) -> Table {
+        let live = Graph::new(&self.graph);
+        let spf = Spf::compute(&live, from);
+        Table::new(&self.graph, &live, &spf, self.max_paths)
+    }
+
+    /// Epoch and digest of one Forwarder's table while every link is up, as its status has them.
+    ///
+    /// # Panics
+    /// When the index is not of `graph`.
+    pub fn of(&self, from: ForwarderIndex) -> crds::forwarder::Computed {
+        crds::forwarder::Computed {
+            epoch: self.epoch.to_string(),
+            digest: self.digests[from.position()].to_string(),
+        }
+    }
+}
+
+/// One run after the other in the same buffers.
+fn digests(graph: &Topology, live: &Graph, max_paths: usize) -> Vec<Epoch> {
+    let mut spf: Option<Spf> = None;
+    let digest = |from: u32| {
+        let from = ForwarderIndex(from);
+        match &mut spf {
+            Some(spf) => spf.recompute(live, from),
+            None => spf = Some(Spf::compute(live, from)),
+        }
+        let spf = spf.as_ref().expect("computed above");
+        Table::new(graph, live, spf, max_paths).digest()
+    };
+    (0..live.forwarder_count() as u32).map(digest).collect()
+}
+
+/// Over names and digests of tables, in canonical order.
+fn digest(graph: &Topology, digests: &[Epoch]) -> Epoch {
+    let mut hasher = blake3::Hasher::new();
+    for (name, digest) in graph.forwarders().iter().zip(digests) {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&digest.0.to_le_bytes());
+    }
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    Epoch(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}

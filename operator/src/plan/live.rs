@@ -1,0 +1,300 @@
+//! What nodes report, against what follows from it.
+//!
+//! A link can be used while both its ends report it up, as nodes themselves have it. What each node
+//! should have programmed then is computed here by the same functions, and compared with what it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
+
+use super::{
+    computed::{Computed, Memo},
+    wanted::by_name,
+    world::{ExistingForwarder, World},
+};
+
+/// What nodes report of one topology.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// How many Forwarders there should be.
+    pub total: u32,
+    /// How many of them report anything.
+    pub reported: u32,
+    /// How many report the table that follows from the links reported.
+    pub programmed: u32,
+    /// The others, in order of names.
+    pub waiting: Vec<Waiting>,
+    /// How many links there are.
+    pub links: u32,
+    /// How many are reported up from both ends.
+    pub links_up: u32,
+    /// Those that are reported down, in order of ids.
+    pub down: Vec<DownLink>,
+    /// How many are neither.
+    pub links_unknown: u32,
+    /// Forwarders on nodes that are not there: Forwarder, node.
+    pub gone: Vec<(String, String)>,
+    /// Names of the Forwarders that reach one another over links that are not down, the largest part
+    /// first; one part when nothing is cut off, none without Forwarders.
+    pub parts: Vec<Vec<String>>,
+    /// How many pods are instances of Apps.
+    pub pods: u32,
+}
+
+/// A link that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownLink {
+    /// Its id.
+    pub id: String,
+    /// The Forwarder that reports it.
+    pub at: String,
+    /// What it says.
+    pub reason: String,
+}
+
+/// A Forwarder whose node does not report what was computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its name.
+    pub forwarder: String,
+    /// Its node.
+    pub node: String,
+    /// The epoch it reported last; empty when it reports nothing.
+    pub epoch: String,
+    /// What its node says of it in `Ready`, unless that is true.
+    pub problem: String,
+}
+
+/// Compares what nodes report with what follows from it.
+pub(super) fn live(world: &World, computed: &Computed, pods: u32, memo: &mut Memo) -> Live {
+    let reports = Reports::new(world, computed);
+    let mut live = Live {
+        total: computed.forwarders.len() as u32,
+        links: computed.graph.links().len() as u32,
+        gone: gone(world, computed),
+        pods,
+        ..Live::default()
+    };
+    let mut graph = Graph::new(&computed.graph);
+    let mut is_down = vec![false; computed.graph.links().len()];
+    for index in 0..live.links {
+        let link = LinkIndex(index);
+        match reports.link(link) {
+            State::Up => live.links_up += 1,
+            State::Unknown => live.links_unknown += 1,
+            State::Down(down) => {
+                is_down[link.position()] = true;
+                live.down.push(down);
+            }
+        }
+        if !matches!(reports.link(link), State::Up) {
+            graph.change(Change::Link {
+                link,
+                weights: None,
+            });
+        }
+    }
+    live.parts = parts(computed, &is_down);
+    let mut tables = Tables::new(computed, &graph, memo);
+    for (index, existing) in (0..).map(ForwarderIndex).zip(&reports.forwarders) {
+        let reported = existing.filter(|existing| !existing.status.epoch.is_empty());
+        live.reported += u32::from(reported.is_some());
+        let is_programmed = reported.is_some_and(|existing| tables.is_reported(index, existing));
+        if is_programmed && reports.is_written(index) {
+            live.programmed += 1;
+        } else {
+            live.waiting.push(waiting(computed, index, *existing));
+        }
+    }
+    live
+}
+
+/// Forwarders that were told to be on a node that is not there.
+fn gone(world: &World, computed: &Computed) -> Vec<(String, String)> {
+    let nodes: BTreeSet<&str> = world.nodes.iter().map(|node| node.name.as_str()).collect();
+    let specs = computed.forwarders.iter().map(|forwarder| &forwarder.spec);
+    let gone = specs.filter(|spec| !nodes.contains(spec.node.as_str()));
+    gone.map(|spec| (spec.name.clone(), spec.node.clone()))
+        .collect()
+}
+
+fn waiting(
+    computed: &Computed,
+    index: ForwarderIndex,
+    existing: Option<&ExistingForwarder>,
+) -> Waiting {
+    let name = &computed.graph.forwarders()[index.position()];
+    let wanted = by_name(&computed.forwarders);
+    let ready = existing.and_then(|f| f.status.conditions.iter().find(|c| c.r#type == "Ready"));
+    let problem = ready.filter(|ready| ready.status == "False");
+    Waiting {
+        forwarder: name.clone(),
+        node: wanted
+            .get(name.as_str())
+            .map(|f| f.spec.node.clone())
+            .unwrap_or_default(),
+        epoch: existing.map(|f| f.status.epoch.clone()).unwrap_or_default(),
+        problem: problem
+            .map(|ready| ready.message.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// The state of a link, from both its ends.
+enum State {
+    Up,
+    Unknown,
+    Down(DownLink),
+}
+
+/// What is reported, by position in the graph.
+struct Reports<'a> {
+    computed: &'a Computed,
+    forwarders: Vec<Option<&'a ExistingForwarder>>,
+    /// Whether the object is as it should be.
+    written: Vec<bool>,
+    /// What each Forwarder says of its links.
+    links: Vec<BTreeMap<&'a str, &'a crds::forwarder::LinkState>>,
+}
+
+impl<'a> Reports<'a> {
+    fn new(world: &'a World, computed: &'a Computed) -> Reports<'a> {
+        let usable = world.usable();
+        let wanted = by_name(&computed.forwarders);
+        let names = computed.graph.forwarders().iter();
+        let forwarders: Vec<Option<&ExistingForwarder>> = names
+            .map(|name| usable.get(name.as_str()).copied())
+            .collect();
+        let is_written = |existing: &Option<&ExistingForwarder>| {
+            existing.is_some_and(|existing| {
+                let wanted = wanted.get(existing.spec.name.as_str());
+                wanted.is_some_and(|wanted| wanted.spec == existing.spec)
+            })
+        };
+        let states = |existing: &Option<&'a ExistingForwarder>| {
+            let states = existing.iter().flat_map(|f| &f.status.link_states);
+            states.map(|state| (state.id.as_str(), state)).collect()
+        };
+        Reports {
+            computed,
+            written: forwarders.iter().map(is_written).collect(),
+            links: forwarders.iter().map(states).collect(),
+            forwarders,
+        }
+    }
+
+    fn is_written(&self, forwarder: ForwarderIndex) -> bool {
+        self.written[forwarder.position()]
+    }
+
+    fn link(&self, link: LinkIndex) -> State {
+        let graph = &self.computed.graph;
+        let declared = &graph.links()[link.position()];
+        let id = graph.link_id(link);
+        let mut up = 0;
+        for end in [declared.a, declared.b] {
+            match self.links[end.position()].get(id.as_str()) {
+                Some(state) if state.up => up += 1,
+                Some(state) => {
+                    return State::Down(DownLink {
+                        id,
+                        at: graph.forwarders()[end.position()].clone(),
+                        reason: state.reason.clone(),
+                    });
+                }
+                None => {}
+            }
+        }
+        if up == 2 { State::Up } else { State::Unknown }
+    }
+}
+
+/// Tables on the live graph, computed when asked for.
+struct Tables<'a> {
+    computed: &'a Computed,
+    graph: &'a Graph,
+    epoch: String,
+    spf: Option<Spf>,
+    known: &'a mut BTreeMap<u32, Epoch>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(computed: &'a Computed, graph: &'a Graph, memo: &'a mut Memo) -> Tables<'a> {
+        let key = (graph.epoch(), computed.max_paths);
+        let is_same = |known: &(Epoch, usize, BTreeMap<u32, Epoch>)| (known.0, known.1) == key;
+        if !memo.live.as_ref().is_some_and(is_same) {
+            let known = if graph.epoch() == computed.epoch {
+                (0..).zip(computed.digests.iter().copied()).collect()
+            } else {
+                BTreeMap::new()
+            };
+            memo.live = Some((key.0, key.1, known));
+        }
+        let (_, _, known) = memo.live.as_mut().expect("set above");
+        Tables {
+            computed,
+            graph,
+            epoch: key.0.to_string(),
+            spf: None,
+            known,
+        }
+    }
+
+    /// Whether a node reports what follows from the links reported. The table is computed only when
+    /// the epoch is right, so that a graph in motion costs nothing.
+    fn is_reported(&mut self, from: ForwarderIndex, existing: &ExistingForwarder) -> bool {
+        let status = &existing.status;
+        status.epoch == self.epoch && status.digest == self.digest(from).to_string()
+    }
+
+    fn digest(&mut self, from: ForwarderIndex) -> Epoch {
+        if let Some(known) = self.known.get(&from.0) {
+            return *known;
+        }
+        let spf = match &mut self.spf {
+            Some(spf) => {
+                spf.recompute(self.graph, from);
+                spf
+            }
+            None => self.spf.insert(Spf::compute(self.graph, from)),
+        };
+        let computed = self.computed;
+        let digest = Table::new(&computed.graph, self.graph, spf, computed.max_paths).digest();
+        self.known.insert(from.0, digest);
+        digest
+    }
+}
+
+/// Names of what hangs together, the largest part first.
+fn parts(computed: &Computed, is_down: &[bool]) -> Vec<Vec<String>> {
+    let graph = &computed.graph;
+    let mut neighbours = vec![Vec::new(); graph.forwarders().len()];
+    for (link, _) in graph
+        .links()
+        .iter()
+        .zip(is_down)
+        .filter(|(_, down)| !**down)
+    {
+        neighbours[link.a.position()].push(link.b.position());
+        neighbours[link.b.position()].push(link.a.position());
+    }
+    let mut is_seen = vec![false; neighbours.len()];
+    let mut parts = Vec::new();
+    for start in 0..neighbours.len() {
+        let mut part = Vec::new();
+        let mut next = vec![start];
+        while let Some(at) = next.pop() {
+            if !std::mem::replace(&mut is_seen[at], true) {
+                part.push(at);
+                next.extend(&neighbours[at]);
+            }
+        }
+        part.sort_unstable();
+        if !part.is_empty() {
+            let names = part.into_iter().map(|at| graph.forwarders()[at].clone());
+            parts.push(names.collect::<Vec<String>>());
+        }
+    }
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts
+}

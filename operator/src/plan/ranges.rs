@@ -1,0 +1,69 @@
+//! Which VNIs a topology may give, and which ranges it should claim.
+
+use std::collections::BTreeSet;
+
+use crds::{
+    AllocationSpec,
+    allocation::VNIS_OF_RANGE,
+    expand::{FIRST_VNI, LAST_VNI},
+};
+
+use super::world::World;
+
+/// How many ranges there are.
+const RANGES: u32 = (LAST_VNI - FIRST_VNI + 1) / VNIS_OF_RANGE;
+/// How many more candidates are named than are missing: others claim at the same time.
+const SPARE: usize = 16;
+
+/// The first VNI of the range that `vni` is of.
+pub(super) fn first_of(vni: u32) -> u32 {
+    vni - vni % VNIS_OF_RANGE
+}
+
+/// Whether another topology has claimed the range that `vni` is of.
+pub(super) fn is_foreign(world: &World, vni: u32) -> bool {
+    let range = first_of(vni);
+    world.ranges.binary_search(&range).is_err()
+        && world.foreign_ranges.binary_search(&range).is_ok()
+}
+
+/// Every VNI of the claimed ranges, ascending.
+pub(super) fn vnis(world: &World) -> impl Iterator<Item = u32> {
+    let ranges = world.ranges.iter();
+    ranges.flat_map(|first| *first..first.saturating_add(VNIS_OF_RANGE))
+}
+
+/// Ranges to claim, and how many of them: those that VNIs were given out of although nobody has
+/// claimed them (someone deleted the claim), then as many as it takes for `missing` links.
+pub(super) fn claims(world: &World, next: &AllocationSpec, missing: usize) -> (Vec<u32>, usize) {
+    let used = next
+        .vnis
+        .values()
+        .chain(next.retired.values().map(|r| &r.vni));
+    let used: BTreeSet<u32> = used.map(|vni| first_of(*vni)).collect();
+    let is_known = |first: &u32| {
+        world.ranges.binary_search(first).is_ok()
+            || world.foreign_ranges.binary_search(first).is_ok()
+    };
+    let mut claim: Vec<u32> = used.into_iter().filter(|first| !is_known(first)).collect();
+    let needed = missing.div_ceil(VNIS_OF_RANGE as usize);
+    let count = claim.len() + needed;
+    if needed > 0 {
+        let start = start(&world.uid);
+        let candidates =
+            (0..RANGES).map(|step| FIRST_VNI + (start + step) % RANGES * VNIS_OF_RANGE);
+        let free: Vec<u32> = candidates
+            .filter(|first| !is_known(first) && !claim.contains(first))
+            .take(needed + SPARE)
+            .collect();
+        claim.extend(free);
+    }
+    (claim, count)
+}
+
+/// Where a topology looks first: different ones in different places, so that they seldom meet.
+fn start(uid: &str) -> u32 {
+    let hash = blake3::hash(uid.as_bytes());
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    u32::from_be_bytes([a, b, c, d]) % RANGES
+}

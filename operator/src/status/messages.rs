@@ -1,0 +1,146 @@
+//! Sentences for people: what is the matter, where, and who is waited for.
+
+use crds::Problem;
+
+use super::Facts;
+use crate::plan::{Live, Waiting};
+
+/// Most entries of one list in a message.
+const MOST: usize = 3;
+/// Most problems in one message.
+const MOST_PROBLEMS: usize = 20;
+
+/// What follows from a declaration that is not accepted.
+pub(super) const NOT_ACCEPTED: &str = "the declaration is not accepted";
+
+/// `PATH: what was expected`, joined.
+pub(super) fn problems(problems: &[Problem]) -> String {
+    let said = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string);
+    let mut said: Vec<String> = said.collect();
+    if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|n| *n > 0) {
+        said.push(format!("and {more} more"));
+    }
+    said.join("; ")
+}
+
+pub(super) fn writing(facts: &Facts) -> String {
+    let writing = &facts.writing;
+    let total = facts.live.as_ref().map_or(0, |live| live.total as usize);
+    let mut said = Vec::new();
+    if !writing.missing.is_empty() {
+        let written = total.saturating_sub(writing.missing.len());
+        let names = list(writing.missing.iter().cloned());
+        said.push(format!(
+            "{written} of {total} forwarders are written; waiting for {names}"
+        ));
+    }
+    if writing.surplus > 0 {
+        said.push(format!("{} former forwarders are to go", writing.surplus));
+    }
+    said.extend(writing.blocked.clone());
+    said.join("; ")
+}
+
+/// What a rejected declaration does to the network of the one before: nothing.
+pub(super) fn what_stays(facts: &Facts) -> String {
+    match facts.live.as_ref().filter(|live| live.total > 0) {
+        None => NOT_ACCEPTED.to_owned(),
+        Some(live) => format!(
+            "{NOT_ACCEPTED}: the network of the one before stays, {} of {} forwarders report its table",
+            live.programmed, live.total
+        ),
+    }
+}
+
+pub(super) fn not_reported(live: &Live) -> String {
+    let nodes = live.waiting.iter().map(|waiting| waiting.node.clone());
+    format!(
+        "none of {} forwarders is reported yet; waiting for {}",
+        live.total,
+        list(distinct(nodes))
+    )
+}
+
+pub(super) fn waiting(live: &Live) -> String {
+    let waiting = |waiting: &Waiting| {
+        let Waiting {
+            forwarder, node, ..
+        } = waiting;
+        if !waiting.problem.is_empty() {
+            format!("{node} ({forwarder}: {})", waiting.problem)
+        } else if waiting.epoch.is_empty() {
+            format!("{node} ({forwarder}: nothing reported yet)")
+        } else {
+            format!(
+                "{node} ({forwarder}: last reported epoch {})",
+                waiting.epoch
+            )
+        }
+    };
+    format!(
+        "{} of {} forwarders report the computed table; waiting for {}",
+        live.programmed,
+        live.total,
+        list(live.waiting.iter().map(waiting))
+    )
+}
+
+pub(super) fn gone(live: &Live) -> String {
+    let gone = live
+        .gone
+        .iter()
+        .map(|(forwarder, node)| format!("node {node} of forwarder {forwarder} does not exist"));
+    list(gone)
+}
+
+pub(super) fn partitioned(live: &Live) -> String {
+    let (most, cut) = live
+        .parts
+        .split_first()
+        .map_or((0, &[][..]), |(most, cut)| (most.len(), cut));
+    let cut = cut.iter().flatten().cloned();
+    let mut said = format!(
+        "{} cannot be reached from the other {most} forwarders",
+        list(cut)
+    );
+    if !live.down.is_empty() {
+        said = format!("{said}: {}", down(live));
+    }
+    said
+}
+
+pub(super) fn down(live: &Live) -> String {
+    let down = live.down.iter().map(|down| {
+        let reason = if down.reason.is_empty() {
+            "down"
+        } else {
+            &down.reason
+        };
+        format!("link {} is down: {}: {reason}", down.id, down.at)
+    });
+    list(down)
+}
+
+pub(super) fn links_unknown(live: &Live) -> String {
+    format!(
+        "{} of {} links are not reported from both ends yet",
+        live.links_unknown, live.links
+    )
+}
+
+/// The first few, and how many more there are.
+fn list(items: impl Iterator<Item = String>) -> String {
+    let mut items: Vec<String> = items.collect();
+    let more = items.len().saturating_sub(MOST);
+    items.truncate(MOST);
+    let said = items.join(", ");
+    if more > 0 {
+        format!("{said} and {more} more")
+    } else {
+        said
+    }
+}
+
+fn distinct(items: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    items.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
