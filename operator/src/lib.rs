@@ -17,5 +17,5 @@ pub mod config;
 pub mod controllers;
 pub mod observe;
 pub mod plan;
-pub mod telemetry;
 pub mod status;
+pub mod telemetry;

@@ -45,6 +45,22 @@ fn is_wanted(existing: &ExistingForwarder, wanted: &[Forwarder]) -> bool {
     found.is_ok_and(|at| wanted[at].metadata.name == existing.object)
 }
 
+/// Nodes that Forwarders are on, or are named after, and are to be no more.
+pub(super) fn doubtful_nodes(world: &World, wanted: &[Forwarder]) -> Vec<String> {
+    let wanted = by_name(wanted);
+    let is_per_node = world.topology.spec.forwarder_per_node.is_some();
+    let left = |(name, existing): (&str, &ExistingForwarder)| {
+        let node = match existing.spec.node.as_str() {
+            "" if is_per_node => name,
+            node => node,
+        };
+        let stays = wanted.get(name).is_some_and(|f| f.spec.node == node);
+        (!node.is_empty() && !stays).then(|| node.to_owned())
+    };
+    let nodes: BTreeSet<String> = world.usable().into_iter().filter_map(left).collect();
+    nodes.into_iter().collect()
+}
+
 /// The allocation of a former topology of this name, unless it is on its way out.
 pub(super) fn former_allocation(world: &World) -> Option<Delete> {
     let allocation = world.allocation.as_ref()?;

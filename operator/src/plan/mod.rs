@@ -14,7 +14,9 @@
 //! 2. An allocation is written only from a *fresh look*: read live, in this order, the allocation, the
 //!    Forwarders, the topology. So a uid that is granted something and is not among the Forwarders is gone
 //!    for good, a new uid is granted something only while its topology lives, and nothing is granted while
-//!    anything of a former topology of the same name is there.
+//!    anything of a former topology of the same name is there. Nor is anything deleted, or moved to another
+//!    node, without that look and one at the nodes concerned ([`Plan::doubtful_nodes`]): a replica that has
+//!    not heard yet of what a Forwarder was made for must not undo it.
 //! 3. A Forwarder is filled under its uid and resourceVersion out of the persisted allocation. Blocks are
 //!    granted to a uid and never change, so a fill out of an old allocation, however late, is right.
 //! 4. A VNI is granted to a link, and links come and go while their ends live. So it is retired first, and
@@ -63,7 +65,11 @@ pub struct Plan {
     pub allocation: Option<AllocationSpec>,
     /// Forwarders whose spec differs and whose grants are persisted; step (d).
     pub fill: Vec<Fill>,
+    /// Nodes to read live in a fresh look: those that Forwarders are to be moved away from.
+    pub doubtful_nodes: Vec<String>,
     /// Forwarder objects that should not be, with preconditions; step (e).
+    ///
+    /// To be deleted only when this plan was made from a fresh look.
     pub delete: Vec<Delete>,
     /// The allocation of a former topology, which is in the way.
     pub delete_allocation: Option<Delete>,
@@ -121,9 +127,15 @@ impl Plan {
             && self.delete_allocation.is_none()
     }
 
-    /// Whether a fresh look is worth it: objects to be granted something, or an allocation that differs.
+    /// Whether to look again, live, before going on after step (b): something is to be granted, deleted
+    /// or moved.
     pub fn needs_fresh_look(&self) -> bool {
-        !self.create.is_empty() || self.claim_count > 0 || self.allocation.is_some()
+        !self.create.is_empty()
+            || self.claim_count > 0
+            || self.allocation.is_some()
+            || !self.delete.is_empty()
+            || self.delete_allocation.is_some()
+            || !self.doubtful_nodes.is_empty()
     }
 }
 
@@ -200,6 +212,7 @@ fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
         allocation: is_due.then_some(next),
         fill,
         delete_allocation: fill::former_allocation(world),
+        doubtful_nodes: fill::doubtful_nodes(world, &computed.forwarders),
         delete,
         publish,
         facts,

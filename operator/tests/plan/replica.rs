@@ -1,0 +1,268 @@
+//! A replica: what the operator does with a plan, call by call. It sees each kind of object only up to
+//! some revision, can be stopped after any call for any time, and can be dropped there.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use crds::allocation::VniRangeSpec;
+use operator::plan::{Delete, Plan, World, plan};
+
+use super::server::{Refused, Seen, Server, look_at_allocation, look_at_forwarders, range_name};
+
+type Shared = Rc<RefCell<Server>>;
+
+/// One process of the operator.
+pub struct Replica {
+    server: Shared,
+    /// What its watches have told it.
+    pub seen: Seen,
+    pass: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Replica {
+    pub fn new(server: Shared) -> Replica {
+        let seen = [server.borrow().revision(); 5];
+        Replica {
+            server,
+            seen,
+            pass: None,
+        }
+    }
+
+    /// Its watch of one kind tells it of some more changes.
+    pub fn hear(&mut self, kind: usize, changes: usize) {
+        let newest = self.server.borrow().revision();
+        let seen = &mut self.seen[kind % 5];
+        *seen = (*seen + changes).min(newest);
+    }
+
+    /// Its watches are up to date.
+    pub fn hear_all(&mut self) {
+        self.seen = [self.server.borrow().revision(); 5];
+    }
+
+    /// Starts on a topology, if it is not on its way with one.
+    pub fn start(&mut self, topology: &str) {
+        if self.pass.is_none() {
+            let (server, seen, topology) =
+                (Rc::clone(&self.server), self.seen, topology.to_owned());
+            self.pass = Some(Box::pin(async move {
+                let world = server.borrow().world(&seen, &topology);
+                let alive = world.as_ref().map(|world| world.uid.clone());
+                if let Some(world) = world {
+                    carry_out(&server, world).await;
+                }
+                sweep(&server, &seen, &topology, alive.as_deref()).await;
+            }));
+        }
+    }
+
+    /// Makes one more call.
+    pub fn step(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Some(pass) = &mut self.pass
+            && pass.as_mut().poll(&mut context).is_ready()
+        {
+            self.pass = None;
+        }
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// It dies where it is, and a new process starts, which lists everything.
+    pub fn kill(&mut self) {
+        self.pass = None;
+        self.hear_all();
+    }
+}
+
+/// Lets all others act before the next call.
+async fn call() {
+    let mut is_first = true;
+    std::future::poll_fn(|_| {
+        if std::mem::take(&mut is_first) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+}
+
+/// One pass over one topology.
+async fn carry_out(server: &Shared, mut world: World) {
+    let name = world.topology.metadata.name.clone();
+    let first = plan(&world);
+    for forwarder in &first.create {
+        call().await;
+        // That it exists is as good.
+        let _ = server
+            .borrow_mut()
+            .create_forwarder(&name, &world.uid, forwarder);
+    }
+    claim(server, &mut world, &first).await;
+    let Some(plan) = (if first.needs_fresh_look() {
+        look(server, &mut world, &first).await
+    } else {
+        Some(first)
+    }) else {
+        return;
+    };
+    for fill in &plan.fill {
+        call().await;
+        let _ = server.borrow_mut().fill_forwarder(fill);
+    }
+    for delete in &plan.delete {
+        call().await;
+        let _ = server.borrow_mut().delete_forwarder(delete, false);
+    }
+    if let Some(delete) = &plan.delete_allocation {
+        call().await;
+        let _ = server.borrow_mut().delete_allocation(delete);
+    }
+}
+
+async fn claim(server: &Shared, world: &mut World, plan: &Plan) {
+    let mut missing = plan.claim_count;
+    for first in &plan.claim {
+        if missing == 0 {
+            break;
+        }
+        let range = VniRangeSpec {
+            first: *first,
+            namespace: "default".to_owned(),
+            topology: world.topology.metadata.name.clone(),
+            uid: world.uid.clone(),
+        };
+        call().await;
+        let claimed = server.borrow_mut().claim(range);
+        let is_ours = match claimed {
+            Ok(()) => true,
+            Err(_) => {
+                call().await;
+                let ranges = Rc::clone(&server.borrow().now().ranges);
+                ranges
+                    .get(&range_name(*first))
+                    .is_some_and(|range| range.owner == world.uid)
+            }
+        };
+        if is_ours {
+            missing -= 1;
+            world.ranges.push(*first);
+            world.ranges.sort_unstable();
+        }
+    }
+}
+
+/// A fresh look: allocation, Forwarders, nodes, topology, in this order; then the allocation is written.
+/// `None` when the topology is not the one that was planned for.
+async fn look(server: &Shared, world: &mut World, first: &Plan) -> Option<Plan> {
+    call().await;
+    look_at_allocation(world, server.borrow().now());
+    call().await;
+    look_at_forwarders(world, server.borrow().now());
+    for node in &first.doubtful_nodes {
+        call().await;
+        let found = server
+            .borrow()
+            .now()
+            .nodes
+            .get(node)
+            .map(|object| object.spec.clone());
+        world.nodes.retain(|known| known.name != *node);
+        world.nodes.extend(found);
+    }
+    call().await;
+    let topology = server
+        .borrow()
+        .now()
+        .topologies
+        .get(&world.topology.metadata.name)
+        .cloned()?;
+    if topology.uid != world.uid {
+        return None;
+    }
+    (world.topology, world.generation) = (topology.spec, topology.number as i64);
+    let mut plan = plan(world);
+    // A Forwarder that is moved or deleted only now was not looked at.
+    if !plan
+        .doubtful_nodes
+        .iter()
+        .all(|node| first.doubtful_nodes.contains(node))
+    {
+        return None;
+    }
+    if let Some(next) = plan.allocation.take() {
+        call().await;
+        let version = world
+            .allocation
+            .as_ref()
+            .map(|known| known.resource_version.as_str());
+        let (name, uid) = (&world.topology.metadata.name, &world.uid);
+        let written = server
+            .borrow_mut()
+            .write_allocation(name, uid, version, next);
+        written.ok()?;
+        // What was written is what is persisted: the answer of the call says so.
+        look_at_allocation(world, server.borrow().now());
+        plan = operator::plan::plan(world);
+    }
+    Some(plan)
+}
+
+/// Frees what a topology that is gone has claimed, after a live look at all that could still use it.
+async fn sweep(server: &Shared, seen: &Seen, topology: &str, alive: Option<&str>) {
+    let ranges = Rc::clone(&server.borrow().history[seen[3]].ranges);
+    let mut by_owner: BTreeMap<String, Vec<Delete>> = BTreeMap::new();
+    let is_lost = |range: &VniRangeSpec| range.topology == topology && alive != Some(&range.uid);
+    for (name, range) in ranges.iter().filter(|(_, range)| is_lost(&range.spec)) {
+        let delete = Delete {
+            object: name.clone(),
+            uid: range.uid.clone(),
+        };
+        by_owner
+            .entry(range.owner.clone())
+            .or_default()
+            .push(delete);
+    }
+    for (owner, deletes) in by_owner {
+        call().await;
+        let state = server.borrow().now().clone();
+        if state
+            .topologies
+            .get(topology)
+            .is_some_and(|object| object.uid == owner)
+        {
+            continue;
+        }
+        call().await;
+        let state = server.borrow().now().clone();
+        if state
+            .allocations
+            .get(topology)
+            .is_some_and(|object| object.owner == owner)
+        {
+            continue;
+        }
+        call().await;
+        let state = server.borrow().now().clone();
+        if state
+            .forwarders
+            .values()
+            .any(|object| object.owner == owner)
+        {
+            continue;
+        }
+        for delete in deletes {
+            call().await;
+            let _: Result<(), Refused> = server.borrow_mut().delete_range(&delete);
+        }
+    }
+}

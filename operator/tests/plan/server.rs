@@ -1,0 +1,354 @@
+//! A tiny API server: uids, resourceVersions, conflicts, names that exist once, and every past state,
+//! for caches that lag behind.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use crds::{
+    AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, Node,
+    allocation::VniRangeSpec, names,
+};
+use operator::plan::{Delete, ExistingAllocation, ExistingForwarder, Fill, World};
+
+/// An object, as far as all kinds are alike.
+#[derive(Clone, Debug)]
+pub struct Object<S> {
+    pub uid: String,
+    pub version: u64,
+    /// uid of the topology that owns it; its own for a topology.
+    pub owner: String,
+    pub is_going: bool,
+    pub spec: S,
+    /// `metadata.generation`, or the revision annotation of a Forwarder.
+    pub number: u64,
+}
+
+pub type Kind<S> = Rc<BTreeMap<String, Object<S>>>;
+
+/// All objects at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub topologies: Kind<MicroServiceTopology>,
+    pub forwarders: Kind<ForwarderSpec>,
+    pub allocations: Kind<AllocationSpec>,
+    pub ranges: Kind<VniRangeSpec>,
+    pub nodes: Kind<Node>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    AlreadyExists,
+    Conflict,
+    NotFound,
+}
+
+/// The server: the present state and all that were.
+#[derive(Debug)]
+pub struct Server {
+    pub history: Vec<State>,
+    uids: u64,
+    /// Calls that changed something.
+    pub writes: u64,
+}
+
+/// Up to which revision a replica has seen each kind: topologies, Forwarders, allocations, ranges, nodes.
+pub type Seen = [usize; 5];
+
+impl Server {
+    pub fn new() -> Server {
+        let history = vec![State::default()];
+        Server {
+            history,
+            uids: 0,
+            writes: 0,
+        }
+    }
+
+    /// One that has always been in this state.
+    pub fn of(state: State) -> Server {
+        let history = vec![state];
+        Server {
+            history,
+            uids: 0,
+            writes: 0,
+        }
+    }
+
+    pub fn now(&self) -> &State {
+        self.history.last().expect("there is a first state")
+    }
+
+    /// The revision that a watch would have told everything of.
+    pub fn revision(&self) -> usize {
+        self.history.len() - 1
+    }
+
+    fn commit(&mut self, change: impl FnOnce(&mut State, u64)) {
+        let mut state = self.now().clone();
+        change(&mut state, self.history.len() as u64);
+        self.history.push(state);
+        self.writes += 1;
+    }
+
+    fn object<S>(&mut self, owner: &str, spec: S) -> Object<S> {
+        self.uids += 1;
+        Object {
+            // Not in the order of creation, as real ones.
+            uid: format!(
+                "{:04x}-{}",
+                self.uids.wrapping_mul(40_503) % 65_521,
+                self.uids
+            ),
+            version: self.history.len() as u64,
+            owner: owner.to_owned(),
+            is_going: false,
+            spec,
+            number: 1,
+        }
+    }
+
+    /// Creates a topology, or replaces its spec.
+    pub fn apply_topology(&mut self, topology: MicroServiceTopology) {
+        let name = topology.metadata.name.clone();
+        if let Some(known) = self.now().topologies.get(&name) {
+            if known.spec == topology {
+                return;
+            }
+            return self.commit(|state, version| {
+                let topologies = Rc::make_mut(&mut state.topologies);
+                let known = topologies.get_mut(&name).expect("seen above");
+                (known.spec, known.version, known.number) = (topology, version, known.number + 1);
+            });
+        }
+        let mut object = self.object("", topology);
+        object.owner.clone_from(&object.uid);
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.topologies).insert(name, object)));
+    }
+
+    pub fn delete_topology(&mut self, name: &str) {
+        if self.now().topologies.contains_key(name) {
+            self.commit(|state, _| drop(Rc::make_mut(&mut state.topologies).remove(name)));
+        }
+    }
+
+    /// Adds or relabels a node, or removes it.
+    pub fn set_node(&mut self, name: &str, node: Option<Node>) {
+        if self.now().nodes.get(name).map(|object| &object.spec) == node.as_ref() {
+            return;
+        }
+        let object = node.map(|node| self.object("", node));
+        self.commit(|state, _| {
+            let nodes = Rc::make_mut(&mut state.nodes);
+            match object {
+                Some(object) => drop(nodes.insert(name.to_owned(), object)),
+                None => drop(nodes.remove(name)),
+            }
+        });
+    }
+
+    pub fn create_forwarder(
+        &mut self,
+        topology: &str,
+        owner: &str,
+        forwarder: &str,
+    ) -> Result<(), Refused> {
+        let name = names::object(topology, forwarder);
+        if self.now().forwarders.contains_key(&name) {
+            return Err(Refused::AlreadyExists);
+        }
+        let bare = ForwarderSpec {
+            topology: topology.to_owned(),
+            name: forwarder.to_owned(),
+            ..ForwarderSpec::default()
+        };
+        let object = Object {
+            number: 0,
+            ..self.object(owner, bare)
+        };
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.forwarders).insert(name, object)));
+        Ok(())
+    }
+
+    pub fn fill_forwarder(&mut self, fill: &Fill) -> Result<(), Refused> {
+        let known = self
+            .now()
+            .forwarders
+            .get(&fill.object)
+            .ok_or(Refused::NotFound)?;
+        if known.uid != fill.uid || known.version.to_string() != fill.resource_version {
+            return Err(Refused::Conflict);
+        }
+        self.commit(|state, version| {
+            let forwarders = Rc::make_mut(&mut state.forwarders);
+            let known = forwarders.get_mut(&fill.object).expect("seen above");
+            (known.spec, known.number, known.version) = (fill.spec.clone(), fill.revision, version);
+        });
+        Ok(())
+    }
+
+    /// Deletes a Forwarder; with `lingers` it only begins to go, as with someone's finalizer.
+    pub fn delete_forwarder(&mut self, delete: &Delete, lingers: bool) -> Result<(), Refused> {
+        let known = self
+            .now()
+            .forwarders
+            .get(&delete.object)
+            .ok_or(Refused::NotFound)?;
+        if known.uid != delete.uid {
+            return Err(Refused::Conflict);
+        }
+        self.commit(|state, version| {
+            let forwarders = Rc::make_mut(&mut state.forwarders);
+            if lingers {
+                let known = forwarders.get_mut(&delete.object).expect("seen above");
+                (known.is_going, known.version) = (true, version);
+            } else {
+                forwarders.remove(&delete.object);
+            }
+        });
+        Ok(())
+    }
+
+    /// Creates the allocation (`None`) or replaces the one of this version.
+    pub fn write_allocation(
+        &mut self,
+        topology: &str,
+        owner: &str,
+        version: Option<&str>,
+        spec: AllocationSpec,
+    ) -> Result<(), Refused> {
+        let known = self.now().allocations.get(topology);
+        let mut object = match (known, version) {
+            (None, None) => self.object(owner, spec),
+            (Some(known), Some(version)) if known.version.to_string() == version => Object {
+                spec,
+                ..known.clone()
+            },
+            (None, Some(_)) => return Err(Refused::NotFound),
+            (Some(_), None) => return Err(Refused::AlreadyExists),
+            (Some(_), Some(_)) => return Err(Refused::Conflict),
+        };
+        self.commit(|state, version| {
+            object.version = version;
+            Rc::make_mut(&mut state.allocations).insert(topology.to_owned(), object);
+        });
+        Ok(())
+    }
+
+    pub fn delete_allocation(&mut self, delete: &Delete) -> Result<(), Refused> {
+        let known = self
+            .now()
+            .allocations
+            .get(&delete.object)
+            .ok_or(Refused::NotFound)?;
+        if known.uid != delete.uid {
+            return Err(Refused::Conflict);
+        }
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.allocations).remove(&delete.object)));
+        Ok(())
+    }
+
+    pub fn claim(&mut self, range: VniRangeSpec) -> Result<(), Refused> {
+        let name = range_name(range.first);
+        if self.now().ranges.contains_key(&name) {
+            return Err(Refused::AlreadyExists);
+        }
+        let object = self.object(&range.uid.clone(), range);
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.ranges).insert(name, object)));
+        Ok(())
+    }
+
+    pub fn delete_range(&mut self, delete: &Delete) -> Result<(), Refused> {
+        let known = self
+            .now()
+            .ranges
+            .get(&delete.object)
+            .ok_or(Refused::NotFound)?;
+        if known.uid != delete.uid {
+            return Err(Refused::Conflict);
+        }
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.ranges).remove(&delete.object)));
+        Ok(())
+    }
+
+    /// What Kubernetes' garbage collector would delete next, and lingering ends.
+    pub fn collect(&mut self) -> bool {
+        let state = self.now();
+        let is_alive = |owner: &String| state.topologies.values().any(|t| t.uid == *owner);
+        let lost = state
+            .forwarders
+            .iter()
+            .find(|(_, f)| f.is_going || !is_alive(&f.owner));
+        let lost = lost.map(|(name, f)| Delete {
+            object: name.clone(),
+            uid: f.uid.clone(),
+        });
+        if let Some(delete) = lost {
+            return self.delete_forwarder(&delete, false).is_ok();
+        }
+        let lost = state.allocations.iter().find(|(_, a)| !is_alive(&a.owner));
+        let lost = lost.map(|(name, a)| Delete {
+            object: name.clone(),
+            uid: a.uid.clone(),
+        });
+        lost.is_some_and(|delete| self.delete_allocation(&delete).is_ok())
+    }
+
+    /// One topology as a replica sees it that has seen each kind up to some revision.
+    pub fn world(&self, seen: &Seen, topology: &str) -> Option<World> {
+        let [topologies, forwarders, allocations, ranges, nodes] = seen.map(|at| &self.history[at]);
+        let object = topologies.topologies.get(topology)?;
+        let uid = object.uid.clone();
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            ranges.ranges.values().partition(|range| range.owner == uid);
+        let mut world = World {
+            topology: object.spec.clone(),
+            uid,
+            generation: object.number as i64,
+            is_going: false,
+            status: crds::TopologyStatus::default(),
+            nodes: nodes.nodes.values().map(|node| node.spec.clone()).collect(),
+            pods: Vec::new(),
+            forwarders: Vec::new(),
+            allocation: None,
+            ranges: own.into_iter().map(|range| range.spec.first).collect(),
+            foreign_ranges: foreign.into_iter().map(|range| range.spec.first).collect(),
+        };
+        look_at_allocation(&mut world, allocations);
+        look_at_forwarders(&mut world, forwarders);
+        Some(world)
+    }
+}
+
+/// Puts the allocation of this state into a world.
+pub fn look_at_allocation(world: &mut World, state: &State) {
+    let allocation = state.allocations.get(&world.topology.metadata.name);
+    world.allocation = allocation.map(|object| ExistingAllocation {
+        uid: object.uid.clone(),
+        resource_version: object.version.to_string(),
+        is_owned: object.owner == world.uid,
+        is_going: object.is_going,
+        spec: Some(object.spec.clone()),
+    });
+}
+
+/// Puts the Forwarders of this state into a world.
+pub fn look_at_forwarders(world: &mut World, state: &State) {
+    let of_it = state.forwarders.iter();
+    let of_it = of_it.filter(|(_, f)| f.spec.topology == world.topology.metadata.name);
+    let forwarders = of_it.map(|(name, object)| ExistingForwarder {
+        object: name.clone(),
+        uid: object.uid.clone(),
+        resource_version: object.version.to_string(),
+        is_owned: object.owner == world.uid,
+        is_going: object.is_going,
+        revision: object.number,
+        spec: object.spec.clone(),
+        status: ForwarderStatus::default(),
+    });
+    world.forwarders = forwarders.collect();
+}
+
+/// Name of a range.
+pub fn range_name(first: u32) -> String {
+    format!("vni-{first}")
+}
