@@ -1,6 +1,6 @@
 //! The command line: one subcommand for each verb.
 
-use crate::{completion, failure::Failure, generate, graph, lab, lint, plan, routes};
+use crate::{completion, failure::Failure, generate, graph, lab, lint, plan, routes, status};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -33,6 +33,8 @@ enum Verb {
     Routes(routes::Args),
     /// Print which routes would change
     Plan(plan::Args),
+    /// Print what has become of topologies in a cluster
+    Status(status::Args),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
     /// Print a script that completes verbs and options in a shell
@@ -54,6 +56,7 @@ impl Cli {
             Verb::Graph(args) => graph::run(&args),
             Verb::Routes(args) => routes::run(&args),
             Verb::Plan(args) => plan::run(&args),
+            Verb::Status(args) => status::run(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),

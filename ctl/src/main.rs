@@ -11,6 +11,7 @@
 //! ```
 
 mod cli;
+mod cluster;
 mod completion;
 mod draw;
 mod failure;
@@ -25,6 +26,7 @@ mod plan;
 mod probe;
 mod progress;
 mod routes;
+mod status;
 mod tables;
 
 use clap::Parser;
@@ -50,4 +52,10 @@ fn report(failure: &Failure) {
         // A closed stderr leaves the exit code to tell.
         let _ = writeln!(std::io::stderr(), "error: {line}");
     }
+}
+
+/// Tells something on stderr that is neither a result nor a failure.
+fn note(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "note: {text}");
 }

@@ -1,8 +1,9 @@
 //! `beemesh routes`: the next hops of every Forwarder, or of one.
 
 use crate::{
+    cluster::declared::Source,
     failure::Failure,
-    input::{self, Input},
+    input,
     output::{self, Format, Output},
     tables::{self, Computer},
 };
@@ -24,7 +25,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    input: Input,
+    source: Source,
     /// Only the table of this Forwarder
     #[arg(long, value_name = "FORWARDER")]
     from: Option<String>,
@@ -47,7 +48,7 @@ pub(crate) struct Without {
 /// # Errors
 /// Unreadable or invalid input, unknown names, a stdout that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let declared = args.input.declared()?;
+    let declared = args.source.declared()?;
     let faults = input::faults(&declared.topology, &args.without.without)?;
     let root = args
         .from

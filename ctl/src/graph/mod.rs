@@ -4,9 +4,10 @@ mod report;
 mod scene;
 
 use crate::{
+    cluster::declared::Source,
     draw::{self, Picture, Stage},
     failure::Failure,
-    input::{self, Declared, Input},
+    input::{self, Declared},
     output,
     routes::Without,
 };
@@ -34,7 +35,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    input: Input,
+    source: Source,
     /// Stage of the computation
     #[arg(long, value_enum, default_value_t)]
     stage: Stage,
@@ -77,7 +78,7 @@ enum Format {
 /// # Errors
 /// Unreadable or invalid input, unknown names, a stdout that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let declared = args.input.declared()?;
+    let declared = args.source.declared()?;
     let faults = input::faults(&declared.topology, &args.without.without)?;
     let from = args.from.as_deref();
     let from = from

@@ -1,0 +1,109 @@
+//! A topology to look at: that of a file, or one of the cluster.
+
+use super::{
+    Cluster, Connection,
+    stored::{Stored, is_filled, plain},
+};
+use crate::{
+    failure::Failure,
+    input::{self, Declared},
+    note,
+};
+use crds::{Forwarder, Instances, MicroServiceTopology, Problem};
+use std::path::PathBuf;
+use topology::Topology;
+
+/// `-f FILE` or NAME, to be flattened into the arguments of a verb that looks at one topology.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Source {
+    /// Topology in the cluster
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    name: Option<String>,
+    /// YAML file with one MicroServiceTopology; `-` is stdin
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Source {
+    /// Reads the declaration and the graph that it means.
+    ///
+    /// # Errors
+    /// As [`input::declared`]; of a cluster what it refuses, and what the lint has against it.
+    pub(crate) fn declared(&self) -> Result<Declared, Failure> {
+        match (&self.file, &self.name) {
+            (Some(file), _) => input::declared(file),
+            (None, Some(name)) => {
+                let cluster = self.connection.open()?;
+                let stored = cluster.topology(name)?;
+                declared(&cluster, &stored)
+            }
+            (None, None) => Err(Failure::Invalid(vec!["expected NAME or -f FILE".into()])),
+        }
+    }
+}
+
+/// A topology of the cluster as it is: on its nodes, with the pods that are attached.
+///
+/// # Errors
+/// What the server refuses, and what the lint has against the declaration.
+pub(crate) fn declared(cluster: &Cluster, stored: &Stored) -> Result<Declared, Failure> {
+    let mut object = stored.declaration()?;
+    let forwarders: Vec<Forwarder> = cluster
+        .forwarders(stored)?
+        .iter()
+        .filter(|object| is_filled(object))
+        .map(plain)
+        .collect();
+    let topology = match stored.is_computed() {
+        true => computed(stored, &forwarders)?,
+        false => {
+            note(&format!(
+                "generation {} of {} is not computed yet: this is what it declares",
+                stored.generation(),
+                stored.full_name()
+            ));
+            meant(cluster, &object, stored)?
+        }
+    };
+    settle(&mut object, &forwarders);
+    Ok(Declared { object, topology })
+}
+
+/// The graph of the Forwarder objects: attachments are where pods are.
+pub(crate) fn computed(stored: &Stored, forwarders: &[Forwarder]) -> Result<Topology, Failure> {
+    crds::topology_of(forwarders).map_err(|error| {
+        Failure::Failed(format!("the Forwarders of {}: {error}", stored.full_name()))
+    })
+}
+
+/// The graph of the declaration with an instance of each App, on the cluster's nodes.
+fn meant(
+    cluster: &Cluster,
+    object: &MicroServiceTopology,
+    stored: &Stored,
+) -> Result<Topology, Failure> {
+    let nodes = match object.spec.forwarder_per_node {
+        Some(_) => cluster.nodes()?,
+        None => Vec::new(),
+    };
+    crds::to_topology_on(object, &nodes, &Instances::new())
+        .map_err(|problems| invalid(&stored.full_name(), problems))
+}
+
+/// Problems of a topology that is in no file.
+pub(crate) fn invalid(name: &str, problems: Vec<Problem>) -> Failure {
+    let line = |problem: Problem| problem.in_file(name).to_string();
+    Failure::Invalid(problems.into_iter().map(line).collect())
+}
+
+/// Says of each Forwarder on which node it is.
+fn settle(object: &mut MicroServiceTopology, forwarders: &[Forwarder]) {
+    for entry in &mut object.spec.forwarders {
+        let is_it = |forwarder: &&Forwarder| forwarder.spec.name == entry.name;
+        if let Some(forwarder) = forwarders.iter().find(is_it) {
+            entry.node = Some(forwarder.spec.node.clone());
+        }
+    }
+}

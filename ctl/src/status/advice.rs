@@ -1,0 +1,188 @@
+//! What is wrong with a topology, and what to do about it.
+
+use super::one::{ForwarderLine, State};
+use crate::cluster::{
+    stored::{Stored, condition},
+    wait::told,
+};
+use crds::{Condition, ForwarderObject, TopologyStatus};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One thing that is wrong.
+#[derive(Serialize)]
+pub(super) struct Advised {
+    /// What it is.
+    pub(super) what: String,
+    /// What to do about it.
+    pub(super) advice: String,
+}
+
+/// Most names in one line.
+const NAMES: usize = 5;
+
+/// Everything that is wrong, the cause before what follows from it.
+pub(super) fn problems(
+    stored: &Stored,
+    lines: &[ForwarderLine],
+    forwarders: &[ForwarderObject],
+) -> Vec<Advised> {
+    let status = stored.status();
+    if let Some(problem) = unseen(stored, &status) {
+        return vec![problem];
+    }
+    let mut problems = Vec::new();
+    problems.extend(rejected(stored, &status));
+    problems.extend(not_computed(stored, &status));
+    problems.extend(not_reported(lines));
+    problems.extend(differing(lines));
+    problems.extend(down(forwarders));
+    problems.extend(degraded(&status));
+    problems
+}
+
+fn unseen(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
+    let generation = stored.generation();
+    let observed = status.observed_generation;
+    if observed >= Some(generation) {
+        return None;
+    }
+    let what = match observed {
+        None => "the operator has not looked at this topology".to_owned(),
+        Some(observed) => {
+            format!("the operator has looked at generation {observed}, this is {generation}")
+        }
+    };
+    let advice = "see whether it runs: kubectl get pods -A -l app.kubernetes.io/name=beemesh; and \
+                  whether it watches this namespace";
+    Some(advised(what, advice))
+}
+
+fn rejected(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
+    let accepted = condition(status, "Accepted").filter(|it| it.status == "False")?;
+    let advice = match accepted.reason.as_str() {
+        "NoNode" => {
+            "label a node so that it matches, or change the selector; what runs already goes on"
+                .to_owned()
+        }
+        "NoAddresses" => "larger CIDRs or longer blockPrefixes need a new topology: addresses in \
+                          use cannot change"
+            .to_owned(),
+        _ => format!(
+            "correct the field and apply it again (beemesh lint -f says the same beforehand); what \
+             runs already goes on: kubectl edit mst {} -n {}",
+            stored.name(),
+            stored.namespace()
+        ),
+    };
+    Some(advised(format!("not accepted: {}", told(accepted)), advice))
+}
+
+fn not_computed(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
+    let is_false = |it: &&Condition| it.status == "False";
+    if condition(status, "Accepted").is_some_and(|it| it.status == "False") {
+        return None;
+    }
+    let computed = condition(status, "Computed").filter(is_false)?;
+    let advice = format!(
+        "it goes on by itself; when it does not, see the events: kubectl describe mst {} -n {}",
+        stored.name(),
+        stored.namespace()
+    );
+    Some(advised(
+        format!("not computed yet: {}", told(computed)),
+        advice,
+    ))
+}
+
+fn not_reported(lines: &[ForwarderLine]) -> Option<Advised> {
+    let silent: Vec<&ForwarderLine> = lines
+        .iter()
+        .filter(|line| line.state == State::NotReported)
+        .collect();
+    if silent.is_empty() {
+        return None;
+    }
+    let mut nodes: Vec<&str> = silent.iter().map(|line| line.node.as_str()).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let what = format!(
+        "{} of {} forwarders are computed and not reported by their nodes",
+        silent.len(),
+        lines.len()
+    );
+    let advice = format!("see whether the node daemon runs on {}", few(&nodes));
+    Some(advised(what, advice))
+}
+
+fn differing(lines: &[ForwarderLine]) -> Option<Advised> {
+    let differing = lines.iter().filter(|line| line.state == State::Differs);
+    let names: Vec<&str> = differing.map(|line| line.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "another table than the computed one is programmed on {}",
+        few(&names)
+    );
+    let advice =
+        "it should pass within a second; when it stays, see the log of the node daemon there";
+    Some(advised(what, advice))
+}
+
+/// Links that are down, each once, with what its ends say.
+fn down(forwarders: &[ForwarderObject]) -> Vec<Advised> {
+    let mut down: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for object in forwarders {
+        for state in object.status.iter().flat_map(|status| &status.link_states) {
+            if !state.up {
+                let (name, reason) = (&object.spec.name, &state.reason);
+                let seen = match reason.is_empty() {
+                    true => format!("seen by {name}"),
+                    false => format!("seen by {name}: {reason}"),
+                };
+                down.entry(&state.id).or_default().push(seen);
+            }
+        }
+    }
+    let shown = |(id, seen): (&&str, &Vec<String>)| format!("{id} ({})", seen.join("; "));
+    let links: Vec<String> = down.iter().map(shown).collect();
+    if links.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = links.iter().map(String::as_str).collect();
+    let what = format!("{} links are down: {}", links.len(), few(&names));
+    vec![advised(
+        what,
+        "traffic goes around them; see the path between the two nodes",
+    )]
+}
+
+fn degraded(status: &TopologyStatus) -> Option<Advised> {
+    let degraded = condition(status, "Degraded").filter(|it| it.status == "True")?;
+    let advice = match degraded.reason.as_str() {
+        // Told with the links.
+        "LinkDown" => return None,
+        "Partitioned" => "heal a link between the parts, or add one",
+        "NodeGone" => "bring the node back, or take its Forwarder out of the declaration",
+        _ => "see the events: kubectl describe mst",
+    };
+    Some(advised(format!("degraded: {}", told(degraded)), advice))
+}
+
+fn advised(what: impl Into<String>, advice: impl Into<String>) -> Advised {
+    Advised {
+        what: what.into(),
+        advice: advice.into(),
+    }
+}
+
+/// The first few names, and how many more there are.
+fn few(names: &[&str]) -> String {
+    match names.get(..NAMES) {
+        Some(first) if names.len() > NAMES => {
+            format!("{} and {} more", first.join(", "), names.len() - NAMES)
+        }
+        _ => names.join(", "),
+    }
+}
