@@ -1,6 +1,8 @@
 //! The command line: one subcommand for each verb.
 
-use crate::{completion, failure::Failure, generate, graph, lab, lint, plan, routes, status};
+use crate::{
+    completion, failure::Failure, generate, graph, lab, lint, plan, routes, status, validate,
+};
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
@@ -35,6 +37,8 @@ enum Verb {
     Plan(plan::Args),
     /// Print what has become of topologies in a cluster
     Status(status::Args),
+    /// Hold each layer of a topology in a cluster against the next
+    Validate(validate::Args),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
     /// Print a script that completes verbs and options in a shell
@@ -57,6 +61,7 @@ impl Cli {
             Verb::Routes(args) => routes::run(&args),
             Verb::Plan(args) => plan::run(&args),
             Verb::Status(args) => status::run(&args),
+            Verb::Validate(args) => validate::run(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),

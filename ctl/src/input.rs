@@ -41,18 +41,25 @@ impl Input {
 /// # Errors
 /// As [`Input::declared`].
 pub(crate) fn declared(file: &Path) -> Result<Declared, Failure> {
-    let name = shown(file);
-    let object = match <[MicroServiceTopology; 1]>::try_from(objects(file)?) {
-        Ok([object]) => object,
-        Err(objects) => {
-            let found = objects.len();
-            let message = format!("{name}: expected one MicroServiceTopology, found {found}");
-            return Err(Failure::Invalid(vec![message]));
-        }
-    };
-    let invalid = |problems| invalid(&name, problems);
+    let object = object(file)?;
+    let invalid = |problems| invalid(&shown(file), problems);
     let topology = crds::to_topology(&object, &Instances::new()).map_err(invalid)?;
     Ok(Declared { object, topology })
+}
+
+/// The one topology in `file`, which the lint has nothing against.
+///
+/// # Errors
+/// As [`Input::declared`].
+pub(crate) fn object(file: &Path) -> Result<MicroServiceTopology, Failure> {
+    match <[MicroServiceTopology; 1]>::try_from(objects(file)?) {
+        Ok([object]) => Ok(object),
+        Err(objects) => {
+            let (name, found) = (shown(file), objects.len());
+            let message = format!("{name}: expected one MicroServiceTopology, found {found}");
+            Err(Failure::Invalid(vec![message]))
+        }
+    }
 }
 
 /// Reads and checks every topology in `file`.

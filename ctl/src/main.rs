@@ -28,6 +28,7 @@ mod progress;
 mod routes;
 mod status;
 mod tables;
+mod validate;
 
 use clap::Parser;
 use failure::{Exit, Failure};

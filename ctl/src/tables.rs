@@ -2,7 +2,7 @@
 
 use crate::progress::Progress;
 use rayon::prelude::*;
-use topology::{ForwarderIndex, Graph, Spf, Table, Topology};
+use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
 
 /// Most tables in memory at once.
 const CHUNK: usize = 256;
@@ -23,6 +23,23 @@ impl<'a> Computer<'a> {
             graph,
             max_paths,
         }
+    }
+
+    /// As [`Computer::new`], with these links down.
+    pub(crate) fn without(topology: &'a Topology, max_paths: usize, down: &[LinkIndex]) -> Self {
+        let mut computer = Self::new(topology, max_paths);
+        for link in down {
+            computer.graph.change(Change::Link {
+                link: *link,
+                weights: None,
+            });
+        }
+        computer
+    }
+
+    /// Epoch of the graph that tables are computed from.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.graph.epoch()
     }
 
     /// What `make` makes of the table of each root, in the order of `roots`, on all cores.

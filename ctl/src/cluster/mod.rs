@@ -10,6 +10,7 @@
 //! One current-thread runtime lives as long as the [`Cluster`]; everything outside is synchronous.
 
 pub(crate) mod declared;
+pub(crate) mod expected;
 pub(crate) mod refused;
 pub(crate) mod stored;
 pub(crate) mod wait;

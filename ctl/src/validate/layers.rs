@@ -1,0 +1,255 @@
+//! The layers of one topology, each held against the one before.
+
+use super::difference::{Difference, differences};
+use crate::{
+    cluster::{
+        expected::Given,
+        stored::{Stored, is_filled, plain},
+    },
+    failure::Failure,
+    tables::{Computer, all_roots},
+};
+use crds::{Forwarder, ForwarderObject, Node, forwarder::Computed};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use topology::{LinkIndex, Topology};
+
+/// What was held against what, and what differs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Layer {
+    layer: &'static str,
+    against: &'static str,
+    /// How many objects were compared.
+    checked: usize,
+    /// Forwarders whose nodes have said nothing: they are not compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_reported: Vec<String>,
+    pub(super) differences: Vec<Difference>,
+}
+
+impl Layer {
+    fn new(layer: &'static str, against: &'static str, checked: usize) -> Self {
+        Self {
+            layer,
+            against,
+            checked,
+            not_reported: Vec::new(),
+            differences: Vec::new(),
+        }
+    }
+
+    /// In one line.
+    pub(super) fn line(&self) -> String {
+        let Self {
+            layer,
+            against,
+            checked,
+            ..
+        } = self;
+        let silent = match self.not_reported.len() {
+            0 => String::new(),
+            count => format!(", {count} not reported by their nodes"),
+        };
+        match self.differences.len() {
+            0 => format!("ok       {layer} = {against}: {checked} compared{silent}"),
+            count => format!("DIFFERS  {layer} = {against}: {count} of it{silent}"),
+        }
+    }
+}
+
+/// All that is needed to hold them against each other.
+pub(super) struct Layers<'a> {
+    pub(super) topology: &'a Stored,
+    pub(super) nodes: &'a [Node],
+    pub(super) given: Given,
+    /// Forwarder objects with the topology's label that are not its own, or on their way out.
+    pub(super) strange: Vec<ForwarderObject>,
+}
+
+impl Layers<'_> {
+    /// From the declaration to what nodes report.
+    pub(super) fn all(&self) -> Vec<Layer> {
+        let mut layers = vec![self.declaration()];
+        let forwarders: Vec<Forwarder> = self
+            .given
+            .forwarders
+            .iter()
+            .filter(|it| is_filled(it))
+            .map(plain)
+            .collect();
+        match crds::topology_of(&forwarders) {
+            Ok(topology) => {
+                layers.push(self.computed(&topology, &forwarders));
+                layers.push(reported(&topology, &forwarders));
+            }
+            Err(error) => {
+                let mut layer = Layer::new("forwarders", "computed", 0);
+                let name = self.topology.full_name();
+                let found = error.to_string();
+                layer
+                    .differences
+                    .extend(Difference::of(&name, "", "one graph", &found));
+                layers.push(layer);
+            }
+        }
+        layers
+    }
+
+    /// What the declaration asks for out of what is persisted = the Forwarder objects.
+    fn declaration(&self) -> Layer {
+        let mut layer = Layer::new("declaration", "forwarders", 0);
+        let expected = match self.expected() {
+            Ok(expected) => expected,
+            Err(problems) => {
+                let name = format!("mst/{}", self.topology.name());
+                let lines = problems.iter().filter_map(|line| {
+                    Difference::of(&name, "", "a declaration that can be expanded", line)
+                });
+                layer.differences.extend(lines);
+                return layer;
+            }
+        };
+        layer.checked = expected.len();
+        let found: BTreeMap<&str, &ForwarderObject> = self
+            .given
+            .forwarders
+            .iter()
+            .map(|it| (it.spec.name.as_str(), it))
+            .collect();
+        for forwarder in &expected {
+            let object = shown(&forwarder.metadata.name);
+            match found.get(forwarder.spec.name.as_str()) {
+                None => layer
+                    .differences
+                    .extend(Difference::of(&object, "", "an object", "")),
+                Some(found) => {
+                    let json = |spec| serde_json::to_value(spec).unwrap_or_default();
+                    let (expected, found) = (json(&forwarder.spec), json(&found.spec));
+                    layer
+                        .differences
+                        .extend(differences(&object, "spec", &expected, &found));
+                }
+            }
+        }
+        let wanted: BTreeSet<&str> = expected.iter().map(|it| it.spec.name.as_str()).collect();
+        let surplus = self.given.forwarders.iter();
+        let surplus = surplus.filter(|it| !wanted.contains(it.spec.name.as_str()));
+        for object in surplus.chain(&self.strange) {
+            let name = shown(object.metadata.name.as_deref().unwrap_or_default());
+            layer
+                .differences
+                .extend(Difference::of(&name, "", "", "an object"));
+        }
+        layer
+    }
+
+    fn expected(&self) -> Result<Vec<Forwarder>, Vec<String>> {
+        let told = |failure: Failure| failure.lines();
+        let object = self.topology.declaration().map_err(told)?;
+        let expanded = self.given.expand(&object, self.nodes);
+        expanded.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// Tables computed here from the Forwarder objects = those that the operator has published.
+    fn computed(&self, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
+        let mut layer = Layer::new("forwarders", "computed", forwarders.len());
+        let tables = tables(topology, forwarders, &[]);
+        for forwarder in forwarders {
+            let object = shown(&forwarder.metadata.name);
+            let found = forwarder.status.computed.clone().unwrap_or_default();
+            let expected = &tables[&forwarder.spec.name];
+            let pairs = [
+                ("status.computed.epoch", &expected.epoch, &found.epoch),
+                ("status.computed.digest", &expected.digest, &found.digest),
+            ];
+            let pairs = pairs.into_iter();
+            layer.differences.extend(
+                pairs.filter_map(|(field, one, other)| Difference::of(&object, field, one, other)),
+            );
+        }
+        let (object, status) = (
+            format!("mst/{}", self.topology.name()),
+            self.topology.status(),
+        );
+        let epoch = topology.epoch().to_string();
+        layer.differences.extend(Difference::of(
+            &object,
+            "status.epoch",
+            &epoch,
+            &status.epoch,
+        ));
+        let (wanted, seen) = (self.topology.generation(), status.observed_generation);
+        let seen = seen.map(|it| it.to_string()).unwrap_or_default();
+        layer.differences.extend(Difference::of(
+            &object,
+            "status.observedGeneration",
+            &wanted.to_string(),
+            &seen,
+        ));
+        layer
+    }
+}
+
+/// Tables computed with the links that nodes report = those that nodes report.
+fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
+    let is_silent = |forwarder: &&Forwarder| forwarder.status.epoch.is_empty();
+    let (silent, told): (Vec<&Forwarder>, Vec<&Forwarder>) = forwarders.iter().partition(is_silent);
+    let mut layer = Layer::new("computed", "reported", told.len());
+    layer.not_reported = silent.iter().map(|it| it.spec.name.clone()).collect();
+    if told.is_empty() {
+        return layer;
+    }
+    let tables = tables(topology, forwarders, &down(topology, forwarders));
+    for forwarder in told {
+        let object = shown(&forwarder.metadata.name);
+        let (expected, found) = (&tables[&forwarder.spec.name], &forwarder.status);
+        let pairs = [
+            ("status.epoch", &expected.epoch, &found.epoch),
+            ("status.digest", &expected.digest, &found.digest),
+        ];
+        let pairs = pairs.into_iter();
+        layer.differences.extend(
+            pairs.filter_map(|(field, one, other)| Difference::of(&object, field, one, other)),
+        );
+    }
+    layer
+}
+
+/// Links that are not reported up from both ends: no node uses them.
+fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
+    let mut up: BTreeMap<&str, usize> = BTreeMap::new();
+    for state in forwarders.iter().flat_map(|it| &it.status.link_states) {
+        *up.entry(&state.id).or_default() += usize::from(state.up);
+    }
+    let links = (0..topology.links().len() as u32).map(LinkIndex);
+    let is_up = |link: &LinkIndex| up.get(topology.link_id(*link).as_str()).copied() >= Some(2);
+    links.filter(|link| !is_up(link)).collect()
+}
+
+/// Epoch and digest of each Forwarder's table without these links.
+fn tables(
+    topology: &Topology,
+    forwarders: &[Forwarder],
+    without: &[LinkIndex],
+) -> BTreeMap<String, Computed> {
+    let max_paths = forwarders
+        .first()
+        .map_or(1, |it| it.spec.routing.max_paths as usize);
+    let computer = Computer::without(topology, max_paths, without);
+    let epoch = computer.epoch().to_string();
+    let computed = computer.compute(&all_roots(topology), |table| Computed {
+        epoch: epoch.clone(),
+        digest: table.digest().to_string(),
+    });
+    topology
+        .forwarders()
+        .iter()
+        .cloned()
+        .zip(computed)
+        .collect()
+}
+
+fn shown(object: &str) -> String {
+    format!("fwd/{object}")
+}

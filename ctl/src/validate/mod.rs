@@ -1,0 +1,149 @@
+//! `beemesh validate`: holds each layer of a topology in the cluster against the next.
+//!
+//! ```text
+//! declaration = Forwarder objects = computed tables = reported tables | kernel, traffic: on nodes
+//! ```
+
+mod difference;
+mod layers;
+
+use crate::{
+    cluster::{
+        Cluster, Connection,
+        expected::{Given, is_own},
+        stored::Stored,
+    },
+    failure::{Exit, Failure},
+    output::{self, Output},
+};
+use crds::{ForwarderObject, Node};
+use difference::Difference;
+use layers::{Layer, Layers};
+use serde::Serialize;
+
+const EXAMPLES: &str = "\
+Exits 1 when a layer differs. What runs on the nodes is not looked at: the kernel's routes and the
+traffic. A node that has reported nothing is told, and is no difference.
+
+JSON: {\"ok\", \"topologies\": [{\"namespace\", \"name\", \"ok\", \"layers\": [{\"layer\", \"against\",
+\"checked\", \"notReported\", \"differences\": [{\"object\", \"field\", \"expected\", \"found\"}]}]}],
+\"notLookedAt\": [\"kernel\", \"traffic\"]}.
+
+Examples in a cluster:
+  beemesh validate
+  beemesh validate iot -n plant
+  beemesh validate -A -o json";
+
+/// Layers that only nodes can look at.
+const NOT_LOOKED_AT: [&str; 2] = ["kernel", "traffic"];
+
+/// Arguments of `beemesh validate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Topology; without it all of the namespace
+    name: Option<String>,
+    /// Topologies of all namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    all_namespaces: bool,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    ok: bool,
+    topologies: Vec<Validated>,
+    not_looked_at: [&'static str; 2],
+}
+
+#[derive(Serialize)]
+struct Validated {
+    namespace: String,
+    name: String,
+    ok: bool,
+    layers: Vec<Layer>,
+}
+
+/// Prints what differs.
+///
+/// # Errors
+/// What the cluster refuses; [`Failure::NotFound`]; exit code 1 when a layer differs.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let cluster = args.connection.open()?;
+    let topologies = match &args.name {
+        Some(name) => vec![cluster.topology(name)?],
+        None => cluster.topologies(args.all_namespaces)?,
+    };
+    let nodes = cluster.nodes()?;
+    let validated: Result<Vec<Validated>, Failure> = topologies
+        .iter()
+        .map(|topology| validated(&cluster, topology, &nodes))
+        .collect();
+    let topologies = validated?;
+    let report = Report {
+        ok: topologies.iter().all(|it| it.ok),
+        topologies,
+        not_looked_at: NOT_LOOKED_AT,
+    };
+    args.output.print(&report, table)?;
+    match report.ok {
+        true => Ok(()),
+        false => Err(Failure::Told(Exit::Failed)),
+    }
+}
+
+fn validated(cluster: &Cluster, topology: &Stored, nodes: &[Node]) -> Result<Validated, Failure> {
+    let objects = cluster.forwarders(topology)?;
+    let allocation = cluster.allocation(topology)?.map(|it| it.spec);
+    let (own, strange): (Vec<ForwarderObject>, Vec<ForwarderObject>) = objects
+        .into_iter()
+        .partition(|object| is_own(topology, object));
+    let layers = Layers {
+        topology,
+        nodes,
+        strange,
+        given: Given::new(topology, &own, allocation),
+    };
+    let layers = layers.all();
+    Ok(Validated {
+        namespace: topology.namespace().to_owned(),
+        name: topology.name().to_owned(),
+        ok: layers.iter().all(|layer| layer.differences.is_empty()),
+        layers,
+    })
+}
+
+fn table(report: &Report) -> String {
+    let mut text = String::new();
+    for topology in &report.topologies {
+        text += &format!("{}/{}\n", topology.namespace, topology.name);
+        for layer in &topology.layers {
+            text += &format!("  {}\n", layer.line());
+        }
+        let differences = topology.layers.iter().flat_map(|layer| &layer.differences);
+        let mut rows = output::table(&["  OBJECT", "FIELD", "EXPECTED", "FOUND"], &[]);
+        for Difference {
+            object,
+            field,
+            expected,
+            found,
+        } in differences
+        {
+            rows.add_row([&format!("  {object}"), field, expected, found]);
+        }
+        if rows.row_count() > 0 {
+            text += &output::table_text(&rows);
+        }
+    }
+    if report.topologies.is_empty() {
+        text += "no topologies\n";
+    }
+    text + &format!(
+        "not looked at: {} (they are on the nodes)\n",
+        report.not_looked_at.join(", ")
+    )
+}
