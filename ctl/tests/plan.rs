@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{beemesh, json, root, run, stdout};
+use common::{beemesh, json, root, run, stdout, text};
 use serde_json::json;
 
 #[test]
@@ -44,18 +44,14 @@ fn the_table_shows_before_and_after() {
 }
 
 #[test]
-fn everything_is_new_against_nothing() {
-    let plan = json("plan -f examples/worked.yaml -o json");
-    assert_eq!(
-        plan["forwarders"]["added"],
-        json!(["F1", "F2", "F3", "F4", "F5"])
-    );
-    assert_eq!(plan["apps"]["added"], json!(["App1", "App2"]));
-    assert_eq!(plan["routes"]["F1"]["App2"]["before"], json!(null));
-    assert_eq!(
-        plan["routes"]["F1"]["App2"]["after"]["attached"],
-        json!(true)
-    );
+fn without_another_side_it_asks_a_cluster() {
+    let mut command = beemesh();
+    command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+    command.env_remove("KUBERNETES_SERVICE_HOST");
+    command.args(["plan", "-f", "examples/worked.yaml"]);
+    let output = command.assert().code(1);
+    let said = text(&output.get_output().stderr);
+    assert!(said.starts_with("error: no kubeconfig: "), "{said}");
 }
 
 #[test]
@@ -99,13 +95,17 @@ spec:
   forwarders: [{name: a}, {name: a-x}, {name: b}, {name: c}]
   links: [{a: a, b: b}, {a: a-x, b: b}, {a: a, b: c}, {a: a-x, b: c}]
 ";
+    let before = tempfile::NamedTempFile::new().expect("a file");
+    let (unlinked, _) = file.split_once("  links:").expect("it has links");
+    std::fs::write(before.path(), unlinked).expect("it can be written");
     let answer = |line: &str| -> serde_json::Value {
         let mut command = beemesh();
         command.args(line.split_whitespace()).write_stdin(file);
         serde_json::from_slice(&command.assert().code(0).get_output().stdout).expect("it is JSON")
     };
     let routes = answer("routes -f - -o json");
-    let plan = answer("plan -f - -o json");
+    let against = before.path().display();
+    let plan = answer(&format!("plan -f - -o json --against {against}"));
     let hops = &routes["tables"]["b"]["c"]["nextHops"];
     assert_eq!(hops[0]["link"], "a-x/b");
     assert_eq!(&plan["routes"]["b"]["c"]["after"]["nextHops"], hops);

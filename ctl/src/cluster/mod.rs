@@ -31,16 +31,15 @@ const REQUEST: Duration = Duration::from_secs(30);
 
 /// Which cluster is meant, to be flattened into the arguments of a verb; the words are kubectl's.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub(crate) struct Connection {
     /// Kubernetes namespace [default: that of the context]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "Cluster")]
     pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig [default: the current one]
-    #[arg(long, value_name = "CONTEXT")]
+    #[arg(long, value_name = "CONTEXT", help_heading = "Cluster")]
     pub(crate) context: Option<String>,
     /// Kubeconfig [default: $KUBECONFIG, ~/.kube/config, the pod's service account]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 

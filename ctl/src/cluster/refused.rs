@@ -80,7 +80,8 @@ fn told(server: &str, asked: &Asked, status: &Status) -> Failure {
         );
         return Failure::Failed(format!("{message} (see `{question}`)"));
     }
-    if status.is_not_found() && asked.is_ours() {
+    // A kind that is not served is answered by a plain page.
+    if (status.is_not_found() || status.code == 404) && asked.is_ours() {
         return Failure::Failed(
             "beemesh is not installed in this cluster: `helm install beemesh charts/beemesh \
              --namespace beemesh-system --create-namespace`"

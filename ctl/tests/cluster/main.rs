@@ -1,0 +1,39 @@
+//! The verbs against a cluster: the `beemesh` command, a real API server, and the real operator.
+//!
+//! Without the servers every test is shown as ignored, with the sentence what to install.
+
+mod refusals;
+mod views;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+/// Names functions as tests.
+macro_rules! tests {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        vec![$((stringify!($name), $module::$name as fn() -> anyhow::Result<()>)),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let tests = tests![
+        refusals::without_a_kubeconfig_it_says_where_one_is_looked_for,
+        refusals::an_unknown_context_is_not_found,
+        refusals::a_server_that_is_away_is_named,
+        refusals::a_cluster_without_beemesh_says_how_to_install_it,
+        refusals::wrong_credentials_are_told,
+        refusals::what_may_not_be_read_is_named,
+        refusals::a_topology_that_is_not_there_is_not_found,
+        refusals::file_and_name_exclude_each_other,
+        views::without_an_operator_status_says_so_and_wait_times_out,
+        views::a_topology_that_nobody_computed_is_drawn_as_declared,
+    ];
+    let missing = e2e::needs_servers();
+    e2e::tell(missing.as_deref());
+    let trial = |(name, test): (&str, fn() -> anyhow::Result<()>)| {
+        e2e::trial(name, missing.as_deref(), test)
+    };
+    let trials: Vec<Trial> = tests.into_iter().map(trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
