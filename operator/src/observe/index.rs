@@ -98,7 +98,10 @@ impl State {
         if let Some(new) = &new {
             let keys = self.forwarders_by_topology.entry(new.topology.clone());
             keys.or_default().insert(key.clone());
-            concerned.sweep |= self.is_lost(new.owner.as_ref(), &new.topology);
+        }
+        // Also when it goes: ranges wait for it.
+        for held in [&old, &new].into_iter().flatten() {
+            concerned.sweep |= self.is_lost(held.owner.as_ref(), &held.topology);
         }
         if !is_same {
             let topologies = [&old, &new].into_iter().flatten();
@@ -124,8 +127,9 @@ impl State {
         new: Option<HeldAllocation>,
         concerned: &mut Concerned,
     ) {
-        if let Some(new) = &new {
-            concerned.sweep |= self.is_lost(new.owner.as_ref(), key);
+        // Also when it goes: ranges wait for it.
+        for held in [self.allocations.get(key), new.as_ref()].into_iter().flatten() {
+            concerned.sweep |= self.is_lost(held.owner.as_ref(), key);
         }
         let is_same = match (self.allocations.get(key), &new) {
             (Some(old), Some(new)) => {

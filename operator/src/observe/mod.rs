@@ -26,12 +26,19 @@ use std::{
 use crds::{MicroServiceTopology, Problem, TopologyStatus};
 use kube::core::DynamicObject;
 
+pub(crate) use self::{
+    read::{
+        existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
+        topology as read_topology,
+    },
+    watch::jittered,
+};
 use self::{queue::Queue, state::State};
 pub use self::{
     readiness::{KINDS, Kind, Readiness},
+    watch::{Scope, run},
     state::{HeldForwarder, HeldRange, Orphan},
     sync::{ForwarderKey, Stores, TopologyKey},
-    watch::{Scope, run},
 };
 use crate::plan::{Computed, World};
 

@@ -16,7 +16,7 @@ use super::{
     Entry, Key,
     state::{HeldAllocation, HeldForwarder, HeldRange},
 };
-use crate::plan::{Pod, REVISION_ANNOTATION};
+use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION};
 
 /// A pod, read only as far as it is needed.
 pub(super) type PodObject = Object<PodSpec, PodStatus>;
@@ -127,12 +127,6 @@ pub(super) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
     held
 }
 
-fn revision(metadata: &ObjectMeta) -> u64 {
-    let annotations = metadata.annotations.as_ref();
-    let revision = annotations.and_then(|all| all.get(REVISION_ANNOTATION));
-    revision.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
 pub(super) fn allocation(mut object: DynamicObject) -> HeldAllocation {
     HeldAllocation {
         uid: object.metadata.uid.clone().unwrap_or_default(),
@@ -141,6 +135,44 @@ pub(super) fn allocation(mut object: DynamicObject) -> HeldAllocation {
         is_going: object.metadata.deletion_timestamp.is_some(),
         spec: serde_json::from_value::<AllocationSpec>(part(&mut object.data, "spec")).ok(),
     }
+}
+
+/// The allocation object for a plan of the topology with this uid.
+pub(crate) fn existing_allocation(object: DynamicObject, topology: &str) -> ExistingAllocation {
+    allocation(object).existing(topology)
+}
+
+impl HeldAllocation {
+    /// For a plan of the topology with this uid.
+    pub(super) fn existing(&self, topology: &str) -> ExistingAllocation {
+        ExistingAllocation {
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+            is_owned: self.owner.as_deref() == Some(topology),
+            is_going: self.is_going,
+            spec: self.spec.clone(),
+        }
+    }
+}
+
+/// The Forwarder object for a plan of the topology with this uid.
+pub(crate) fn existing_forwarder(held: &HeldForwarder, topology: &str) -> ExistingForwarder {
+    ExistingForwarder {
+        object: held.key.name.clone(),
+        uid: held.uid.clone(),
+        resource_version: held.resource_version.clone(),
+        is_owned: held.owner.as_deref() == Some(topology),
+        is_going: held.is_going,
+        revision: held.revision,
+        spec: held.spec.clone(),
+        status: held.status.clone(),
+    }
+}
+
+fn revision(metadata: &ObjectMeta) -> u64 {
+    let annotations = metadata.annotations.as_ref();
+    let annotation = annotations.and_then(|all| all.get(REVISION_ANNOTATION));
+    annotation.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn range(mut object: DynamicObject) -> Option<HeldRange> {

@@ -42,6 +42,11 @@ impl Kind {
         }
     }
 
+    /// Plural name.
+    pub fn plural(self) -> &'static str {
+        self.name().split('.').next().unwrap_or_default()
+    }
+
     /// Whether its objects are in namespaces.
     pub fn is_namespaced(self) -> bool {
         !matches!(self, Kind::Node | Kind::VniRange)

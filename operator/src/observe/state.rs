@@ -9,9 +9,10 @@ use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
 
 use super::{
     Entry, Key, concern,
+    read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
-use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, Publish, World};
+use crate::plan::{Pod, Publish, World};
 
 /// A Forwarder object as it is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct HeldForwarder {
     pub owner: Option<String>,
     /// Whether it is being deleted.
     pub is_going: bool,
-    /// The revision of the allocation that it was last written from.
+    /// Revision of the allocation that it was last written from.
     pub revision: u64,
     /// What is wanted.
     pub spec: ForwarderSpec,
@@ -171,23 +172,8 @@ impl State {
     pub(super) fn world(&self, key: &Key) -> Option<World> {
         let entry = self.topologies.get(key)?;
         let topology = entry.topology.as_ref()?;
-        let existing = |held: &Arc<HeldForwarder>| ExistingForwarder {
-            object: held.key.name.clone(),
-            uid: held.uid.clone(),
-            resource_version: held.resource_version.clone(),
-            is_owned: held.owner.as_ref() == Some(&entry.uid),
-            is_going: held.is_going,
-            revision: held.revision,
-            spec: held.spec.clone(),
-            status: held.status.clone(),
-        };
-        let allocation = self.allocations.get(key).map(|held| ExistingAllocation {
-            uid: held.uid.clone(),
-            resource_version: held.resource_version.clone(),
-            is_owned: held.owner.as_ref() == Some(&entry.uid),
-            is_going: held.is_going,
-            spec: held.spec.clone(),
-        });
+        let allocation = self.allocations.get(key);
+        let allocation = allocation.map(|held| held.existing(&entry.uid));
         let (own, foreign): (Vec<&HeldRange>, Vec<&HeldRange>) = self
             .ranges
             .values()
@@ -207,7 +193,10 @@ impl State {
                 .pods_of(topology)
                 .map(|pod| pod.as_ref().clone())
                 .collect(),
-            forwarders: self.forwarders(key).map(existing).collect(),
+            forwarders: self
+                .forwarders(key)
+                .map(|held| existing_forwarder(held, &entry.uid))
+                .collect(),
             allocation,
             ranges: sorted(own),
             foreign_ranges: sorted(foreign),

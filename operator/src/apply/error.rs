@@ -1,0 +1,94 @@
+//! What can go wrong between us and the API server.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// A request that was not answered as hoped.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server refused, or could not be asked.
+    #[error("failed to {verb} {kind} {name}")]
+    Request {
+        /// As in RBAC.
+        verb: &'static str,
+        /// Plural name.
+        kind: &'static str,
+        /// Name of the object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("failed to {verb} {kind} {name}: no answer within {limit:?}")]
+    TimedOut {
+        /// As in RBAC.
+        verb: &'static str,
+        /// Plural name.
+        kind: &'static str,
+        /// Name of the object.
+        name: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// None of the ranges that were tried is free.
+    #[error("failed to claim {missing} more ranges of VNIs")]
+    NoRange {
+        /// How many are missing.
+        missing: usize,
+    },
+}
+
+impl Error {
+    /// Someone else was quicker, or the object is gone: what is there is to be looked at again.
+    pub fn is_conflict(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.is_conflict() || status.is_not_found() || status.code == 410)
+    }
+
+    /// The object is not there.
+    pub fn is_absent(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    /// An object of this name is there.
+    pub fn is_taken(&self) -> bool {
+        self.status()
+            .is_some_and(kube::core::Status::is_already_exists)
+    }
+
+    /// Whether trying again later may help without anyone doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self.status() {
+            Some(status) => status.code == 429 || status.code >= 500,
+            None => true,
+        }
+    }
+
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Error::Request { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Error::TimedOut { .. } | Error::NoRange { .. } => None,
+        }
+    }
+}
+
+/// `error` and everything that it was caused by, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors already say what caused them.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,150 @@
+//! Carries out plans: every write to the API server is here, with its preconditions.
+//!
+//! ```text
+//! Plan -> create -> claim -> [fresh look] allocation -> fill, delete -> publish, status, events
+//!            \________ answers ________/
+//!                        v
+//!                   observe::Cache
+//! ```
+//! A write that finds something else than the plan was made from fails, and the object is planned again.
+
+mod error;
+mod events;
+mod fresh;
+mod objects;
+mod remove;
+mod status;
+mod steps;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject},
+};
+use tokio::time::Instant;
+
+pub use self::{
+    error::{Error, chain},
+    events::Note,
+    fresh::Fresh,
+};
+use crate::{
+    controllers::{Meter, Outcome},
+    observe::{Cache, Kind},
+};
+
+/// Who owns the fields that the operator writes.
+pub const FIELD_MANAGER: &str = "beemesh-operator";
+
+/// The longest that one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+/// Requests of one topology that are under way at once.
+const PARALLEL: usize = 8;
+
+/// Writes to the API server. Clones share the connection.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    cache: Cache,
+    meter: Arc<dyn Meter>,
+    replica: String,
+}
+
+impl Writer {
+    /// A writer whose answers go into `cache`. `replica` is named in events.
+    pub fn new(client: Client, cache: Cache, meter: Arc<dyn Meter>, replica: &str) -> Writer {
+        Writer {
+            client,
+            cache,
+            meter,
+            replica: replica.to_owned(),
+        }
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let resource = match kind {
+            Kind::Topology => ApiResource::erase::<crds::TopologyObject>(&()),
+            Kind::Forwarder => ApiResource::erase::<crds::ForwarderObject>(&()),
+            Kind::Allocation => ApiResource::erase::<crds::AllocationObject>(&()),
+            Kind::VniRange => ApiResource::erase::<crds::VniRangeObject>(&()),
+            Kind::Node => ApiResource::erase::<k8s_openapi::api::core::v1::Node>(&()),
+            Kind::Pod => ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        };
+        if kind.is_namespaced() {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
+        } else {
+            Api::all_with(self.client.clone(), &resource)
+        }
+    }
+
+    /// Makes one request: in bounded time, counted, and with a name when it fails.
+    async fn ask<T>(
+        &self,
+        verb: &'static str,
+        kind: &'static str,
+        name: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(REQUEST_LIMIT, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(Error::Request {
+                verb,
+                kind,
+                name: name.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(_) => Err(Error::TimedOut {
+                verb,
+                kind,
+                name: name.to_owned(),
+                limit: REQUEST_LIMIT,
+            }),
+        };
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(error) if error.is_conflict() => Outcome::Conflict,
+            Err(_) => Outcome::Failed,
+        };
+        if !matches!(verb, "get" | "list") {
+            self.meter.wrote(kind, verb, outcome, started.elapsed());
+        }
+        result
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Writes that were made.
+    pub written: usize,
+    /// Writes that found something else than was planned from.
+    pub conflicts: usize,
+    /// The first failure of another kind; the rest was still tried.
+    pub error: Option<Error>,
+}
+
+impl Done {
+    fn count<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(answer) => {
+                self.written += 1;
+                return Some(answer);
+            }
+            Err(error) if error.is_conflict() => {
+                tracing::debug!(error = %chain(&error), "someone else was quicker");
+                self.conflicts += 1;
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        None
+    }
+
+    /// Whether everything that was tried was done.
+    pub fn is_clean(&self) -> bool {
+        self.conflicts == 0 && self.error.is_none()
+    }
+}

@@ -1,0 +1,113 @@
+//! Taking away, never anything but what was meant.
+
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams, Preconditions},
+    core::DynamicObject,
+};
+
+use super::{Error, Writer};
+use crate::observe::{HeldForwarder, Key, Kind, Orphan, read_forwarder};
+use crds::{allocation::VNIS_OF_RANGE, forwarder::TOPOLOGY_LABEL};
+
+impl Writer {
+    /// Deletes the object with this uid, and resourceVersion where one is given. Absence is success.
+    pub(super) async fn delete(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        resource_version: Option<&str>,
+    ) -> Result<(), Error> {
+        let api = self.api(kind, namespace);
+        let parameters = DeleteParams::background().preconditions(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: resource_version.map(str::to_owned),
+        });
+        let deleted = self.ask("delete", kind.plural(), name, api.delete(name, &parameters));
+        match deleted.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_absent() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes `orphan` if its topology is gone for certain. False when it has to stay for now.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or the orphan has changed meanwhile.
+    pub async fn sweep(&self, orphan: &Orphan) -> Result<bool, Error> {
+        if self.lives(&orphan.topology, &orphan.owner).await? {
+            return Ok(false);
+        }
+        let resource_version = match orphan.first {
+            // Whoever still uses a VNI of it keeps it: allocation first, then Forwarders.
+            Some(first) => {
+                if self.is_used(orphan, first).await? {
+                    return Ok(false);
+                }
+                Some(orphan.resource_version.as_str())
+            }
+            None => None,
+        };
+        let key = &orphan.key;
+        let deleted = self.delete(orphan.kind, &key.namespace, &key.name, &orphan.uid, resource_version);
+        deleted.await?;
+        tracing::info!(kind = %orphan.kind, object = %key, topology = %orphan.topology, "deleted: its topology is gone");
+        Ok(true)
+    }
+
+    /// Whether the API server has the topology with this uid.
+    async fn lives(&self, key: &Key, uid: &str) -> Result<bool, Error> {
+        Ok(self.read(Kind::Topology, key).await?.is_some_and(|object| object.uid().as_deref() == Some(uid)))
+    }
+
+    async fn is_used(&self, orphan: &Orphan, first: u32) -> Result<bool, Error> {
+        let is_controlled = |object: &DynamicObject| {
+            object.owner_references().iter().any(|owner| owner.uid == orphan.owner)
+        };
+        let allocation = self.read(Kind::Allocation, &orphan.topology).await?;
+        if allocation.as_ref().is_some_and(is_controlled) {
+            return Ok(true);
+        }
+        let forwarders = self.read_forwarders(&orphan.topology).await?;
+        let range = first..first.saturating_add(VNIS_OF_RANGE);
+        let uses = |held: &HeldForwarder| {
+            let mut vnis = held.spec.links.iter().filter_map(|link| link.vni);
+            held.owner.as_ref() == Some(&orphan.owner) || vnis.any(|vni| range.contains(&vni))
+        };
+        Ok(forwarders.iter().any(uses))
+    }
+
+    /// One object as it is now.
+    pub(super) async fn read(
+        &self,
+        kind: Kind,
+        key: &Key,
+    ) -> Result<Option<DynamicObject>, Error> {
+        let api = self.api(kind, &key.namespace);
+        self.ask("get", kind.plural(), &key.name, api.get_opt(&key.name)).await
+    }
+
+    /// The Forwarders of a topology as they are now. One that somebody took the label from is found in the cache.
+    pub(super) async fn read_forwarders(
+        &self,
+        topology: &Key,
+    ) -> Result<Vec<HeldForwarder>, Error> {
+        let api = self.api(Kind::Forwarder, &topology.namespace);
+        let parameters = ListParams::default().labels(&format!("{TOPOLOGY_LABEL}={}", topology.name));
+        let listed = self.ask("list", "forwarders", &topology.name, api.list(&parameters)).await?;
+        let mut forwarders = Vec::with_capacity(listed.items.len());
+        for object in listed.items {
+            forwarders.push(read_forwarder(object.clone()));
+            self.cache.learn_forwarder(object);
+        }
+        for held in self.cache.forwarders(topology) {
+            if !forwarders.iter().any(|forwarder| forwarder.uid == held.uid) {
+                forwarders.push(held.as_ref().clone());
+            }
+        }
+        Ok(forwarders)
+    }
+}

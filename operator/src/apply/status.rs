@@ -1,0 +1,63 @@
+//! What is told in statuses.
+
+use crds::{MicroServiceTopology, TopologyStatus};
+use kube::api::{Patch, PatchParams};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Error, FIELD_MANAGER, Writer, objects};
+use crate::observe::{Entry, HeldForwarder, Key, Kind};
+
+impl Writer {
+    /// Writes the status of the topology that `entry` was read as.
+    ///
+    /// # Errors
+    /// When the API server refuses, above all because the topology is another one by now.
+    pub async fn write_status(
+        &self,
+        entry: &Entry,
+        status: &TopologyStatus,
+    ) -> Result<(), Error> {
+        let resource_version = &entry.resource_version;
+        let kind = MicroServiceTopology::KIND;
+        let body = objects::status(kind, &entry.key, &entry.uid, resource_version, status);
+        self.patch_status(Kind::Topology, &entry.key, &body).await
+    }
+
+    /// Writes `status.computed` of the Forwarder that `held` is, and nothing else of it.
+    ///
+    /// # Errors
+    /// As [`Writer::write_status`].
+    pub async fn publish(
+        &self,
+        held: &HeldForwarder,
+        computed: &crds::forwarder::Computed,
+    ) -> Result<(), Error> {
+        let kind = crds::Forwarder::KIND;
+        let status = json!({ "computed": computed });
+        let body = objects::status(kind, &held.key, &held.uid, &held.resource_version, &status);
+        self.patch_status(Kind::Forwarder, &held.key, &body).await
+    }
+
+    async fn patch_status<B: Serialize + std::fmt::Debug>(
+        &self,
+        kind: Kind,
+        key: &Key,
+        body: &B,
+    ) -> Result<(), Error> {
+        let api = self.api(kind, &key.namespace);
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(body);
+        let apply = api.patch_status(&key.name, &parameters, &patch);
+        let plural = match kind {
+            Kind::Topology => "microservicetopologies/status",
+            _ => "forwarders/status",
+        };
+        let written = self.ask("patch", plural, &key.name, apply).await?;
+        match kind {
+            Kind::Topology => self.cache.learn_topology(written),
+            _ => self.cache.learn_forwarder(written),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! The steps of a plan, in their order. Each may be the last one.
+
+use futures::{StreamExt, stream};
+use kube::{
+    api::{Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use serde_json::Value;
+
+use super::{Done, Error, FIELD_MANAGER, PARALLEL, Writer, objects::Owner};
+use crate::{
+    observe::{Key, Kind, name_of_range},
+    plan::{ExistingAllocation, Plan, World},
+};
+
+impl Writer {
+    /// Steps (a) and (b): makes what grants need, Forwarders by name and ranges of VNIs.
+    pub async fn prepare(&self, world: &World, plan: &Plan) -> Done {
+        let owner = Owner::of(world);
+        let mut done = Done::default();
+        let created = stream::iter(&plan.create)
+            .map(|name| self.create_bare(&owner, name))
+            .buffer_unordered(PARALLEL)
+            .collect::<Vec<_>>()
+            .await;
+        for result in created {
+            done.count(result);
+        }
+        if plan.claim_count > 0 {
+            done.count(self.claim(&owner, &plan.claim, plan.claim_count).await);
+        }
+        done
+    }
+
+    /// Step (c): persists what is given. Only for a plan that was made from a fresh look.
+    pub async fn persist(&self, world: &World, plan: &Plan) -> Done {
+        let mut done = Done::default();
+        if let Some(spec) = &plan.allocation {
+            let owner = Owner::of(world);
+            let before = world.allocation.as_ref().map(versions);
+            let object = owner.allocation(spec, before);
+            let replaces = before.is_some();
+            done.count(self.write_allocation(&owner.key, object, replaces).await);
+        }
+        done
+    }
+
+    /// Steps (d) and (e): writes Forwarders out of what is persisted, and takes away what should not be.
+    pub async fn fill(&self, world: &World, plan: &Plan) -> Done {
+        let owner = Owner::of(world);
+        let mut done = Done::default();
+        let filled = stream::iter(&plan.fill)
+            .map(|fill| {
+                let name = &fill.object;
+                self.apply_forwarder(&owner.key.namespace, name, owner.filled_forwarder(fill))
+            })
+            .buffer_unordered(PARALLEL)
+            .collect::<Vec<_>>()
+            .await;
+        for result in filled {
+            done.count(result);
+        }
+        let namespace = owner.key.namespace.as_str();
+        let deleted = stream::iter(&plan.delete)
+            .map(|delete| self.delete(Kind::Forwarder, namespace, &delete.object, &delete.uid, None))
+            .buffer_unordered(PARALLEL)
+            .collect::<Vec<_>>()
+            .await;
+        for result in deleted {
+            done.count(result);
+        }
+        if let Some(former) = &plan.delete_allocation {
+            let kind = Kind::Allocation;
+            done.count(self.delete(kind, namespace, &former.object, &former.uid, None).await);
+        }
+        done
+    }
+
+    /// Makes a Forwarder bare. One that is there already is as good.
+    async fn create_bare(&self, owner: &Owner, name: &str) -> Result<(), Error> {
+        let body = owner.bare_forwarder(name);
+        let created = self.create(Kind::Forwarder, "forwarders", &owner.key.namespace, body);
+        match created.await {
+            Ok(object) => self.cache.learn_forwarder(object),
+            Err(error) if error.is_taken() => {
+                // Someone else made it: whoever it is of, the watch will tell; until then this does.
+                let object = crds::names::object(&owner.key.name, name);
+                let api = self.api(Kind::Forwarder, &owner.key.namespace);
+                let there = self.ask("get", "forwarders", &object, api.get(&object)).await?;
+                self.cache.learn_forwarder(there);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Claims `count` of the ranges that begin at `candidates`, in this order.
+    async fn claim(&self, owner: &Owner, candidates: &[u32], count: usize) -> Result<(), Error> {
+        let mut missing = count;
+        for first in candidates {
+            if missing == 0 {
+                break;
+            }
+            let body = owner.range(*first);
+            match self.create(Kind::VniRange, "vniranges", "", body).await {
+                Ok(object) => {
+                    self.cache.learn_range(object);
+                    missing -= 1;
+                }
+                Err(error) if error.is_taken() => {
+                    missing -= usize::from(self.is_ours(owner, *first).await?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if missing > 0 {
+            return Err(Error::NoRange { missing });
+        }
+        Ok(())
+    }
+
+    /// Whether the range that is there was claimed for this topology, perhaps by another replica.
+    async fn is_ours(&self, owner: &Owner, first: u32) -> Result<bool, Error> {
+        let name = name_of_range(first);
+        let api = self.api(Kind::VniRange, "");
+        let found = self.ask("get", "vniranges", &name, api.get_opt(&name)).await?;
+        let Some(object) = found else {
+            return Ok(false);
+        };
+        let is_ours = object.data["spec"]["uid"] == owner.uid.as_str();
+        self.cache.learn_range(object);
+        Ok(is_ours)
+    }
+
+    async fn write_allocation(
+        &self,
+        key: &Key,
+        object: Value,
+        replaces: bool,
+    ) -> Result<(), Error> {
+        let written = if replaces {
+            let api = self.api(Kind::Allocation, &key.namespace);
+            let body = dynamic(object);
+            let parameters = parameters();
+            let replace = api.replace(&key.name, &parameters, &body);
+            self.ask("update", "allocations", &key.name, replace).await?
+        } else {
+            self.create(Kind::Allocation, "allocations", &key.namespace, object)
+                .await?
+        };
+        self.cache.learn_allocation(written);
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        kind: Kind,
+        plural: &'static str,
+        namespace: &str,
+        body: Value,
+    ) -> Result<DynamicObject, Error> {
+        let api = self.api(kind, namespace);
+        let body = dynamic(body);
+        let name = body.metadata.name.clone().unwrap_or_default();
+        let parameters = parameters();
+        let create = api.create(&parameters, &body);
+        self.ask("create", plural, &name, create).await
+    }
+
+    async fn apply_forwarder(
+        &self,
+        namespace: &str,
+        name: &str,
+        body: Value,
+    ) -> Result<(), Error> {
+        let api = self.api(Kind::Forwarder, namespace);
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&body);
+        let apply = api.patch(name, &parameters, &patch);
+        let written = self.ask("patch", "forwarders", name, apply).await?;
+        self.cache.learn_forwarder(written);
+        Ok(())
+    }
+}
+
+impl Owner {
+    pub(super) fn of(world: &World) -> Owner {
+        let metadata = &world.topology.metadata;
+        Owner {
+            key: Key::new(&metadata.namespace, &metadata.name),
+            uid: world.uid.clone(),
+        }
+    }
+}
+
+fn versions(existing: &ExistingAllocation) -> (&str, &str) {
+    (&existing.uid, &existing.resource_version)
+}
+
+fn parameters() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+fn dynamic(object: Value) -> DynamicObject {
+    serde_json::from_value(object).expect("it has kind and metadata: all are made in `objects`")
+}
