@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+
+use crate::telemetry::LogFormat;
 
 /// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
@@ -48,15 +50,6 @@ pub struct Config {
     /// Seconds between two looks at a topology that nothing happened to.
     #[arg(long, env = "BEEMESH_RESYNC", default_value = "600", value_parser = seconds)]
     pub resync: Duration,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One line for people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Config {

@@ -13,9 +13,11 @@
 //! resourceVersion before it is used; everything else is a function of what the API server holds.
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod config;
 pub mod controllers;
 pub mod observe;
 pub mod plan;
+pub mod run;
 pub mod status;
 pub mod telemetry;

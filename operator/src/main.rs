@@ -1,3 +1,28 @@
 //! `beemesh-operator`: the command line of the operator.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use operator::{apply::chain, config::Config, run, telemetry::Logs};
+
+fn main() -> ExitCode {
+    match start(Config::parse()) {
+        // What still runs now is a request without an answer: nobody waits for it.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("beemesh-operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: Config) -> Result<(), String> {
+    let _logs =
+        Logs::install(config.log_format, &config.log_level).map_err(|error| error.to_string())?;
+    // An error means that one is installed already, and there is only this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let result = runtime.block_on(run::run(config));
+    runtime.shutdown_background();
+    result.map_err(|error| chain(&error))
+}

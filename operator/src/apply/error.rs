@@ -10,9 +10,9 @@ pub enum Error {
     /// The API server refused, or could not be asked.
     #[error("failed to {verb} {kind} {name}")]
     Request {
-        /// As in RBAC.
+        /// What was asked.
         verb: &'static str,
-        /// Plural name.
+        /// Kind of the object.
         kind: &'static str,
         /// Name of the object.
         name: String,
@@ -23,9 +23,9 @@ pub enum Error {
     /// No answer in time.
     #[error("failed to {verb} {kind} {name}: no answer within {limit:?}")]
     TimedOut {
-        /// As in RBAC.
+        /// What was asked.
         verb: &'static str,
-        /// Plural name.
+        /// Kind of the object.
         kind: &'static str,
         /// Name of the object.
         name: String,
@@ -43,8 +43,9 @@ pub enum Error {
 impl Error {
     /// Someone else was quicker, or the object is gone: what is there is to be looked at again.
     pub fn is_conflict(&self) -> bool {
-        self.status()
-            .is_some_and(|status| status.is_conflict() || status.is_not_found() || status.code == 410)
+        self.status().is_some_and(|status| {
+            status.is_conflict() || status.is_not_found() || status.code == 410
+        })
     }
 
     /// The object is not there.
@@ -56,6 +57,26 @@ impl Error {
     pub fn is_taken(&self) -> bool {
         self.status()
             .is_some_and(kube::core::Status::is_already_exists)
+    }
+
+    /// Status code of the answer, where there was one.
+    pub fn code(&self) -> Option<u16> {
+        self.status().map(|status| status.code)
+    }
+
+    /// One CamelCase word of a fixed set, for a metric.
+    pub fn reason(&self) -> &'static str {
+        match self.code() {
+            Some(403) => "Forbidden",
+            Some(429) => "TooManyRequests",
+            Some(400..500) => "Refused",
+            Some(_) => "ServerError",
+            None => match self {
+                Error::NoRange { .. } => "NoRange",
+                Error::TimedOut { .. } => "TimedOut",
+                Error::Request { .. } => "Unreachable",
+            },
+        }
     }
 
     /// Whether trying again later may help without anyone doing anything.

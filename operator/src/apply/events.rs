@@ -7,65 +7,64 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
     jiff::Timestamp,
 };
-use kube::{
-    Api,
-    api::PostParams,
-    core::ObjectMeta,
-};
+use kube::{Api, api::PostParams, core::ObjectMeta};
 
 use super::{Error, FIELD_MANAGER, Writer};
 use crate::{
     observe::{Entry, Key},
-    plan::Pod,
+    plan::{Pod, Unattached},
+    status,
 };
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1024;
-
-/// Something to be told of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// Whether someone should do something about it.
-    pub is_warning: bool,
-    /// One CamelCase word.
-    pub reason: String,
-    /// What was done or found, one CamelCase word such as `Computing`.
-    pub action: String,
-    /// A sentence for people.
-    pub message: String,
-}
 
 impl Writer {
     /// Tells of a transition of a topology.
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn tell(&self, entry: &Entry, note: &Note) -> Result<(), Error> {
+    pub async fn tell(&self, entry: &Entry, told: &status::Event) -> Result<(), Error> {
         let regarding = ObjectReference {
             api_version: Some(crds::API_VERSION.to_owned()),
             kind: Some(crds::MicroServiceTopology::KIND.to_owned()),
             resource_version: Some(entry.resource_version.clone()),
             ..reference(&entry.key, &entry.uid)
         };
+        let mut hasher = DefaultHasher::new();
+        (&told.reason, &self.replica).hash(&mut hasher);
         let now = Timestamp::now();
-        let name = format!("{}.{:x}", entry.key.name, now.as_nanosecond());
-        self.post(name, regarding, note, now).await
+        let moment = now.as_microsecond();
+        let name = format!(
+            "{}.{moment:x}.{:08x}",
+            entry.key.name,
+            hasher.finish() >> 32
+        );
+        self.post(name, regarding, told, now).await
     }
 
-    /// Tells of what befell a pod: once, whichever replica does it.
+    /// Tells why a pod is not attached: once, whichever replica does it.
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn tell_pod(&self, pod: &Pod, topology: &Key, note: &Note) -> Result<(), Error> {
-        let mut hasher = DefaultHasher::new();
-        (&pod.uid, &pod.node, topology, &note.reason).hash(&mut hasher);
-        let name = format!("{}.{:016x}", pod.name, hasher.finish());
+    pub async fn tell_pod(&self, topology: &Key, unattached: &Unattached) -> Result<(), Error> {
+        let Unattached {
+            pod,
+            reason,
+            message,
+        } = unattached;
         let regarding = ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
             ..reference(&Key::new(&pod.namespace, &pod.name), &pod.uid)
         };
-        match self.post(name, regarding, note, Timestamp::now()).await {
+        let told = status::Event {
+            reason: reason.clone(),
+            message: message.clone(),
+            warning: true,
+        };
+        let name = pod_event(topology, pod, reason);
+        match self.post(name, regarding, &told, Timestamp::now()).await {
             Err(error) if error.is_taken() => Ok(()),
             result => result,
         }
@@ -75,7 +74,7 @@ impl Writer {
         &self,
         name: String,
         regarding: ObjectReference,
-        note: &Note,
+        told: &status::Event,
         now: Timestamp,
     ) -> Result<(), Error> {
         let namespace = regarding.namespace.clone().unwrap_or_default();
@@ -88,19 +87,27 @@ impl Writer {
             },
             event_time: Some(MicroTime(now)),
             reporting_controller: Some(FIELD_MANAGER.to_owned()),
-            reporting_instance: Some(self.replica.clone()),
-            action: Some(note.action.clone()),
-            reason: Some(note.reason.clone()),
-            note: Some(shortened(&note.message).to_owned()),
-            type_: Some(if note.is_warning { "Warning" } else { "Normal" }.to_owned()),
+            reporting_instance: Some(shortened(&self.replica, 128).to_owned()),
+            action: Some("Reconcile".to_owned()),
+            reason: Some(told.reason.clone()),
+            note: Some(shortened(&told.message, NOTE_MAX).to_owned()),
+            type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
             regarding: Some(regarding),
             ..Event::default()
         };
         let parameters = PostParams::default();
         let create = api.create(&parameters, &event);
-        self.ask("create", "events", &name, create).await?;
+        self.ask("create", "Event", &name, create).await?;
         Ok(())
     }
+}
+
+/// One name for one fact of one pod, the same on every replica.
+fn pod_event(topology: &Key, pod: &Pod, reason: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&pod.uid, &pod.node, topology, reason).hash(&mut hasher);
+    // Room for the hash within the 253 bytes of a name.
+    format!("{}.{:016x}", shortened(&pod.name, 230), hasher.finish())
 }
 
 fn reference(key: &Key, uid: &str) -> ObjectReference {
@@ -112,9 +119,9 @@ fn reference(key: &Key, uid: &str) -> ObjectReference {
     }
 }
 
-/// As much of `text` as an event holds.
-fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(NOTE_MAX);
+/// As much of `text` as goes into `most` bytes.
+fn shortened(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -127,10 +134,10 @@ mod tests {
 
     #[test]
     fn notes_are_cut_between_characters() {
-        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened("short", NOTE_MAX), "short");
         let long = "ö".repeat(NOTE_MAX);
-        assert_eq!(shortened(&long).len(), NOTE_MAX);
+        assert_eq!(shortened(&long, NOTE_MAX).len(), NOTE_MAX);
         let odd = format!("x{long}");
-        assert_eq!(shortened(&odd).len(), NOTE_MAX - 1);
+        assert_eq!(shortened(&odd, NOTE_MAX).len(), NOTE_MAX - 1);
     }
 }

@@ -40,7 +40,9 @@ impl Writer {
             .iter()
             .map(|held| existing_forwarder(held, &world.uid))
             .collect();
-        world.forwarders.sort_by(|one, other| one.object.cmp(&other.object));
+        world
+            .forwarders
+            .sort_by(|one, other| one.object.cmp(&other.object));
         world.allocation = allocation.map(|object| existing_allocation(object, &world.uid));
         Ok(Fresh::World(Box::new(world)))
     }

@@ -16,22 +16,21 @@ mod remove;
 mod status;
 mod steps;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
+use futures::{StreamExt, stream};
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject},
 };
-use tokio::time::Instant;
 
 pub use self::{
     error::{Error, chain},
-    events::Note,
     fresh::Fresh,
 };
 use crate::{
-    controllers::{Meter, Outcome},
     observe::{Cache, Kind},
+    telemetry::{Metrics, Written},
 };
 
 /// Who owns the fields that the operator writes.
@@ -47,17 +46,17 @@ const PARALLEL: usize = 8;
 pub struct Writer {
     client: Client,
     cache: Cache,
-    meter: Arc<dyn Meter>,
+    metrics: Metrics,
     replica: String,
 }
 
 impl Writer {
     /// A writer whose answers go into `cache`. `replica` is named in events.
-    pub fn new(client: Client, cache: Cache, meter: Arc<dyn Meter>, replica: &str) -> Writer {
+    pub fn new(client: Client, cache: Cache, metrics: Metrics, replica: &str) -> Writer {
         Writer {
             client,
             cache,
-            meter,
+            metrics,
             replica: replica.to_owned(),
         }
     }
@@ -86,7 +85,6 @@ impl Writer {
         name: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Error> {
-        let started = Instant::now();
         let result = match tokio::time::timeout(REQUEST_LIMIT, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(source)) => Err(Error::Request {
@@ -102,13 +100,9 @@ impl Writer {
                 limit: REQUEST_LIMIT,
             }),
         };
-        let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(error) if error.is_conflict() => Outcome::Conflict,
-            Err(_) => Outcome::Failed,
-        };
         if !matches!(verb, "get" | "list") {
-            self.meter.wrote(kind, verb, outcome, started.elapsed());
+            let code = result.as_ref().map_or_else(Error::code, |_| Some(200));
+            self.metrics.wrote(kind, verb, Written::from_code(code));
         }
         result
     }
@@ -141,6 +135,14 @@ impl Done {
             }
         }
         None
+    }
+
+    /// Makes these requests, some at once; one that fails does not keep the others back.
+    async fn count_all<T>(&mut self, requests: Vec<impl Future<Output = Result<T, Error>>>) {
+        let mut answers = stream::iter(requests).buffer_unordered(PARALLEL);
+        while let Some(answer) = answers.next().await {
+            self.count(answer);
+        }
     }
 
     /// Whether everything that was tried was done.

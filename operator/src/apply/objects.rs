@@ -1,8 +1,6 @@
 //! The objects as they are sent. Pure.
 
-use crds::{
-    AllocationSpec, MicroServiceTopology, VniRangeSpec, forwarder::TOPOLOGY_LABEL, names,
-};
+use crds::{AllocationSpec, MicroServiceTopology, VniRangeSpec, forwarder::TOPOLOGY_LABEL, names};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -65,11 +63,7 @@ impl Owner {
     }
 
     /// The allocation; `before` are uid and resourceVersion of the one that it replaces.
-    pub(super) fn allocation(
-        &self,
-        spec: &AllocationSpec,
-        before: Option<(&str, &str)>,
-    ) -> Value {
+    pub(super) fn allocation(&self, spec: &AllocationSpec, before: Option<(&str, &str)>) -> Value {
         let mut object = json!({
             "apiVersion": crds::API_VERSION,
             "kind": "Allocation",

@@ -25,7 +25,7 @@ impl Writer {
             uid: Some(uid.to_owned()),
             resource_version: resource_version.map(str::to_owned),
         });
-        let deleted = self.ask("delete", kind.plural(), name, api.delete(name, &parameters));
+        let deleted = self.ask("delete", kind.object(), name, api.delete(name, &parameters));
         match deleted.await {
             Ok(_) => Ok(()),
             Err(error) if error.is_absent() => Ok(()),
@@ -52,7 +52,13 @@ impl Writer {
             None => None,
         };
         let key = &orphan.key;
-        let deleted = self.delete(orphan.kind, &key.namespace, &key.name, &orphan.uid, resource_version);
+        let deleted = self.delete(
+            orphan.kind,
+            &key.namespace,
+            &key.name,
+            &orphan.uid,
+            resource_version,
+        );
         deleted.await?;
         tracing::info!(kind = %orphan.kind, object = %key, topology = %orphan.topology, "deleted: its topology is gone");
         Ok(true)
@@ -60,12 +66,18 @@ impl Writer {
 
     /// Whether the API server has the topology with this uid.
     async fn lives(&self, key: &Key, uid: &str) -> Result<bool, Error> {
-        Ok(self.read(Kind::Topology, key).await?.is_some_and(|object| object.uid().as_deref() == Some(uid)))
+        Ok(self
+            .read(Kind::Topology, key)
+            .await?
+            .is_some_and(|object| object.uid().as_deref() == Some(uid)))
     }
 
     async fn is_used(&self, orphan: &Orphan, first: u32) -> Result<bool, Error> {
         let is_controlled = |object: &DynamicObject| {
-            object.owner_references().iter().any(|owner| owner.uid == orphan.owner)
+            object
+                .owner_references()
+                .iter()
+                .any(|owner| owner.uid == orphan.owner)
         };
         let allocation = self.read(Kind::Allocation, &orphan.topology).await?;
         if allocation.as_ref().is_some_and(is_controlled) {
@@ -81,13 +93,10 @@ impl Writer {
     }
 
     /// One object as it is now.
-    pub(super) async fn read(
-        &self,
-        kind: Kind,
-        key: &Key,
-    ) -> Result<Option<DynamicObject>, Error> {
+    pub(super) async fn read(&self, kind: Kind, key: &Key) -> Result<Option<DynamicObject>, Error> {
         let api = self.api(kind, &key.namespace);
-        self.ask("get", kind.plural(), &key.name, api.get_opt(&key.name)).await
+        self.ask("get", kind.object(), &key.name, api.get_opt(&key.name))
+            .await
     }
 
     /// The Forwarders of a topology as they are now. One that somebody took the label from is found in the cache.
@@ -96,8 +105,16 @@ impl Writer {
         topology: &Key,
     ) -> Result<Vec<HeldForwarder>, Error> {
         let api = self.api(Kind::Forwarder, &topology.namespace);
-        let parameters = ListParams::default().labels(&format!("{TOPOLOGY_LABEL}={}", topology.name));
-        let listed = self.ask("list", "forwarders", &topology.name, api.list(&parameters)).await?;
+        let parameters =
+            ListParams::default().labels(&format!("{TOPOLOGY_LABEL}={}", topology.name));
+        let listed = self
+            .ask(
+                "list",
+                crds::Forwarder::KIND,
+                &topology.name,
+                api.list(&parameters),
+            )
+            .await?;
         let mut forwarders = Vec::with_capacity(listed.items.len());
         for object in listed.items {
             forwarders.push(read_forwarder(object.clone()));

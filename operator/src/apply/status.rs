@@ -13,11 +13,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the API server refuses, above all because the topology is another one by now.
-    pub async fn write_status(
-        &self,
-        entry: &Entry,
-        status: &TopologyStatus,
-    ) -> Result<(), Error> {
+    pub async fn write_status(&self, entry: &Entry, status: &TopologyStatus) -> Result<(), Error> {
         let resource_version = &entry.resource_version;
         let kind = MicroServiceTopology::KIND;
         let body = objects::status(kind, &entry.key, &entry.uid, resource_version, status);
@@ -49,11 +45,7 @@ impl Writer {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(body);
         let apply = api.patch_status(&key.name, &parameters, &patch);
-        let plural = match kind {
-            Kind::Topology => "microservicetopologies/status",
-            _ => "forwarders/status",
-        };
-        let written = self.ask("patch", plural, &key.name, apply).await?;
+        let written = self.ask("status", kind.object(), &key.name, apply).await?;
         match kind {
             Kind::Topology => self.cache.learn_topology(written),
             _ => self.cache.learn_forwarder(written),

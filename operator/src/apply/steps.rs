@@ -1,13 +1,12 @@
 //! The steps of a plan, in their order. Each may be the last one.
 
-use futures::{StreamExt, stream};
 use kube::{
     api::{Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
 use serde_json::Value;
 
-use super::{Done, Error, FIELD_MANAGER, PARALLEL, Writer, objects::Owner};
+use super::{Done, Error, FIELD_MANAGER, Writer, objects::Owner};
 use crate::{
     observe::{Key, Kind, name_of_range},
     plan::{ExistingAllocation, Plan, World},
@@ -18,14 +17,11 @@ impl Writer {
     pub async fn prepare(&self, world: &World, plan: &Plan) -> Done {
         let owner = Owner::of(world);
         let mut done = Done::default();
-        let created = stream::iter(&plan.create)
-            .map(|name| self.create_bare(&owner, name))
-            .buffer_unordered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await;
-        for result in created {
-            done.count(result);
-        }
+        let create = plan
+            .create
+            .iter()
+            .map(|name| self.create_bare(&owner, name));
+        done.count_all(create.collect()).await;
         if plan.claim_count > 0 {
             done.count(self.claim(&owner, &plan.claim, plan.claim_count).await);
         }
@@ -49,29 +45,28 @@ impl Writer {
     pub async fn fill(&self, world: &World, plan: &Plan) -> Done {
         let owner = Owner::of(world);
         let mut done = Done::default();
-        let filled = stream::iter(&plan.fill)
-            .map(|fill| {
-                let name = &fill.object;
-                self.apply_forwarder(&owner.key.namespace, name, owner.filled_forwarder(fill))
-            })
-            .buffer_unordered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await;
-        for result in filled {
-            done.count(result);
-        }
         let namespace = owner.key.namespace.as_str();
-        let deleted = stream::iter(&plan.delete)
-            .map(|delete| self.delete(Kind::Forwarder, namespace, &delete.object, &delete.uid, None))
-            .buffer_unordered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await;
-        for result in deleted {
-            done.count(result);
-        }
+        let fill = plan.fill.iter().map(|fill| {
+            let body = owner.filled_forwarder(fill);
+            self.apply_forwarder(namespace, &fill.object, body)
+        });
+        done.count_all(fill.collect()).await;
+        let delete = plan.delete.iter().map(|delete| {
+            self.delete(
+                Kind::Forwarder,
+                namespace,
+                &delete.object,
+                &delete.uid,
+                None,
+            )
+        });
+        done.count_all(delete.collect()).await;
         if let Some(former) = &plan.delete_allocation {
             let kind = Kind::Allocation;
-            done.count(self.delete(kind, namespace, &former.object, &former.uid, None).await);
+            done.count(
+                self.delete(kind, namespace, &former.object, &former.uid, None)
+                    .await,
+            );
         }
         done
     }
@@ -79,14 +74,16 @@ impl Writer {
     /// Makes a Forwarder bare. One that is there already is as good.
     async fn create_bare(&self, owner: &Owner, name: &str) -> Result<(), Error> {
         let body = owner.bare_forwarder(name);
-        let created = self.create(Kind::Forwarder, "forwarders", &owner.key.namespace, body);
+        let created = self.create(Kind::Forwarder, &owner.key.namespace, body);
         match created.await {
             Ok(object) => self.cache.learn_forwarder(object),
             Err(error) if error.is_taken() => {
                 // Someone else made it: whoever it is of, the watch will tell; until then this does.
                 let object = crds::names::object(&owner.key.name, name);
                 let api = self.api(Kind::Forwarder, &owner.key.namespace);
-                let there = self.ask("get", "forwarders", &object, api.get(&object)).await?;
+                let there = self
+                    .ask("get", crds::Forwarder::KIND, &object, api.get(&object))
+                    .await?;
                 self.cache.learn_forwarder(there);
             }
             Err(error) => return Err(error),
@@ -102,7 +99,7 @@ impl Writer {
                 break;
             }
             let body = owner.range(*first);
-            match self.create(Kind::VniRange, "vniranges", "", body).await {
+            match self.create(Kind::VniRange, "", body).await {
                 Ok(object) => {
                     self.cache.learn_range(object);
                     missing -= 1;
@@ -123,7 +120,9 @@ impl Writer {
     async fn is_ours(&self, owner: &Owner, first: u32) -> Result<bool, Error> {
         let name = name_of_range(first);
         let api = self.api(Kind::VniRange, "");
-        let found = self.ask("get", "vniranges", &name, api.get_opt(&name)).await?;
+        let found = self
+            .ask("get", "VniRange", &name, api.get_opt(&name))
+            .await?;
         let Some(object) = found else {
             return Ok(false);
         };
@@ -143,9 +142,9 @@ impl Writer {
             let body = dynamic(object);
             let parameters = parameters();
             let replace = api.replace(&key.name, &parameters, &body);
-            self.ask("update", "allocations", &key.name, replace).await?
+            self.ask("update", "Allocation", &key.name, replace).await?
         } else {
-            self.create(Kind::Allocation, "allocations", &key.namespace, object)
+            self.create(Kind::Allocation, &key.namespace, object)
                 .await?
         };
         self.cache.learn_allocation(written);
@@ -155,7 +154,6 @@ impl Writer {
     async fn create(
         &self,
         kind: Kind,
-        plural: &'static str,
         namespace: &str,
         body: Value,
     ) -> Result<DynamicObject, Error> {
@@ -164,20 +162,17 @@ impl Writer {
         let name = body.metadata.name.clone().unwrap_or_default();
         let parameters = parameters();
         let create = api.create(&parameters, &body);
-        self.ask("create", plural, &name, create).await
+        self.ask("create", kind.object(), &name, create).await
     }
 
-    async fn apply_forwarder(
-        &self,
-        namespace: &str,
-        name: &str,
-        body: Value,
-    ) -> Result<(), Error> {
+    async fn apply_forwarder(&self, namespace: &str, name: &str, body: Value) -> Result<(), Error> {
         let api = self.api(Kind::Forwarder, namespace);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
         let apply = api.patch(name, &parameters, &patch);
-        let written = self.ask("patch", "forwarders", name, apply).await?;
+        let written = self
+            .ask("apply", crds::Forwarder::KIND, name, apply)
+            .await?;
         self.cache.learn_forwarder(written);
         Ok(())
     }

@@ -1,5 +1,51 @@
 //! What is done when something changed.
+//!
+//! ```text
+//! queues of observe::Cache -> applier (bounded, one at a time for each object)
+//!     topology  (1x): world -> plan -> steps -> status, events
+//!     forwarder (1x): status.computed
+//!     sweep     (1x): what has lost its topology
+//! ```
+pub mod forwarder;
+mod retry;
+pub mod sweep;
+pub mod topology;
 
-mod meter;
+use std::time::Duration;
 
-pub use self::meter::{Meter, Outcome, Unmetered};
+use thiserror::Error;
+
+use crate::{apply, observe::Cache, telemetry::Metrics};
+
+/// What every controller works with.
+#[derive(Clone)]
+pub struct Context {
+    /// What is observed.
+    pub cache: Cache,
+    /// Where writes go.
+    pub writer: apply::Writer,
+    /// Where figures go.
+    pub metrics: Metrics,
+    /// Time between two looks at an object that nothing happened to.
+    pub resync: Duration,
+}
+
+/// Why an object could not be brought to where it should be, this time.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server did not do as it was asked.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// A bug: this object is tried again later, all others go on.
+    #[error("panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Error::Apply(error) => error.reason(),
+            Error::Panicked(_) => "Panicked",
+        }
+    }
+}

@@ -45,8 +45,11 @@ impl State {
                 let entry = Arc::make_mut(&mut new);
                 entry.computed = old.computed.clone();
                 // What a plan found stays found until the declaration is another.
-                if entry.problems.is_empty() && entry.generation == old.generation {
-                    entry.problems = old.problems.clone();
+                if entry.generation == old.generation {
+                    entry.seen = old.seen;
+                    if entry.problems.is_empty() {
+                        entry.problems = old.problems.clone();
+                    }
                 }
             }
             new
@@ -128,7 +131,10 @@ impl State {
         concerned: &mut Concerned,
     ) {
         // Also when it goes: ranges wait for it.
-        for held in [self.allocations.get(key), new.as_ref()].into_iter().flatten() {
+        for held in [self.allocations.get(key), new.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             concerned.sweep |= self.is_lost(held.owner.as_ref(), key);
         }
         let is_same = match (self.allocations.get(key), &new) {

@@ -25,7 +25,9 @@ use std::{
 
 use crds::{MicroServiceTopology, Problem, TopologyStatus};
 use kube::core::DynamicObject;
+use tokio::time::Instant;
 
+use self::{queue::Queue, state::State};
 pub(crate) use self::{
     read::{
         existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
@@ -33,12 +35,11 @@ pub(crate) use self::{
     },
     watch::jittered,
 };
-use self::{queue::Queue, state::State};
 pub use self::{
     readiness::{KINDS, Kind, Readiness},
-    watch::{Scope, run},
     state::{HeldForwarder, HeldRange, Orphan},
     sync::{ForwarderKey, Stores, TopologyKey},
+    watch::{Scope, run},
 };
 use crate::plan::{Computed, World};
 
@@ -90,6 +91,8 @@ pub struct Entry {
     pub computed: Option<Arc<Computed>>,
     /// What its status says.
     pub status: TopologyStatus,
+    /// When this generation was seen first.
+    pub seen: Instant,
 }
 
 /// Everything that is observed. Clones share it.
@@ -142,9 +145,21 @@ impl Cache {
         nodes.as_ref().clone()
     }
 
-    /// How many pods that run are held.
-    pub fn pod_count(&self) -> usize {
-        self.state().pod_count()
+    /// How many objects of each kind are held.
+    pub fn sizes(&self) -> Vec<(Kind, usize)> {
+        let state = self.state();
+        KINDS
+            .into_iter()
+            .map(|kind| (kind, state.size(kind)))
+            .collect()
+    }
+
+    /// How many objects of each kind wait to be looked at.
+    pub fn waiting(&self) -> [(Kind, usize); 2] {
+        [
+            (Kind::Topology, self.inner.topologies.len()),
+            (Kind::Forwarder, self.inner.forwarders.len()),
+        ]
     }
 
     /// The Forwarder objects of a topology, sorted by object name.

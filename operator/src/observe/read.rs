@@ -11,6 +11,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Entry, Key,
@@ -49,7 +50,7 @@ pub(super) fn version(metadata: &ObjectMeta) -> u64 {
     version.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-pub(super) fn topology(mut object: DynamicObject) -> Entry {
+pub(crate) fn topology(mut object: DynamicObject) -> Entry {
     object.metadata.managed_fields = None;
     if let Some(annotations) = &mut object.metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -70,6 +71,7 @@ pub(super) fn topology(mut object: DynamicObject) -> Entry {
         problems,
         computed: None,
         status: lenient::<TopologyStatus>(status),
+        seen: Instant::now(),
         object: Arc::new(object),
     }
 }
@@ -90,7 +92,7 @@ fn declaration(object: &DynamicObject) -> Result<MicroServiceTopology, Vec<Probl
     crds::read::from_value(document)
 }
 
-pub(super) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
+pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
     let metadata = &object.metadata;
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
     let text = |name: &str| {

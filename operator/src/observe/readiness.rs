@@ -42,9 +42,16 @@ impl Kind {
         }
     }
 
-    /// Plural name.
-    pub fn plural(self) -> &'static str {
-        self.name().split('.').next().unwrap_or_default()
+    /// `kind` of its objects.
+    pub fn object(self) -> &'static str {
+        match self {
+            Kind::Topology => crds::MicroServiceTopology::KIND,
+            Kind::Forwarder => crds::Forwarder::KIND,
+            Kind::Allocation => "Allocation",
+            Kind::VniRange => "VniRange",
+            Kind::Node => "Node",
+            Kind::Pod => "Pod",
+        }
     }
 
     /// Whether its objects are in namespaces.

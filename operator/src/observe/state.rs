@@ -164,8 +164,15 @@ impl State {
         Arc::clone(all)
     }
 
-    pub(super) fn pod_count(&self) -> usize {
-        self.pods.len()
+    pub(super) fn size(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Topology => self.topologies.len(),
+            Kind::Forwarder => self.forwarders.len(),
+            Kind::Allocation => self.allocations.len(),
+            Kind::VniRange => self.ranges.len(),
+            Kind::Node => self.nodes.len(),
+            Kind::Pod => self.pods.len(),
+        }
     }
 
     /// All but the nodes.

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt, future, pin_mut};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
     runtime::watcher::{self, Event, InitialListStrategy, watcher},
 };
 use tokio::time::Instant;
@@ -19,7 +19,9 @@ use super::{
     read::{self, PodObject},
     readiness::{KINDS, Kind, Source},
     state::Held,
+    sync::Listing,
 };
+use crate::{apply::chain, telemetry::Metrics};
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
@@ -52,130 +54,152 @@ impl Scope {
 }
 
 /// Keeps `cache` like what the API server has. Never returns; stop it by dropping it.
-pub async fn run(cache: Cache, client: Client, scope: Scope) {
+pub async fn run(cache: Cache, client: Client, metrics: Metrics, scope: Scope) {
     let watches = scope.sources().into_iter().map(|source| {
-        let (cache, client) = (cache.clone(), client.clone());
-        async move { follow_kind(&cache, client, &source).await }
+        let watcher = Watcher {
+            cache: cache.clone(),
+            metrics: metrics.clone(),
+            source,
+        };
+        let client = client.clone();
+        async move { watcher.run(client).await }
     });
     future::join_all(watches).await;
 }
 
-async fn follow_kind(cache: &Cache, client: Client, source: &Source) {
-    match source.kind {
-        Kind::Topology => {
-            let api = dynamic(
-                client,
-                source,
-                &ApiResource::erase::<crds::TopologyObject>(&()),
-            );
-            let read = |object| Some(Held::Topology(read::topology(object).into()));
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+/// Keeps one watch up.
+struct Watcher {
+    cache: Cache,
+    metrics: Metrics,
+    source: Source,
+}
+
+impl Watcher {
+    async fn run(&self, client: Client) {
+        match self.source.kind {
+            Kind::Topology => {
+                let api = self.api(client, &ApiResource::erase::<crds::TopologyObject>(&()));
+                let read = |object| Some(Held::Topology(read::topology(object).into()));
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
+            Kind::Forwarder => {
+                let api = self.api(client, &ApiResource::erase::<crds::ForwarderObject>(&()));
+                let read = |object| Some(Held::Forwarder(read::forwarder(object).into()));
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
+            Kind::Allocation => {
+                let api = self.api(client, &ApiResource::erase::<crds::AllocationObject>(&()));
+                let read = |object| Some(Held::Allocation(read::allocation(object)));
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
+            Kind::VniRange => {
+                let resource = ApiResource::erase::<crds::VniRangeObject>(&());
+                let api: Api<DynamicObject> = Api::all_with(client, &resource);
+                let read = |object| read::range(object).map(Held::Range);
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
+            Kind::Node => {
+                // Only the metadata: the status of a node is large, changes often, and does not matter.
+                let api: Api<PartialObjectMeta<Node>> = Api::all(client);
+                let read =
+                    |object: PartialObjectMeta<Node>| Some(Held::Node(read::node(object.metadata)));
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
+            Kind::Pod => {
+                let api: Api<PodObject> = self.api(client, &ApiResource::erase::<Pod>(&()));
+                let read = |object| read::pod(object).map(|pod| Held::Pod(pod.into()));
+                self.follow(|config| watcher(api.clone(), config), read)
+                    .await;
+            }
         }
-        Kind::Forwarder => {
-            let api = dynamic(
-                client,
-                source,
-                &ApiResource::erase::<crds::ForwarderObject>(&()),
-            );
-            let read = |object| Some(Held::Forwarder(read::forwarder(object).into()));
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+    }
+
+    fn api<K>(&self, client: Client, resource: &ApiResource) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        match &self.source.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, resource),
+            None => Api::all_with(client, resource),
         }
-        Kind::Allocation => {
-            let api = dynamic(
-                client,
-                source,
-                &ApiResource::erase::<crds::AllocationObject>(&()),
-            );
-            let read = |object| Some(Held::Allocation(read::allocation(object)));
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
-        }
-        Kind::VniRange => {
-            let api: Api<DynamicObject> =
-                Api::all_with(client, &ApiResource::erase::<crds::VniRangeObject>(&()));
-            let read = |object| read::range(object).map(Held::Range);
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
-        }
-        Kind::Node => {
-            // Only the metadata: the status of a node is large, changes often, and does not matter.
-            let api: Api<PartialObjectMeta<Node>> = Api::all(client);
-            let read =
-                |object: PartialObjectMeta<Node>| Some(Held::Node(read::node(object.metadata)));
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
-        }
-        Kind::Pod => {
-            let resource = ApiResource::erase::<Pod>(&());
-            let api: Api<PodObject> = match &source.namespace {
-                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-                None => Api::all_with(client, &resource),
+    }
+
+    /// Watches for ever. After an error that only a new start mends, the watch is made anew.
+    async fn follow<K, S>(
+        &self,
+        watch: impl Fn(watcher::Config) -> S,
+        read: impl Fn(K) -> Option<Held>,
+    ) where
+        K: Resource,
+        S: Stream<Item = watcher::Result<Event<K>>>,
+    {
+        let mut strategy = InitialListStrategy::StreamingList;
+        let mut backoff = Backoff::default();
+        loop {
+            let config = watcher::Config {
+                timeout: Some(WATCH_SECONDS),
+                initial_list_strategy: strategy.clone(),
+                ..watcher::Config::default()
             };
-            let read = |object| read::pod(object).map(|pod| Held::Pod(pod.into()));
-            follow(cache, source, |config| watcher(api.clone(), config), read).await;
+            let events = watch(config);
+            pin_mut!(events);
+            let mut listing = None;
+            while let Some(event) = events.next().await {
+                let error = match event {
+                    Ok(event) => {
+                        self.take(event, &mut listing, &read);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                let code = code(&error);
+                let is_missing = code == Some(404);
+                self.cache.failed(&self.source, is_missing, chain(&error));
+                self.metrics.watch_restarted(self.source.kind.object());
+                let delay = backoff.next();
+                tracing::debug!(kind = %self.source.kind, error = %chain(&error), ?delay, "watch failed");
+                tokio::time::sleep(delay).await;
+                if listing.is_some() && refuses_streaming(code) {
+                    strategy = InitialListStrategy::ListWatch;
+                    break;
+                }
+                if is_missing {
+                    break;
+                }
+            }
         }
     }
-}
 
-fn dynamic(client: Client, source: &Source, resource: &ApiResource) -> Api<DynamicObject> {
-    match &source.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, resource),
-        None => Api::all_with(client, resource),
-    }
-}
-
-/// Watches for ever. After an error that a new start mends, the watcher is made anew.
-async fn follow<K, S, F>(
-    cache: &Cache,
-    source: &Source,
-    watch: impl Fn(watcher::Config) -> S,
-    read: F,
-) where
-    K: Resource,
-    S: Stream<Item = watcher::Result<Event<K>>>,
-    F: Fn(K) -> Option<Held>,
-{
-    let mut strategy = InitialListStrategy::StreamingList;
-    let mut backoff = Backoff::default();
-    loop {
-        let config = watcher::Config {
-            timeout: Some(WATCH_SECONDS),
-            initial_list_strategy: strategy.clone(),
-            ..watcher::Config::default()
-        };
-        let events = watch(config);
-        pin_mut!(events);
-        let mut listing = None;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listing = Some(cache.begin(source)),
-                Ok(Event::InitApply(object)) => {
-                    let metadata = metadata(&object);
-                    cache.put(source, &metadata, read(object), listing.as_mut());
+    fn take<K: Resource>(
+        &self,
+        event: Event<K>,
+        listing: &mut Option<Listing>,
+        read: impl Fn(K) -> Option<Held>,
+    ) {
+        match event {
+            Event::Init => *listing = Some(self.cache.begin(&self.source)),
+            Event::InitApply(object) => {
+                let metadata = metadata(&object);
+                let held = read(object);
+                self.cache
+                    .put(&self.source, &metadata, held, listing.as_mut());
+            }
+            Event::InitDone => {
+                if let Some(listing) = listing.take() {
+                    self.cache.complete(&self.source, &listing);
                 }
-                Ok(Event::InitDone) => {
-                    if let Some(listing) = listing.take() {
-                        cache.complete(source, &listing);
-                    }
-                }
-                Ok(Event::Apply(object)) => {
-                    let metadata = metadata(&object);
-                    cache.put(source, &metadata, read(object), None);
-                }
-                Ok(Event::Delete(object)) => {
-                    cache.put(source, &metadata(&object), None, None);
-                }
-                Err(error) => {
-                    let code = code(&error);
-                    let is_missing = code == Some(404);
-                    tracing::debug!(kind = %source.kind, %error, "watch failed");
-                    cache.failed(source, is_missing, error.to_string());
-                    tokio::time::sleep(backoff.next()).await;
-                    if listing.is_some() && refuses_streaming(code) {
-                        strategy = InitialListStrategy::ListWatch;
-                        break;
-                    }
-                    if is_missing {
-                        break;
-                    }
-                }
+            }
+            Event::Apply(object) => {
+                let metadata = metadata(&object);
+                self.cache.put(&self.source, &metadata, read(object), None);
+            }
+            Event::Delete(object) => {
+                self.cache.put(&self.source, &metadata(&object), None, None);
             }
         }
     }

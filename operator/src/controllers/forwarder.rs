@@ -1,0 +1,92 @@
+//! Publishes what was computed for each Forwarder, in its status.
+
+use std::{future::Future, sync::Arc};
+
+use futures::{FutureExt, StreamExt, stream};
+use kube::runtime::{
+    controller::{self, Action},
+    watcher,
+};
+use tokio::{task, time::Instant};
+
+use super::{Context, Error, retry::Failures};
+use crate::{
+    apply::chain,
+    observe::{ForwarderKey, Key, jittered},
+};
+
+/// Forwarders that are written at once.
+const CONCURRENCY: u16 = 8;
+/// After someone else was quicker: most often the Forwarder's node, which reports.
+const SOON: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The controller of Forwarders.
+struct Forwarders {
+    context: Context,
+    failures: Failures,
+}
+
+/// Runs until `stop`, then finishes what is in hand.
+pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
+    let store = context.cache.forwarder_store();
+    let queue = stream::unfold(context.cache.clone(), |cache| async move {
+        Some((Ok::<_, watcher::Error>(cache.next_forwarder().await), cache))
+    });
+    let forwarders = Arc::new(Forwarders {
+        context,
+        failures: Failures::default(),
+    });
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let reconcile = |object: Arc<ForwarderKey>, forwarders: Arc<Forwarders>| {
+        task::spawn(async move { forwarders.reconcile(&key(&object)).await })
+            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
+            .boxed()
+    };
+    let on_error = |object: Arc<ForwarderKey>, error: &Error, forwarders: Arc<Forwarders>| {
+        let key = key(&object);
+        let delay = forwarders.failures.failed(&key);
+        tracing::warn!(forwarder = %key, error = %chain(error), ?delay, "failed, will try again");
+        Action::requeue(delay)
+    };
+    controller::applier(
+        reconcile,
+        on_error,
+        forwarders,
+        store,
+        Box::pin(queue.take_until(stop)),
+        config,
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+fn key(object: &ForwarderKey) -> Key {
+    let metadata = &object.metadata;
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+impl Forwarders {
+    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
+        let Some((held, computed)) = self.context.cache.to_publish(key) else {
+            self.failures.succeeded(key);
+            return Ok(Action::await_change());
+        };
+        let started = Instant::now();
+        let result = match self.context.writer.publish(&held, &computed).await {
+            Ok(()) => Ok(Action::await_change()),
+            Err(error) if error.is_conflict() => Ok(Action::requeue(jittered(SOON))),
+            Err(error) => Err(Error::from(error)),
+        };
+        let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
+        self.context
+            .metrics
+            .reconciled(crds::Forwarder::KIND, started.elapsed(), reason);
+        if result.is_ok() {
+            self.failures.succeeded(key);
+        }
+        result
+    }
+}

@@ -1,0 +1,299 @@
+//! Brings one topology after the other to where its declaration wants it.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::{
+    controller::{self, Action},
+    watcher,
+};
+use tokio::{task, time::Instant};
+
+use super::{Context, Error, retry::Failures};
+use crate::{
+    apply::{Done, Fresh, chain},
+    observe::{Entry, Key, TopologyKey, jittered},
+    plan::{self, Computed, Memo, Plan, World},
+    status::{self, Facts, Now},
+};
+
+/// Topologies that are worked on at once.
+const CONCURRENCY: u16 = 8;
+/// Plans of one topology in one go: creation takes four, the rest is for others who write at the same time.
+const ROUNDS: usize = 8;
+/// After someone else was quicker.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The controller of topologies.
+struct Topologies {
+    context: Context,
+    failures: Failures,
+    known: Mutex<HashMap<Key, Known>>,
+}
+
+/// What this replica knows of one topology beside what is observed.
+#[derive(Default)]
+struct Known {
+    uid: String,
+    memo: Memo,
+    generation: i64,
+    since: Option<Instant>,
+    /// Pods that were told already why they are not attached.
+    told: Vec<(String, String)>,
+}
+
+/// Runs until `stop`, then finishes what is in hand.
+pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
+    let store = context.cache.topology_store();
+    let queue = stream::unfold(context.cache.clone(), |cache| async move {
+        Some((Ok::<_, watcher::Error>(cache.next_topology().await), cache))
+    });
+    let topologies = Arc::new(Topologies {
+        context,
+        failures: Failures::default(),
+        known: Mutex::default(),
+    });
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let reconcile = |object: Arc<TopologyKey>, topologies: Arc<Topologies>| {
+        // Of its own task: a panic is the end of that task, and one object's error.
+        task::spawn(async move { topologies.reconcile(&key(&object)).await })
+            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
+            .boxed()
+    };
+    let on_error = |object: Arc<TopologyKey>, error: &Error, topologies: Arc<Topologies>| {
+        topologies.retry(&key(&object), error)
+    };
+    controller::applier(
+        reconcile,
+        on_error,
+        topologies,
+        store,
+        Box::pin(queue.take_until(stop)),
+        config,
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+fn key(object: &TopologyKey) -> Key {
+    let metadata = &object.metadata;
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// What a plan led to.
+struct Settled {
+    facts: Facts,
+    plan: Plan,
+    done: Done,
+}
+
+impl Topologies {
+    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
+        let started = Instant::now();
+        let result = self.look_at(key).await;
+        let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
+        self.context.metrics.reconciled(
+            crds::MicroServiceTopology::KIND,
+            started.elapsed(),
+            reason,
+        );
+        if result.is_ok() {
+            self.failures.succeeded(key);
+        }
+        result
+    }
+
+    fn retry(&self, key: &Key, error: &Error) -> Action {
+        let delay = self.failures.failed(key);
+        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed, will try again");
+        Action::requeue(delay)
+    }
+
+    async fn look_at(&self, key: &Key) -> Result<Action, Error> {
+        let Some(entry) = self.context.cache.entry(key) else {
+            self.known().remove(key);
+            return Ok(Action::await_change());
+        };
+        if entry.is_going {
+            return Ok(Action::await_change());
+        }
+        self.notice(&entry);
+        if entry.topology.is_none() {
+            let facts = Facts::unreadable(entry.generation, entry.problems.clone());
+            let told = self.tell_status(key, &entry.uid, &facts).await?;
+            return Ok(self.next(told));
+        }
+        let Some(settled) = self.settle(key, &entry.uid).await? else {
+            return Ok(Action::await_change());
+        };
+        let told = self.tell_status(key, &entry.uid, &settled.facts).await?;
+        self.tell_pods(key, &settled.plan).await;
+        match settled.done.error {
+            Some(error) => Err(error.into()),
+            None => Ok(self.next(told && settled.done.is_clean())),
+        }
+    }
+
+    /// Looks again soon, or when something has changed; slowly in any case.
+    fn next(&self, is_clean: bool) -> Action {
+        let delay = if is_clean { self.context.resync } else { SOON };
+        Action::requeue(jittered(delay))
+    }
+
+    /// Plans and writes until nothing is to be written any more, or someone else is at it.
+    async fn settle(&self, key: &Key, uid: &str) -> Result<Option<Settled>, Error> {
+        let mut round = 0;
+        loop {
+            round += 1;
+            let world = self.context.cache.world(key);
+            let Some(world) = world.filter(|world| world.uid == uid) else {
+                return Ok(None);
+            };
+            let (mut world, mut plan) = self.plan(key, world).await?;
+            let writer = &self.context.writer;
+            let mut done = writer.prepare(&world, &plan).await;
+            if done.is_clean() && done.written == 0 && plan.allocation.is_some() {
+                match writer.look(world).await? {
+                    Fresh::Gone => return Ok(None),
+                    Fresh::World(fresh) => (world, plan) = self.plan(key, *fresh).await?,
+                }
+                // What a fresh look shows to be missing is for the next round.
+                if plan.create.is_empty() && plan.claim_count == 0 {
+                    done = writer.persist(&world, &plan).await;
+                }
+                if done.is_clean() && round < ROUNDS {
+                    continue;
+                }
+            } else if done.is_clean() && done.written == 0 {
+                done = writer.fill(&world, &plan).await;
+            }
+            if done.is_clean() && done.written > 0 && round < ROUNDS {
+                continue;
+            }
+            self.record(key, uid, &mut plan);
+            return Ok(Some(Settled {
+                facts: plan.facts.clone(),
+                plan,
+                done,
+            }));
+        }
+    }
+
+    /// Makes a plan, off the threads that do I/O.
+    async fn plan(&self, key: &Key, world: World) -> Result<(World, Plan), Error> {
+        let mut memo = self
+            .known()
+            .get_mut(key)
+            .map(|known| std::mem::take(&mut known.memo))
+            .unwrap_or_default();
+        let metrics = self.context.metrics.clone();
+        let planned = task::spawn_blocking(move || {
+            let started = Instant::now();
+            let plan = plan::plan_with(&world, &mut memo);
+            metrics.computed(started.elapsed());
+            (world, plan, memo)
+        });
+        let (world, plan, memo) = planned.await?;
+        if let Some(known) = self.known().get_mut(key) {
+            known.memo = memo;
+        }
+        Ok((world, plan))
+    }
+
+    /// Hands what was found to REST, metrics and the Forwarder controller.
+    fn record(&self, key: &Key, uid: &str, plan: &mut Plan) {
+        let computed: Option<Arc<Computed>> = plan.computed.take().map(Arc::new);
+        self.context.cache.record(key, uid, plan, computed);
+    }
+
+    /// Writes the status when it changes, then the events. False when someone else was quicker.
+    async fn tell_status(&self, key: &Key, uid: &str, facts: &Facts) -> Result<bool, Error> {
+        let Some(entry) = self.context.cache.entry(key) else {
+            return Ok(true);
+        };
+        // The object is another one by now: it is planned again anyway.
+        if entry.uid != uid || entry.generation != facts.generation {
+            return Ok(false);
+        }
+        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = Now {
+            time: &time,
+            waited: self.waited(key),
+        };
+        let next = status::next(facts, &entry.status, now);
+        if next == entry.status {
+            return Ok(true);
+        }
+        match self.context.writer.write_status(&entry, &next).await {
+            Ok(()) => {}
+            Err(error) if error.is_conflict() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        for event in status::events(&entry.status, &next) {
+            tracing::info!(topology = %key, reason = %event.reason, "{}", event.message);
+            if let Err(error) = self.context.writer.tell(&entry, &event).await {
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells pods why they are not attached, each once.
+    async fn tell_pods(&self, key: &Key, plan: &Plan) {
+        let told = self
+            .known()
+            .get(key)
+            .map(|known| known.told.clone())
+            .unwrap_or_default();
+        let mut telling = Vec::with_capacity(plan.unattached.len());
+        for unattached in &plan.unattached {
+            let fact = (unattached.pod.uid.clone(), unattached.reason.clone());
+            if !told.contains(&fact)
+                && let Err(error) = self.context.writer.tell_pod(key, unattached).await
+            {
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+                continue;
+            }
+            telling.push(fact);
+        }
+        if let Some(known) = self.known().get_mut(key) {
+            known.told = telling;
+        }
+    }
+
+    /// Notes when a generation is seen for the first time.
+    fn notice(&self, entry: &Entry) {
+        let mut all = self.known();
+        let known = all.entry(entry.key.clone()).or_default();
+        if known.uid != entry.uid {
+            *known = Known {
+                uid: entry.uid.clone(),
+                ..Known::default()
+            };
+        }
+        if known.generation != entry.generation {
+            known.generation = entry.generation;
+            // One that was settled before this process began has not been waiting for it.
+            let is_new = entry.status.observed_generation != Some(entry.generation);
+            known.since = is_new.then_some(entry.seen);
+        }
+    }
+
+    fn waited(&self, key: &Key) -> Option<Duration> {
+        let known = self.known();
+        known.get(key)?.since.map(|since| since.elapsed())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,190 @@
+//! Puts the parts together, and takes them apart on SIGTERM.
+//!
+//! ```text
+//! watches (1x for each kind) -> Cache -> controllers (3x) -> Writer -> API server
+//!                                 +----> metrics, probes (1x)
+//! ```
+
+use std::{future::Future, io, time::Duration};
+
+use axum::http::{HeaderValue, header::USER_AGENT};
+use kube::{
+    Client,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{
+    apply::Writer,
+    config::Config,
+    controllers::{self, Context},
+    observe::{self, Cache, Kind, Scope},
+    telemetry::{self, Metrics, Observed, ObservedTopology, Probes},
+};
+
+/// How long writes in hand may take after SIGTERM.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Why the operator cannot run at all. An API server that is away is no such reason.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no usable kubeconfig and no service account.
+    #[error("failed to find out where the API server is")]
+    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was found is not usable.
+    #[error("failed to set up the client of the API server")]
+    Client(#[source] kube::Error),
+    /// The address is taken, or not ours.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// No signals.
+    #[error("failed to wait for signals")]
+    Signal(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot even begin.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let client = client(&config).await?;
+    let replica = config.replica();
+    let scope = Scope {
+        namespaces: config.namespaces.clone(),
+    };
+    let (metrics, probes) = (Metrics::new(), Probes::new());
+    let cache = Cache::new(&scope, &replica);
+    watch_over(&cache, &metrics, &probes);
+    let context = Context {
+        writer: Writer::new(client.clone(), cache.clone(), metrics.clone(), &replica),
+        cache: cache.clone(),
+        metrics: metrics.clone(),
+        resync: config.resync,
+    };
+    let stopped = termination()?;
+    let (stop, stopping) = watch::channel(false);
+    let mut service = JoinSet::new();
+    service.spawn(probes.clone().beat());
+    service.spawn(serve_metrics(&config, metrics.clone(), probes.clone()).await?);
+    service.spawn(observe::run(cache, client, metrics, scope));
+    let mut work = JoinSet::new();
+    work.spawn(controllers::topology::run(
+        context.clone(),
+        until(stopping.clone()),
+    ));
+    work.spawn(controllers::forwarder::run(
+        context.clone(),
+        until(stopping.clone()),
+    ));
+    work.spawn(controllers::sweep::run(context, until(stopping)));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %replica, "running");
+    stopped.await;
+    tracing::info!("stopping: no new work, writes in hand are finished");
+    probes.stop();
+    stop.send_replace(true);
+    let finish = async { while work.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, finish).await.is_err() {
+        tracing::warn!(grace = ?GRACE, "some writes were not answered in time");
+    }
+    Ok(())
+}
+
+/// A client that waits for no API server, and says who it is.
+async fn client(config: &Config) -> Result<Client, Error> {
+    let wrong = |error: Box<dyn std::error::Error + Send + Sync>| Error::Config(error);
+    let mut settings = match &config.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| wrong(error.into()))?;
+            let options = KubeConfigOptions::default();
+            let read = kube::Config::from_custom_kubeconfig(file, &options).await;
+            read.map_err(|error| wrong(error.into()))?
+        }
+        None => kube::Config::infer()
+            .await
+            .map_err(|error| wrong(error.into()))?,
+    };
+    settings.connect_timeout = Some(Duration::from_secs(5));
+    let agent = HeaderValue::from_static(concat!("beemesh-operator/", env!("CARGO_PKG_VERSION")));
+    settings.headers.push((USER_AGENT, agent));
+    Client::try_from(settings).map_err(Error::Client)
+}
+
+/// Ready when every kind is; each scrape reads the cache.
+fn watch_over(cache: &Cache, metrics: &Metrics, probes: &Probes) {
+    for kind in observe::KINDS {
+        let cache = cache.clone();
+        probes.ready_when(kind.name(), move || {
+            let all = cache.readiness();
+            let found = all.into_iter().find(|readiness| readiness.kind == kind);
+            match found {
+                Some(readiness) if !readiness.is_ready => Err(readiness.message),
+                _ => Ok(()),
+            }
+        });
+    }
+    let cache = cache.clone();
+    metrics.observe(move || observed(&cache));
+}
+
+fn observed(cache: &Cache) -> Observed {
+    let topologies = cache.topologies();
+    let topologies = topologies.iter().map(|entry| ObservedTopology {
+        namespace: entry.key.namespace.clone(),
+        name: entry.key.name.clone(),
+        status: entry.status.clone(),
+    });
+    let sizes = cache.sizes();
+    let ranges = sizes.iter().find(|(kind, _)| *kind == Kind::VniRange);
+    let named = |(kind, count): (Kind, usize)| (kind.object(), count);
+    Observed {
+        topologies: topologies.collect(),
+        ranges: ranges.map_or(0, |(_, count)| *count),
+        cached: sizes.into_iter().map(named).collect(),
+        queued: cache.waiting().into_iter().map(named).collect(),
+    }
+}
+
+async fn serve_metrics(
+    config: &Config,
+    metrics: Metrics,
+    probes: Probes,
+) -> Result<impl Future<Output = ()> + use<>, Error> {
+    let address = config.listen_metrics;
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| Error::Listen { address, source })?;
+    let router = telemetry::router(metrics, probes);
+    Ok(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "metrics are not served any more");
+        }
+    })
+}
+
+/// The first SIGTERM or SIGINT.
+fn termination() -> Result<impl Future<Output = ()>, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn until(mut stopping: watch::Receiver<bool>) {
+    // The sender is gone only when the process is going.
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
