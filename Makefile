@@ -51,6 +51,23 @@ operator: ## the static beemesh-operator alone
 	$(STATIC) -p beemesh-operator
 	@ls -sh $(RELEASE)/beemesh-operator
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+.PHONY: image-programs
+image-programs:
+	$(STATIC) -p beemesh-ctl -p beemesh-operator
+
+.PHONY: image
+image: image-programs ## the container image as an archive, without a container engine: target/beemesh-image.tar
+	image/archive $(RELEASE) localhost/beemesh:$(VERSION) >target/beemesh-image.tar
+	@ls -sh target/beemesh-image.tar
+
+.PHONY: manifests
+manifests: ## the chart as plain manifests, to standard output
+	@printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: beemesh-system\n'
+	@PATH=$$PATH:$$(command -v helm >/dev/null || e2e/tools/fill helm) && helm template beemesh charts/beemesh \
+		--namespace beemesh-system --include-crds --skip-tests --kube-version v1.33.0
+
 .PHONY: demo
 demo: ## the main job on this machine alone: a topology up, broken, healed, gone
 	$(call packages,$(RUN_PACKAGES))
@@ -83,8 +100,10 @@ check: ## format, lints, docs, each crate alone, licences
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
 
 .PHONY: generate
-generate: ## remake what is generated: golden files and the pictures in docs/
+generate: ## remake what is generated: golden files, the chart's README, the pictures in docs/
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-topology -p beemesh-ctl golden
+	$$(e2e/tools/fill helm-docs)/helm-docs --chart-search-root charts --log-level warning
+	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test chart golden
 	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from plant-a -o svg > docs/iot.svg
 
 .PHONY: clean
