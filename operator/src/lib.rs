@@ -19,5 +19,6 @@ pub mod controllers;
 pub mod observe;
 pub mod plan;
 pub mod run;
+pub mod rest;
 pub mod status;
 pub mod telemetry;

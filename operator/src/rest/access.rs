@@ -1,0 +1,282 @@
+//! Who asks, and whether they may: the cluster decides both.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
+    authorization::v1::{
+        NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    },
+};
+use kube::{Api, Client, api::PostParams};
+
+use super::{problem::Problem, remembered::Remembered};
+
+/// The plural that rights are given for.
+const RESOURCE: &str = "microservicetopologies";
+
+/// Asks the API server, and remembers for a short while what it said.
+pub(super) struct Access {
+    client: Client,
+    anonymous_read: bool,
+    users: Remembered<Digest, Option<UserInfo>>,
+    rights: Remembered<(Digest, Right), Result<(), String>>,
+}
+
+/// A token is not kept where its digest will do.
+type Digest = [u8; 32];
+
+/// What somebody wants to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Right {
+    /// A verb on topologies: of all namespaces when `namespace` is empty, on all when `name` is.
+    Topology {
+        verb: &'static str,
+        namespace: String,
+        name: String,
+    },
+    /// A verb on a path of this API that is about no object.
+    Path {
+        verb: &'static str,
+        path: &'static str,
+    },
+}
+
+/// A bearer token that the cluster knows.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// The token, for writes in the caller's name.
+    pub(super) token: String,
+    /// Whom it belongs to.
+    pub(super) user: String,
+}
+
+impl Right {
+    pub(super) fn topology(verb: &'static str, namespace: &str, name: &str) -> Right {
+        Right::Topology {
+            verb,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl Access {
+    pub(super) fn new(client: Client, anonymous_read: bool) -> Access {
+        Access {
+            client,
+            anonymous_read,
+            users: Remembered::new(),
+            rights: Remembered::new(),
+        }
+    }
+
+    /// Whether something may be read: by anyone, or as [`Access::allow`].
+    ///
+    /// # Errors
+    /// As [`Access::allow`].
+    pub(super) async fn allow_read(
+        &self,
+        headers: &HeaderMap,
+        right: Right,
+    ) -> Result<(), Problem> {
+        if self.anonymous_read {
+            return Ok(());
+        }
+        self.allow(headers, right).await.map(drop)
+    }
+
+    /// Whether the bearer of the token in `headers` has `right`.
+    ///
+    /// # Errors
+    /// 401 without a token that the cluster knows, 403 without the right, 503 when nobody can tell.
+    pub(super) async fn allow(&self, headers: &HeaderMap, right: Right) -> Result<Caller, Problem> {
+        let token = bearer(headers)?;
+        let digest = *blake3::hash(token.as_bytes()).as_bytes();
+        let user = self.user(digest, token).await?;
+        let name = user.username.clone().unwrap_or_default();
+        match self.decide(digest, user, right.clone()).await? {
+            Ok(()) => Ok(Caller {
+                token: token.to_owned(),
+                user: name,
+            }),
+            Err(reason) => Err(forbidden(&name, &right, &reason)),
+        }
+    }
+
+    async fn user(&self, digest: Digest, token: &str) -> Result<UserInfo, Problem> {
+        let known = self.users.recall(&digest, Instant::now());
+        let user = match known {
+            Some(user) => user,
+            None => {
+                let user = self.review_token(token).await?;
+                self.users.remember(digest, user.clone(), Instant::now());
+                user
+            }
+        };
+        let unknown = "the cluster does not know this bearer token, or it has expired";
+        user.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, unknown))
+    }
+
+    async fn review_token(&self, token: &str) -> Result<Option<UserInfo>, Problem> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: None,
+            },
+            ..TokenReview::default()
+        };
+        let api = Api::<TokenReview>::all(self.client.clone());
+        let reviewed = api.create(&PostParams::default(), &review).await;
+        let reviewed = reviewed.map_err(|error| Problem::unreachable(&error))?;
+        let status = reviewed.status.unwrap_or_default();
+        let is_known = status.authenticated.unwrap_or_default();
+        Ok(status.user.filter(|_| is_known))
+    }
+
+    /// `Err` with what the cluster says to it, which is often nothing.
+    async fn decide(
+        &self,
+        digest: Digest,
+        user: UserInfo,
+        right: Right,
+    ) -> Result<Result<(), String>, Problem> {
+        let question = (digest, right);
+        if let Some(answer) = self.rights.recall(&question, Instant::now()) {
+            return Ok(answer);
+        }
+        let review = SubjectAccessReview {
+            spec: review_of(user, &question.1),
+            ..SubjectAccessReview::default()
+        };
+        let api = Api::<SubjectAccessReview>::all(self.client.clone());
+        let reviewed = api.create(&PostParams::default(), &review).await;
+        let reviewed = reviewed.map_err(|error| Problem::unreachable(&error))?;
+        let status = reviewed.status.unwrap_or_default();
+        let answer = match status.allowed {
+            true => Ok(()),
+            false => Err(status.reason.unwrap_or_default()),
+        };
+        self.rights
+            .remember(question, answer.clone(), Instant::now());
+        Ok(answer)
+    }
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750).
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let unauthorized = |detail| Problem::new(StatusCode::UNAUTHORIZED, detail);
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized("expected a bearer token of the cluster"));
+    };
+    let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match parts {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => {
+            Ok(token.trim())
+        }
+        _ => Err(unauthorized("expected Authorization: Bearer TOKEN")),
+    }
+}
+
+fn review_of(user: UserInfo, right: &Right) -> SubjectAccessReviewSpec {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let (resource, path) = match right {
+        Right::Topology {
+            verb,
+            namespace,
+            name,
+        } => {
+            let attributes = ResourceAttributes {
+                group: Some("beemesh.io".to_owned()),
+                resource: Some(RESOURCE.to_owned()),
+                verb: Some((*verb).to_owned()),
+                namespace: given(namespace),
+                name: given(name),
+                ..ResourceAttributes::default()
+            };
+            (Some(attributes), None)
+        }
+        Right::Path { verb, path } => {
+            let attributes = NonResourceAttributes {
+                path: Some((*path).to_owned()),
+                verb: Some((*verb).to_owned()),
+            };
+            (None, Some(attributes))
+        }
+    };
+    SubjectAccessReviewSpec {
+        resource_attributes: resource,
+        non_resource_attributes: path,
+        user: user.username,
+        uid: user.uid,
+        groups: user.groups,
+        extra: user.extra,
+    }
+}
+
+/// In the words of the API server.
+fn forbidden(user: &str, right: &Right, reason: &str) -> Problem {
+    let what = match right {
+        Right::Topology {
+            verb,
+            namespace,
+            name,
+        } => {
+            let name = match name.as_str() {
+                "" => String::new(),
+                name => format!(" {name:?}"),
+            };
+            let place = match namespace.as_str() {
+                "" => "at the cluster scope".to_owned(),
+                namespace => format!("in the namespace {namespace:?}"),
+            };
+            format!("{verb} microservicetopologies.beemesh.io{name} {place}")
+        }
+        Right::Path { verb, path } => format!("{verb} path {path:?}"),
+    };
+    let mut detail = format!("user {user:?} cannot {what}");
+    if !reason.is_empty() {
+        detail += &format!(": {reason}");
+    }
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_taken_as_the_rfc_writes_it() {
+        #[rustfmt::skip]
+        let cases = [
+            // Authorization     token
+            ("Bearer abc",       Some("abc")),
+            ("bearer abc",       Some("abc")),
+            ("Bearer",           None),
+            ("Bearer ",          None),
+            ("Basic YTpi",       None),
+        ];
+        for (value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().expect("a header"));
+            assert_eq!(bearer(&headers).ok(), expected, "{value}");
+        }
+        let status = bearer(&HeaderMap::new()).expect_err("no token").status;
+        assert_eq!(status, 401);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let right = Right::topology("patch", "plant", "iot");
+        let problem = forbidden("jane", &right, "");
+        let expected = "user \"jane\" cannot patch microservicetopologies.beemesh.io \"iot\" \
+                        in the namespace \"plant\"";
+        assert_eq!(problem.detail, expected);
+        let right = Right::topology("list", "", "");
+        let problem = forbidden("jane", &right, "RBAC: no such role");
+        let expected = "user \"jane\" cannot list microservicetopologies.beemesh.io at the cluster scope: \
+                        RBAC: no such role";
+        assert_eq!(problem.detail, expected);
+    }
+}

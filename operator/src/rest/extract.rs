@@ -1,0 +1,66 @@
+//! Extractors of axum whose failures are problem details too.
+
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{BytesRejection, PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::problem::Problem;
+
+/// Placeholders of the route.
+pub(super) struct In<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for In<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<In<T>, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        let problem = |error: PathRejection| Problem::new(error.status(), error.body_text());
+        path.map(|Path(value)| In(value)).map_err(problem)
+    }
+}
+
+/// Parameters after `?`.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asked<T>, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let problem = |error: QueryRejection| Problem::new(error.status(), error.body_text());
+        query.map(|Query(value)| Asked(value)).map_err(problem)
+    }
+}
+
+/// The whole body, bounded.
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Body, Problem> {
+        let bytes = Bytes::from_request(request, state).await;
+        let problem = |error: BytesRejection| Problem::new(error.status(), error.body_text());
+        bytes.map(Body).map_err(problem)
+    }
+}
+
+/// `?from=FORWARDER`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    pub(super) from: Option<String>,
+}
+
+/// `If-Match: "RESOURCE VERSION"`; `*` and no such header mean any.
+pub(super) fn if_match(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
+    let version = value.trim_start_matches("W/").trim_matches('"');
+    (version != "*").then(|| version.to_owned())
+}

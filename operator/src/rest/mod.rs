@@ -1,0 +1,115 @@
+//! The REST API: topologies for people and programs without kubectl.
+//!
+//! ```text
+//! request -> limits (time, size, number) -> who (TokenReview, SubjectAccessReview) -> handler -> answer
+//!                                                                 reads: the caches --+
+//!                                    writes: the API server, with the caller's own token
+//! ```
+//! What can be asked is at `/openapi.json`, made from the code. Errors are problem details (RFC 9457).
+//! Reads are open to whoever reaches the port, unless the operator is told otherwise.
+
+mod access;
+mod apply;
+mod document;
+mod extract;
+mod level;
+mod limits;
+mod plan;
+mod problem;
+mod read;
+mod remembered;
+mod server;
+mod stages;
+mod tls;
+
+use std::{net::SocketAddr, sync::Arc, thread};
+
+use axum::Router;
+use kube::{Client, Config, config::AuthInfo};
+use tokio::sync::Semaphore;
+
+use self::{access::Access, problem::Problem};
+pub use self::{
+    document::document,
+    server::{ListenError, Server},
+    tls::TlsFiles,
+};
+use crate::{
+    observe::Cache,
+    telemetry::{Logs, Metrics},
+};
+
+/// Where and for whom the API is served.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 is any free one.
+    pub address: SocketAddr,
+    /// Certificate and key; without them the API is served plain, on loopback only.
+    pub tls: Option<TlsFiles>,
+    /// Serve plain on other addresses too: anyone on the way can read tokens.
+    pub insecure: bool,
+    /// Whether reads need no token.
+    pub anonymous_read: bool,
+}
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Rest(Arc<Inner>);
+
+struct Inner {
+    cache: Cache,
+    access: Access,
+    /// Carries no credentials: each request has the caller's token.
+    client: Client,
+    logs: Logs,
+    metrics: Metrics,
+    /// Requests that are being answered.
+    requests: Semaphore,
+    /// Computations that are under way.
+    computations: Semaphore,
+}
+
+impl Rest {
+    /// The API over what `cache` holds; `config` says how the API server is reached.
+    ///
+    /// # Errors
+    /// When no client can be made of `config`.
+    pub fn new(
+        config: &Config,
+        cache: Cache,
+        anonymous_read: bool,
+        logs: Logs,
+        metrics: Metrics,
+    ) -> Result<Rest, kube::Error> {
+        let reviewer = Client::try_from(config.clone())?;
+        let mut bare = config.clone();
+        bare.auth_info = AuthInfo::default();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Rest(Arc::new(Inner {
+            cache,
+            access: Access::new(reviewer, anonymous_read),
+            client: Client::try_from(bare)?,
+            logs,
+            metrics,
+            requests: Semaphore::new(limits::REQUESTS),
+            computations: Semaphore::new(cores),
+        })))
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        let (routes, _) = document::routes().split_for_parts();
+        limits::limited(routes, &self).with_state(self)
+    }
+
+    /// Runs `work`, which takes a while, where it holds up no other request.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let permit = self.0.computations.acquire().await;
+        let _permit = permit.expect("the semaphore is never closed");
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Problem::internal(&error))
+    }
+}
