@@ -176,8 +176,8 @@ fn grant_vnis(
         .filter(|id| !next.vnis.contains_key(*id))
         .collect();
     let taken = next.vnis.values().copied();
-    let mut taken: BTreeSet<u32> = taken.chain(next.retired.values().map(|r| r.vni)).collect();
-    let mut free = ranges::vnis(world);
+    let taken: BTreeSet<u32> = taken.chain(next.retired.values().map(|r| r.vni)).collect();
+    let mut free = ranges::free(world, &taken).into_iter();
     let mut missing = 0;
     for id in homeless {
         // The same link may have back what it had.
@@ -185,7 +185,7 @@ fn grant_vnis(
         if let Some(RetiredVni { vni, .. }) = revived.copied() {
             next.retired.remove(id);
             next.vnis.insert(id.clone(), vni);
-        } else if let Some(vni) = free.find(|vni| taken.insert(*vni)) {
+        } else if let Some(vni) = free.next() {
             next.vnis.insert(id.clone(), vni);
         } else {
             missing += 1;

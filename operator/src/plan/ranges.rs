@@ -27,10 +27,16 @@ pub(super) fn is_foreign(world: &World, vni: u32) -> bool {
         && world.foreign_ranges.binary_search(&range).is_ok()
 }
 
-/// Every VNI of the claimed ranges, ascending.
-pub(super) fn vnis(world: &World) -> impl Iterator<Item = u32> {
+/// VNIs of the claimed ranges that are not taken: first those above all that are, since a node that is
+/// away may still have one in its kernel that was given back.
+pub(super) fn free(world: &World, taken: &BTreeSet<u32>) -> Vec<u32> {
     let ranges = world.ranges.iter();
-    ranges.flat_map(|first| *first..first.saturating_add(VNIS_OF_RANGE))
+    let all = ranges.flat_map(|first| *first..first.saturating_add(VNIS_OF_RANGE));
+    let free = all.filter(|vni| !taken.contains(vni));
+    let highest = taken.last().copied().unwrap_or(0);
+    let (below, mut above): (Vec<u32>, Vec<u32>) = free.partition(|vni| *vni < highest);
+    above.extend(below);
+    above
 }
 
 /// Ranges to claim, and how many of them: those that VNIs were given out of although nobody has

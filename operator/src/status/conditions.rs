@@ -43,7 +43,7 @@ pub(super) fn conditions(facts: &Facts, before: &[Condition], now: &str) -> Vec<
     let computed = computed(facts, &accepted);
     let programmed = programmed(facts, &computed);
     let degraded = degraded(facts);
-    let ready = ready(&[&accepted, &computed, &programmed], &degraded);
+    let ready = ready(facts, &[&accepted, &computed, &programmed], &degraded);
     let progressing = progressing(&accepted, &computed, &programmed);
     let said = [accepted, computed, programmed, ready, degraded, progressing];
     let condition = |said: Said| {
@@ -64,7 +64,7 @@ pub(super) fn conditions(facts: &Facts, before: &[Condition], now: &str) -> Vec<
 
 fn accepted(facts: &Facts) -> Said {
     if facts.problems.is_empty() {
-        Said::new("Accepted", "True", "Accepted", "")
+        Said::new("Accepted", "True", "Accepted", messages::accepted(facts))
     } else {
         let message = messages::problems(&facts.problems);
         Said::new("Accepted", "False", &facts.rejected, message)
@@ -76,7 +76,7 @@ fn computed(facts: &Facts, accepted: &Said) -> Said {
         return Said::new("Computed", "False", "NotAccepted", messages::NOT_ACCEPTED);
     }
     if facts.writing.is_done() {
-        return Said::new("Computed", "True", "Computed", "");
+        return Said::new("Computed", "True", "Computed", messages::computed(facts));
     }
     let reason = match facts.writing.blocked {
         Some(_) => "Blocked",
@@ -96,7 +96,12 @@ fn programmed(facts: &Facts, computed: &Said) -> Said {
     } else if !computed.is_true() {
         computed.of("Programmed", "False")
     } else if live.programmed == live.total {
-        Said::new("Programmed", "True", "Programmed", "")
+        Said::new(
+            "Programmed",
+            "True",
+            "Programmed",
+            messages::programmed(live),
+        )
     } else {
         Said::new("Programmed", "False", "Waiting", messages::waiting(live))
     }
@@ -121,12 +126,12 @@ fn degraded(facts: &Facts) -> Said {
         let message = messages::links_unknown(live);
         Said::new("Degraded", "Unknown", "NotReported", message)
     } else {
-        Said::new("Degraded", "False", "AllUp", "")
+        Said::new("Degraded", "False", "AllUp", messages::all_up(live))
     }
 }
 
 /// The first that is not true says why; a link that is down is no reason while all are reached.
-fn ready(steps: &[&Said], degraded: &Said) -> Said {
+fn ready(facts: &Facts, steps: &[&Said], degraded: &Said) -> Said {
     if let Some(first) = steps.iter().find(|step| !step.is_true()) {
         return first.of("Ready", first.status);
     }
@@ -135,7 +140,7 @@ fn ready(steps: &[&Said], degraded: &Said) -> Said {
         let status = if is_cut { "False" } else { "Unknown" };
         return degraded.of("Ready", status);
     }
-    Said::new("Ready", "True", "Ready", "")
+    Said::new("Ready", "True", "Ready", messages::ready(facts))
 }
 
 fn progressing(accepted: &Said, computed: &Said, programmed: &Said) -> Said {

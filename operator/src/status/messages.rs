@@ -23,6 +23,32 @@ pub(super) fn problems(problems: &[Problem]) -> String {
     said.join("; ")
 }
 
+pub(super) fn accepted(facts: &Facts) -> String {
+    let of = |live: &Live| format!("{} forwarders, {} links", live.total, live.links);
+    facts.live.as_ref().map(of).unwrap_or_default()
+}
+
+pub(super) fn computed(facts: &Facts) -> String {
+    let total = facts.live.as_ref().map_or(0, |live| live.total);
+    format!("{total} forwarders are written and their tables computed")
+}
+
+pub(super) fn programmed(live: &Live) -> String {
+    format!(
+        "{} of {} forwarders report the computed table",
+        live.programmed, live.total
+    )
+}
+
+pub(super) fn ready(facts: &Facts) -> String {
+    let total = facts.live.as_ref().map_or(0, |live| live.total);
+    format!("all of {total} forwarders are programmed and reach one another")
+}
+
+pub(super) fn all_up(live: &Live) -> String {
+    format!("{} of {} links are up", live.links_up, live.links)
+}
+
 pub(super) fn writing(facts: &Facts) -> String {
     let writing = &facts.writing;
     let total = facts.live.as_ref().map_or(0, |live| live.total as usize);
@@ -35,7 +61,10 @@ pub(super) fn writing(facts: &Facts) -> String {
         ));
     }
     if writing.surplus > 0 {
-        said.push(format!("{} former forwarders are to go", writing.surplus));
+        said.push(format!(
+            "forwarder objects that are to go first: {}",
+            writing.surplus
+        ));
     }
     said.extend(writing.blocked.clone());
     said.join("; ")
@@ -77,12 +106,8 @@ pub(super) fn waiting(live: &Live) -> String {
             )
         }
     };
-    format!(
-        "{} of {} forwarders report the computed table; waiting for {}",
-        live.programmed,
-        live.total,
-        list(live.waiting.iter().map(waiting))
-    )
+    let waiting = list(live.waiting.iter().map(waiting));
+    format!("{}; waiting for {waiting}", programmed(live))
 }
 
 pub(super) fn gone(live: &Live) -> String {

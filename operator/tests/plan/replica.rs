@@ -10,49 +10,56 @@ use std::{
 };
 
 use crds::allocation::VniRangeSpec;
-use operator::plan::{Delete, Plan, World, plan};
+use operator::plan::{Delete, Plan, Pod, World, plan};
 
 use super::server::{Refused, Seen, Server, look_at_allocation, look_at_forwarders, range_name};
 
 type Shared = Rc<RefCell<Server>>;
 
 /// One process of the operator.
-pub struct Replica {
+pub(crate) struct Replica {
     server: Shared,
     /// What its watches have told it.
-    pub seen: Seen,
+    pub(crate) seen: Seen,
+    /// The pods of every topology, always up to date.
+    pub(crate) pods: Vec<Pod>,
     pass: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Replica {
-    pub fn new(server: Shared) -> Replica {
+    pub(crate) fn new(server: Shared) -> Replica {
         let seen = [server.borrow().revision(); 5];
         Replica {
             server,
             seen,
+            pods: Vec::new(),
             pass: None,
         }
     }
 
     /// Its watch of one kind tells it of some more changes.
-    pub fn hear(&mut self, kind: usize, changes: usize) {
+    pub(crate) fn hear(&mut self, kind: usize, changes: usize) {
         let newest = self.server.borrow().revision();
         let seen = &mut self.seen[kind % 5];
         *seen = (*seen + changes).min(newest);
     }
 
     /// Its watches are up to date.
-    pub fn hear_all(&mut self) {
+    pub(crate) fn hear_all(&mut self) {
         self.seen = [self.server.borrow().revision(); 5];
     }
 
     /// Starts on a topology, if it is not on its way with one.
-    pub fn start(&mut self, topology: &str) {
+    pub(crate) fn start(&mut self, topology: &str) {
         if self.pass.is_none() {
             let (server, seen, topology) =
                 (Rc::clone(&self.server), self.seen, topology.to_owned());
+            let pods = self.pods.clone();
             self.pass = Some(Box::pin(async move {
-                let world = server.borrow().world(&seen, &topology);
+                let mut world = server.borrow().world(&seen, &topology);
+                if let Some(world) = &mut world {
+                    world.pods = pods;
+                }
                 let alive = world.as_ref().map(|world| world.uid.clone());
                 if let Some(world) = world {
                     carry_out(&server, world).await;
@@ -63,7 +70,7 @@ impl Replica {
     }
 
     /// Makes one more call.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         if let Some(pass) = &mut self.pass
             && pass.as_mut().poll(&mut context).is_ready()
@@ -72,12 +79,12 @@ impl Replica {
         }
     }
 
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.pass.is_some()
     }
 
     /// It dies where it is, and a new process starts, which lists everything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.pass = None;
         self.hear_all();
     }

@@ -11,32 +11,32 @@ use operator::plan::{Delete, ExistingAllocation, ExistingForwarder, Fill, World}
 
 /// An object, as far as all kinds are alike.
 #[derive(Clone, Debug)]
-pub struct Object<S> {
-    pub uid: String,
-    pub version: u64,
+pub(crate) struct Object<S> {
+    pub(crate) uid: String,
+    pub(crate) version: u64,
     /// uid of the topology that owns it; its own for a topology.
-    pub owner: String,
-    pub is_going: bool,
-    pub spec: S,
+    pub(crate) owner: String,
+    pub(crate) is_going: bool,
+    pub(crate) spec: S,
     /// `metadata.generation`, or the revision annotation of a Forwarder.
-    pub number: u64,
+    pub(crate) number: u64,
 }
 
-pub type Kind<S> = Rc<BTreeMap<String, Object<S>>>;
+pub(crate) type Kind<S> = Rc<BTreeMap<String, Object<S>>>;
 
 /// All objects at one revision.
 #[derive(Clone, Debug, Default)]
-pub struct State {
-    pub topologies: Kind<MicroServiceTopology>,
-    pub forwarders: Kind<ForwarderSpec>,
-    pub allocations: Kind<AllocationSpec>,
-    pub ranges: Kind<VniRangeSpec>,
-    pub nodes: Kind<Node>,
+pub(crate) struct State {
+    pub(crate) topologies: Kind<MicroServiceTopology>,
+    pub(crate) forwarders: Kind<ForwarderSpec>,
+    pub(crate) allocations: Kind<AllocationSpec>,
+    pub(crate) ranges: Kind<VniRangeSpec>,
+    pub(crate) nodes: Kind<Node>,
 }
 
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     AlreadyExists,
     Conflict,
     NotFound,
@@ -44,18 +44,18 @@ pub enum Refused {
 
 /// The server: the present state and all that were.
 #[derive(Debug)]
-pub struct Server {
-    pub history: Vec<State>,
+pub(crate) struct Server {
+    pub(crate) history: Vec<State>,
     uids: u64,
     /// Calls that changed something.
-    pub writes: u64,
+    pub(crate) writes: u64,
 }
 
 /// Up to which revision a replica has seen each kind: topologies, Forwarders, allocations, ranges, nodes.
-pub type Seen = [usize; 5];
+pub(crate) type Seen = [usize; 5];
 
 impl Server {
-    pub fn new() -> Server {
+    pub(crate) fn new() -> Server {
         let history = vec![State::default()];
         Server {
             history,
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// One that has always been in this state.
-    pub fn of(state: State) -> Server {
+    pub(crate) fn of(state: State) -> Server {
         let history = vec![state];
         Server {
             history,
@@ -74,12 +74,12 @@ impl Server {
         }
     }
 
-    pub fn now(&self) -> &State {
+    pub(crate) fn now(&self) -> &State {
         self.history.last().expect("there is a first state")
     }
 
     /// The revision that a watch would have told everything of.
-    pub fn revision(&self) -> usize {
+    pub(crate) fn revision(&self) -> usize {
         self.history.len() - 1
     }
 
@@ -108,7 +108,7 @@ impl Server {
     }
 
     /// Creates a topology, or replaces its spec.
-    pub fn apply_topology(&mut self, topology: MicroServiceTopology) {
+    pub(crate) fn apply_topology(&mut self, topology: MicroServiceTopology) {
         let name = topology.metadata.name.clone();
         if let Some(known) = self.now().topologies.get(&name) {
             if known.spec == topology {
@@ -125,14 +125,14 @@ impl Server {
         self.commit(|state, _| drop(Rc::make_mut(&mut state.topologies).insert(name, object)));
     }
 
-    pub fn delete_topology(&mut self, name: &str) {
+    pub(crate) fn delete_topology(&mut self, name: &str) {
         if self.now().topologies.contains_key(name) {
             self.commit(|state, _| drop(Rc::make_mut(&mut state.topologies).remove(name)));
         }
     }
 
     /// Adds or relabels a node, or removes it.
-    pub fn set_node(&mut self, name: &str, node: Option<Node>) {
+    pub(crate) fn set_node(&mut self, name: &str, node: Option<Node>) {
         if self.now().nodes.get(name).map(|object| &object.spec) == node.as_ref() {
             return;
         }
@@ -146,7 +146,7 @@ impl Server {
         });
     }
 
-    pub fn create_forwarder(
+    pub(crate) fn create_forwarder(
         &mut self,
         topology: &str,
         owner: &str,
@@ -169,7 +169,7 @@ impl Server {
         Ok(())
     }
 
-    pub fn fill_forwarder(&mut self, fill: &Fill) -> Result<(), Refused> {
+    pub(crate) fn fill_forwarder(&mut self, fill: &Fill) -> Result<(), Refused> {
         let known = self
             .now()
             .forwarders
@@ -187,7 +187,11 @@ impl Server {
     }
 
     /// Deletes a Forwarder; with `lingers` it only begins to go, as with someone's finalizer.
-    pub fn delete_forwarder(&mut self, delete: &Delete, lingers: bool) -> Result<(), Refused> {
+    pub(crate) fn delete_forwarder(
+        &mut self,
+        delete: &Delete,
+        lingers: bool,
+    ) -> Result<(), Refused> {
         let known = self
             .now()
             .forwarders
@@ -209,7 +213,7 @@ impl Server {
     }
 
     /// Creates the allocation (`None`) or replaces the one of this version.
-    pub fn write_allocation(
+    pub(crate) fn write_allocation(
         &mut self,
         topology: &str,
         owner: &str,
@@ -234,7 +238,7 @@ impl Server {
         Ok(())
     }
 
-    pub fn delete_allocation(&mut self, delete: &Delete) -> Result<(), Refused> {
+    pub(crate) fn delete_allocation(&mut self, delete: &Delete) -> Result<(), Refused> {
         let known = self
             .now()
             .allocations
@@ -247,7 +251,7 @@ impl Server {
         Ok(())
     }
 
-    pub fn claim(&mut self, range: VniRangeSpec) -> Result<(), Refused> {
+    pub(crate) fn claim(&mut self, range: VniRangeSpec) -> Result<(), Refused> {
         let name = range_name(range.first);
         if self.now().ranges.contains_key(&name) {
             return Err(Refused::AlreadyExists);
@@ -257,7 +261,7 @@ impl Server {
         Ok(())
     }
 
-    pub fn delete_range(&mut self, delete: &Delete) -> Result<(), Refused> {
+    pub(crate) fn delete_range(&mut self, delete: &Delete) -> Result<(), Refused> {
         let known = self
             .now()
             .ranges
@@ -271,7 +275,7 @@ impl Server {
     }
 
     /// What Kubernetes' garbage collector would delete next, and lingering ends.
-    pub fn collect(&mut self) -> bool {
+    pub(crate) fn collect(&mut self) -> bool {
         let state = self.now();
         let is_alive = |owner: &String| state.topologies.values().any(|t| t.uid == *owner);
         let lost = state
@@ -294,7 +298,7 @@ impl Server {
     }
 
     /// One topology as a replica sees it that has seen each kind up to some revision.
-    pub fn world(&self, seen: &Seen, topology: &str) -> Option<World> {
+    pub(crate) fn world(&self, seen: &Seen, topology: &str) -> Option<World> {
         let [topologies, forwarders, allocations, ranges, nodes] = seen.map(|at| &self.history[at]);
         let object = topologies.topologies.get(topology)?;
         let uid = object.uid.clone();
@@ -320,7 +324,7 @@ impl Server {
 }
 
 /// Puts the allocation of this state into a world.
-pub fn look_at_allocation(world: &mut World, state: &State) {
+pub(crate) fn look_at_allocation(world: &mut World, state: &State) {
     let allocation = state.allocations.get(&world.topology.metadata.name);
     world.allocation = allocation.map(|object| ExistingAllocation {
         uid: object.uid.clone(),
@@ -332,7 +336,7 @@ pub fn look_at_allocation(world: &mut World, state: &State) {
 }
 
 /// Puts the Forwarders of this state into a world.
-pub fn look_at_forwarders(world: &mut World, state: &State) {
+pub(crate) fn look_at_forwarders(world: &mut World, state: &State) {
     let of_it = state.forwarders.iter();
     let of_it = of_it.filter(|(_, f)| f.spec.topology == world.topology.metadata.name);
     let forwarders = of_it.map(|(name, object)| ExistingForwarder {
@@ -349,6 +353,6 @@ pub fn look_at_forwarders(world: &mut World, state: &State) {
 }
 
 /// Name of a range.
-pub fn range_name(first: u32) -> String {
+pub(crate) fn range_name(first: u32) -> String {
     format!("vni-{first}")
 }

@@ -49,6 +49,11 @@ enum Happening {
         kind: usize,
         changes: usize,
     },
+    /// A replica ends what it is at, hears everything, and does all there is to do for a topology.
+    Pass {
+        replica: usize,
+        topology: usize,
+    },
     /// A replica starts on a topology.
     Start {
         replica: usize,
@@ -72,6 +77,10 @@ enum Edit {
         nodes: [u8; 5],
         shape: usize,
     },
+    /// Three Forwarders on three nodes and links by bits: VNIs come and go.
+    Links {
+        links: u8,
+    },
     PerNode {
         shape: usize,
     },
@@ -86,25 +95,30 @@ enum Edit {
 }
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    // Most happens to one topology: there replicas meet.
+    let topology = || prop_oneof![3 => Just(0), 1 => 0..TOPOLOGIES.len()];
     let edit = prop_oneof![
         4 => (1_u8..32, any::<[u8; 5]>(), 0..SHAPES.len())
             .prop_map(|(names, nodes, shape)| Edit::Forwarders { names, nodes, shape }),
+        8 => (0_u8..8).prop_map(|links| Edit::Links { links }),
         2 => (0..SHAPES.len()).prop_map(|shape| Edit::PerNode { shape }),
         2 => (0..5_usize, 0..5_usize, 1..9_u32).prop_map(|(a, b, weight)| Edit::Link { a, b, weight }),
         1 => Just(Edit::Slip),
         1 => Just(Edit::Delete),
     ];
     let happening = prop_oneof![
-        3 => (0..3_usize, edit).prop_map(|(topology, edit)| Happening::Edit { topology, edit }),
+        6 => (topology(), edit).prop_map(|(topology, edit)| Happening::Edit { topology, edit }),
         1 => (0..4_usize, any::<bool>()).prop_map(|(node, is_there)| Happening::Node { node, is_there }),
         1 => (0..8_usize, any::<bool>())
             .prop_map(|(forwarder, lingers)| Happening::Hand { forwarder, lingers }),
         2 => Just(Happening::Collect),
-        8 => (0..3_usize, 0..5_usize, 1..40_usize)
+        12 => (0..3_usize, topology())
+            .prop_map(|(replica, topology)| Happening::Pass { replica, topology }),
+        8 => (0..3_usize, 0..5_usize, prop_oneof![1..40_usize, Just(1000)])
             .prop_map(|(replica, kind, changes)| Happening::Hear { replica, kind, changes }),
-        10 => (0..3_usize, 0..3_usize)
+        10 => (0..3_usize, topology())
             .prop_map(|(replica, topology)| Happening::Start { replica, topology }),
-        20 => (0..3_usize, 1..12_usize).prop_map(|(replica, calls)| Happening::Step { replica, calls }),
+        15 => (0..3_usize, 1..12_usize).prop_map(|(replica, calls)| Happening::Step { replica, calls }),
         1 => (0..3_usize).prop_map(|replica| Happening::Kill { replica }),
     ];
     prop::collection::vec(happening, 20..250)
@@ -160,6 +174,13 @@ impl Run {
                 kind,
                 changes,
             } => self.replica(*replica).hear(*kind, *changes),
+            Happening::Pass { replica, topology } => {
+                let replica = *replica % self.replicas.len();
+                self.finish(replica);
+                self.replica(replica).hear_all();
+                self.replica(replica).start(TOPOLOGIES[*topology]);
+                self.finish(replica);
+            }
             Happening::Start { replica, topology } => {
                 self.replica(*replica).start(TOPOLOGIES[*topology])
             }
@@ -232,6 +253,23 @@ fn edit_topology(server: &mut Server, name: &str, edit: &Edit) {
             spec.forwarders = chosen.map(entry).collect();
             spec.shape = SHAPES[*shape];
             spec.links.clear();
+        }
+        Edit::Links { links } => {
+            spec.forwarder_per_node = None;
+            let placed = NAMES.iter().zip(NODES).take(3);
+            spec.forwarders = placed
+                .map(|(name, node)| ForwarderEntry {
+                    name: (*name).to_owned(),
+                    node: Some(node.to_owned()),
+                    ..ForwarderEntry::default()
+                })
+                .collect();
+            spec.shape = Shape::Custom;
+            let pairs = ["ab", "bc", "ac"].iter().enumerate();
+            let pairs = pairs.filter(|(at, _)| links & (1 << at) != 0);
+            spec.links = pairs
+                .map(|(_, ends)| LinkEntry::new(&ends[..1], &ends[1..], 1))
+                .collect();
         }
         Edit::PerNode { shape } => {
             spec.forwarders.clear();
@@ -420,8 +458,14 @@ fn is_accepted(state: &State, topology: &str) -> bool {
     world.is_some_and(|world| plan(&world).computed.is_some())
 }
 
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_that_lag_and_die_give_nothing_twice_and_agree_in_the_end(

@@ -1,1 +1,430 @@
+//! Golden stories: `stories/NAME/NN-input.yaml` says what happens, `NN-output.yaml` what the plan is
+//! then, what the objects are when it was carried out, and what users are told.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p beemesh-operator --test plan` writes the outputs anew; review them.
 
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+use crds::{
+    ForwarderStatus, Node, TopologyStatus,
+    forwarder::{LinkState, WireType},
+};
+use operator::{
+    plan::{Delete, Plan, Pod, World, plan},
+    status::{self, Now},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use topology::{Change, Graph, Spf, Table};
+
+use super::{replica::Replica, server::Server};
+
+/// What happens in one step.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Step {
+    /// For readers.
+    #[serde(rename = "story")]
+    _story: String,
+    /// Deletes the topology, and leaves the rest to whoever finds it.
+    delete_topology: bool,
+    /// Applies it.
+    topology: Option<Value>,
+    /// Nodes with labels; null removes one.
+    nodes: BTreeMap<String, Option<BTreeMap<String, String>>>,
+    /// All pods, from now on.
+    pods: Option<Vec<StoryPod>>,
+    /// Deletes Forwarders by hand, which go only when they are collected.
+    hold: Vec<String>,
+    /// What was held, and what is owned by nobody, goes.
+    collect: bool,
+    /// Deletes the allocation by hand.
+    lose_allocation: bool,
+    /// Every node reports, before the plan.
+    report: Option<Report>,
+    /// Only shows the plan.
+    look_on: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Report {
+    /// Reasons by the Forwarder that reports it, by link.
+    down: BTreeMap<String, BTreeMap<String, String>>,
+    /// Forwarders that report nothing new.
+    silent: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct StoryPod {
+    name: String,
+    node: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[test]
+fn stories_end_as_they_did() {
+    let stories = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan/stories");
+    let folders = entries(&stories);
+    assert!(!folders.is_empty());
+    folders.iter().for_each(|folder| tell(folder));
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut entries: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it is readable").path())
+        .collect();
+    entries.sort_unstable();
+    entries
+}
+
+fn tell(folder: &Path) {
+    let mut teller = Teller {
+        server: Rc::new(RefCell::new(Server::new())),
+        reports: BTreeMap::new(),
+        pods: Vec::new(),
+        status: TopologyStatus::default(),
+        name: String::new(),
+        steps: 0,
+    };
+    for path in entries(folder) {
+        let name = path.display().to_string();
+        let Some(stem) = name.strip_suffix("-input.yaml") else {
+            continue;
+        };
+        let text = fs::read_to_string(&path).expect("it is readable");
+        let step: Step =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let output = serde_saphyr::to_string(&teller.tell(step)).expect("it is YAML");
+        let expected = format!("{stem}-output.yaml");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(expected, output).expect("the folder is writable");
+        } else {
+            let before = fs::read_to_string(&expected).unwrap_or_default();
+            assert_eq!(output, before, "{expected} (UPDATE_GOLDEN=1 rewrites)");
+        }
+    }
+}
+
+/// One topology and all that is around it.
+struct Teller {
+    server: Rc<RefCell<Server>>,
+    /// What nodes report, by uid of the Forwarder.
+    reports: BTreeMap<String, ForwarderStatus>,
+    pods: Vec<Pod>,
+    status: TopologyStatus,
+    name: String,
+    steps: u64,
+}
+
+impl Teller {
+    fn tell(&mut self, step: Step) -> Value {
+        self.steps += 1;
+        let look_on = step.look_on;
+        self.happen(step);
+        let Some(world) = self.world() else {
+            return json!({"plan": "there is no topology"});
+        };
+        let first = plan(&world);
+        if look_on {
+            return json!({"plan": show(&world, &first)});
+        }
+        let intended = show(&world, &first);
+        self.carry_out();
+        let world = self.world().expect("it was there before");
+        let last = plan(&world);
+        for publish in &last.publish {
+            let status = self.reports.entry(publish.uid.clone()).or_default();
+            status.computed = Some(publish.computed.clone());
+        }
+        let time = format!("2026-01-01T00:00:{:02}Z", self.steps);
+        let waited = Some(Duration::from_millis(100 * self.steps));
+        let now = Now {
+            time: &time,
+            waited,
+        };
+        let after = status::next(&last.facts, &self.status, now);
+        let again = Now {
+            time: "later",
+            waited: None,
+        };
+        assert_eq!(
+            status::next(&last.facts, &after, again),
+            after,
+            "equal facts, equal status"
+        );
+        let events = status::events(&self.status, &after);
+        self.status = after;
+        json!({
+            "plan": intended,
+            "then": objects(&world),
+            "status": summary(&self.status),
+            "events": events.iter().map(|event| {
+                let kind = if event.warning { "Warning" } else { "Normal" };
+                format!("{kind} {}: {}", event.reason, event.message)
+            }).collect::<Vec<_>>(),
+            "leftOut": last.unattached.iter().map(|left| {
+                format!("{}: {}: {}", left.pod.name, left.reason, left.message)
+            }).collect::<Vec<_>>(),
+        })
+    }
+
+    fn happen(&mut self, step: Step) {
+        let mut server = self.server.borrow_mut();
+        if step.delete_topology {
+            server.delete_topology(&self.name);
+            self.status = TopologyStatus::default();
+        }
+        if let Some(document) = step.topology {
+            let topology = crds::read::from_value(document).expect("it can be read");
+            self.name.clone_from(&topology.metadata.name);
+            server.apply_topology(topology);
+        }
+        for (name, labels) in step.nodes {
+            let node = labels.map(|labels| Node {
+                name: name.clone(),
+                labels,
+            });
+            server.set_node(&name, node);
+        }
+        for name in step.hold {
+            let object = crds::names::object(&self.name, &name);
+            let uid = server.now().forwarders[&object].uid.clone();
+            let delete = Delete { object, uid };
+            server.delete_forwarder(&delete, true).expect("it is there");
+        }
+        if step.lose_allocation {
+            let uid = server.now().allocations[&self.name].uid.clone();
+            let delete = Delete {
+                object: self.name.clone(),
+                uid,
+            };
+            server.delete_allocation(&delete).expect("it is there");
+        }
+        while step.collect && server.collect() {}
+        drop(server);
+        let pod = |pod: StoryPod| Pod {
+            namespace: "default".to_owned(),
+            uid: format!("uid-of-{}", pod.name),
+            name: pod.name,
+            node: pod.node,
+            labels: pod.labels,
+            annotations: pod.annotations,
+        };
+        if let Some(pods) = step.pods {
+            self.pods = pods.into_iter().map(pod).collect();
+        }
+        if let Some(report) = step.report {
+            self.report(&report);
+        }
+    }
+
+    fn world(&self) -> Option<World> {
+        let server = self.server.borrow();
+        let mut world = server.world(&[server.revision(); 5], &self.name)?;
+        for forwarder in &mut world.forwarders {
+            forwarder.status = self
+                .reports
+                .get(&forwarder.uid)
+                .cloned()
+                .unwrap_or_default();
+        }
+        (world.pods, world.status) = (self.pods.clone(), self.status.clone());
+        Some(world)
+    }
+
+    /// One calm replica, until it writes nothing.
+    fn carry_out(&self) {
+        let mut replica = Replica::new(Rc::clone(&self.server));
+        replica.pods.clone_from(&self.pods);
+        loop {
+            let before = self.server.borrow().writes;
+            replica.hear_all();
+            replica.start(&self.name);
+            while replica.is_busy() {
+                replica.step();
+            }
+            if self.server.borrow().writes == before {
+                return;
+            }
+        }
+    }
+
+    /// What nodes report of the Forwarders that exist: their tables, made as nodes make them.
+    fn report(&mut self, report: &Report) {
+        let Some((world, computed)) = self.world().and_then(|world| {
+            let computed = plan(&world).computed?;
+            Some((world, computed))
+        }) else {
+            return;
+        };
+        let mut graph = Graph::new(&computed.graph);
+        for id in report.down.keys() {
+            let link = computed.graph.link(id).expect("a link");
+            graph.change(Change::Link {
+                link,
+                weights: None,
+            });
+        }
+        for forwarder in world.forwarders {
+            let name = &forwarder.spec.name;
+            let index = computed
+                .graph
+                .forwarder(name)
+                .filter(|_| !report.silent.contains(name));
+            let Some(index) = index else { continue };
+            let spf = Spf::compute(&graph, index);
+            let table = Table::new(&computed.graph, &graph, &spf, computed.max_paths);
+            let status = self.reports.entry(forwarder.uid).or_default();
+            status.epoch = table.epoch.to_string();
+            status.digest = table.digest().to_string();
+            let state = |link: &crds::forwarder::ForwarderLink| {
+                let reasons = report.down.get(&link.id);
+                let reason = reasons.and_then(|reasons| reasons.get(name)).cloned();
+                LinkState {
+                    id: link.id.clone(),
+                    up: reason.is_none(),
+                    reason: reason.unwrap_or_default(),
+                }
+            };
+            status.link_states = forwarder.spec.links.iter().map(state).collect();
+        }
+    }
+}
+
+fn show(world: &World, plan: &Plan) -> Value {
+    let by_object: BTreeMap<&str, &str> = world
+        .forwarders
+        .iter()
+        .map(|f| (f.object.as_str(), f.spec.name.as_str()))
+        .collect();
+    let name = |object: &String| {
+        by_object
+            .get(object.as_str())
+            .map_or(object.clone(), ToString::to_string)
+    };
+    let mut shown = serde_json::Map::new();
+    let mut add = |key: &str, value: Value| {
+        if value != json!([]) && value != json!(0) && value != Value::Null {
+            shown.insert(key.to_owned(), value);
+        }
+    };
+    add(
+        "problems",
+        json!(
+            plan.problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        ),
+    );
+    add("create", json!(plan.create));
+    add("claim", json!(plan.claim_count));
+    add(
+        "allocation",
+        json!(plan.allocation.is_some().then_some("changes")),
+    );
+    add(
+        "fill",
+        json!(
+            plan.fill
+                .iter()
+                .map(|fill| name(&fill.object))
+                .collect::<Vec<_>>()
+        ),
+    );
+    add("lookAtNodes", json!(plan.doubtful_nodes));
+    add(
+        "delete",
+        json!(
+            plan.delete
+                .iter()
+                .map(|delete| name(&delete.object))
+                .collect::<Vec<_>>()
+        ),
+    );
+    add(
+        "deleteAllocation",
+        json!(plan.delete_allocation.as_ref().map(|delete| &delete.object)),
+    );
+    Value::Object(shown)
+}
+
+/// VNIs are shown from the first one of the lowest range on.
+fn objects(world: &World) -> Value {
+    let base = world.ranges.first().copied().unwrap_or_default();
+    let forwarders = world.forwarders.iter().map(|forwarder| {
+        let spec = &forwarder.spec;
+        let links = spec.links.iter().map(|link| match (link.r#type, link.vni) {
+            (WireType::Vxlan, Some(vni)) => format!("{} vni {}", link.id, vni - base),
+            (wire, _) => format!("{} {wire:?}", link.id),
+        });
+        let edges = spec
+            .apps
+            .iter()
+            .filter(|app| app.attached)
+            .map(|app| app.name.clone());
+        let blocks: Vec<String> = spec.blocks.iter().map(ToString::to_string).collect();
+        let mut shown = vec![format!("node {}", spec.node)];
+        shown.extend(blocks);
+        shown.extend(links);
+        shown.extend(edges.map(|app| format!("app {app}")));
+        if forwarder.is_going {
+            shown.push("on its way out".to_owned());
+        }
+        if !forwarder.is_owned {
+            shown.push("of a former topology".to_owned());
+        }
+        (spec.name.clone(), json!(shown.join(", ")))
+    });
+    let forwarders: serde_json::Map<String, Value> = forwarders.collect();
+    let allocation = world
+        .allocation
+        .as_ref()
+        .and_then(|allocation| allocation.spec.as_ref());
+    let allocation = allocation.map(|allocation| {
+        json!({
+            "revision": allocation.revision,
+            "granted": allocation.blocks.values().map(|grant| &grant.forwarder).collect::<Vec<_>>(),
+            "vnis": allocation.vnis.iter().map(|(id, vni)| format!("{id} {}", vni - base)).collect::<Vec<_>>(),
+            "retired": allocation.retired.keys().collect::<Vec<_>>(),
+            "released": allocation.released.iter().map(|grant| &grant.forwarder).collect::<Vec<_>>(),
+        })
+    });
+    json!({"forwarders": forwarders, "allocation": allocation})
+}
+
+fn summary(status: &TopologyStatus) -> Value {
+    let conditions = status.conditions.iter().map(|condition| {
+        let since = condition
+            .last_transition_time
+            .as_deref()
+            .unwrap_or_default();
+        let second = &since[since.len() - 3..since.len() - 1];
+        let mut said = format!("{} since {second}: {}", condition.status, condition.reason);
+        if !condition.message.is_empty() {
+            said = format!("{said}: {}", condition.message);
+        }
+        (condition.r#type.clone(), json!(said))
+    });
+    let conditions: serde_json::Map<String, Value> = conditions.collect();
+    json!({
+        "observedGeneration": status.observed_generation,
+        "forwarders": format!("{}/{}", status.forwarders.programmed, status.forwarders.total),
+        "links": format!("{}/{}", status.links.up, status.links.total),
+        "pods": status.pods,
+        "epoch": status.epoch,
+        "conditions": conditions,
+    })
+}
