@@ -239,6 +239,18 @@ impl Forwarder {
     }
 }
 
+impl From<&ForwarderObject> for Forwarder {
+    fn from(object: &ForwarderObject) -> Forwarder {
+        Forwarder {
+            api_version: crate::API_VERSION.to_owned(),
+            kind: Forwarder::KIND.to_owned(),
+            metadata: Metadata::from(&object.metadata),
+            spec: object.spec.clone(),
+            status: object.status.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// Label of each Forwarder object with the name of its topology.
 pub const TOPOLOGY_LABEL: &str = "beemesh.io/topology";
 

@@ -5,13 +5,36 @@
 //! shortest paths (those are `topology`'s).
 //!
 //! ```text
-//! YAML -> read -> MicroServiceTopology -> lint -> expand(nodes, previous) -> [Forwarder]
-//!                         |                                                     |
-//!                         +-> to_topology  ---- the same epoch ----  topology_of +
+//! YAML, API server -> read -> MicroServiceTopology -> lint -> expand(nodes, previous) -> [Forwarder]
+//!                                     |                                                     |
+//!                                     +-> to_topology  ---- the same epoch ----  topology_of +
+//! ```
+//!
+//! # In a cluster
+//! What is given must be persisted first, and pods come and go, so that [`expand`] is taken apart:
+//! ```
+//! # let declared = "{apiVersion: beemesh.io/v1alpha1, kind: MicroServiceTopology, metadata: {name: t}, \
+//! #   spec: {forwarders: [{name: x, node: n1}, {name: y, node: n2}], shape: Line, apps: [{name: app}]}}";
+//! # let topology = &crds::load("t.yaml", declared.as_bytes()).unwrap()[0];
+//! # let nodes = ["n1", "n2"].map(crds::Node::from);
+//! # let (pods, before) = ([crds::attach::Pod::default()], crds::expand::Settled::new());
+//! use crds::{Grants, Layout, attach};
+//!
+//! let layout = Layout::new(topology, &nodes, &before)?; // which Forwarders, where, which links
+//! assert_eq!(layout.names(), ["x", "y"]); // objects to create, bare
+//! assert_eq!(layout.tunnels(), ["x/y"]); // links that need a VNI
+//! let attachments = attach::assign(topology, layout.places(), &pods);
+//! let grants = Grants::default(); // in truth: what is persisted
+//! let forwarders = layout.forwarders(&grants, &attachments); // objects to fill
+//! let graph = crds::topology_of(&forwarders).unwrap();
+//! let declared = crds::to_topology_with(topology, &nodes, &attachments)?;
+//! assert_eq!(graph.epoch(), declared.epoch());
+//! # Ok::<(), Vec<crds::Problem>>(())
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod allocation;
+pub mod attach;
 pub mod cidr;
 pub mod duration;
 pub mod error;
@@ -31,8 +54,12 @@ pub mod topology;
 
 pub use crate::{
     allocation::{AllocationObject, AllocationSpec, VniRangeObject, VniRangeSpec},
+    attach::Attachments,
     error::Problem,
-    expand::{Instances, Node, expand, to_topology, to_topology_on, topology_of},
+    expand::{
+        Expansion, Grants, Instances, Layout, Node, Place, Settled, expand, expand_with,
+        to_topology, to_topology_on, to_topology_with, topology_of,
+    },
     forwarder::{Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus},
     lint::lint,
     metadata::Metadata,

@@ -1,12 +1,13 @@
 //! What makes a declaration wrong although it is well formed.
 //!
 //! ```text
-//! names -> addressing -> links -> apps -> settings -> derived names (only when all else is right)
+//! names -> addressing -> links -> apps -> settings -> (all right so far) drain, derived names
 //! ```
 
 mod addressing;
 mod apps;
 mod derived;
+mod drain;
 mod labels;
 mod links;
 mod named;
@@ -42,8 +43,9 @@ pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
         apps::check(&lint, &mut problems);
         settings::check(&lint, &mut problems);
     }
-    // Derived names make sense only of names that are right.
+    // Derived names and links make sense only of names that are right.
     if problems.0.is_empty() {
+        drain::check(&lint, &mut problems);
         derived::check(topology, &mut problems);
     }
     problems.0

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 /// Name, namespace, labels and annotations of an object.
@@ -29,6 +30,18 @@ impl Metadata {
             namespace: default_namespace(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+        }
+    }
+}
+
+impl From<&ObjectMeta> for Metadata {
+    /// A name that is absent is empty.
+    fn from(metadata: &ObjectMeta) -> Metadata {
+        Metadata {
+            name: metadata.name.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_else(default_namespace),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            annotations: metadata.annotations.clone().unwrap_or_default(),
         }
     }
 }

@@ -81,7 +81,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// FNV-1a of the words, finished by a mixer so that the upper bits are good. Stable for ever.
-fn hash(words: &[&str]) -> u64 {
+pub(crate) fn hash(words: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for word in words {
         // 0xff is in no UTF-8 text: words cannot run into one another.

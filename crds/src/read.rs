@@ -90,11 +90,13 @@ pub fn load(file: &str, input: impl Read) -> Result<Vec<MicroServiceTopology>, V
     }
 }
 
-/// Reads one topology out of a value: an object as the API server has it.
+/// Reads one topology out of a value: an object as the API server has it. Status and metadata
+/// that is not the user's are ignored.
 ///
 /// # Errors
 /// As [`read`], without a file.
-pub fn from_value(document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
+pub fn from_value(mut document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
+    fields::without_servers(&mut document);
     topology(document)
 }
 

@@ -16,6 +16,9 @@ pub struct TopologyStatus {
     pub forwarders: ForwarderCount,
     /// How many links are up at both ends.
     pub links: LinkCount,
+    /// The same as text, such as `4/4`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub links_up: String,
     /// How many pods are instances of its Apps.
     pub pods: u32,
     /// Epoch of the global topology, 16 hexadecimal digits.
@@ -24,6 +27,9 @@ pub struct TopologyStatus {
     /// Digest of the tables of all Forwarders, 16 hexadecimal digits.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
+    /// Time from the last change being observed to all being computed and written, such as `350ms`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub convergence: String,
     /// `Accepted`, `Computed`, `Programmed`, `Ready`, `Degraded`, `Progressing`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -70,6 +70,21 @@ pub struct MicroServiceTopologySpec {
     /// Other Kubernetes namespaces whose pods may join; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
+    /// What traffic is to keep away from, while it has another way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+/// Forwarders and links that carry traffic only when nothing else can (RFC 6987, RFC 8500).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Drain {
+    /// Forwarders: all their links, in both directions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forwarders: Vec<String>,
+    /// Links by their ends: `A/B` means all parallel ones, `A/B#1`, `A/B#2`, ... one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
 }
 
 /// Where a topology's addresses come from.
@@ -234,6 +249,10 @@ pub struct External {
     pub cidrs: Vec<IpNetwork>,
 }
 
+/// The least weight of a drained link: above that of any path of links that are not drained, in
+/// all but the strangest topologies, and low enough that thousands of them add up.
+pub const DRAINED_WEIGHT: u32 = (1 << 24) - 2;
+
 /// What [`AppEntry::forwarder`] says when any Forwarder will do.
 pub const AUTO: &str = "Auto";
 
@@ -248,6 +267,17 @@ impl MicroServiceTopology {
             kind: Self::KIND.to_owned(),
             metadata: Metadata::named(name),
             spec,
+        }
+    }
+}
+
+impl From<&TopologyObject> for MicroServiceTopology {
+    fn from(object: &TopologyObject) -> MicroServiceTopology {
+        MicroServiceTopology {
+            api_version: API_VERSION.to_owned(),
+            kind: Self::KIND.to_owned(),
+            metadata: Metadata::from(&object.metadata),
+            spec: object.spec.clone(),
         }
     }
 }

@@ -5,25 +5,26 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use topology::Prefix;
 
-use crate::{Forwarder, Problem, topology::Addressing};
+use crate::{Problem, topology::Addressing};
 
-/// A block of each CIDR for each name; those of `previous` are kept, each family by itself.
+/// A block of each CIDR for each name; those of `existing` are kept, each family by itself. What
+/// belongs to other names is given again only when nothing else is left.
 ///
 /// # Errors
 /// When there are not enough blocks.
 pub(super) fn assign(
     addressing: &Addressing,
     names: &[&str],
-    previous: &BTreeMap<&str, &Forwarder>,
+    existing: &BTreeMap<String, Vec<IpNetwork>>,
 ) -> Result<BTreeMap<String, Vec<IpNetwork>>, Vec<Problem>> {
     let prefixes = |networks: &[IpNetwork]| networks.iter().copied().map(prefix).collect();
     let cidrs: Vec<Prefix> = prefixes(&addressing.cidrs);
     let given = |index: usize| addressing.block_prefixes.get(index).copied();
     let lengths: Vec<Option<u8>> = (0..cidrs.len()).map(given).collect();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let existing = previous
+    let existing = existing
         .iter()
-        .map(|(name, forwarder)| ((*name).to_owned(), prefixes(&forwarder.spec.blocks)))
+        .map(|(name, blocks)| (name.clone(), prefixes(blocks)))
         .collect();
     let assigned = topology::assign(&cidrs, &lengths, &existing, &names)
         .map_err(|error| vec![Problem::new("spec.addressing", error.to_string())])?;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use topology::{AppSpec, LinkSpec, Topology, TopologyError};
 
 use super::{Instances, Node, placement, wiring};
-use crate::{Forwarder, MicroServiceTopology, Problem, lint::lint, topology::AppEntry};
+use crate::{
+    Forwarder, MicroServiceTopology, Problem, attach::Attachments, lint::lint, topology::AppEntry,
+};
 
 /// The graph of a declaration whose Forwarders are named.
 ///
@@ -31,19 +33,49 @@ pub fn to_topology_on(
     nodes: &[Node],
     instances: &Instances,
 ) -> Result<Topology, Vec<Problem>> {
+    let names = names(topology, nodes)?;
+    let attachments = Attachments::of_instances(topology, names.iter().copied(), instances);
+    graph(topology, names, &attachments)
+}
+
+/// The graph of a declaration on these nodes with these attachments, as in a cluster.
+///
+/// # Errors
+/// As [`to_topology_on`].
+pub fn to_topology_with(
+    topology: &MicroServiceTopology,
+    nodes: &[Node],
+    attachments: &Attachments,
+) -> Result<Topology, Vec<Problem>> {
+    graph(topology, names(topology, nodes)?, attachments)
+}
+
+/// The Forwarders of a declaration that is right, in declared order.
+fn names<'a>(
+    topology: &'a MicroServiceTopology,
+    nodes: &'a [Node],
+) -> Result<Vec<&'a str>, Vec<Problem>> {
     let problems = lint(topology);
     if !problems.is_empty() {
         return Err(problems);
     }
     let spec = &topology.spec;
-    let names = match spec.forwarder_per_node {
-        Some(_) => placement::matching_nodes(spec, nodes)?,
-        None => spec
+    match spec.forwarder_per_node {
+        Some(_) => placement::matching_nodes(spec, nodes),
+        None => Ok(spec
             .forwarders
             .iter()
             .map(|entry| entry.name.as_str())
-            .collect(),
-    };
+            .collect()),
+    }
+}
+
+fn graph(
+    topology: &MicroServiceTopology,
+    names: Vec<&str>,
+    attachments: &Attachments,
+) -> Result<Topology, Vec<Problem>> {
+    let spec = &topology.spec;
     let sorted: BTreeSet<&str> = names.iter().copied().collect();
     let wires = wiring::wires(spec, &names).into_iter();
     let links = wires.filter(|wire| sorted.contains(wire.a) && sorted.contains(wire.b));
@@ -55,7 +87,9 @@ pub fn to_topology_on(
         .apps
         .iter()
         .filter(|app| app.pinned().is_none_or(|f| sorted.contains(f)));
-    let apps = apps.map(|app| app_spec(app, &sorted, instances)).collect();
+    let apps = apps
+        .map(|app| app_spec(app, &sorted, attachments))
+        .collect();
     let forwarders = names.into_iter().map(str::to_owned).collect();
     Topology::new(forwarders, links, apps)
         .map_err(|error| vec![Problem::new("spec", error.to_string())])
@@ -96,28 +130,19 @@ pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> 
     Topology::new(names, links, apps.collect())
 }
 
-/// Whether an instance of `app` is on the Forwarder at `position` of the canonical order, which
-/// is one that it may be on: instance i is on Forwarder i mod n.
-pub(super) fn is_attached(app: &AppEntry, position: usize, instances: &Instances) -> bool {
-    let count = instances.get(&app.name).copied().unwrap_or(1) as usize;
-    match (&app.external, app.pinned()) {
-        (Some(_), _) => true,
-        (None, Some(_)) => count > 0,
-        (None, None) => position < count,
-    }
+/// Whether `app` is on `forwarder`, which is one that it may be on: what is external always is.
+pub(super) fn is_attached(app: &AppEntry, forwarder: &str, attachments: &Attachments) -> bool {
+    app.external.is_some() || attachments.is_edge(&app.name, forwarder)
 }
 
-fn app_spec(app: &AppEntry, sorted: &BTreeSet<&str>, instances: &Instances) -> AppSpec {
-    let may_be = |name: &&str| app.pinned().is_none_or(|pinned| pinned == *name);
-    let attachments = sorted
-        .iter()
-        .enumerate()
-        .filter(|(position, name)| may_be(name) && is_attached(app, *position, instances))
-        .map(|(_, name)| ((*name).to_owned(), app.weight))
-        .collect();
+fn app_spec(app: &AppEntry, sorted: &BTreeSet<&str>, attachments: &Attachments) -> AppSpec {
+    let has = |name: &&&str| {
+        app.pinned().is_none_or(|pinned| pinned == **name) && is_attached(app, name, attachments)
+    };
+    let on = sorted.iter().filter(has);
     AppSpec {
         name: app.name.clone(),
-        attachments,
+        attachments: on.map(|name| ((*name).to_owned(), app.weight)).collect(),
     }
 }
 

@@ -9,11 +9,26 @@ use crate::{
 };
 
 /// A Forwarder and its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    pub(super) name: &'a str,
-    pub(super) node: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'a> {
+    /// The Forwarder's name in the topology.
+    pub name: &'a str,
+    /// The node it is on.
+    pub node: &'a str,
 }
+
+impl<'a> From<&'a Forwarder> for Place<'a> {
+    fn from(forwarder: &'a Forwarder) -> Place<'a> {
+        let spec = &forwarder.spec;
+        Place {
+            name: &spec.name,
+            node: &spec.node,
+        }
+    }
+}
+
+/// The node of each Forwarder that exists, by name: what stays, stays there.
+pub type Settled<'a> = BTreeMap<&'a str, &'a str>;
 
 /// Every Forwarder in declared order; one per node in byte order of the nodes' names.
 ///
@@ -22,13 +37,10 @@ pub(super) struct Place<'a> {
 pub(super) fn places<'a>(
     spec: &'a MicroServiceTopologySpec,
     nodes: &'a [Node],
-    previous: &BTreeMap<&str, &Forwarder>,
+    before: &Settled<'_>,
 ) -> Result<Vec<Place<'a>>, Vec<Problem>> {
     if spec.forwarder_per_node.is_some() {
-        let place = |name: &'a str| Place {
-            name,
-            node: name.to_owned(),
-        };
+        let place = |name: &'a str| Place { name, node: name };
         return Ok(matching_nodes(spec, nodes)?
             .into_iter()
             .map(place)
@@ -42,7 +54,7 @@ pub(super) fn places<'a>(
     let settled: Vec<Option<&str>> = spec
         .forwarders
         .iter()
-        .map(|entry| chooser.settled(entry, previous))
+        .map(|entry| chooser.settled(entry, before))
         .collect();
     let mut problems = Vec::new();
     let mut places = Vec::with_capacity(settled.len());
@@ -50,7 +62,7 @@ pub(super) fn places<'a>(
         match settled.or_else(|| chooser.least_loaded(entry)) {
             Some(node) => places.push(Place {
                 name: &entry.name,
-                node: node.to_owned(),
+                node,
             }),
             None => problems.push(no_node(index, entry, nodes)),
         }
@@ -105,15 +117,11 @@ struct Chooser<'a> {
 
 impl<'a> Chooser<'a> {
     /// The node that is written, or the one it was on while that still matches.
-    fn settled(
-        &mut self,
-        entry: &'a ForwarderEntry,
-        previous: &BTreeMap<&str, &Forwarder>,
-    ) -> Option<&'a str> {
+    fn settled(&mut self, entry: &'a ForwarderEntry, before: &Settled<'_>) -> Option<&'a str> {
         let node = match &entry.node {
             Some(node) => node.as_str(),
             None => {
-                let before = previous.get(entry.name.as_str())?.spec.node.as_str();
+                let before = *before.get(entry.name.as_str())?;
                 let found = self
                     .nodes
                     .binary_search_by(|node| node.name.as_str().cmp(before));

@@ -2,59 +2,52 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wiring::Wire;
-use crate::{Forwarder, Problem, forwarder::WireType};
+use crate::Forwarder;
 
 /// The first VNI that is given: the upper half of RFC 7348's 24 bits, since others count from 1.
 pub const FIRST_VNI: u32 = 1 << 23;
 /// The last one.
 pub const LAST_VNI: u32 = (1 << 24) - 1;
 
-/// A VNI for each VXLAN link, by link id.
-///
-/// A link keeps that of `own` unless another topology has it; others get the lowest that none of
-/// `everyone` has.
-///
-/// # Errors
-/// When all are in use.
+/// VNIs by link id, as far as there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vnis {
+    /// The VNI of each link that has one.
+    pub given: BTreeMap<String, u32>,
+    /// Links that have none, sorted.
+    pub missing: Vec<String>,
+}
+
+/// A VNI for each of `tunnels`: what it has in `existing`, unless an earlier one has that too or it
+/// is in `taken`; else the next of `free` that nobody has.
 pub(super) fn assign(
-    wires: &[(Wire<'_>, WireType)],
-    own: &BTreeMap<&str, &Forwarder>,
-    everyone: &[Forwarder],
-) -> Result<BTreeMap<String, u32>, Vec<Problem>> {
-    let before: BTreeMap<&str, u32> = own.values().flat_map(|f| identified(f)).collect();
-    let is_own = |forwarder: &&Forwarder| {
-        own.get(forwarder.spec.name.as_str())
-            .is_some_and(|own| std::ptr::eq(*own, *forwarder))
-    };
-    let foreign = everyone.iter().filter(|forwarder| !is_own(forwarder));
-    let mut taken: BTreeSet<u32> = foreign.flat_map(identified).map(|(_, vni)| vni).collect();
-    let mut vnis = BTreeMap::new();
+    tunnels: impl IntoIterator<Item = String>,
+    existing: &BTreeMap<String, u32>,
+    mut taken: BTreeSet<u32>,
+    free: impl IntoIterator<Item = u32>,
+) -> Vnis {
+    let mut vnis = Vnis::default();
     let mut homeless = Vec::new();
-    let tunnels = wires
-        .iter()
-        .filter(|(_, wire_type)| *wire_type == WireType::Vxlan);
-    for id in tunnels.map(|(wire, _)| wire.id()) {
-        match before.get(id.as_str()) {
-            Some(vni) if taken.insert(*vni) => drop(vnis.insert(id, *vni)),
+    for id in tunnels {
+        match existing.get(&id) {
+            Some(vni) if taken.insert(*vni) => drop(vnis.given.insert(id, *vni)),
             _ => homeless.push(id),
         }
     }
-    taken.extend(before.values());
-    let mut free = (FIRST_VNI..=LAST_VNI).filter(|vni| !taken.contains(vni));
+    // A link that is gone may still be in a kernel.
+    taken.extend(existing.values());
+    let mut free = free.into_iter().filter(|vni| taken.insert(*vni));
     for id in homeless {
-        let Some(vni) = free.next() else {
-            return Err(vec![Problem::new(
-                "spec.links",
-                format!("no VNI is left for link {id}"),
-            )]);
-        };
-        vnis.insert(id, vni);
+        match free.next() {
+            Some(vni) => drop(vnis.given.insert(id, vni)),
+            None => vnis.missing.push(id),
+        }
     }
-    Ok(vnis)
+    vnis
 }
 
-fn identified(forwarder: &Forwarder) -> impl Iterator<Item = (&str, u32)> {
+/// The VNIs that `forwarder` has, with the ids of their links.
+pub(super) fn identified(forwarder: &Forwarder) -> impl Iterator<Item = (&str, u32)> {
     forwarder
         .spec
         .links

@@ -1,10 +1,10 @@
 //! The links of a declaration: those of its shape, replaced and completed by those written.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::{
     MicroServiceTopologySpec,
-    topology::{LinkEntry, LinkType, Shape},
+    topology::{DRAINED_WEIGHT, Drain, LinkEntry, LinkType, Shape},
 };
 
 /// A link in canonical order: `a` before `b` in byte order.
@@ -50,7 +50,65 @@ pub(crate) fn wires<'a>(
             vacant.insert(vec![of_shape(a, b)]);
         }
     }
-    by_ends.into_values().flatten().collect()
+    let mut wires: Vec<Wire<'_>> = by_ends.into_values().flatten().collect();
+    if let Some(drain) = &spec.drain {
+        Drained::new(drain).apply(&mut wires);
+    }
+    wires
+}
+
+/// A link as users name it: `A/B` means all parallel ones, `A/B#2` the second. Either end first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkName<'a> {
+    /// In byte order.
+    pub(crate) ends: (&'a str, &'a str),
+    pub(crate) ordinal: Option<u32>,
+}
+
+impl<'a> LinkName<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<LinkName<'a>> {
+        let (text, ordinal) = match text.split_once('#') {
+            Some((text, ordinal)) => (text, Some(ordinal.parse().ok()?)),
+            None => (text, None),
+        };
+        let (a, b) = text.split_once('/')?;
+        let ends = ends(a, b);
+        Some(LinkName { ends, ordinal })
+    }
+
+    pub(crate) fn means(&self, wire: &Wire<'_>) -> bool {
+        self.ends == (wire.a, wire.b) && self.ordinal.is_none_or(|it| it == wire.ordinal)
+    }
+}
+
+/// What is drained, to be looked up.
+struct Drained<'a> {
+    forwarders: BTreeSet<&'a str>,
+    links: BTreeSet<((&'a str, &'a str), Option<u32>)>,
+}
+
+impl<'a> Drained<'a> {
+    fn new(drain: &'a Drain) -> Drained<'a> {
+        let links = drain.links.iter().filter_map(|link| LinkName::parse(link));
+        Drained {
+            forwarders: drain.forwarders.iter().map(String::as_str).collect(),
+            links: links.map(|link| (link.ends, link.ordinal)).collect(),
+        }
+    }
+
+    fn apply(&self, wires: &mut [Wire<'_>]) {
+        for wire in wires {
+            let ends = (wire.a, wire.b);
+            let is_drained = self.forwarders.contains(wire.a)
+                || self.forwarders.contains(wire.b)
+                || self.links.contains(&(ends, None))
+                || self.links.contains(&(ends, Some(wire.ordinal)));
+            if is_drained {
+                wire.weight = wire.weight.max(DRAINED_WEIGHT);
+                wire.weight_back = wire.weight_back.max(DRAINED_WEIGHT);
+            }
+        }
+    }
 }
 
 fn ends<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {

@@ -7,11 +7,11 @@ use crate::suggest;
 
 /// Fields by parent, list indices left out. A test holds it against the types.
 #[rustfmt::skip]
-pub(super) const FIELDS: [(&str, &[&str]); 16] = [
+pub(super) const FIELDS: [(&str, &[&str]); 17] = [
     ("", &["apiVersion", "kind", "metadata", "spec"]),
     ("metadata", &["name", "namespace", "labels", "annotations"]),
     ("spec", &["addressing", "forwarders", "forwarderPerNode", "shape", "links", "routing",
-               "liveness", "apps", "allowedNamespaces"]),
+               "liveness", "apps", "allowedNamespaces", "drain"]),
     ("spec.addressing", &["cidrs", "blockPrefixes"]),
     ("spec.forwarders", &["name", "node", "nodeSelector"]),
     ("spec.forwarderPerNode", &["nodeSelector"]),
@@ -22,6 +22,7 @@ pub(super) const FIELDS: [(&str, &[&str]); 16] = [
     ("spec.apps.podSelector", &["matchLabels", "matchExpressions"]),
     ("spec.apps.podSelector.matchExpressions", &["key", "operator", "values"]),
     ("spec.apps.external", &["forwarder", "cidrs"]),
+    ("spec.drain", &["forwarders", "links"]),
     // Maps of the user's own: nothing in them is unknown.
     ("metadata.labels", &[]),
     ("metadata.annotations", &[]),
@@ -91,6 +92,18 @@ const WRITTEN_BY_SERVER: [&str; 12] = [
     "metadata.selfLink",
     "metadata.uid",
 ];
+
+/// Takes out of an object of the API server what is not the user's: status and the server's own
+/// metadata, also that of versions to come.
+pub(super) fn without_servers(document: &mut Value) {
+    let Some(object) = document.as_object_mut() else {
+        return;
+    };
+    object.remove("status");
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.retain(|field, _| FIELDS[1].1.contains(&field.as_str()));
+    }
+}
 
 pub(super) fn is_written_by_server(path: &[Step]) -> bool {
     WRITTEN_BY_SERVER.contains(&pattern(path).as_str())

@@ -46,7 +46,7 @@ fn all_problems_are_found_at_their_place_in_the_document_as_written() {
         "f: spec.links[3].type: expected one of Auto, Veth, Vxlan, Encrypted, found \"vxlan\" \
          (did you mean \"Vxlan\"?)",
         "f: spec.shap: unknown field, expected one of addressing, forwarders, forwarderPerNode, \
-         shape, links, routing, liveness, apps, allowedNamespaces (did you mean \"shape\"?)",
+         shape, links, routing, liveness, apps, allowedNamespaces, drain (did you mean \"shape\"?)",
     ];
     assert_eq!(problems(&text), expected);
 }
@@ -138,6 +138,36 @@ fn bombs_are_refused() {
 }
 
 #[test]
+fn an_object_of_the_api_server_is_read_as_its_user_wrote_it() {
+    let object = serde_json::json!({
+        "apiVersion": API_VERSION, "kind": "MicroServiceTopology",
+        "metadata": {
+            "name": "t", "namespace": "plant", "uid": "0-0", "generation": 3, "labels": {"a": "b"},
+            "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}], "fieldOfLater": 1,
+        },
+        "spec": {"forwarders": [{"name": "f"}], "links": [{"a": "f"}], "shap": "Ring"},
+        "status": {"conditions": [], "anything": 7},
+    });
+    let mut right = object.clone();
+    right["spec"] = serde_json::json!({"forwarders": [{"name": "f"}]});
+    let read = from_value(right).expect("a topology");
+    assert_eq!(
+        (&*read.metadata.namespace, read.metadata.labels.len()),
+        ("plant", 1)
+    );
+    let found = from_value(object.clone()).expect_err("problems");
+    let text = serde_json::to_vec(&object).expect("JSON");
+    let in_file = super::read("", &text).expect_err("problems");
+    let of_spec = |problem: &&Problem| problem.path.starts_with("spec");
+    assert_eq!(
+        found,
+        in_file.iter().filter(of_spec).cloned().collect::<Vec<_>>()
+    );
+    let paths: Vec<&str> = found.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["spec.links[0].b", "spec.shap"]);
+}
+
+#[test]
 fn the_table_of_fields_is_that_of_the_types() {
     let full = full();
     let written = serde_json::to_value(&full).expect("a topology is JSON");
@@ -208,6 +238,10 @@ fn full() -> MicroServiceTopology {
         links: vec![link],
         apps: vec![app],
         allowed_namespaces: vec!["*".into()],
+        drain: Some(Drain {
+            forwarders: vec!["f1".into()],
+            links: vec!["f1/f2".into()],
+        }),
         ..MicroServiceTopologySpec::default()
     };
     let mut topology = MicroServiceTopology::new("t", spec);

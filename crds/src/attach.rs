@@ -1,0 +1,180 @@
+//! Which pods are instances of which Apps, and on which Forwarder each is. Pure.
+//!
+//! ```text
+//! topology, places, pods -> assign -> Attachments -> expand_with, to_topology_with
+//! ```
+//! Operator and nodes go by this one rule, so that the graph has an edge where a pod is wired.
+//! A pod has one attachment for each topology that takes it:
+//!
+//! 1. *Which topology*: those that [`TOPOLOGIES`] names (`NAME` in the pod's own namespace,
+//!    `NAMESPACE/NAME` elsewhere). Without it, those of which an App selects the pod or is named by
+//!    [`APP`]. A topology takes pods of its own namespace and of its `allowedNamespaces`.
+//! 2. *Which App*: the one that [`APP`] names; else the first one, by name, whose selector means the
+//!    pod; else, where the topology was named, the only App with neither selector nor `external`.
+//! 3. *Which Forwarder*: one on the pod's node. The one that the App is pinned to; else the one that
+//!    [`FORWARDER`] names; else, of several, one chosen by a hash of the pod's uid.
+
+mod choose;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use crate::{Instances, MicroServiceTopology, expand::Place, topology::AppEntry};
+
+/// Annotation of a pod: the topologies that it joins, `NAME` or `NAMESPACE/NAME`, with commas between.
+pub const TOPOLOGIES: &str = "beemesh.io/topologies";
+/// Annotation of a pod: the App that it is an instance of.
+pub const APP: &str = "beemesh.io/app";
+/// Annotation of a pod: the Forwarder that it must be on.
+pub const FORWARDER: &str = "beemesh.io/forwarder";
+
+/// A pod that runs: bound to a node, in a network of its own, neither finished nor on its way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// The node it is bound to.
+    pub node: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations; only those of `beemesh.io/` are looked at.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where the Apps of one topology are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachments {
+    /// The Forwarders with an instance, by App. External Apps need no entry: they always are.
+    pub edges: BTreeMap<String, BTreeSet<String>>,
+    /// The pods that are instances, in the order of the pods.
+    pub instances: Vec<Instance>,
+    /// The pods that should be instances and cannot be, in the order of the pods.
+    pub unattached: Vec<Unattached>,
+}
+
+/// A pod that is an instance of an App.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its position among the pods.
+    pub pod: usize,
+    /// The App.
+    pub app: String,
+    /// The Forwarder.
+    pub forwarder: String,
+}
+
+/// A pod that should be an instance and cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unattached {
+    /// Its position among the pods.
+    pub pod: usize,
+    /// In one word.
+    pub reason: Reason,
+    /// In a sentence for people.
+    pub message: String,
+}
+
+/// Why a pod is not attached; its name is the reason of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The topology does not take pods of this namespace.
+    NamespaceNotAllowed,
+    /// It has no App that the pod could be an instance of.
+    NoApp,
+    /// It has several Apps that pods join by name, and the pod names none.
+    AmbiguousApp,
+    /// The pod names a Forwarder that the App is not on, or that is not there.
+    WrongForwarder,
+    /// No Forwarder that the pod may be on is on its node.
+    NoForwarder,
+}
+
+impl Reason {
+    /// One CamelCase word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Reason::NoApp => "NoApp",
+            Reason::AmbiguousApp => "AmbiguousApp",
+            Reason::WrongForwarder => "WrongForwarder",
+            Reason::NoForwarder => "NoForwarder",
+        }
+    }
+}
+
+/// Decides which of `pods` are instances of `topology`, and where.
+///
+/// `places` are its Forwarders with their nodes ([`crate::expand::Layout::places`], or made from
+/// Forwarder objects), in any order.
+///
+/// # Guarantees
+/// Equal arguments give equal results; a pod's place depends on no other pod.
+pub fn assign(
+    topology: &MicroServiceTopology,
+    places: &[Place<'_>],
+    pods: &[impl Borrow<Pod>],
+) -> Attachments {
+    let chooser = choose::Chooser::new(topology, places);
+    let mut attachments = Attachments::default();
+    for (position, pod) in pods.iter().enumerate() {
+        match chooser.choose(pod.borrow()) {
+            Ok(None) => {}
+            Ok(Some((app, forwarder))) => attachments.add(position, app, forwarder),
+            Err((reason, message)) => attachments.unattached.push(Unattached {
+                pod: position,
+                reason,
+                message,
+            }),
+        }
+    }
+    attachments
+}
+
+impl Attachments {
+    /// Those of the lab: instance i of an App with `forwarder: Auto` is on Forwarder i mod n in
+    /// byte order; an App has one instance unless `instances` says otherwise.
+    pub fn of_instances<'a>(
+        topology: &MicroServiceTopology,
+        forwarders: impl IntoIterator<Item = &'a str>,
+        instances: &Instances,
+    ) -> Attachments {
+        let sorted: BTreeSet<&str> = forwarders.into_iter().collect();
+        let on = |app: &AppEntry| -> BTreeSet<String> {
+            let count = instances.get(&app.name).copied().unwrap_or(1) as usize;
+            match app.pinned() {
+                Some(pinned) if count > 0 => [pinned.to_owned()].into(),
+                Some(_) => BTreeSet::new(),
+                None => sorted.iter().take(count).map(ToString::to_string).collect(),
+            }
+        };
+        let apps = topology.spec.apps.iter();
+        Attachments {
+            edges: apps.map(|app| (app.name.clone(), on(app))).collect(),
+            ..Attachments::default()
+        }
+    }
+
+    /// Whether an instance of `app` is on `forwarder`.
+    pub fn is_edge(&self, app: &str, forwarder: &str) -> bool {
+        let forwarders = self.edges.get(app);
+        forwarders.is_some_and(|forwarders| forwarders.contains(forwarder))
+    }
+
+    fn add(&mut self, pod: usize, app: &str, forwarder: &str) {
+        let edges = self.edges.entry(app.to_owned()).or_default();
+        edges.insert(forwarder.to_owned());
+        self.instances.push(Instance {
+            pod,
+            app: app.to_owned(),
+            forwarder: forwarder.to_owned(),
+        });
+    }
+}

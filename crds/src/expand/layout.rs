@@ -1,0 +1,113 @@
+//! What a declaration means on these nodes, before anything is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+
+use super::{
+    Node, blocks,
+    objects::{self, Objects},
+    placement::{self, Place, Settled},
+    vni::{self, Vnis},
+    wiring::{self, Wire},
+};
+use crate::{
+    Forwarder, MicroServiceTopology, Problem, attach::Attachments, forwarder::WireType, lint::lint,
+};
+
+/// What is given to the Forwarders and links of one topology.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// One block of each CIDR, by the Forwarder's name.
+    pub blocks: BTreeMap<String, Vec<IpNetwork>>,
+    /// VNIs by link id.
+    pub vnis: BTreeMap<String, u32>,
+}
+
+/// The Forwarders of a topology with their nodes, and the links between them.
+#[derive(Clone, Debug)]
+pub struct Layout<'a> {
+    topology: &'a MicroServiceTopology,
+    places: Vec<Place<'a>>,
+    wires: Vec<(Wire<'a>, WireType)>,
+}
+
+impl<'a> Layout<'a> {
+    /// Lays `topology` out on `nodes`; a Forwarder that `before` knows stays where it is while its
+    /// node still matches.
+    ///
+    /// # Errors
+    /// What [`lint`] finds, and what only the nodes tell: no node matches, a veth between nodes.
+    pub fn new(
+        topology: &'a MicroServiceTopology,
+        nodes: &'a [Node],
+        before: &Settled<'_>,
+    ) -> Result<Layout<'a>, Vec<Problem>> {
+        let problems = lint(topology);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let places = placement::places(&topology.spec, nodes, before)?;
+        let names: Vec<&str> = places.iter().map(|place| place.name).collect();
+        let wires = objects::resolve(wiring::wires(&topology.spec, &names), &places)?;
+        Ok(Layout {
+            topology,
+            places,
+            wires,
+        })
+    }
+
+    /// The Forwarders and their nodes, in declared order.
+    pub fn places(&self) -> &[Place<'a>] {
+        &self.places
+    }
+
+    /// The names of the Forwarders, in declared order.
+    pub fn names(&self) -> Vec<&'a str> {
+        self.places.iter().map(|place| place.name).collect()
+    }
+
+    /// Ids of the links that need a VNI, sorted by their ends.
+    pub fn tunnels(&self) -> Vec<String> {
+        let tunnels = self
+            .wires
+            .iter()
+            .filter(|(_, wire_type)| *wire_type == WireType::Vxlan);
+        tunnels.map(|(wire, _)| wire.id()).collect()
+    }
+
+    /// Blocks for every Forwarder: those that `existing` has under its name, else the lowest free
+    /// ones. What `existing` has under other names is given again only when nothing else is left.
+    ///
+    /// # Errors
+    /// When there are not enough blocks.
+    pub fn blocks(
+        &self,
+        existing: &BTreeMap<String, Vec<IpNetwork>>,
+    ) -> Result<BTreeMap<String, Vec<IpNetwork>>, Vec<Problem>> {
+        blocks::assign(&self.topology.spec.addressing, &self.names(), existing)
+    }
+
+    /// A VNI for every tunnel: that of `existing` unless it is in `taken`; else the next of `free`
+    /// that is neither taken nor existing.
+    pub fn vnis(
+        &self,
+        existing: &BTreeMap<String, u32>,
+        taken: BTreeSet<u32>,
+        free: impl IntoIterator<Item = u32>,
+    ) -> Vnis {
+        vni::assign(self.tunnels(), existing, taken, free)
+    }
+
+    /// The Forwarder objects, sorted by name, without status.
+    pub fn forwarders(&self, grants: &Grants, attachments: &Attachments) -> Vec<Forwarder> {
+        let ends = objects::ends(&self.wires, &self.places, &grants.vnis);
+        let objects = Objects {
+            topology: self.topology,
+            attachments,
+            blocks: &grants.blocks,
+            ends,
+        };
+        objects.build(&self.places)
+    }
+}

@@ -1,0 +1,81 @@
+//! What is drained: Forwarders and links that there are.
+
+use std::collections::BTreeSet;
+
+use super::{Lint, MAX_ENTRIES, Problems};
+use crate::{
+    expand::wiring::{self, LinkName, Wire},
+    suggest,
+    topology::Drain,
+};
+
+pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
+    let Some(drain) = &lint.spec.drain else {
+        return;
+    };
+    let lists = [("forwarders", &drain.forwarders), ("links", &drain.links)];
+    for (name, entries) in lists {
+        let path = format!("spec.drain.{name}");
+        if entries.len() > MAX_ENTRIES {
+            let found = entries.len();
+            let message = format!("expected at most {MAX_ENTRIES} entries, found {found}");
+            return problems.push(path, message);
+        }
+        let mut seen = BTreeSet::new();
+        for (index, entry) in entries.iter().enumerate() {
+            if !seen.insert(entry) {
+                problems.push(format!("{path}[{index}]"), format!("duplicate {entry:?}"));
+            }
+        }
+    }
+    for (index, name) in drain.forwarders.iter().enumerate() {
+        lint.check_forwarder(&format!("spec.drain.forwarders[{index}]"), name, problems);
+    }
+    check_links(lint, drain, problems);
+}
+
+fn check_links(lint: &Lint<'_>, drain: &Drain, problems: &mut Problems) {
+    let mut wires = None;
+    for (index, text) in drain.links.iter().enumerate() {
+        let path = format!("spec.drain.links[{index}]");
+        let Some(link) = LinkName::parse(text) else {
+            let expected = "two forwarders with / between, such as \"a/b\" or \"a/b#2\"";
+            problems.push(path, format!("expected {expected}, found {text:?}"));
+            continue;
+        };
+        let before = problems.0.len();
+        lint.check_forwarder(&path, link.ends.0, problems);
+        lint.check_forwarder(&path, link.ends.1, problems);
+        // Which links one per node has only the nodes tell.
+        if problems.0.len() > before || lint.spec.forwarder_per_node.is_some() {
+            continue;
+        }
+        let wires = wires.get_or_insert_with(|| lint.wires());
+        let from = wires.partition_point(|wire| (wire.a, wire.b) < link.ends);
+        let mut between = wires[from..]
+            .iter()
+            .take_while(|wire| (wire.a, wire.b) == link.ends);
+        if !between.any(|wire| link.means(wire)) {
+            let ids: Vec<String> = wires[..wires.len().min(1_000)]
+                .iter()
+                .map(Wire::id)
+                .collect();
+            let hint = suggest::hint(text, ids.iter().map(String::as_str));
+            let message = format!("expected a link of this topology, found {text:?}{hint}");
+            problems.push(path, message);
+        }
+    }
+}
+
+impl<'a> Lint<'a> {
+    /// All links, sorted by their ends.
+    fn wires(&self) -> Vec<Wire<'a>> {
+        let names: Vec<&str> = self
+            .spec
+            .forwarders
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        wiring::wires(self.spec, &names)
+    }
+}
