@@ -2,7 +2,7 @@
 
 use super::{Error, Writer};
 use crate::{
-    observe::{Key, Kind, existing_allocation, existing_forwarder, read_topology},
+    observe::{Key, Kind, existing_allocation, existing_forwarder, read_node, read_topology},
     plan::World,
 };
 
@@ -16,15 +16,23 @@ pub enum Fresh {
 }
 
 impl Writer {
-    /// Reads the allocation, then the Forwarders, then the topology: see [`crate::plan`] for why in this order.
+    /// Reads the allocation, the Forwarders, `nodes`, then the topology: see [`crate::plan`] for why in this order.
     ///
     /// # Errors
     /// When the API server cannot be asked, or what it has cannot be read.
-    pub async fn look(&self, mut world: World) -> Result<Fresh, Error> {
+    pub async fn look(&self, mut world: World, nodes: &[String]) -> Result<Fresh, Error> {
         let metadata = &world.topology.metadata;
         let key = Key::new(&metadata.namespace, &metadata.name);
         let allocation = self.read(Kind::Allocation, &key).await?;
         let forwarders = self.read_forwarders(&key).await?;
+        for name in nodes {
+            let node = self.read(Kind::Node, &Key::new("", name)).await?;
+            world.nodes.retain(|known| known.name != *name);
+            world
+                .nodes
+                .extend(node.map(|node| read_node(node.metadata)));
+        }
+        world.nodes.sort_by(|one, other| one.name.cmp(&other.name));
         let Some(object) = self.read(Kind::Topology, &key).await? else {
             return Ok(Fresh::Gone);
         };

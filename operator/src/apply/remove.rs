@@ -26,10 +26,25 @@ impl Writer {
             resource_version: resource_version.map(str::to_owned),
         });
         let deleted = self.ask("delete", kind.object(), name, api.delete(name, &parameters));
-        match deleted.await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_absent() => Ok(()),
-            Err(error) => Err(error),
+        let left = match deleted.await {
+            Ok(answer) => answer.left(),
+            Err(error) if error.is_absent() => None,
+            Err(error) => return Err(error),
+        };
+        match left.filter(|object| object.metadata.deletion_timestamp.is_some()) {
+            // A finalizer of someone else holds it.
+            Some(object) => self.learn(kind, object),
+            None => self.cache.unlearn(kind, &Key::new(namespace, name), uid),
+        }
+        Ok(())
+    }
+
+    fn learn(&self, kind: Kind, object: DynamicObject) {
+        match kind {
+            Kind::Forwarder => self.cache.learn_forwarder(object),
+            Kind::Allocation => self.cache.learn_allocation(object),
+            Kind::VniRange => self.cache.learn_range(object),
+            Kind::Topology | Kind::Node | Kind::Pod => {}
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Done, Error, FIELD_MANAGER, Writer, objects::Owner};
 use crate::{
-    observe::{Key, Kind, name_of_range},
+    observe::{Key, Kind, existing_allocation, name_of_range},
     plan::{ExistingAllocation, Plan, World},
 };
 
@@ -28,23 +28,27 @@ impl Writer {
         done
     }
 
-    /// Step (c): persists what is given. Only for a plan that was made from a fresh look.
-    pub async fn persist(&self, world: &World, plan: &Plan) -> Done {
-        let mut done = Done::default();
-        if let Some(spec) = &plan.allocation {
-            let owner = Owner::of(world);
-            let before = world.allocation.as_ref().map(versions);
-            let object = owner.allocation(spec, before);
-            let replaces = before.is_some();
-            done.count(self.write_allocation(&owner.key, object, replaces).await);
-        }
-        done
+    /// Step (c): persists what is given, and returns it. Only for a plan that was made from a fresh look.
+    pub async fn persist(
+        &self,
+        world: &World,
+        plan: &Plan,
+        done: &mut Done,
+    ) -> Option<ExistingAllocation> {
+        let spec = plan.allocation.as_ref()?;
+        let owner = Owner::of(world);
+        let before = world.allocation.as_ref().map(versions);
+        let object = owner.allocation(spec, before);
+        let written = self
+            .write_allocation(&owner.key, object, before.is_some())
+            .await;
+        let written = done.count(written)?;
+        Some(existing_allocation(written, &owner.uid))
     }
 
     /// Steps (d) and (e): writes Forwarders out of what is persisted, and takes away what should not be.
-    pub async fn fill(&self, world: &World, plan: &Plan) -> Done {
+    pub async fn fill(&self, world: &World, plan: &Plan, done: &mut Done) {
         let owner = Owner::of(world);
-        let mut done = Done::default();
         let namespace = owner.key.namespace.as_str();
         let fill = plan.fill.iter().map(|fill| {
             let body = owner.filled_forwarder(fill);
@@ -63,12 +67,9 @@ impl Writer {
         done.count_all(delete.collect()).await;
         if let Some(former) = &plan.delete_allocation {
             let kind = Kind::Allocation;
-            done.count(
-                self.delete(kind, namespace, &former.object, &former.uid, None)
-                    .await,
-            );
+            let deleted = self.delete(kind, namespace, &former.object, &former.uid, None);
+            done.count(deleted.await);
         }
-        done
     }
 
     /// Makes a Forwarder bare. One that is there already is as good.
@@ -136,7 +137,7 @@ impl Writer {
         key: &Key,
         object: Value,
         replaces: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<DynamicObject, Error> {
         let written = if replaces {
             let api = self.api(Kind::Allocation, &key.namespace);
             let body = dynamic(object);
@@ -147,8 +148,8 @@ impl Writer {
             self.create(Kind::Allocation, &key.namespace, object)
                 .await?
         };
-        self.cache.learn_allocation(written);
-        Ok(())
+        self.cache.learn_allocation(written.clone());
+        Ok(written)
     }
 
     async fn create(

@@ -17,7 +17,7 @@ use tokio::{task, time::Instant};
 
 use super::{Context, Error, retry::Failures};
 use crate::{
-    apply::{Done, Fresh, chain},
+    apply::{self, Done, Fresh, chain},
     observe::{Entry, Key, TopologyKey, jittered},
     plan::{self, Computed, Memo, Plan, World},
     status::{self, Facts, Now},
@@ -27,8 +27,6 @@ use crate::{
 const CONCURRENCY: u16 = 8;
 /// Plans of one topology in one go: creation takes four, the rest is for others who write at the same time.
 const ROUNDS: usize = 8;
-/// After someone else was quicker.
-const SOON: Duration = Duration::from_millis(100);
 
 /// The controller of topologies.
 struct Topologies {
@@ -59,6 +57,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
         failures: Failures::default(),
         known: Mutex::default(),
     });
+    let known = Arc::clone(&topologies);
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconcile = |object: Arc<TopologyKey>, topologies: Arc<Topologies>| {
         // Of its own task: a panic is the end of that task, and one object's error.
@@ -77,7 +76,15 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
         Box::pin(queue.take_until(stop)),
         config,
     )
-    .for_each(|_| std::future::ready(()))
+    .for_each(|result| {
+        if let Err(controller::Error::ObjectNotFound(object)) = result {
+            known.forget(&Key {
+                namespace: object.namespace.unwrap_or_default(),
+                name: object.name,
+            });
+        }
+        std::future::ready(())
+    })
     .await;
 }
 
@@ -89,11 +96,11 @@ fn key(object: &TopologyKey) -> Key {
     }
 }
 
-/// What a plan led to.
+/// What the last plan led to.
 struct Settled {
-    facts: Facts,
     plan: Plan,
-    done: Done,
+    is_settled: bool,
+    error: Option<apply::Error>,
 }
 
 impl Topologies {
@@ -106,9 +113,6 @@ impl Topologies {
             started.elapsed(),
             reason,
         );
-        if result.is_ok() {
-            self.failures.succeeded(key);
-        }
         result
     }
 
@@ -120,7 +124,7 @@ impl Topologies {
 
     async fn look_at(&self, key: &Key) -> Result<Action, Error> {
         let Some(entry) = self.context.cache.entry(key) else {
-            self.known().remove(key);
+            self.forget(key);
             return Ok(Action::await_change());
         };
         if entry.is_going {
@@ -130,62 +134,86 @@ impl Topologies {
         if entry.topology.is_none() {
             let facts = Facts::unreadable(entry.generation, entry.problems.clone());
             let told = self.tell_status(key, &entry.uid, &facts).await?;
-            return Ok(self.next(told));
+            return Ok(self.next(key, told));
         }
         let Some(settled) = self.settle(key, &entry.uid).await? else {
             return Ok(Action::await_change());
         };
-        let told = self.tell_status(key, &entry.uid, &settled.facts).await?;
+        let facts = &settled.plan.facts;
+        let told = self.tell_status(key, &entry.uid, facts).await?;
         self.tell_pods(key, &settled.plan).await;
-        match settled.done.error {
+        match settled.error {
             Some(error) => Err(error.into()),
-            None => Ok(self.next(told && settled.done.is_clean())),
+            None => Ok(self.next(key, told && settled.is_settled)),
         }
     }
 
-    /// Looks again soon, or when something has changed; slowly in any case.
-    fn next(&self, is_clean: bool) -> Action {
-        let delay = if is_clean { self.context.resync } else { SOON };
-        Action::requeue(jittered(delay))
+    /// Looks again soon, each time a little later, or when something has changed; slowly in any case.
+    fn next(&self, key: &Key, is_settled: bool) -> Action {
+        if is_settled {
+            self.failures.succeeded(key);
+            Action::requeue(jittered(self.context.resync))
+        } else {
+            Action::requeue(self.failures.failed(key))
+        }
     }
 
     /// Plans and writes until nothing is to be written any more, or someone else is at it.
     async fn settle(&self, key: &Key, uid: &str) -> Result<Option<Settled>, Error> {
-        let mut round = 0;
-        loop {
-            round += 1;
+        for round in 1.. {
             let world = self.context.cache.world(key);
             let Some(world) = world.filter(|world| world.uid == uid) else {
                 return Ok(None);
             };
-            let (mut world, mut plan) = self.plan(key, world).await?;
-            let writer = &self.context.writer;
-            let mut done = writer.prepare(&world, &plan).await;
-            if done.is_clean() && done.written == 0 && plan.allocation.is_some() {
-                match writer.look(world).await? {
-                    Fresh::Gone => return Ok(None),
-                    Fresh::World(fresh) => (world, plan) = self.plan(key, *fresh).await?,
-                }
-                // What a fresh look shows to be missing is for the next round.
-                if plan.create.is_empty() && plan.claim_count == 0 {
-                    done = writer.persist(&world, &plan).await;
-                }
-                if done.is_clean() && round < ROUNDS {
-                    continue;
-                }
-            } else if done.is_clean() && done.written == 0 {
-                done = writer.fill(&world, &plan).await;
-            }
-            if done.is_clean() && done.written > 0 && round < ROUNDS {
+            let Some((mut plan, done)) = self.carry_out(key, world).await? else {
+                return Ok(None);
+            };
+            if round < ROUNDS && done.is_clean() && done.written > 0 {
                 continue;
             }
+            let is_settled = done.is_clean() && plan.is_settled();
             self.record(key, uid, &mut plan);
             return Ok(Some(Settled {
-                facts: plan.facts.clone(),
                 plan,
-                done,
+                is_settled,
+                error: done.error,
             }));
         }
+        Ok(None)
+    }
+
+    /// Makes one plan and takes its steps as far as they go now. `None` when the topology is gone.
+    async fn carry_out(&self, key: &Key, world: World) -> Result<Option<(Plan, Done)>, Error> {
+        let writer = &self.context.writer;
+        let (mut world, mut plan) = self.plan(key, world).await?;
+        let mut done = writer.prepare(&world, &plan).await;
+        if !done.is_clean() || done.written > 0 {
+            return Ok(Some((plan, done)));
+        }
+        if plan.needs_fresh_look() {
+            let first = plan;
+            world = match writer.look(world, &first.doubtful_nodes).await? {
+                Fresh::World(fresh) => *fresh,
+                Fresh::Gone => return Ok(None),
+            };
+            (world, plan) = self.plan(key, world).await?;
+            let was_looked_at = |node| first.doubtful_nodes.contains(node);
+            let is_prepared = plan.create.is_empty() && plan.claim_count == 0;
+            if !is_prepared || !plan.doubtful_nodes.iter().all(was_looked_at) {
+                done.conflicts += 1;
+                return Ok(Some((plan, done)));
+            }
+            let persisted = writer.persist(&world, &plan, &mut done).await;
+            if !done.is_clean() {
+                return Ok(Some((plan, done)));
+            }
+            if let Some(persisted) = persisted {
+                world.allocation = Some(persisted);
+                (world, plan) = self.plan(key, world).await?;
+            }
+        }
+        writer.fill(&world, &plan, &mut done).await;
+        Ok(Some((plan, done)))
     }
 
     /// Makes a plan, off the threads that do I/O.
@@ -268,6 +296,11 @@ impl Topologies {
         if let Some(known) = self.known().get_mut(key) {
             known.told = telling;
         }
+    }
+
+    fn forget(&self, key: &Key) {
+        self.known().remove(key);
+        self.failures.succeeded(key);
     }
 
     /// Notes when a generation is seen for the first time.

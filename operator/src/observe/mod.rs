@@ -31,7 +31,7 @@ use self::{queue::Queue, state::State};
 pub(crate) use self::{
     read::{
         existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
-        topology as read_topology,
+        node as read_node, topology as read_topology,
     },
     watch::jittered,
 };

@@ -195,7 +195,7 @@ pub(crate) fn name_of_range(first: u32) -> String {
     format!("vni-{first}")
 }
 
-pub(super) fn node(metadata: ObjectMeta) -> crds::Node {
+pub(crate) fn node(metadata: ObjectMeta) -> crds::Node {
     crds::Node {
         name: metadata.name.unwrap_or_default(),
         labels: metadata.labels.unwrap_or_default(),

@@ -344,6 +344,18 @@ impl State {
         self.replace(kind, key, None)
     }
 
+    /// Takes the end of the object with this uid; `None` when another one is held.
+    pub(super) fn unlearn(&mut self, kind: Kind, key: &Key, uid: &str) -> Option<Concerned> {
+        let held = match kind {
+            Kind::Forwarder => self.forwarders.get(key).map(|held| &held.uid),
+            Kind::Allocation => self.allocations.get(key).map(|held| &held.uid),
+            Kind::VniRange => self.ranges.get(key).map(|held| &held.uid),
+            Kind::Topology | Kind::Node | Kind::Pod => None,
+        };
+        let is_held = held.is_some_and(|held| held == uid);
+        is_held.then(|| self.replace(kind, key, None))
+    }
+
     fn replace(&mut self, kind: Kind, key: &Key, held: Option<Held>) -> Concerned {
         let mut concerned = Concerned::default();
         match held {

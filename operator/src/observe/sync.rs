@@ -204,6 +204,16 @@ impl Cache {
         self.follow(kind, &key, concerned);
     }
 
+    /// Takes the end of the object with this uid, which we deleted.
+    pub fn unlearn(&self, kind: Kind, key: &Key, uid: &str) {
+        let concerned = self.state_mut().unlearn(kind, key, uid);
+        if let Some(mut concerned) = concerned {
+            // Whoever deleted it goes on at once.
+            concerned.topologies.clear();
+            self.follow(kind, key, concerned);
+        }
+    }
+
     /// Keeps what a plan of the topology with this uid found, and sees to what it wants published.
     pub fn record(&self, key: &Key, uid: &str, plan: &Plan, computed: Option<Arc<Computed>>) {
         let to_publish = self.state_mut().record(key, uid, plan, computed);

@@ -85,8 +85,7 @@ pub(crate) fn operator(server: &ApiServer, name: &str) -> Result<Process> {
         &metrics,
         "--listen-api",
         &api,
-        "--log-level",
-        "info,operator=debug",
+        "--log-level=info,operator=debug",
     ];
     Process::start(
         env!("CARGO_BIN_EXE_beemesh-operator"),

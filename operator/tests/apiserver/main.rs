@@ -2,6 +2,10 @@
 
 mod cluster;
 mod first;
+mod lifecycle;
+mod placement;
+mod pods;
+mod status;
 
 use std::process::ExitCode;
 
@@ -13,7 +17,52 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: Vec<(&str, Test)> = vec![("a_topology_is_computed", first::a_topology_is_computed)];
+    let tests: [(&str, Test); 14] = [
+        ("a_topology_is_computed", first::a_topology_is_computed),
+        (
+            "topologies_never_share_a_vni",
+            first::topologies_never_share_a_vni,
+        ),
+        (
+            "one_forwarder_per_node_follows_nodes",
+            placement::one_per_node_follows_nodes,
+        ),
+        (
+            "a_selected_node_is_kept_while_it_is_there",
+            placement::a_selected_node_is_kept,
+        ),
+        (
+            "a_topology_waits_for_its_node",
+            placement::a_topology_waits_for_its_node,
+        ),
+        ("apps_follow_pods", pods::apps_follow_pods),
+        (
+            "a_pod_without_a_forwarder_is_told",
+            pods::a_pod_without_a_forwarder_is_told,
+        ),
+        (
+            "reports_of_nodes_make_it_ready_and_degraded",
+            status::reports_of_nodes_make_it_ready,
+        ),
+        (
+            "a_bad_spec_after_a_good_one_tears_nothing_down",
+            status::a_bad_spec_tears_nothing_down,
+        ),
+        ("transitions_are_told", status::transitions_are_told),
+        (
+            "edits_of_others_on_our_fields_are_undone",
+            status::our_fields_are_ours,
+        ),
+        (
+            "what_is_deleted_in_any_order_leaves_nothing",
+            lifecycle::deletion_leaves_nothing,
+        ),
+        (
+            "a_topology_made_again_settles",
+            lifecycle::a_topology_made_again_settles,
+        ),
+        ("it_ends_on_sigterm", lifecycle::it_ends_on_sigterm),
+    ];
     let trials = tests
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
