@@ -18,7 +18,7 @@ pub mod config;
 pub mod controllers;
 pub mod observe;
 pub mod plan;
-pub mod run;
 pub mod rest;
+pub mod run;
 pub mod status;
 pub mod telemetry;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Forwarder, Instances, Problem};
+use crds::{
+    Forwarder, Grants, Layout, Problem,
+    attach::{self, Attachments},
+    expand::Settled,
+};
 
 use super::world::{Pod, World};
 
@@ -46,53 +50,48 @@ pub(super) struct Rejection {
 
 /// Expands the declaration, keeping Forwarders on the nodes they are on.
 pub(super) fn wanted(world: &World) -> Result<Wanted, Rejection> {
-    let problems = crds::lint(&world.topology);
+    let rejected = |reason| move |problems| Rejection { reason, problems };
+    let topology = &world.topology;
+    let problems = crds::lint(topology);
     if !problems.is_empty() {
-        return Err(Rejection {
-            reason: INVALID,
-            problems,
-        });
+        return Err(rejected(INVALID)(problems));
     }
-    let forwarders = crds::expand(
-        &world.topology,
-        &world.nodes,
-        &placed(world),
-        &Instances::new(),
-    );
-    let forwarders = forwarders.map_err(|problems| Rejection {
+    let usable = world.usable();
+    let settled = usable.iter().filter(|(_, f)| !f.spec.node.is_empty());
+    let settled: Settled<'_> = settled
+        .map(|(name, f)| (*name, f.spec.node.as_str()))
+        .collect();
+    let layout = Layout::new(topology, &world.nodes, &settled).map_err(|problems| Rejection {
         reason: reason(&problems),
         problems,
     })?;
-    check_addressing(world).map_err(|problem| Rejection {
-        reason: INVALID,
-        problems: vec![problem],
-    })?;
+    layout
+        .blocks(&BTreeMap::new())
+        .map_err(rejected(NO_ADDRESSES))?;
+    check_addressing(world).map_err(|problem| rejected(INVALID)(vec![problem]))?;
+    let attachments = attach::assign(topology, layout.places(), &world.pods);
     Ok(Wanted {
-        forwarders,
-        ..Wanted::default()
+        forwarders: layout.forwarders(&Grants::default(), &attachments),
+        pods: u32::try_from(attachments.instances.len()).unwrap_or(u32::MAX),
+        unattached: unattached(world, attachments),
     })
 }
 
-/// Where Forwarders are now: blocks and VNIs are none of the expansion's business.
-fn placed(world: &World) -> Vec<Forwarder> {
-    let placed = |existing: &super::ExistingForwarder| {
-        let mut spec = existing.spec.clone();
-        spec.blocks.clear();
-        spec.links.clear();
-        Forwarder::new(&world.topology.metadata.namespace, spec)
-    };
-    world.usable().into_values().map(placed).collect()
+fn unattached(world: &World, attachments: Attachments) -> Vec<Unattached> {
+    let left_out = attachments.unattached.into_iter();
+    let left_out = left_out.map(|left| Unattached {
+        pod: world.pods[left.pod].clone(),
+        reason: left.reason.as_str().to_owned(),
+        message: left.message,
+    });
+    left_out.collect()
 }
 
 fn reason(problems: &[Problem]) -> &'static str {
-    let all_under = |path: &str| {
-        problems
-            .iter()
-            .all(|problem| problem.path.starts_with(path))
-    };
-    if all_under("spec.addressing") {
-        NO_ADDRESSES
-    } else if all_under("spec.forwarders[") {
+    if problems
+        .iter()
+        .all(|problem| problem.path.starts_with("spec.forwarders["))
+    {
         NO_NODE
     } else {
         INVALID

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use crds::attach::Pod;
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus};
 
 /// All that is observed of one topology.
@@ -30,23 +31,6 @@ pub struct World {
     pub ranges: Vec<u32>,
     /// First VNIs of ranges that others have claimed, sorted: not to be tried.
     pub foreign_ranges: Vec<u32>,
-}
-
-/// A pod, as far as topologies care.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
-    /// Kubernetes namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// The node it is bound to.
-    pub node: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of `beemesh.io/` only.
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// A Forwarder object as it is.

@@ -92,6 +92,7 @@ pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologySta
             up: live.links_up,
             total: live.links,
         };
+        status.links_up = format!("{}/{}", live.links_up, live.links);
     }
     if facts.problems.is_empty() {
         status.epoch.clone_from(&facts.epoch);
@@ -99,5 +100,18 @@ pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologySta
         status.pods = facts.live.as_ref().map_or(0, |live| live.pods);
     }
     status.conditions = conditions::conditions(facts, &before.conditions, now.time);
+    if let Some(waited) = now.waited.filter(|_| is_newly_computed(before, &status)) {
+        status.convergence = format!("{}ms", waited.as_millis());
+    }
     status
+}
+
+/// Whether all is written for a generation for which it was not before.
+fn is_newly_computed(before: &TopologyStatus, after: &TopologyStatus) -> bool {
+    let computed = |status: &TopologyStatus| {
+        let mut conditions = status.conditions.iter();
+        let is_true = conditions.any(|c| c.r#type == "Computed" && c.status == "True");
+        is_true.then_some(status.observed_generation)
+    };
+    computed(after).is_some() && computed(after) != computed(before)
 }

@@ -422,8 +422,9 @@ fn summary(status: &TopologyStatus) -> Value {
     json!({
         "observedGeneration": status.observed_generation,
         "forwarders": format!("{}/{}", status.forwarders.programmed, status.forwarders.total),
-        "links": format!("{}/{}", status.links.up, status.links.total),
+        "linksUp": status.links_up,
         "pods": status.pods,
+        "convergence": status.convergence,
         "epoch": status.epoch,
         "conditions": conditions,
     })
