@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::telemetry::LogFormat;
+use crate::{check::Check, telemetry::LogFormat};
 
 /// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
@@ -50,6 +50,16 @@ pub struct Config {
     /// Seconds between two looks at a topology that nothing happened to.
     #[arg(long, env = "BEEMESH_RESYNC", default_value = "600", value_parser = seconds)]
     pub resync: Duration,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Ask an operator whether it answers: what `helm test` does.
+    Check(Check),
 }
 
 impl Config {
@@ -77,7 +87,8 @@ fn host_name() -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds, such as `90` or `90s`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
     match number.parse() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod check;
 pub mod config;
 pub mod controllers;
 pub mod observe;

@@ -3,10 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use operator::{apply::chain, config::Config, run, telemetry::Logs};
+use operator::{
+    apply::chain,
+    check::{Check, check},
+    config::{Command, Config},
+    run,
+    telemetry::Logs,
+};
 
 fn main() -> ExitCode {
-    match start(Config::parse()) {
+    let mut config = Config::parse();
+    let result = match config.command.take() {
+        Some(Command::Check(question)) => ask(&question),
+        None => start(config),
+    };
+    match result {
         // What still runs now is a request without an answer: nobody waits for it.
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -25,4 +36,12 @@ fn start(config: Config) -> Result<(), String> {
     let result = runtime.block_on(run::run(config));
     runtime.shutdown_background();
     result.map_err(|error| chain(&error))
+}
+
+fn ask(question: &Check) -> Result<(), String> {
+    // As in `start`.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let result = runtime.block_on(check(question));
+    result.map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use operator::config::Config;
+use operator::config::{Command, Config};
 use serde_json::Value;
 
 use crate::helm::{self, Values};
@@ -98,6 +98,15 @@ pub(crate) fn the_operator_takes_the_arguments_of_the_chart() -> Result<()> {
             ports.contains(&config.listen_metrics.port().to_string()),
             "{ports}"
         );
+        let pod = &helm::objects_of("Pod", values)?[0];
+        let arguments = &pod["spec"]["containers"][0]["args"];
+        let words = arguments.as_array().context("no args")?;
+        let words = words.iter().filter_map(Value::as_str);
+        let config = Config::try_parse_from(["beemesh-operator"].into_iter().chain(words))?;
+        let Some(Command::Check(check)) = config.command else {
+            bail!("helm test does not check: {arguments}");
+        };
+        ensure!(check.urls.len() == 1 + usize::from(has_tls), "{check:?}");
     }
     Ok(())
 }
