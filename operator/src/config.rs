@@ -28,6 +28,9 @@ pub struct Config {
     /// Key of the REST API, a PEM file.
     #[arg(long, env = "BEEMESH_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Serve the REST API without a certificate on other addresses than loopback too: tokens can then be read on the way.
+    #[arg(long, env = "BEEMESH_INSECURE_API")]
+    pub insecure_api: bool,
     /// Whether the REST API may be read without a token.
     #[arg(
         long,

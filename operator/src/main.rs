@@ -28,12 +28,12 @@ fn main() -> ExitCode {
 }
 
 fn start(config: Config) -> Result<(), String> {
-    let _logs =
+    let logs =
         Logs::install(config.log_format, &config.log_level).map_err(|error| error.to_string())?;
     // An error means that one is installed already, and there is only this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let result = runtime.block_on(run::run(config));
+    let result = runtime.block_on(run::run(config, logs));
     runtime.shutdown_background();
     result.map_err(|error| chain(&error))
 }

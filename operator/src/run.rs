@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watches (1x for each kind) -> Cache -> controllers (3x) -> Writer -> API server
-//!                                 +----> metrics, probes (1x)
+//!                                 +----> REST API (1x), metrics, probes (1x)
 //! ```
 
 use std::{future::Future, io, time::Duration};
@@ -25,7 +25,8 @@ use crate::{
     config::Config,
     controllers::{self, Context},
     observe::{self, Cache, Kind, Scope},
-    telemetry::{self, Metrics, Observed, ObservedTopology, Probes},
+    rest::{self, ListenError, Rest, TlsFiles},
+    telemetry::{self, Logs, Metrics, Observed, ObservedTopology, Probes},
 };
 
 /// How long writes in hand may take after SIGTERM.
@@ -49,6 +50,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The REST API cannot be served.
+    #[error("failed to serve the REST API")]
+    Api(#[source] ListenError),
     /// No signals.
     #[error("failed to wait for signals")]
     Signal(#[source] io::Error),
@@ -58,8 +62,9 @@ pub enum Error {
 ///
 /// # Errors
 /// When it cannot even begin.
-pub async fn run(config: Config) -> Result<(), Error> {
-    let client = client(&config).await?;
+pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
+    let settings = settings(&config).await?;
+    let client = Client::try_from(settings.clone()).map_err(Error::Client)?;
     let replica = config.replica();
     let scope = Scope {
         namespaces: config.namespaces.clone(),
@@ -78,8 +83,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let mut service = JoinSet::new();
     service.spawn(probes.clone().beat());
     service.spawn(serve_metrics(&config, metrics.clone(), probes.clone()).await?);
+    let anonymous = config.anonymous_read;
+    let api = Rest::new(&settings, cache.clone(), anonymous, logs, metrics.clone());
+    let api = (listen_api(&config).await?, api.map_err(Error::Client)?);
     service.spawn(observe::run(cache, client, metrics, scope));
     let mut work = JoinSet::new();
+    work.spawn(api.0.serve(api.1.router(), until(stopping.clone())));
     work.spawn(controllers::topology::run(
         context.clone(),
         until(stopping.clone()),
@@ -101,8 +110,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// A client that waits for no API server, and says who it is.
-async fn client(config: &Config) -> Result<Client, Error> {
+/// How a client reaches the API server: it waits for none, and says who it is.
+async fn settings(config: &Config) -> Result<kube::Config, Error> {
     let wrong = |error: Box<dyn std::error::Error + Send + Sync>| Error::Config(error);
     let mut settings = match &config.kubeconfig {
         Some(path) => {
@@ -118,7 +127,7 @@ async fn client(config: &Config) -> Result<Client, Error> {
     settings.connect_timeout = Some(Duration::from_secs(5));
     let agent = HeaderValue::from_static(concat!("beemesh-operator/", env!("CARGO_PKG_VERSION")));
     settings.headers.push((USER_AGENT, agent));
-    Client::try_from(settings).map_err(Error::Client)
+    Ok(settings)
 }
 
 /// Ready when every kind is; each scrape reads the cache.
@@ -170,6 +179,16 @@ async fn serve_metrics(
             tracing::error!(%error, "metrics are not served any more");
         }
     })
+}
+
+async fn listen_api(config: &Config) -> Result<rest::Server, Error> {
+    let files = config.tls_cert.clone().zip(config.tls_key.clone());
+    let options = rest::Options {
+        address: config.api_address(),
+        tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
+        insecure: config.insecure_api,
+    };
+    rest::Server::bind(&options).await.map_err(Error::Api)
 }
 
 /// The first SIGTERM or SIGINT.

@@ -2,10 +2,11 @@
 
 use axum::{Json, extract::State, http::HeaderMap};
 use crds::{
-    TopologyObject,
+    API_VERSION, MicroServiceTopology, TopologyObject,
     report::{GraphReport, PlanReport, RoutesReport},
 };
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -91,19 +92,24 @@ fn schemas() -> Map<String, Value> {
     add::<TopologyList>(&mut generator);
     add::<Level>(&mut generator);
     add::<Problem>(&mut generator);
-    let topology = generator.subschema_for::<TopologyObject>();
+    let metadata = generator.subschema_for::<ObjectMeta>();
+    let reference = generator.subschema_for::<TopologyObject>();
     let mut schemas = generator.take_definitions(true);
-    let reference = topology.as_value()["$ref"].as_str().unwrap_or_default();
-    let topology = reference
-        .rsplit('/')
-        .next()
-        .and_then(|name| schemas.remove(name));
-    schemas.insert(
-        "MicroServiceTopology".to_owned(),
-        topology.unwrap_or_default(),
-    );
+    let reference = reference.as_value()["$ref"].as_str().unwrap_or_default();
+    let name = reference.rsplit('/').next().unwrap_or_default();
+    let topology = topology(schemas.remove(name).unwrap_or_default(), metadata);
+    schemas.insert(MicroServiceTopology::KIND.to_owned(), topology);
     schemas.insert("Document".to_owned(), json!({"type": "object"}));
     schemas
+}
+
+/// The type of kube leaves out what every object has.
+fn topology(mut schema: Value, metadata: Schema) -> Value {
+    schema["properties"]["apiVersion"] = json!({"type": "string", "const": API_VERSION});
+    schema["properties"]["kind"] = json!({"type": "string", "const": MicroServiceTopology::KIND});
+    schema["properties"]["metadata"] = metadata.to_value();
+    schema["required"] = json!(["apiVersion", "kind", "metadata", "spec"]);
+    schema
 }
 
 fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {

@@ -6,11 +6,11 @@ use axum::{
         FromRequest, FromRequestParts, Path, Query, Request,
         rejection::{BytesRejection, PathRejection, QueryRejection},
     },
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::problem::Problem;
+use super::{limits, problem::Problem};
 
 /// Placeholders of the route.
 pub(super) struct In<T>(pub(super) T);
@@ -38,13 +38,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Asked<T
     }
 }
 
-/// The whole body, bounded.
+/// The whole body, bounded: one that is announced as too large is not even read.
 pub(super) struct Body(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limits::BODY as u64) {
+            let detail = format!("expected at most {} bytes", limits::BODY);
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
         let bytes = Bytes::from_request(request, state).await;
         let problem = |error: BytesRejection| Problem::new(error.status(), error.body_text());
         bytes.map(Body).map_err(problem)

@@ -19,7 +19,7 @@ use super::{Rest, problem::Problem};
 use crate::telemetry::trace_id;
 
 /// Largest body in bytes: what the API server's store takes for one object.
-const BODY: usize = 3 << 19;
+pub(super) const BODY: usize = 3 << 19;
 
 /// Longest time from request to answer.
 const TIME: Duration = Duration::from_secs(30);

@@ -39,7 +39,7 @@ use crate::{
     telemetry::{Logs, Metrics},
 };
 
-/// Where and for whom the API is served.
+/// Where the API is served.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where to listen; port 0 is any free one.
@@ -48,8 +48,6 @@ pub struct Options {
     pub tls: Option<TlsFiles>,
     /// Serve plain on other addresses too: anyone on the way can read tokens.
     pub insecure: bool,
-    /// Whether reads need no token.
-    pub anonymous_read: bool,
 }
 
 /// What handlers work with. Cheap to clone.

@@ -1,0 +1,135 @@
+//! Who may do what.
+
+use anyhow::{Result, ensure};
+use e2e::eventually;
+
+use crate::{
+    client::Asked,
+    world::{DEADLINE, NAMESPACE, Operator, path, topology, world},
+};
+
+const SPEC: &str = "{forwarders: [{name: a}, {name: b}], shape: Line}";
+
+pub(crate) fn reads_are_open_and_writes_are_not() -> Result<()> {
+    let world = world()?;
+    world
+        .read("/apis/beemesh.io/v1alpha1/topologies")?
+        .with(200)?;
+    let gone = world.read(&path("nobody"))?.with(404)?;
+    ensure!(
+        gone.detail()? == "there is no topology plant/nobody",
+        "{gone:?}"
+    );
+    let body = topology("open", SPEC);
+    let put = |token| {
+        world.ask(&Asked {
+            method: "PUT",
+            path: &path("open"),
+            token,
+            body: &body,
+            ..Asked::default()
+        })
+    };
+    let anonymous = put(None)?.with(401)?;
+    ensure!(
+        anonymous.headers["www-authenticate"] == "Bearer",
+        "{anonymous:?}"
+    );
+    let unknown = put(Some("no-such-token"))?.with(401)?;
+    ensure!(unknown.detail()?.contains("does not know"), "{unknown:?}");
+    world.read(&path("open"))?.with(404)?;
+    Ok(())
+}
+
+pub(crate) fn who_lacks_a_right_is_told_which() -> Result<()> {
+    let world = world()?;
+    let body = topology("joes", SPEC);
+    let ask = |method, path: &str| {
+        let asked = Asked {
+            method,
+            path,
+            token: Some(&world.joe),
+            body: &body,
+            ..Asked::default()
+        };
+        world.ask(&asked)?.with(403)?.detail()
+    };
+    let who = "user \"system:serviceaccount:plant:joe\" cannot";
+    let what = "microservicetopologies.beemesh.io \"joes\" in the namespace \"plant\"";
+    for (method, verb) in [("PUT", "patch"), ("DELETE", "delete")] {
+        let detail = ask(method, &path("joes"))?;
+        ensure!(detail == format!("{who} {verb} {what}"), "{detail}");
+    }
+    let detail = ask("POST", &format!("{}/plan", path("joes")))?;
+    ensure!(detail == format!("{who} get {what}"), "{detail}");
+    let detail = ask("PUT", "/loglevel")?;
+    ensure!(
+        detail == format!("{who} put path \"/loglevel\""),
+        "{detail}"
+    );
+    Ok(())
+}
+
+pub(crate) fn writes_are_made_by_the_caller() -> Result<()> {
+    let world = world()?;
+    let applied = world.apply("mine", &topology("mine", SPEC))?.with(200)?;
+    let stored = applied.json()?;
+    ensure!(stored["spec"]["shape"] == "Line", "{stored:#}");
+    let get = [
+        "get",
+        "mst",
+        "mine",
+        "-n",
+        NAMESPACE,
+        "-o",
+        "json",
+        "--show-managed-fields",
+    ];
+    let object = world.server.kubectl(&get)?.json()?;
+    let managers = object["metadata"]["managedFields"].as_array();
+    let is_ours = |entry: &&serde_json::Value| {
+        entry["manager"] == "beemesh-rest" && entry["operation"] == "Apply"
+    };
+    ensure!(
+        managers.is_some_and(|all| all.iter().any(|one| is_ours(&one))),
+        "{object:#}"
+    );
+    let user = "system:serviceaccount:plant:jane";
+    eventually("the audit log has the write", DEADLINE, || {
+        let events = world.server.audit()?;
+        let writes: Vec<_> = events
+            .iter()
+            .filter(|event| event.is_write() && event.resource == "microservicetopologies")
+            .filter(|event| event.name == "mine" && event.subresource.is_empty())
+            .collect();
+        ensure!(!writes.is_empty(), "no write");
+        ensure!(writes.iter().all(|event| event.user == user), "{writes:?}");
+        Ok(())
+    })
+}
+
+pub(crate) fn reads_need_a_token_where_the_operator_says_so() -> Result<()> {
+    let world = world()?;
+    let operator = Operator::start(&world.server, "closed", &["--anonymous-read=false"])?;
+    let read = |path: &str, token| {
+        operator.ask(&Asked {
+            method: "GET",
+            path,
+            token,
+            ..Asked::default()
+        })
+    };
+    let all = "/apis/beemesh.io/v1alpha1/topologies";
+    let some = "/apis/beemesh.io/v1alpha1/namespaces/plant/topologies";
+    read(some, None)?.with(401)?;
+    read(some, Some(&world.joe))?.with(403)?;
+    read(some, Some(&world.jane))?.with(200)?;
+    let detail = read(all, Some(&world.jane))?.with(403)?.detail()?;
+    ensure!(
+        detail.contains("cannot list microservicetopologies.beemesh.io at the cluster scope"),
+        "{detail}"
+    );
+    read(all, Some(&world.root))?.with(200)?;
+    read("/openapi.json", None)?.with(200)?;
+    Ok(())
+}
