@@ -45,7 +45,9 @@ pub struct Forwarder {
     status = "ForwarderStatus",
     shortname = "fwd",
     category = "all",
-    category = "beemesh"
+    category = "beemesh",
+    selectable = ".spec.node",
+    selectable = ".spec.topology"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderSpec {
@@ -147,6 +149,9 @@ pub struct ForwarderApp {
 pub struct ForwarderStatus {
     /// How many of its links are up.
     pub links: LinkCount,
+    /// The same as text, such as `4/4`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub links_up: String,
     /// The table that the operator expects while all links are up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed: Option<Computed>,

@@ -47,6 +47,7 @@ pub mod node;
 mod number;
 pub mod read;
 pub mod report;
+pub mod schema;
 pub mod selector;
 pub mod status;
 mod suggest;

@@ -10,10 +10,17 @@ mod derived;
 mod drain;
 mod labels;
 mod links;
+pub(crate) mod message;
 mod named;
 mod settings;
 
 use std::collections::BTreeMap;
+
+pub(crate) use self::{
+    addressing::{LONGEST_BLOCK, RESERVED},
+    links::{LEAST_MTU, MOST_MTU},
+    settings::{INTERVAL, MAX_MULTIPLIER, MAX_PATHS},
+};
 
 use crate::{
     MicroServiceTopology, MicroServiceTopologySpec, Problem, names, suggest,
@@ -26,6 +33,8 @@ pub const MAX_FORWARDERS: usize = 65_536;
 pub const MAX_LINKS: usize = 262_144;
 /// Most Apps of one topology.
 pub const MAX_APPS: usize = 16_384;
+/// Most requirements of one selector.
+pub const MAX_REQUIREMENTS: usize = 16;
 /// Above it the CIDRs of a topology are not even compared; two are right.
 const MAX_CIDRS: usize = 16;
 /// Most entries of any other list.

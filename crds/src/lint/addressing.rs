@@ -2,11 +2,11 @@
 
 use ipnetwork::IpNetwork;
 
-use super::{Lint, Problems};
+use super::{Lint, Problems, message};
 use crate::cidr;
 
 /// Ranges that mean something else to every host.
-const RESERVED: [(&str, &str); 8] = [
+pub(crate) const RESERVED: [(&str, &str); 8] = [
     ("0.0.0.0/8", "this host (RFC 1122)"),
     ("127.0.0.0/8", "loopback (RFC 1122)"),
     ("169.254.0.0/16", "link-local (RFC 3927)"),
@@ -16,6 +16,10 @@ const RESERVED: [(&str, &str); 8] = [
     ("fe80::/10", "link-local (RFC 4291)"),
     ("ff00::/8", "multicast (RFC 4291)"),
 ];
+
+/// Longest block of each family: two bits for hosts in IPv4, four in IPv6, for the Forwarder's own
+/// address and instances.
+pub(crate) const LONGEST_BLOCK: [u8; 2] = [30, 124];
 
 pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     let addressing = &lint.spec.addressing;
@@ -38,18 +42,15 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
             } else {
                 "is of the family of"
             };
-            let message = format!("{cidr} {what} {first}: expected one CIDR for each family");
+            let message = format!("{cidr} {what} {first}: {}", message::ONE_PER_FAMILY);
             problems.push(&path, message);
         }
         check_size(lint, index, *cidr, problems);
     }
     let blocks = &addressing.block_prefixes;
     if !blocks.is_empty() && blocks.len() != cidrs.len() {
-        let message = format!(
-            "expected as many as cidrs ({}), found {}",
-            cidrs.len(),
-            blocks.len()
-        );
+        let (wanted, found) = (cidrs.len(), blocks.len());
+        let message = format!("{} ({wanted}), found {found}", message::BLOCK_COUNT);
         problems.push("spec.addressing.blockPrefixes", message);
     }
 }
@@ -58,7 +59,7 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
 pub(super) fn check_network(path: &str, cidr: IpNetwork, problems: &mut Problems) {
     let network = cidr::network(cidr);
     if network != cidr {
-        let message = format!("{cidr} has host bits set: expected {network}");
+        let message = format!("{cidr} {}: expected {network}", message::HOST_BITS);
         problems.push(path, message);
     }
     for (range, meaning) in RESERVED {
@@ -76,8 +77,7 @@ pub(super) fn check_network(path: &str, cidr: IpNetwork, problems: &mut Problems
 /// Checks that there is a block for each Forwarder.
 fn check_size(lint: &Lint<'_>, index: usize, cidr: IpNetwork, problems: &mut Problems) {
     let path = format!("spec.addressing.cidrs[{index}]");
-    // Two bits for hosts in IPv4, four in IPv6: the Forwarder's own address and instances.
-    let longest: u8 = if cidr.is_ipv4() { 30 } else { 124 };
+    let longest = LONGEST_BLOCK[usize::from(cidr.is_ipv6())];
     if cidr.prefix() > longest {
         return problems.push(
             path,

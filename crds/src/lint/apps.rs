@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::{Lint, MAX_ENTRIES, Problems, addressing, labels};
+use super::{Lint, MAX_ENTRIES, Problems, addressing, labels, message};
 use crate::{
     cidr,
     topology::{AUTO, AppEntry, External},
@@ -34,11 +34,12 @@ fn check_place(lint: &Lint<'_>, path: &str, app: &AppEntry, problems: &mut Probl
                 problems,
             );
             if app.pod_selector.is_some() {
-                let message = "expected either podSelector or external, found both";
-                problems.push(format!("{path}.external"), message);
+                let path = format!("{path}.external");
+                problems.push(path, message::SELECTOR_AND_EXTERNAL);
             }
             if app.forwarder != AUTO && app.forwarder != external.forwarder {
-                let message = format!("expected {:?} as in external", external.forwarder);
+                let message = message::OTHER_FORWARDER;
+                let message = format!("{message}, {:?}", external.forwarder);
                 problems.push(
                     format!("{path}.forwarder"),
                     format!("{message}, found {:?}", app.forwarder),

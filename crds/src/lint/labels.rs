@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{MAX_ENTRIES, Problems};
+use super::{MAX_ENTRIES, MAX_REQUIREMENTS, Problems, message};
 use crate::{
     names,
     selector::{LabelSelector, Operator},
@@ -46,8 +46,8 @@ pub(super) fn check_selector(path: &str, selector: &LabelSelector, problems: &mu
         &selector.match_labels,
         problems,
     );
-    if selector.match_expressions.len() > MAX_ENTRIES {
-        let message = format!("expected at most {MAX_ENTRIES} entries");
+    if selector.match_expressions.len() > MAX_REQUIREMENTS {
+        let message = format!("expected at most {MAX_REQUIREMENTS} entries");
         return problems.push(format!("{path}.matchExpressions"), message);
     }
     for (index, requirement) in selector.match_expressions.iter().enumerate() {
@@ -57,16 +57,12 @@ pub(super) fn check_selector(path: &str, selector: &LabelSelector, problems: &mu
         let wants_values = matches!(operator, Operator::In | Operator::NotIn);
         let values = format!("{path}.values");
         if wants_values && requirement.values.is_empty() {
-            problems.push(
-                &values,
-                format!("expected at least one value with operator {operator:?}"),
-            );
+            let message = format!("{}, found {operator:?} without", message::NO_VALUES);
+            problems.push(&values, message);
         }
         if !wants_values && !requirement.values.is_empty() {
-            problems.push(
-                &values,
-                format!("expected no values with operator {operator:?}"),
-            );
+            let message = format!("{}, found {operator:?}", message::SOME_VALUES);
+            problems.push(&values, message);
         }
         for (index, value) in requirement.values.iter().enumerate() {
             check_value(&format!("{values}[{index}]"), value, problems);

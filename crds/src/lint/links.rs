@@ -1,12 +1,12 @@
 //! Links: their ends, weights, types and number.
 
-use super::{Lint, MAX_LINKS, Problems};
+use super::{Lint, MAX_LINKS, Problems, message};
 use crate::topology::{LinkEntry, LinkType, Shape};
 
 /// Least MTU of IPv4 hosts (RFC 791) and the least of IPv6 links (RFC 8200).
-const LEAST_MTU: [u32; 2] = [576, 1280];
+pub(crate) const LEAST_MTU: [u32; 2] = [576, 1280];
 /// Largest MTU of a veth.
-const MOST_MTU: u32 = 65_535;
+pub(crate) const MOST_MTU: u32 = 65_535;
 
 pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     let is_v6 = lint.spec.addressing.cidrs.iter().any(|cidr| cidr.is_ipv6());
@@ -29,10 +29,7 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
 fn check_ends(lint: &Lint<'_>, path: &str, link: &LinkEntry, problems: &mut Problems) {
     lint.check_forwarder(&format!("{path}.a"), &link.a, problems);
     if link.a == link.b {
-        let message = format!(
-            "expected another forwarder than a, found {:?} itself",
-            link.b
-        );
+        let message = format!("{}, found {:?} itself", message::SELF_LINK, link.b);
         return problems.push(format!("{path}.b"), message);
     }
     lint.check_forwarder(&format!("{path}.b"), &link.b, problems);
@@ -49,10 +46,7 @@ fn check_type(lint: &Lint<'_>, path: &str, link: &LinkEntry, problems: &mut Prob
         .filter(|_| link.a != link.b);
     match (link.r#type, nodes) {
         (LinkType::Encrypted, _) => {
-            problems.push(
-                path,
-                "Encrypted is not there yet: expected Auto, Veth or Vxlan",
-            );
+            problems.push(path, message::ENCRYPTED);
         }
         (LinkType::Veth, Some((a, b))) if a != b => {
             let ends = format!("{} is on {a}, {} on {b}", link.a, link.b);

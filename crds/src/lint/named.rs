@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lint, Problems, labels};
+use super::{Lint, Problems, labels, message};
 use crate::{MicroServiceTopology, names, topology::AUTO};
 
 pub(super) fn check_metadata(topology: &MicroServiceTopology, problems: &mut Problems) {
@@ -12,8 +12,7 @@ pub(super) fn check_metadata(topology: &MicroServiceTopology, problems: &mut Pro
         ("metadata.namespace", &metadata.namespace),
     ] {
         if !names::is_dns_label(name) {
-            let expected = "lower-case letters, digits and '-', at most 63 characters";
-            problems.push(path, format!("expected {expected}, found {name:?}"));
+            problems.push(path, format!("{}, found {name:?}", message::DNS_LABEL));
         }
     }
     labels::check("metadata.labels", &metadata.labels, problems);
@@ -26,15 +25,11 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     let spec = lint.spec;
     match (&spec.forwarder_per_node, spec.forwarders.is_empty()) {
         (None, true) => {
-            problems.push(
-                "spec.forwarders",
-                "expected at least one, or forwarderPerNode",
-            );
+            problems.push("spec.forwarders", message::NO_FORWARDERS);
         }
-        (Some(_), false) => problems.push(
-            "spec.forwarderPerNode",
-            "expected either this or forwarders, found both",
-        ),
+        (Some(_), false) => {
+            problems.push("spec.forwarderPerNode", message::BOTH_FORWARDERS);
+        }
         (Some(per_node), true) => {
             let path = "spec.forwarderPerNode.nodeSelector";
             labels::check(path, &per_node.node_selector, problems);
@@ -45,17 +40,14 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     for (index, forwarder) in spec.forwarders.iter().enumerate() {
         let path = format!("spec.forwarders[{index}]");
         if forwarder.name == AUTO {
-            problems.push(
-                format!("{path}.name"),
-                "\"Auto\" means any forwarder: expected another name",
-            );
+            problems.push(format!("{path}.name"), message::NAMED_AUTO);
         }
         seen.check(format!("{path}.name"), &forwarder.name, problems);
         if let Some(node) = &forwarder.node {
             problems.node(format!("{path}.node"), node);
             if !forwarder.node_selector.is_empty() {
-                let message = "expected either this or node, found both";
-                problems.push(format!("{path}.nodeSelector"), message);
+                let path = format!("{path}.nodeSelector");
+                problems.push(path, message::NODE_AND_SELECTOR);
             }
         }
         labels::check(

@@ -6,11 +6,21 @@ use super::{Lint, Problems};
 use crate::{duration, names};
 
 /// Below it a busy host would declare its peers dead; above it nobody would call it liveness.
-const INTERVAL: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)];
+pub(crate) const INTERVAL: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)];
+
+/// Most next hops of one route.
+pub(crate) const MAX_PATHS: u32 = 256;
+/// RFC 5880, section 4.1: an octet, not zero.
+pub(crate) const MAX_MULTIPLIER: u32 = 255;
 
 pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     let spec = lint.spec;
-    problems.range("spec.routing.maxPaths", spec.routing.max_paths, 1, 256);
+    problems.range(
+        "spec.routing.maxPaths",
+        spec.routing.max_paths,
+        1,
+        MAX_PATHS,
+    );
     let interval = spec.liveness.interval;
     if interval < INTERVAL[0] || interval > INTERVAL[1] {
         let [least, most, found] = [INTERVAL[0], INTERVAL[1], interval].map(duration::format);
@@ -19,8 +29,8 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
             format!("expected {least} to {most}, found {found}"),
         );
     }
-    // RFC 5880, section 4.1: an octet, not zero.
-    problems.range("spec.liveness.multiplier", spec.liveness.multiplier, 1, 255);
+    let multiplier = spec.liveness.multiplier;
+    problems.range("spec.liveness.multiplier", multiplier, 1, MAX_MULTIPLIER);
     let mut seen = BTreeSet::new();
     for (index, namespace) in spec.allowed_namespaces.iter().enumerate() {
         let path = format!("spec.allowedNamespaces[{index}]");

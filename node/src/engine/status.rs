@@ -60,12 +60,14 @@ impl Engine {
             })
             .collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (up, total) = (
+            count(links.iter().filter(|link| link.up).count()),
+            count(links.len()),
+        );
         ForwarderStatus {
             computed: None,
-            links: LinkCount {
-                up: count(links.iter().filter(|link| link.up).count()),
-                total: count(links.len()),
-            },
+            links: LinkCount { up, total },
+            links_up: format!("{up}/{total}"),
             epoch: local.epoch.clone(),
             digest: local.digest.clone(),
             netns: local.netns.clone(),
