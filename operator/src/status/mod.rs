@@ -3,6 +3,8 @@
 mod conditions;
 mod events;
 mod messages;
+#[cfg(test)]
+mod tests;
 
 use crds::{Problem, TopologyStatus, forwarder::LinkCount, status::ForwarderCount};
 

@@ -1,0 +1,201 @@
+//! Conditions and events of facts, one row for each.
+
+use std::time::Duration;
+
+use crds::{Problem, TopologyStatus};
+
+use super::*;
+use crate::plan::{DownLink, Live, Waiting};
+
+const NOW: Now<'static> = Now {
+    time: "2026-01-01T00:00:00Z",
+    waited: None,
+};
+
+/// Three Forwarders and three links, all as they should be.
+fn good() -> Facts {
+    let names = ["a", "b", "c"].map(str::to_owned);
+    Facts {
+        generation: 1,
+        live: Some(Live {
+            total: 3,
+            reported: 3,
+            programmed: 3,
+            links: 3,
+            links_up: 3,
+            parts: vec![names.to_vec()],
+            ..Live::default()
+        }),
+        ..Facts::default()
+    }
+}
+
+fn live(change: impl FnOnce(&mut Live)) -> Facts {
+    let mut facts = good();
+    change(facts.live.as_mut().expect("good facts have it"));
+    facts
+}
+
+fn down(live: &mut Live) {
+    live.links_up -= 1;
+    live.down.push(DownLink {
+        id: "a/b".to_owned(),
+        at: "a".to_owned(),
+        reason: "no packet".to_owned(),
+    });
+}
+
+fn of(status: &TopologyStatus, name: &str) -> (String, String, String) {
+    let found = status.conditions.iter().find(|c| c.r#type == name);
+    let found = found.expect("every condition is always there");
+    (
+        found.status.clone(),
+        found.reason.clone(),
+        found.message.clone(),
+    )
+}
+
+#[test]
+fn conditions_say_what_is_the_matter() {
+    let silent = live(|live| {
+        (
+            live.reported,
+            live.programmed,
+            live.links_up,
+            live.links_unknown,
+        ) = (0, 0, 0, 3)
+    });
+    let late = live(|live| {
+        live.programmed = 2;
+        live.waiting.push(Waiting {
+            forwarder: "c".to_owned(),
+            node: "n3".to_owned(),
+            epoch: "12ab".to_owned(),
+            problem: String::new(),
+        });
+    });
+    let cut = live(|live| {
+        down(live);
+        live.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
+    });
+    let gone = live(|live| live.gone.push(("a".to_owned(), "n1".to_owned())));
+    let mut writing = good();
+    writing.writing.missing.push("c".to_owned());
+    let mut rejected = good();
+    rejected
+        .problems
+        .push(Problem::new("spec.links[0].b", "expected a forwarder"));
+    rejected.rejected = "Invalid".to_owned();
+    #[rustfmt::skip]
+    let cases = [
+        // facts         condition      status     reason         part of the message
+        (&good(),        "Ready",       "True",    "Ready",       "all of 3"),
+        (&good(),        "Degraded",    "False",   "AllUp",       "3 of 3 links"),
+        (&good(),        "Progressing", "False",   "Settled",     ""),
+        (&silent,        "Programmed",  "Unknown", "NotReported", "none of 3"),
+        (&silent,        "Ready",       "Unknown", "NotReported", "none of 3"),
+        (&silent,        "Degraded",    "Unknown", "NotReported", "3 of 3 links"),
+        (&late,          "Programmed",  "False",   "Waiting",     "2 of 3 forwarders report the computed table; waiting for n3 (c: last reported epoch 12ab)"),
+        (&late,          "Progressing", "True",    "Waiting",     "2 of 3"),
+        (&live(down),    "Degraded",    "True",    "LinkDown",    "link a/b is down: a: no packet"),
+        (&live(down),    "Ready",       "True",    "Ready",       ""),
+        (&cut,           "Degraded",    "True",    "Partitioned", "a cannot be reached from the other 2 forwarders: link a/b is down"),
+        (&cut,           "Ready",       "False",   "Partitioned", "a cannot be reached"),
+        (&gone,          "Degraded",    "True",    "NodeGone",    "node n1 of forwarder a does not exist"),
+        (&gone,          "Ready",       "False",   "NodeGone",    "node n1"),
+        (&writing,       "Computed",    "False",   "Writing",     "2 of 3 forwarders are written; waiting for c"),
+        (&writing,       "Programmed",  "False",   "Writing",     ""),
+        (&rejected,      "Accepted",    "False",   "Invalid",     "spec.links[0].b: expected a forwarder"),
+        (&rejected,      "Computed",    "False",   "NotAccepted", ""),
+        (&rejected,      "Programmed",  "False",   "NotAccepted", "the network of the one before stays, 3 of 3"),
+        (&rejected,      "Degraded",    "False",   "AllUp",       ""),
+    ];
+    for (facts, condition, status, reason, message) in cases {
+        let all = next(facts, &TopologyStatus::default(), NOW);
+        let actual = of(&all, condition);
+        assert_eq!(
+            (actual.0.as_str(), actual.1.as_str()),
+            (status, reason),
+            "{condition}: {actual:?}"
+        );
+        assert!(actual.2.contains(message), "{condition}: {actual:?}");
+    }
+}
+
+#[test]
+fn times_move_only_with_the_status_of_their_condition() {
+    let first = next(&good(), &TopologyStatus::default(), NOW);
+    let later = Now {
+        time: "2026-01-01T00:00:09Z",
+        waited: None,
+    };
+    assert_eq!(
+        next(&good(), &first, later),
+        first,
+        "equal facts change nothing"
+    );
+    let second = next(&live(down), &first, later);
+    let since = |status: &TopologyStatus, name: &str| {
+        let found = status.conditions.iter().find(|c| c.r#type == name);
+        found
+            .and_then(|c| c.last_transition_time.clone())
+            .expect("it has a time")
+    };
+    assert_eq!(since(&second, "Degraded"), later.time);
+    assert_eq!(since(&second, "Ready"), NOW.time);
+}
+
+#[test]
+fn convergence_is_taken_once_for_each_generation() {
+    let after = |millis| Now {
+        waited: Some(Duration::from_millis(millis)),
+        ..NOW
+    };
+    let mut writing = good();
+    writing.writing.missing.push("c".to_owned());
+    let status = next(&writing, &TopologyStatus::default(), after(10));
+    assert_eq!(status.convergence, "");
+    let status = next(&good(), &status, after(350));
+    assert_eq!(status.convergence, "350ms");
+    let status = next(&live(down), &status, after(9000));
+    assert_eq!(
+        status.convergence, "350ms",
+        "a link that is lost is no change of the declaration"
+    );
+    let edited = Facts {
+        generation: 2,
+        ..good()
+    };
+    assert_eq!(next(&edited, &status, after(20)).convergence, "20ms");
+}
+
+#[test]
+fn events_tell_transitions_only() {
+    let status = |facts: &Facts| next(facts, &TopologyStatus::default(), NOW);
+    let told = |before: &TopologyStatus, after: &Facts| -> Vec<String> {
+        let events = events(before, &next(after, before, NOW));
+        let shown = events.iter().map(|event| {
+            let kind = if event.warning { "!" } else { "" };
+            format!("{kind}{}", event.reason)
+        });
+        shown.collect()
+    };
+    let new = TopologyStatus::default();
+    let cut = live(|live| {
+        down(live);
+        live.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
+    });
+    let mut rejected = good();
+    rejected.problems.push(Problem::new("spec", "expected"));
+    rejected.rejected = "Invalid".to_owned();
+    assert_eq!(
+        told(&new, &good()),
+        ["Accepted", "Computed", "Programmed", "Ready"]
+    );
+    assert_eq!(told(&status(&good()), &good()), [""; 0]);
+    assert_eq!(told(&status(&good()), &live(down)), ["!LinkDown"]);
+    assert_eq!(told(&status(&live(down)), &cut), ["!Partitioned"]);
+    assert_eq!(told(&status(&cut), &good()), ["Ready", "AllUp"]);
+    assert_eq!(told(&status(&good()), &rejected), ["!Invalid"]);
+    assert_eq!(told(&status(&rejected), &rejected), [""; 0]);
+}
