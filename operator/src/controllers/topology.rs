@@ -100,6 +100,7 @@ fn key(object: &TopologyKey) -> Key {
 struct Settled {
     plan: Plan,
     is_settled: bool,
+    is_overtaken: bool,
     error: Option<apply::Error>,
 }
 
@@ -139,6 +140,10 @@ impl Topologies {
         let Some(settled) = self.settle(key, &entry.uid).await? else {
             return Ok(Action::await_change());
         };
+        if settled.is_overtaken {
+            // What was seen is old already: whoever was quicker knows better what to say.
+            return Ok(self.next(key, false));
+        }
         let facts = &settled.plan.facts;
         let told = self.tell_status(key, &entry.uid, facts).await?;
         self.tell_pods(key, &settled.plan).await;
@@ -176,6 +181,7 @@ impl Topologies {
             return Ok(Some(Settled {
                 plan,
                 is_settled,
+                is_overtaken: done.conflicts > 0 && done.error.is_none(),
                 error: done.error,
             }));
         }

@@ -111,9 +111,9 @@ pub(crate) fn a_bad_spec_tears_nothing_down() -> Result<()> {
     let namespace = settled("slip")?;
     let before = namespace.forwarders("pair")?;
     let mut bad = pair("slip");
-    bad["forwarders"][1]["node"] = json!("no-such-node");
+    bad["forwarders"][1] = json!({"name": "b", "nodeSelector": {"no": "such-node"}});
     namespace.topology("pair", &bad)?;
-    let rejected = namespace.until("pair", "Accepted", "False", "")?;
+    let rejected = namespace.until("pair", "Accepted", "False", "NoNode")?;
     let conditions = rejected["status"]["conditions"]
         .as_array()
         .cloned()
@@ -124,7 +124,10 @@ pub(crate) fn a_bad_spec_tears_nothing_down() -> Result<()> {
     let message = accepted
         .and_then(|condition| condition["message"].as_str())
         .unwrap_or_default();
-    ensure!(message.contains("spec.forwarders"), "{message}");
+    ensure!(
+        message.contains("spec.forwarders[1].nodeSelector"),
+        "{message}"
+    );
     let after = namespace.forwarders("pair")?;
     for (before, after) in before.iter().zip(&after) {
         ensure!(before["spec"] == after["spec"], "changed: {after}");
