@@ -1,10 +1,9 @@
 //! One API server with one operator, and the words in which the tests speak of them.
 
-use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use e2e::{ApiServer, Process, eventually, free_port};
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 /// How long anything may take on a busy machine.
@@ -26,7 +25,8 @@ pub(crate) fn shared() -> Result<&'static Cluster> {
 impl Cluster {
     fn start() -> Result<Cluster> {
         let server = ApiServer::start()?;
-        server.apply_crds(&definitions(&server)?)?;
+        let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+        server.apply_crds(&definitions)?;
         let operator = operator(&server, "operator")?;
         Ok(Cluster { server, operator })
     }
@@ -55,23 +55,6 @@ impl Cluster {
             .ok()
             .map(drop)
     }
-}
-
-/// A folder with the definitions of all kinds.
-fn definitions(server: &ApiServer) -> Result<PathBuf> {
-    let folder = server.folder().join("definitions");
-    fs::create_dir_all(&folder)?;
-    let all = [
-        crds::TopologyObject::crd(),
-        crds::ForwarderObject::crd(),
-        crds::AllocationObject::crd(),
-        crds::VniRangeObject::crd(),
-    ];
-    for definition in all {
-        let file = folder.join(format!("{}.json", definition.spec.names.plural));
-        fs::write(file, serde_json::to_vec(&definition)?)?;
-    }
-    Ok(folder)
 }
 
 /// Starts an operator against `server`.
