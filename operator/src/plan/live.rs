@@ -124,15 +124,13 @@ fn waiting(
     existing: Option<&ExistingForwarder>,
 ) -> Waiting {
     let name = &computed.graph.forwarders()[index.position()];
-    let wanted = by_name(&computed.forwarders);
+    // Both are in byte order of names.
+    let wanted = computed.forwarders.get(index.position());
     let ready = existing.and_then(|f| f.status.conditions.iter().find(|c| c.r#type == "Ready"));
     let problem = ready.filter(|ready| ready.status == "False");
     Waiting {
         forwarder: name.clone(),
-        node: wanted
-            .get(name.as_str())
-            .map(|f| f.spec.node.clone())
-            .unwrap_or_default(),
+        node: wanted.map(|f| f.spec.node.clone()).unwrap_or_default(),
         epoch: existing.map(|f| f.status.epoch.clone()).unwrap_or_default(),
         problem: problem
             .map(|ready| ready.message.clone())

@@ -17,7 +17,7 @@ use crds::{
     forwarder::{LinkState, WireType},
 };
 use operator::{
-    plan::{Delete, Plan, Pod, World, plan},
+    plan::{Delete, Memo, Plan, Pod, World, plan, plan_with},
     status::{self, Now},
 };
 use serde::Deserialize;
@@ -95,6 +95,7 @@ fn tell(folder: &Path) {
         reports: BTreeMap::new(),
         pods: Vec::new(),
         status: TopologyStatus::default(),
+        memo: Memo::default(),
         name: String::new(),
         steps: 0,
     };
@@ -124,6 +125,7 @@ struct Teller {
     reports: BTreeMap<String, ForwarderStatus>,
     pods: Vec<Pod>,
     status: TopologyStatus,
+    memo: Memo,
     name: String,
     steps: u64,
 }
@@ -144,6 +146,12 @@ impl Teller {
         self.carry_out();
         let world = self.world().expect("it was there before");
         let last = plan(&world);
+        let remembered = plan_with(&world, &mut self.memo);
+        assert_eq!(
+            format!("{remembered:?}"),
+            format!("{last:?}"),
+            "a memo changes no plan"
+        );
         for publish in &last.publish {
             let status = self.reports.entry(publish.uid.clone()).or_default();
             status.computed = Some(publish.computed.clone());
