@@ -5,7 +5,11 @@
 //!                                 +----> REST API (1x), metrics, probes (1x)
 //! ```
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::{self, Future},
+    io,
+    time::Duration,
+};
 
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{
@@ -14,7 +18,6 @@ use kube::{
 };
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -41,15 +44,9 @@ pub enum Error {
     /// What was found is not usable.
     #[error("failed to set up the client of the API server")]
     Client(#[source] kube::Error),
-    /// The address is taken, or not ours.
-    #[error("failed to listen on {address}")]
-    Listen {
-        /// Where.
-        address: std::net::SocketAddr,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// Metrics and probes cannot be served.
+    #[error("failed to serve metrics and probes")]
+    Listen(#[source] ListenError),
     /// The REST API cannot be served.
     #[error("failed to serve the REST API")]
     Api(#[source] ListenError),
@@ -170,15 +167,14 @@ async fn serve_metrics(
     metrics: Metrics,
     probes: Probes,
 ) -> Result<impl Future<Output = ()> + use<>, Error> {
-    let address = config.listen_metrics;
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|source| Error::Listen { address, source })?;
-    let router = telemetry::router(metrics, probes);
-    Ok(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "metrics are not served any more");
-        }
-    })
+    // Plain everywhere: there is no secret in them, and nothing can be changed.
+    let options = rest::Options {
+        address: config.listen_metrics,
+        tls: None,
+        insecure: true,
+    };
+    let server = rest::Server::bind(&options).await.map_err(Error::Listen)?;
+    Ok(server.serve(telemetry::router(metrics, probes), future::pending()))
 }
 
 async fn listen_api(config: &Config) -> Result<rest::Server, Error> {

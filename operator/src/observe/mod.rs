@@ -41,7 +41,7 @@ pub use self::{
     sync::{ForwarderKey, Stores, TopologyKey},
     watch::{Scope, run},
 };
-use crate::plan::{Computed, World};
+use crate::plan::{Computed, Pod, World};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +160,15 @@ impl Cache {
             (Kind::Topology, self.inner.topologies.len()),
             (Kind::Forwarder, self.inner.forwarders.len()),
         ]
+    }
+
+    /// The pods that are or may be instances of the Apps of `topology`, applied or not.
+    pub fn pods(&self, topology: &MicroServiceTopology) -> Vec<Pod> {
+        let state = self.state();
+        state
+            .pods_of(topology)
+            .map(|pod| pod.as_ref().clone())
+            .collect()
     }
 
     /// The Forwarder objects of a topology, sorted by object name.

@@ -210,7 +210,7 @@ impl State {
         })
     }
 
-    fn pods_of<'a>(
+    pub(super) fn pods_of<'a>(
         &'a self,
         topology: &'a crds::MicroServiceTopology,
     ) -> Box<dyn Iterator<Item = &'a Arc<Pod>> + 'a> {

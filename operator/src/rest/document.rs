@@ -184,4 +184,29 @@ mod tests {
         }
         assert_eq!(names.len(), 12, "{names:?}");
     }
+    #[test]
+    fn the_page_for_people_lists_every_operation() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rest.md");
+        let page = std::fs::read_to_string(page).expect("docs/rest.md is there");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let listed: BTreeSet<String> = rows
+            .map(|row| {
+                row.split('`')
+                    .step_by(2)
+                    .take(2)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        let document = document();
+        let paths = document["paths"].as_object().expect("an object");
+        let declared = paths.iter().flat_map(|(path, operations)| {
+            let methods = operations
+                .as_object()
+                .into_iter()
+                .flat_map(|all| all.keys());
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        assert_eq!(listed, declared.collect());
+    }
 }

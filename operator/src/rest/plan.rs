@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     observe::Key,
-    plan::{self, Computed, Memo, World},
+    plan::{self, Computed, Memo, Pod, World},
 };
 
 /// More routes than this are not compared: `beemesh plan` on the asker's own machine does.
@@ -28,7 +28,7 @@ const CHUNK: usize = 64;
     post, path = "/apis/beemesh.io/v1alpha1/namespaces/{namespace}/topologies/{name}/plan", operation_id = "planTopology", tag = "topologies",
     summary = "What would change if this were applied", security(("bearer" = [])),
     description = "Compares a proposed topology, on the nodes and with the pods that there are, with what is applied; nothing is written. \
-        One that is not there yet is compared with nothing, and its Apps have no pods yet. Needs the right to `get` the topology.",
+        One that is not there yet is compared with nothing. Needs the right to `get` the topology.",
     params(
         ("namespace" = String, Path, description = "Kubernetes namespace"),
         ("name" = String, Path, description = "Name of the topology"),
@@ -57,21 +57,23 @@ pub(super) async fn propose(
     let report = rest.compute(move || {
         let entry = cache.topology(&namespace, &name);
         let applied = entry.and_then(|entry| entry.computed.clone());
+        let pods = cache.pods(&proposed);
         let world = match cache.world(&Key::new(namespace, name)) {
             Some(world) => World {
                 topology: proposed,
+                pods,
                 is_going: false,
                 ..world
             },
-            None => new_world(proposed, cache.nodes()),
+            None => new_world(proposed, cache.nodes(), pods),
         };
         compare(applied, &world)
     });
     report.await?.map(Json)
 }
 
-/// Nothing is there of a topology that is not applied.
-fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>) -> World {
+/// There are no objects of a topology that is not applied.
+fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> World {
     World {
         topology,
         uid: String::new(),
@@ -79,7 +81,7 @@ fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>) -> World {
         is_going: false,
         status: TopologyStatus::default(),
         nodes,
-        pods: Vec::new(),
+        pods,
         forwarders: Vec::new(),
         allocation: None,
         ranges: Vec::new(),
@@ -135,7 +137,7 @@ mod tests {
             "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {{name: t}}\nspec: {spec}\n"
         );
         let object = crds::read("t", text.as_bytes()).expect("sound").remove(0);
-        new_world(object, vec!["n1".into()])
+        new_world(object, vec!["n1".into()], Vec::new())
     }
 
     #[test]

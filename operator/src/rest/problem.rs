@@ -80,6 +80,18 @@ impl Problem {
         }
     }
 
+    /// Nothing is computed of what is applied, for these problems.
+    pub(super) fn rejected(problems: Vec<crds::Problem>) -> Problem {
+        let Problem { detail, errors, .. } = Problem::invalid(problems);
+        Problem {
+            errors,
+            ..Problem::new(
+                StatusCode::CONFLICT,
+                format!("the topology is rejected: {detail}"),
+            )
+        }
+    }
+
     /// One field with one problem.
     pub(super) fn field(path: &str, message: impl Into<String>) -> Problem {
         Problem::invalid(vec![crds::Problem::new(path, message)])

@@ -62,6 +62,7 @@ pub(super) struct TableDigests {
     ),
     responses(
         (status = 200, description = "The stage.", content_type = "application/json", body = ref("#/components/schemas/GraphReport")),
+        (status = 409, description = "The topology is rejected, and never was anything else; `errors` says why.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = 404, description = "There is no such topology, stage or Forwarder.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = "default", description = "What is wrong.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
@@ -99,6 +100,7 @@ pub(super) async fn stage(
     ),
     responses(
         (status = 200, description = "The tables.", content_type = "application/json", body = ref("#/components/schemas/RoutesReport")),
+        (status = 409, description = "The topology is rejected, and never was anything else; `errors` says why.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = 404, description = "There is no such topology or Forwarder.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = "default", description = "What is wrong.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
@@ -135,6 +137,7 @@ pub(super) async fn routes(
     ),
     responses(
         (status = 200, description = "The digests.", content_type = "application/json", body = ref("#/components/schemas/TablesReport")),
+        (status = 409, description = "The topology is rejected, and never was anything else; `errors` says why.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = 404, description = "There is no such topology.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
         (status = "default", description = "What is wrong.", content_type = "application/problem+json", body = ref("#/components/schemas/Problem")),
     )
@@ -195,7 +198,7 @@ async fn computed(
             let detail = format!("{namespace}/{name} is not computed yet; try again");
             Err(Problem::unavailable(detail))
         }
-        (None, false) => Err(Problem::invalid(entry.problems.clone())),
+        (None, false) => Err(Problem::rejected(entry.problems.clone())),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{runtime::Runtime, sync::oneshot};
 use crate::client::{self, Answer, Asked};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, crate::Test); 4] = [
+    let tests: [(&str, crate::Test); 5] = [
         (
             "listener::refuses_to_serve_plain_to_the_network",
             refuses_to_serve_plain_to_the_network,
@@ -32,6 +32,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         (
             "listener::requests_under_way_end_before_the_listener_does",
             requests_under_way_end_before_the_listener_does,
+        ),
+        (
+            "listener::the_program_says_why_it_does_not_start",
+            the_program_says_why_it_does_not_start,
         ),
     ];
     tests
@@ -54,6 +58,29 @@ fn refuses_to_serve_plain_to_the_network() -> Result<()> {
     ensure!(matches!(error, ListenError::Plain(_)), "{error}");
     ensure!(error.to_string().contains("--insecure-api"), "{error}");
     ensure!(bind(true).is_ok(), "it was insisted on");
+    Ok(())
+}
+
+fn the_program_says_why_it_does_not_start() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    let nowhere = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "none", "user": {}}],
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    });
+    fs::write(&kubeconfig, nowhere.to_string())?;
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_beemesh-operator"))
+        .args(["--listen-metrics=127.0.0.1:0", "--listen-api=0.0.0.0:0"])
+        .env("KUBECONFIG", kubeconfig)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "{said}");
+    ensure!(
+        said.contains("--tls-cert") && said.contains("--insecure-api"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -18,7 +18,7 @@ fn main() {
     let no_promtool = e2e::needs(&["etcd", "kube-apiserver", "kubectl", "promtool"]);
     let on_server = |(name, test): (&str, Test)| e2e::trial(name, missing.as_deref(), test);
     #[rustfmt::skip]
-    let tests: [(&str, Test); 17] = [
+    let tests: [(&str, Test); 18] = [
         ("people::reads_are_open_and_writes_are_not", people::reads_are_open_and_writes_are_not),
         ("people::who_lacks_a_right_is_told_which", people::who_lacks_a_right_is_told_which),
         ("people::writes_are_made_by_the_caller", people::writes_are_made_by_the_caller),
@@ -36,6 +36,7 @@ fn main() {
         ("telling::every_operation_answers_as_the_document_says", telling::every_operation_answers_as_the_document_says),
         ("telling::the_level_of_the_log_changes_at_once", telling::the_level_of_the_log_changes_at_once),
         ("telling::probes_list_their_checks", telling::probes_list_their_checks),
+        ("telling::lives_and_is_read_while_the_api_server_is_away", telling::lives_and_is_read_while_the_api_server_is_away),
     ];
     let mut trials: Vec<Trial> = tests.into_iter().map(on_server).collect();
     let name = "telling::promtool_has_nothing_against_the_metrics";

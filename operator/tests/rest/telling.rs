@@ -155,6 +155,37 @@ pub(crate) fn probes_list_their_checks() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn lives_and_is_read_while_the_api_server_is_away() -> Result<()> {
+    let (server, operator) = crate::world::alone()?;
+    let nodes = "{forwarderPerNode: {}, shape: Mesh}";
+    server.kubectl_apply(&topology("kept", nodes))?;
+    let read = |method, path: &str, token| {
+        let asked = Asked {
+            method,
+            path,
+            token,
+            body: &topology("kept", nodes),
+            ..Asked::default()
+        };
+        operator.ask(&asked)
+    };
+    let path = path("kept").replace("plant", "default");
+    let stage = format!("{path}/stages/global");
+    eventually("the topology is computed", DEADLINE, || {
+        read("GET", &stage, None)?.with(200)
+    })?;
+    server.kill_apiserver()?;
+    read("GET", &stage, None)?.with(200)?;
+    read("PUT", &path, Some(server.token()))?.with(503)?;
+    let asked = Asked {
+        method: "GET",
+        path: "/livez",
+        ..Asked::default()
+    };
+    client::ask(&mut client::connect(operator.metrics)?, &asked)?.with(200)?;
+    Ok(())
+}
+
 pub(crate) fn promtool_has_nothing_against_the_metrics() -> Result<()> {
     let world = world()?;
     world

@@ -45,6 +45,14 @@ pub(crate) fn world() -> Result<&'static World> {
     SHARED.as_ref().map_err(|error| anyhow!("{error:#}"))
 }
 
+/// An API server and an operator that a test may break.
+pub(crate) fn alone() -> Result<(ApiServer, Operator)> {
+    let server = ApiServer::start()?;
+    server.apply_crds(&definitions(&server)?)?;
+    let operator = Operator::start(&server, "alone", &[])?;
+    Ok((server, operator))
+}
+
 impl World {
     fn start() -> Result<World> {
         let server = ApiServer::options().audit_log().start()?;
