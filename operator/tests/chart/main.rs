@@ -76,6 +76,7 @@ fn main() -> ExitCode {
     );
     trials.extend(trials!(&["helm", "etcd", "kube-apiserver", "kubectl"] =>
         server::the_api_server_accepts_what_is_rendered,
+        server::the_api_server_accepts_the_examples_of_the_catalogue,
         server::golden_notes,
         install::a_release_comes_is_upgraded_and_goes_without_a_trace,
         install::definitions_are_upgraded_by_the_documented_command,

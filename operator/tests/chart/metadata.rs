@@ -26,15 +26,20 @@ pub(crate) fn the_chart_and_the_program_have_one_version() -> Result<()> {
 }
 
 pub(crate) fn every_example_is_what_lint_accepts() -> Result<()> {
-    let examples = annotation(&chart()?, "crdsExamples")?;
-    let examples = examples.as_array().context("no examples")?;
-    ensure!(!examples.is_empty(), "no examples");
-    for example in examples {
+    for example in examples()? {
         // JSON is YAML.
         let found = crds::read("crdsExamples", example.to_string().as_bytes());
         ensure!(found.is_ok(), "{found:?}");
     }
     Ok(())
+}
+
+/// The examples that a catalogue shows beside the chart.
+pub(crate) fn examples() -> Result<Vec<Value>> {
+    let examples = annotation(&chart()?, "crdsExamples")?;
+    let examples = examples.as_array().cloned().unwrap_or_default();
+    ensure!(!examples.is_empty(), "no examples");
+    Ok(examples)
 }
 
 pub(crate) fn every_definition_is_announced() -> Result<()> {

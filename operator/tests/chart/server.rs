@@ -8,6 +8,7 @@ use e2e::ApiServer;
 
 use crate::golden;
 use crate::helm::{self, NAMESPACE, Values};
+use crate::metadata;
 
 /// ServiceMonitor and PrometheusRule as far as the chart uses them, written by hand.
 const MONITORING: &str = "monitoring-crds";
@@ -44,6 +45,26 @@ pub(crate) fn the_api_server_accepts_what_is_rendered() -> Result<()> {
             .kubectl_with_input(&apply, &manifests)?
             .ok()
             .with_context(|| values.name())?;
+    }
+    Ok(())
+}
+
+/// The examples that a catalogue shows beside the chart.
+pub(crate) fn the_api_server_accepts_the_examples_of_the_catalogue() -> Result<()> {
+    let server = shared()?;
+    for mut example in metadata::examples()? {
+        example["metadata"]["namespace"] = NAMESPACE.into();
+        let apply = [
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ];
+        server
+            .kubectl_with_input(&apply, &example.to_string())?
+            .ok()?;
     }
     Ok(())
 }
