@@ -1,7 +1,7 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    completion, failure::Failure, generate, graph, lab, lint, plan, routes, status, validate,
+    completion, drain, failure::Failure, generate, graph, lab, lint, plan, routes, status, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -39,6 +39,10 @@ enum Verb {
     Status(status::Args),
     /// Hold each layer of a topology in a cluster against the next
     Validate(validate::Args),
+    /// Keep traffic away from forwarders or links of a topology in a cluster
+    Drain(drain::Args),
+    /// Let traffic come back to what was drained
+    Undrain(drain::UndrainArgs),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
     /// Print a script that completes verbs and options in a shell
@@ -62,6 +66,8 @@ impl Cli {
             Verb::Plan(args) => plan::run(&args),
             Verb::Status(args) => status::run(&args),
             Verb::Validate(args) => validate::run(&args),
+            Verb::Drain(args) => drain::run(&args),
+            Verb::Undrain(args) => drain::run_undrain(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),

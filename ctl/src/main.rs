@@ -13,6 +13,7 @@
 mod cli;
 mod cluster;
 mod completion;
+mod drain;
 mod draw;
 mod failure;
 mod generate;

@@ -2,14 +2,15 @@
 
 use super::{
     Cluster, Connection,
-    stored::{Stored, is_filled, plain},
+    expected::Given,
+    stored::{Stored, is_filled},
 };
 use crate::{
     failure::Failure,
     input::{self, Declared},
     note,
 };
-use crds::{Forwarder, Instances, MicroServiceTopology, Problem};
+use crds::{Forwarder, MicroServiceTopology, Problem};
 use std::path::PathBuf;
 use topology::Topology;
 
@@ -50,12 +51,9 @@ impl Source {
 /// What the server refuses, and what the lint has against the declaration.
 pub(crate) fn declared(cluster: &Cluster, stored: &Stored) -> Result<Declared, Failure> {
     let mut object = stored.declaration()?;
-    let forwarders: Vec<Forwarder> = cluster
-        .forwarders(stored)?
-        .iter()
-        .filter(|object| is_filled(object))
-        .map(plain)
-        .collect();
+    let objects = cluster.forwarders(stored)?;
+    let filled = objects.iter().filter(|object| is_filled(object));
+    let forwarders: Vec<Forwarder> = filled.map(Forwarder::from).collect();
     let topology = match stored.is_computed() {
         true => computed(stored, &forwarders)?,
         false => {
@@ -64,7 +62,11 @@ pub(crate) fn declared(cluster: &Cluster, stored: &Stored) -> Result<Declared, F
                 stored.generation(),
                 stored.full_name()
             ));
-            meant(cluster, &object, stored)?
+            let nodes = match object.spec.forwarder_per_node {
+                Some(_) => cluster.nodes()?,
+                None => Vec::new(),
+            };
+            Given::new(stored, &objects, None).graph(&object, &nodes)?
         }
     };
     settle(&mut object, &forwarders);
@@ -76,20 +78,6 @@ pub(crate) fn computed(stored: &Stored, forwarders: &[Forwarder]) -> Result<Topo
     crds::topology_of(forwarders).map_err(|error| {
         Failure::Failed(format!("the Forwarders of {}: {error}", stored.full_name()))
     })
-}
-
-/// The graph of the declaration with an instance of each App, on the cluster's nodes.
-fn meant(
-    cluster: &Cluster,
-    object: &MicroServiceTopology,
-    stored: &Stored,
-) -> Result<Topology, Failure> {
-    let nodes = match object.spec.forwarder_per_node {
-        Some(_) => cluster.nodes()?,
-        None => Vec::new(),
-    };
-    crds::to_topology_on(object, &nodes, &Instances::new())
-        .map_err(|problems| invalid(&stored.full_name(), problems))
 }
 
 /// Problems of a topology that is in no file.

@@ -1,10 +1,19 @@
 //! The Forwarders that a declaration asks for on the cluster's nodes, out of what is given already.
 
-use super::stored::Stored;
+use super::{Cluster, declared::invalid, stored::Stored};
+use crate::failure::Failure;
 use crds::{
-    AllocationSpec, Forwarder, ForwarderObject, Instances, MicroServiceTopology, Node, Problem,
+    AllocationSpec, Forwarder, ForwarderObject, Instances, Metadata, MicroServiceTopology, Node,
+    Problem,
+    attach::{Attachments, Pod, assign},
+    expand::{Grants, Layout, Settled, to_topology_with},
+    selector::matches_labels,
 };
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core;
+use kube::{Api, api::ListParams};
 use std::collections::{BTreeMap, BTreeSet};
+use topology::Topology;
 
 /// What exists of one topology.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +22,15 @@ pub(crate) struct Given {
     pub(crate) forwarders: Vec<ForwarderObject>,
     /// What is persisted for it.
     pub(crate) allocation: AllocationSpec,
+}
+
+/// What tells where Apps are attached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attached<'a> {
+    /// These pods.
+    By(&'a [Pod]),
+    /// The Forwarder objects; an App that is in none of them has one instance.
+    AsIs,
 }
 
 impl Given {
@@ -29,38 +47,8 @@ impl Given {
         }
     }
 
-    /// Where each App is attached, as the Forwarder objects say.
-    fn edges(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for spec in self.forwarders.iter().map(|object| &object.spec) {
-            for app in &spec.apps {
-                let attached = app.attached.then_some(spec.name.as_str());
-                edges.entry(&app.name).or_default().extend(attached);
-            }
-        }
-        edges
-    }
-
-    /// The Forwarders as they were given, and what was released, which is given again last.
-    fn previous(&self, namespace: &str) -> Vec<Forwarder> {
-        let existing = self.forwarders.iter().map(|object| {
-            let mut spec = object.spec.clone();
-            spec.blocks = self.blocks(object);
-            spec.links.clear();
-            Forwarder::new(namespace, spec)
-        });
-        existing.collect()
-    }
-
-    fn blocks(&self, object: &ForwarderObject) -> Vec<ipnetwork::IpNetwork> {
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        let grant = self.allocation.blocks.get(uid);
-        grant.map(|grant| grant.blocks.clone()).unwrap_or_default()
-    }
-
-    /// What the operator makes of `object`: those that exist with what they were given, others with
-    /// the blocks that are next. A link without a VNI yet has none. Where an App exists already it
-    /// is attached where it is now; a new one has one instance.
+    /// What the operator makes of `object`: those that exist with what they were granted, others
+    /// with the blocks that are next. A link without a VNI yet has none.
     ///
     /// # Errors
     /// What is wrong with the declaration, or with it on these nodes.
@@ -68,26 +56,108 @@ impl Given {
         &self,
         object: &MicroServiceTopology,
         nodes: &[Node],
+        attached: Attached<'_>,
     ) -> Result<Vec<Forwarder>, Vec<Problem>> {
-        let previous = self.previous(&object.metadata.namespace);
-        let mut forwarders = crds::expand(object, nodes, &previous, &Instances::new())?;
-        let edges = self.edges();
-        for spec in forwarders.iter_mut().map(|forwarder| &mut forwarder.spec) {
-            let existing = self.forwarders.iter().find(|it| it.spec.name == spec.name);
-            if let Some(existing) = existing {
-                spec.blocks = self.blocks(existing);
-            }
-            for link in &mut spec.links {
-                let vni = self.allocation.vnis.get(&link.id).copied();
-                link.vni = link.vni.and(vni);
-            }
-            for app in spec.apps.iter_mut().filter(|app| app.external.is_empty()) {
-                if let Some(attached) = edges.get(app.name.as_str()) {
-                    app.attached = attached.contains(spec.name.as_str());
-                }
+        let specs = self.forwarders.iter().map(|it| &it.spec);
+        let before: Settled<'_> = specs
+            .filter(|spec| !spec.node.is_empty())
+            .map(|spec| (spec.name.as_str(), spec.node.as_str()))
+            .collect();
+        let layout = Layout::new(object, nodes, &before)?;
+        let attachments = match attached {
+            Attached::By(pods) => assign(object, layout.places(), pods),
+            Attached::AsIs => self.attachments(object, &layout.names()),
+        };
+        let grants = Grants {
+            blocks: self.blocks(&layout)?,
+            vnis: self.allocation.vnis.clone(),
+        };
+        Ok(layout.forwarders(&grants, &attachments))
+    }
+
+    /// Where Apps are attached as the Forwarder objects have it, of those named in `forwarders`.
+    pub(crate) fn attachments(
+        &self,
+        object: &MicroServiceTopology,
+        forwarders: &[&str],
+    ) -> Attachments {
+        let names = forwarders.iter().copied();
+        let mut attachments = Attachments::of_instances(object, names, &Instances::new());
+        let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for spec in self.forwarders.iter().map(|object| &object.spec) {
+            for app in &spec.apps {
+                let attached = app.attached.then(|| spec.name.clone());
+                known.entry(&app.name).or_default().extend(attached);
             }
         }
-        Ok(forwarders)
+        for (app, edges) in &mut attachments.edges {
+            if let Some(known) = known.remove(app.as_str()) {
+                *edges = known;
+            }
+        }
+        attachments
+    }
+
+    /// The graph of `object` on these nodes, which matter only to `forwarderPerNode`, with Apps where
+    /// the Forwarder objects have them.
+    ///
+    /// # Errors
+    /// What the lint has against it.
+    pub(crate) fn graph(
+        &self,
+        object: &MicroServiceTopology,
+        nodes: &[Node],
+    ) -> Result<Topology, Failure> {
+        let spec = &object.spec;
+        let names: Vec<&str> = match &spec.forwarder_per_node {
+            Some(per_node) => nodes
+                .iter()
+                .filter(|node| matches_labels(&per_node.node_selector, &node.labels))
+                .map(|node| node.name.as_str())
+                .collect(),
+            None => spec.forwarders.iter().map(|it| it.name.as_str()).collect(),
+        };
+        let attachments = self.attachments(object, &names);
+        let Metadata {
+            namespace, name, ..
+        } = &object.metadata;
+        to_topology_with(object, nodes, &attachments)
+            .map_err(|problems| invalid(&format!("{namespace}/{name}"), problems))
+    }
+
+    /// The nodes of `forwarderPerNode` as the Forwarder objects have them, without asking for nodes.
+    pub(crate) fn nodes(&self, object: &MicroServiceTopology) -> Vec<Node> {
+        let per_node = object.spec.forwarder_per_node.as_ref();
+        let labels = per_node
+            .map(|it| it.node_selector.clone())
+            .unwrap_or_default();
+        let node = |it: &ForwarderObject| Node {
+            name: it.spec.name.clone(),
+            labels: labels.clone(),
+        };
+        self.forwarders.iter().map(node).collect()
+    }
+
+    /// What is granted to those that exist, and to the others what is next.
+    fn blocks(
+        &self,
+        layout: &Layout<'_>,
+    ) -> Result<BTreeMap<String, Vec<IpNetwork>>, Vec<Problem>> {
+        let granted = |object: &ForwarderObject| {
+            let uid = object.metadata.uid.as_deref().unwrap_or_default();
+            let grant = self.allocation.blocks.get(uid);
+            let blocks = grant.map(|grant| grant.blocks.clone()).unwrap_or_default();
+            (object.spec.name.clone(), blocks)
+        };
+        let granted: BTreeMap<_, _> = self.forwarders.iter().map(granted).collect();
+        let mut taken: BTreeMap<String, Vec<IpNetwork>> = granted.clone();
+        taken.retain(|_, blocks| !blocks.is_empty());
+        // No names of Forwarders: given again when nothing else is left.
+        let released = self.allocation.released.iter().enumerate();
+        taken.extend(released.map(|(position, it)| (format!("\0{position}"), it.blocks.clone())));
+        let mut blocks = layout.blocks(&taken)?;
+        blocks.extend(granted);
+        Ok(blocks)
     }
 }
 
@@ -99,4 +169,37 @@ pub(crate) fn is_own(topology: &Stored, object: &ForwarderObject) -> bool {
         && owners
             .into_iter()
             .any(|owner| Some(owner.uid.as_str()) == uid)
+}
+
+impl Cluster {
+    /// The pods that may be instances of `object`'s Apps: those that run, where it takes them from.
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub(crate) fn pods(&self, object: &MicroServiceTopology) -> Result<Vec<Pod>, Failure> {
+        let api: Api<core::v1::Pod> = match object.spec.allowed_namespaces.is_empty() {
+            true => self.api(&object.metadata.namespace),
+            false => Api::all(self.client()),
+        };
+        let pods = self.list(&api, &ListParams::default())?;
+        Ok(pods.items.into_iter().filter_map(running).collect())
+    }
+}
+
+/// A pod with a network of its own on a node, neither finished nor on its way out.
+fn running(pod: core::v1::Pod) -> Option<Pod> {
+    let (spec, phase) = (pod.spec?, pod.status.and_then(|status| status.phase));
+    let is_over = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    if is_over || is_going || spec.host_network == Some(true) {
+        return None;
+    }
+    Some(Pod {
+        node: spec.node_name.filter(|node| !node.is_empty())?,
+        namespace: pod.metadata.namespace.unwrap_or_default(),
+        name: pod.metadata.name.unwrap_or_default(),
+        uid: pod.metadata.uid.unwrap_or_default(),
+        labels: pod.metadata.labels.unwrap_or_default(),
+        annotations: pod.metadata.annotations.unwrap_or_default(),
+    })
 }

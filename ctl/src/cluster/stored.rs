@@ -3,8 +3,8 @@
 use super::Cluster;
 use crate::{failure::Failure, nearest::did_you_mean};
 use crds::{
-    AllocationObject, Forwarder, ForwarderObject, MicroServiceTopology, MicroServiceTopologySpec,
-    Node, TopologyObject, TopologyStatus, forwarder::TOPOLOGY_LABEL,
+    AllocationObject, ForwarderObject, MicroServiceTopology, MicroServiceTopologySpec, Node,
+    TopologyObject, TopologyStatus, forwarder::TOPOLOGY_LABEL,
 };
 use k8s_openapi::{api::core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, api::ListParams, core::NamespaceResourceScope};
@@ -197,14 +197,6 @@ impl Cluster {
         };
         Ok(nodes.items.into_iter().map(node).collect())
     }
-}
-
-/// The same Forwarder in the words of `crds`, with its status.
-pub(crate) fn plain(object: &ForwarderObject) -> Forwarder {
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let mut forwarder = Forwarder::new(namespace, object.spec.clone());
-    forwarder.status = object.status.clone().unwrap_or_default();
-    forwarder
 }
 
 /// Whether a Forwarder has been filled: it is created bare.

@@ -8,7 +8,7 @@ use crate::{
     cluster::{
         Cluster, Connection,
         declared::{self, invalid},
-        expected::Given,
+        expected::{Attached, Given},
     },
     failure::Failure,
     input::{self, Declared, Input},
@@ -26,7 +26,7 @@ const EXAMPLES: &str = "\
 Compares OLD (--against) with NEW (-f). With --without and no --against, NEW is compared with
 itself after the loss. With neither, NEW is compared with the topology of its name in the cluster,
 or with nothing where there is none; then \"grants\" says which Forwarders, blocks and VNIs come,
-go or move. Apps that are in the cluster stay where their pods are; new ones have one instance.
+go or move.
 
 JSON: {\"oldEpoch\", \"newEpoch\", \"forwarders\": {\"added\": [], \"removed\": []}, \"links\":
 {\"added\": [], \"removed\": [], \"changed\": []}, \"apps\": {\"added\": [], \"removed\": []},
@@ -133,8 +133,17 @@ fn in_cluster(args: &Args) -> Result<Report, Failure> {
         }
         None => (Side::empty(), Given::default()),
     };
+    let pods = cluster.pods(&object);
+    let attached = match &pods {
+        Ok(pods) => Attached::By(pods),
+        Err(failure) => {
+            let why = failure.lines().join("; ");
+            crate::note(&format!("Apps are taken to be where they are now: {why}"));
+            Attached::AsIs
+        }
+    };
     let new = given
-        .expand(&object, &cluster.nodes()?)
+        .expand(&object, &cluster.nodes()?, attached)
         .map_err(|problems| invalid(&input::shown(&args.input.file), problems))?;
     let new_side = side(&object, &new)?;
     Ok(Report {

@@ -74,10 +74,10 @@ struct AppLine {
 pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report {
     let status = stored.status();
     let declaration = stored.declaration().ok();
-    let drained = |_name: &str| false;
+    let drain = declaration.and_then(|it| it.spec.drain).unwrap_or_default();
+    let drained = |name: &str| drain.forwarders.iter().any(|it| it == name);
     let lines: Vec<ForwarderLine> = forwarders.iter().map(|it| line(it, &drained)).collect();
     let problems = advice::problems(stored, &lines, forwarders);
-    let _ = declaration;
     Report {
         namespace: stored.namespace().to_owned(),
         name: stored.name().to_owned(),

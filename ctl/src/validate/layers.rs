@@ -3,13 +3,13 @@
 use super::difference::{Difference, differences};
 use crate::{
     cluster::{
-        expected::Given,
-        stored::{Stored, is_filled, plain},
+        expected::{Attached, Given},
+        stored::{Stored, is_filled},
     },
     failure::Failure,
     tables::{Computer, all_roots},
 };
-use crds::{Forwarder, ForwarderObject, Node, forwarder::Computed};
+use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::{LinkIndex, Topology};
@@ -63,6 +63,8 @@ pub(super) struct Layers<'a> {
     pub(super) topology: &'a Stored,
     pub(super) nodes: &'a [Node],
     pub(super) given: Given,
+    /// Pods that may be instances; `None` where they may not be listed.
+    pub(super) pods: Option<Vec<Pod>>,
     /// Forwarder objects with the topology's label that are not its own, or on their way out.
     pub(super) strange: Vec<ForwarderObject>,
 }
@@ -76,7 +78,7 @@ impl Layers<'_> {
             .forwarders
             .iter()
             .filter(|it| is_filled(it))
-            .map(plain)
+            .map(Forwarder::from)
             .collect();
         match crds::topology_of(&forwarders) {
             Ok(topology) => {
@@ -147,7 +149,8 @@ impl Layers<'_> {
     fn expected(&self) -> Result<Vec<Forwarder>, Vec<String>> {
         let told = |failure: Failure| failure.lines();
         let object = self.topology.declaration().map_err(told)?;
-        let expanded = self.given.expand(&object, self.nodes);
+        let attached = self.pods.as_deref().map_or(Attached::AsIs, Attached::By);
+        let expanded = self.given.expand(&object, self.nodes, attached);
         expanded.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 

@@ -23,7 +23,8 @@ use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Exits 1 when a layer differs. What runs on the nodes is not looked at: the kernel's routes and the
-traffic. A node that has reported nothing is told, and is no difference.
+traffic. A node that has reported nothing is told, and is no difference. Who may not list pods
+validates all but where Apps are attached.
 
 JSON: {\"ok\", \"topologies\": [{\"namespace\", \"name\", \"ok\", \"layers\": [{\"layer\", \"against\",
 \"checked\", \"notReported\", \"differences\": [{\"object\", \"field\", \"expected\", \"found\"}]}]}],
@@ -35,7 +36,7 @@ Examples in a cluster:
   beemesh validate -A -o json";
 
 /// Layers that only nodes can look at.
-const NOT_LOOKED_AT: [&str; 2] = ["kernel", "traffic"];
+const ON_NODES: [&str; 2] = ["kernel", "traffic"];
 
 /// Arguments of `beemesh validate`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,8 @@ pub(crate) struct Args {
 struct Report {
     ok: bool,
     topologies: Vec<Validated>,
-    not_looked_at: [&'static str; 2],
+    /// What is on the nodes, and the pods where they may not be listed.
+    not_looked_at: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +68,8 @@ struct Validated {
     name: String,
     ok: bool,
     layers: Vec<Layer>,
+    #[serde(skip)]
+    has_pods: bool,
 }
 
 /// Prints what differs.
@@ -84,10 +88,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map(|topology| validated(&cluster, topology, &nodes))
         .collect();
     let topologies = validated?;
+    let mut not_looked_at = ON_NODES.to_vec();
+    if topologies.iter().any(|it| !it.has_pods) {
+        not_looked_at.push("pods");
+    }
     let report = Report {
         ok: topologies.iter().all(|it| it.ok),
         topologies,
-        not_looked_at: NOT_LOOKED_AT,
+        not_looked_at,
     };
     args.output.print(&report, table)?;
     match report.ok {
@@ -102,14 +110,26 @@ fn validated(cluster: &Cluster, topology: &Stored, nodes: &[Node]) -> Result<Val
     let (own, strange): (Vec<ForwarderObject>, Vec<ForwarderObject>) = objects
         .into_iter()
         .partition(|object| is_own(topology, object));
+    let pods = match topology.declaration() {
+        Ok(object) => cluster.pods(&object),
+        Err(_) => Ok(Vec::new()),
+    };
+    if let Err(failure) = &pods {
+        let why = failure.lines().join("; ");
+        crate::note(&format!(
+            "Apps are taken to be where the Forwarders have them: {why}"
+        ));
+    }
     let layers = Layers {
         topology,
         nodes,
+        pods: pods.ok(),
         strange,
         given: Given::new(topology, &own, allocation),
     };
-    let layers = layers.all();
+    let (layers, has_pods) = (layers.all(), layers.pods.is_some());
     Ok(Validated {
+        has_pods,
         namespace: topology.namespace().to_owned(),
         name: topology.name().to_owned(),
         ok: layers.iter().all(|layer| layer.differences.is_empty()),
