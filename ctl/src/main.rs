@@ -1,5 +1,5 @@
-//! The `beemesh` command: offline verbs that read a topology and say what it means, and the lab
-//! that makes it real on this machine.
+//! The `beemesh` command: offline verbs that read a topology and say what it means, the lab that
+//! makes it real on this machine, and verbs that ask a cluster about it (also `kubectl beemesh`).
 //!
 //! Knows: arguments, files, formats, pictures, exit codes. Refuses to know: how shortest paths
 //! are found (`topology`), what a valid declaration is (`crds`), how a kernel is programmed
@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! file -> input -> crds::read -> lint -> topology::Topology -> verb -> output -> stdout
-//!                      \_ problems -> stderr, exit 2                 table|json|yaml|dot|svg
+//! cluster -----> crds::topology_of(Forwarders) ---/     \       table|json|yaml|dot|svg
+//!                      \_ problems -> stderr, exit 2     \-> spec.drain (drain, undrain only)
 //! ```
 
 mod cli;
@@ -24,6 +25,7 @@ mod lint;
 mod nearest;
 mod output;
 mod plan;
+mod plugin;
 mod probe;
 mod progress;
 mod routes;
@@ -31,14 +33,27 @@ mod status;
 mod tables;
 mod validate;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
+use clap_complete::CompleteEnv;
+use cli::Cli;
 use failure::{Exit, Failure};
+use plugin::Called;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // clap prints help and usage errors itself; usage errors exit 2.
-    let cli = cli::Cli::parse();
-    match cli.run() {
+    let mut arguments = std::env::args_os();
+    let called = Called::by(arguments.next());
+    let result = match called {
+        Called::Completion => plugin::print_completions(Cli::command(), arguments),
+        Called::Beemesh | Called::Plugin => {
+            CompleteEnv::with_factory(Cli::command).complete();
+            // clap prints help and usage errors itself; usage errors exit 2.
+            let matches = plugin::matches(called, Cli::command());
+            let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+            cli.run()
+        }
+    };
+    match result {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             report(&failure);

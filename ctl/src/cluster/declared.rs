@@ -18,7 +18,7 @@ use topology::Topology;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Source {
     /// Topology in the cluster
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    #[arg(required_unless_present = "file", conflicts_with = "file", add = crate::plugin::topologies())]
     name: Option<String>,
     /// YAML file with one MicroServiceTopology; `-` is stdin
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]

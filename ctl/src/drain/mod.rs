@@ -46,6 +46,7 @@ Examples in a cluster:
 #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(crate) struct Args {
     /// Topology
+    #[arg(add = crate::plugin::topologies())]
     name: String,
     /// Forwarder to drain; may be repeated
     #[arg(long, value_name = "FORWARDER", group = "what")]
@@ -65,6 +66,7 @@ pub(crate) struct Args {
 #[command(after_help = EXAMPLES_UNDRAIN)]
 pub(crate) struct UndrainArgs {
     /// Topology
+    #[arg(add = crate::plugin::topologies())]
     name: String,
     /// Forwarder to use again; may be repeated
     #[arg(long, value_name = "FORWARDER")]

@@ -43,6 +43,7 @@ const ON_NODES: [&str; 2] = ["kernel", "traffic"];
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Topology; without it all of the namespace
+    #[arg(add = crate::plugin::topologies())]
     name: Option<String>,
     /// Topologies of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
