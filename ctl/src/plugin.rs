@@ -30,7 +30,9 @@ impl Called {
     /// By the first argument of the process.
     pub(crate) fn by(program: Option<OsString>) -> Self {
         let program = program.unwrap_or_default();
-        let stem = Path::new(&program).file_stem().and_then(|stem| stem.to_str());
+        let stem = Path::new(&program)
+            .file_stem()
+            .and_then(|stem| stem.to_str());
         match stem {
             Some("kubectl-beemesh") => Self::Plugin,
             Some("kubectl_complete-beemesh") => Self::Completion,
@@ -42,9 +44,11 @@ impl Called {
     pub(crate) fn name(self, command: Command) -> Command {
         match self {
             Self::Beemesh => command,
-            Self::Plugin | Self::Completion => {
-                renamed(command.bin_name("kubectl beemesh").display_name("kubectl beemesh"))
-            }
+            Self::Plugin | Self::Completion => renamed(
+                command
+                    .bin_name("kubectl beemesh")
+                    .display_name("kubectl beemesh"),
+            ),
         }
     }
 }

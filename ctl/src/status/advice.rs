@@ -107,7 +107,7 @@ fn not_reported(lines: &[ForwarderLine]) -> Option<Advised> {
     nodes.sort_unstable();
     nodes.dedup();
     let what = format!(
-        "{} of {} forwarders are computed and not reported by their nodes",
+        "computed and not reported by their nodes: {} of {} forwarders",
         silent.len(),
         lines.len()
     );
@@ -151,7 +151,11 @@ fn down(forwarders: &[ForwarderObject]) -> Vec<Advised> {
         return Vec::new();
     }
     let names: Vec<&str> = links.iter().map(String::as_str).collect();
-    let what = format!("{} links are down: {}", links.len(), few(&names));
+    let count = match links.len() {
+        1 => "1 link is".to_owned(),
+        count => format!("{count} links are"),
+    };
+    let what = format!("{count} down: {}", few(&names));
     vec![advised(
         what,
         "traffic goes around them; see the path between the two nodes",

@@ -2,7 +2,10 @@
 //!
 //! Without the servers every test is shown as ignored, with the sentence what to install.
 
+mod operated;
+mod plugin;
 mod refusals;
+mod stories;
 mod views;
 mod world;
 
@@ -28,6 +31,14 @@ fn main() -> ExitCode {
         refusals::file_and_name_exclude_each_other,
         views::without_an_operator_status_says_so_and_wait_times_out,
         views::a_topology_that_nobody_computed_is_drawn_as_declared,
+        plugin::kubectl_runs_and_completes_the_plugin,
+        stories::what_is_planned_is_what_is_given,
+        stories::a_topology_is_looked_at_as_its_file_is,
+        stories::status_tells_what_is_wrong_until_it_is_ready,
+        stories::a_topology_without_a_node_says_what_to_do,
+        stories::validate_finds_what_was_tampered_with,
+        stories::traffic_keeps_away_from_what_is_drained,
+        stories::what_a_file_drains_is_not_undrained_here,
     ];
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());

@@ -13,9 +13,14 @@ use std::{
 /// A server with our kinds.
 static SHARED: LazyLock<Result<ApiServer>> = LazyLock::new(|| {
     let server = ApiServer::start()?;
-    server.apply_crds(&definitions(&server)?)?;
+    install(&server)?;
     Ok(server)
 });
+
+/// Defines our kinds.
+pub(crate) fn install(server: &ApiServer) -> Result<()> {
+    server.apply_crds(&definitions(server)?)
+}
 
 fn definitions(server: &ApiServer) -> Result<PathBuf> {
     let folder = server.folder().join("crds");
