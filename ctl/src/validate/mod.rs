@@ -163,8 +163,5 @@ fn table(report: &Report) -> String {
     if report.topologies.is_empty() {
         text += "no topologies\n";
     }
-    text + &format!(
-        "not looked at: {} (they are on the nodes)\n",
-        report.not_looked_at.join(", ")
-    )
+    text + &format!("not looked at: {}\n", report.not_looked_at.join(", "))
 }
