@@ -379,3 +379,6 @@ impl State {
         concerned
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The operator on a real API server.
 
+mod away;
 mod cluster;
 mod first;
 mod lifecycle;
@@ -17,7 +18,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 16] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -62,6 +63,14 @@ fn main() -> ExitCode {
             lifecycle::a_topology_made_again_settles,
         ),
         ("it_ends_on_sigterm", lifecycle::it_ends_on_sigterm),
+        (
+            "it_waits_for_definitions_and_servers",
+            away::it_waits_for_definitions_and_servers,
+        ),
+        (
+            "nothing_is_written_when_nothing_changes",
+            away::nothing_is_written_when_nothing_changes,
+        ),
     ];
     let trials = tests
         .into_iter()

@@ -1,0 +1,195 @@
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::observe::read;
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).expect("it has kind and metadata")
+}
+
+fn topology(uid: &str, spec: &Value) -> Held {
+    let value = json!({
+        "apiVersion": crds::API_VERSION,
+        "kind": "MicroServiceTopology",
+        "metadata": {"name": "iot", "namespace": "plant", "uid": uid, "generation": 1},
+        "spec": spec,
+    });
+    Held::Topology(Arc::new(read::topology(object(value))))
+}
+
+fn forwarder(owner: &str, node: &str, version: u64) -> Held {
+    let value = json!({
+        "apiVersion": crds::API_VERSION,
+        "kind": "Forwarder",
+        "metadata": {
+            "name": "iot.a",
+            "namespace": "plant",
+            "uid": "f1",
+            "resourceVersion": version.to_string(),
+            "ownerReferences": [{
+                "apiVersion": crds::API_VERSION,
+                "kind": "MicroServiceTopology",
+                "name": "iot",
+                "uid": owner,
+                "controller": true,
+            }],
+        },
+        "spec": {"topology": "iot", "name": "a", "node": node},
+    });
+    Held::Forwarder(Arc::new(read::forwarder(object(value))))
+}
+
+fn pod(app: &str, node: &str) -> Held {
+    Held::Pod(Arc::new(Pod {
+        namespace: "plant".to_owned(),
+        name: "p".to_owned(),
+        node: node.to_owned(),
+        labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+        ..Pod::default()
+    }))
+}
+
+fn node(name: &str, zone: &str) -> Held {
+    Held::Node(Node {
+        name: name.to_owned(),
+        labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),
+    })
+}
+
+fn iot() -> Key {
+    Key::new("plant", "iot")
+}
+
+fn fwd() -> Key {
+    Key::new("plant", "iot.a")
+}
+
+/// One topology with an App, and its Forwarder.
+fn state() -> State {
+    let mut state = State::new(Vec::new());
+    let spec = json!({
+        "forwarders": [{"name": "a", "nodeSelector": {"zone": "b"}}],
+        "apps": [{"name": "web", "podSelector": {"matchLabels": {"app": "web"}}}],
+    });
+    state.put(&iot(), topology("t1", &spec), 1);
+    state.put(&fwd(), forwarder("t1", "n1", 2), 2);
+    let entry = Arc::make_mut(state.topologies.get_mut(&iot()).expect("put above"));
+    entry.computed = Some(Arc::new(computed()));
+    state
+}
+
+fn computed() -> crate::plan::Computed {
+    let forwarder = crds::Forwarder::new(
+        "plant",
+        ForwarderSpec {
+            topology: "iot".to_owned(),
+            name: "a".to_owned(),
+            ..ForwarderSpec::default()
+        },
+    );
+    let mut memo = crate::plan::Memo::default();
+    crate::plan::Computed::new(vec![forwarder], &mut memo).expect("one Forwarder is a graph")
+}
+
+fn is_concerned(concerned: &Concerned) -> bool {
+    concerned.topologies.contains(&iot())
+}
+
+#[test]
+fn an_older_answer_never_replaces_a_newer_one() {
+    let mut state = state();
+    let node_of = |state: &State| state.forwarder(&fwd()).map(|held| held.spec.node.clone());
+    state.learn(&fwd(), forwarder("t1", "n3", 5), 5);
+    assert_eq!(node_of(&state).as_deref(), Some("n3"));
+    state.put(&fwd(), forwarder("t1", "n2", 4), 4);
+    assert_eq!(
+        node_of(&state).as_deref(),
+        Some("n3"),
+        "the watch lags behind"
+    );
+    state.remove(Kind::Forwarder, &fwd(), 6);
+    state.learn(&fwd(), forwarder("t1", "n3", 5), 5);
+    assert_eq!(node_of(&state), None, "it was deleted since");
+}
+
+#[test]
+fn what_changes_nothing_concerns_nobody() {
+    let mut state = state();
+    let again = state.put(&fwd(), forwarder("t1", "n1", 9), 9);
+    assert_eq!(again, Concerned::default());
+    let held = state
+        .forwarder(&fwd())
+        .map(|held| held.resource_version.clone());
+    assert_eq!(held.as_deref(), Some("9"), "writes need the newest version");
+    assert!(is_concerned(&state.put(
+        &fwd(),
+        forwarder("t1", "n2", 10),
+        10
+    )));
+}
+
+#[test]
+fn pods_concern_topologies_that_they_join_or_joined() {
+    let mut state = state();
+    let key = Key::new("plant", "p");
+    assert!(!is_concerned(&state.put(&key, pod("db", "n1"), 1)));
+    assert!(is_concerned(&state.put(&key, pod("web", "n1"), 2)));
+    assert!(
+        !is_concerned(&state.put(&key, pod("web", "n1"), 3)),
+        "a heartbeat"
+    );
+    assert!(
+        is_concerned(&state.put(&key, pod("web", "n2"), 4)),
+        "it moved"
+    );
+    assert!(
+        is_concerned(&state.put(&key, pod("db", "n2"), 5)),
+        "it left"
+    );
+    assert!(!is_concerned(&state.remove(Kind::Pod, &key, 6)));
+}
+
+#[test]
+fn nodes_concern_topologies_that_could_be_on_them_or_are() {
+    let mut state = state();
+    let put = |state: &mut State, name: &str, zone: &str, version| {
+        is_concerned(&state.put(&Key::new("", name), node(name, zone), version))
+    };
+    assert!(!put(&mut state, "n9", "a", 1));
+    assert!(put(&mut state, "n9", "b", 2), "it is selected now");
+    assert!(!put(&mut state, "n9", "b", 3), "a heartbeat");
+    assert!(put(&mut state, "n9", "a", 4), "it was selected");
+    assert!(put(&mut state, "n1", "a", 5), "a Forwarder is on it");
+    assert_eq!(state.nodes().len(), 2);
+}
+
+#[test]
+fn orphans_are_those_whose_topology_has_another_uid() {
+    let mut state = state();
+    assert_eq!(state.orphans(), []);
+    let lost = state.put(
+        &iot(),
+        topology("t2", &json!({"forwarders": [{"name": "a"}]})),
+        7,
+    );
+    assert!(lost.sweep);
+    let orphans = state.orphans();
+    assert_eq!(orphans.len(), 1);
+    assert_eq!(
+        (orphans[0].kind, orphans[0].owner.as_str()),
+        (Kind::Forwarder, "t1")
+    );
+    let world = state.world(&iot()).expect("it can be read");
+    assert!(!world.forwarders[0].is_owned);
+}
+
+#[test]
+fn a_topology_that_cannot_be_read_is_held_with_its_problems() {
+    let mut state = State::new(Vec::new());
+    state.put(&iot(), topology("t1", &json!({"forwarders": "three"})), 1);
+    let entry = state.topology(&iot()).expect("put above");
+    assert!(entry.topology.is_none());
+    assert_eq!(entry.problems[0].path, "spec.forwarders");
+    assert!(state.world(&iot()).is_none());
+}
