@@ -8,7 +8,9 @@
 //! What an object says on its own is refused here; what needs two lists held against one another
 //! (a link to nobody) costs more than the API server grants a rule, and is left to
 //! [`crate::lint()`] in the operator. Every rule lets an object that broke it before it was there be
-//! changed elsewhere (ratcheting): rules sit at the field that they are about.
+//! changed elsewhere (ratcheting): rules sit at the field that they are about. Entries of
+//! `spec.links` are the exception: the API server does not tell entries of an atomic list apart, so
+//! that a rule which comes later must be one of the list.
 
 mod bounds;
 mod columns;
