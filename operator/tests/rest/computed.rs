@@ -8,7 +8,7 @@ use crds::{
     report::{self, GraphReport, PlanReport, RoutesReport, Seen, Stage},
 };
 use e2e::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use topology::{ForwarderIndex, Graph, Spf, Table, Topology};
 
 use crate::{
@@ -165,6 +165,47 @@ pub(crate) fn a_plan_tells_what_then_happens() -> Result<()> {
     let wrong = wrong.with(422)?.json()?;
     ensure!(wrong["errors"][0]["path"] == "spec.shape", "{wrong:#}");
     Ok(())
+}
+
+pub(crate) fn a_plan_of_a_new_one_sees_its_pods() -> Result<()> {
+    let world = world()?;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web-0", "namespace": NAMESPACE, "labels": {"app": "web"}},
+        "spec": {"nodeName": "n2", "containers": [{"name": "main", "image": "none"}]},
+    });
+    world.server.kubectl_apply(&pod.to_string())?;
+    let status = json!({"status": {"phase": "Running"}}).to_string();
+    let patch = [
+        "patch",
+        "pod",
+        "web-0",
+        "-n",
+        NAMESPACE,
+        "--subresource=status",
+        "-p",
+        &status,
+    ];
+    world.server.kubectl(&patch)?.ok()?;
+    let spec = "{forwarders: [{name: a, node: n1}, {name: b, node: n2}], shape: Line,
+        apps: [{name: web, podSelector: {matchLabels: {app: web}}}]}";
+    eventually("the pod is in the caches", DEADLINE, || {
+        let answer = world.ask(&Asked {
+            method: "POST",
+            path: &format!("{}/plan", path("unborn")),
+            token: Some(&world.jane),
+            body: &topology("unborn", spec),
+            ..Asked::default()
+        })?;
+        let report = answer.with(200)?.json()?;
+        let (near, far) = (&report["routes"]["b"]["web"], &report["routes"]["a"]["web"]);
+        ensure!(near["after"]["attached"] == true, "{report:#}");
+        ensure!(
+            far["after"]["nextHops"] == json!([{"via": "b", "link": "a/b"}]),
+            "{report:#}"
+        );
+        Ok(())
+    })
 }
 
 /// Applies [`SPEC`] under this name, and returns the objects once they are computed.

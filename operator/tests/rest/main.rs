@@ -18,7 +18,7 @@ fn main() {
     let no_promtool = e2e::needs(&["etcd", "kube-apiserver", "kubectl", "promtool"]);
     let on_server = |(name, test): (&str, Test)| e2e::trial(name, missing.as_deref(), test);
     #[rustfmt::skip]
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 19] = [
         ("people::reads_are_open_and_writes_are_not", people::reads_are_open_and_writes_are_not),
         ("people::who_lacks_a_right_is_told_which", people::who_lacks_a_right_is_told_which),
         ("people::writes_are_made_by_the_caller", people::writes_are_made_by_the_caller),
@@ -33,6 +33,7 @@ fn main() {
         ("computed::each_stage_is_that_of_the_forwarders", computed::each_stage_is_that_of_the_forwarders),
         ("computed::routes_and_digests_are_those_of_the_forwarders", computed::routes_and_digests_are_those_of_the_forwarders),
         ("computed::a_plan_tells_what_then_happens", computed::a_plan_tells_what_then_happens),
+        ("computed::a_plan_of_a_new_one_sees_its_pods", computed::a_plan_of_a_new_one_sees_its_pods),
         ("telling::every_operation_answers_as_the_document_says", telling::every_operation_answers_as_the_document_says),
         ("telling::the_level_of_the_log_changes_at_once", telling::the_level_of_the_log_changes_at_once),
         ("telling::probes_list_their_checks", telling::probes_list_their_checks),

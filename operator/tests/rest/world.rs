@@ -1,10 +1,14 @@
 //! One API server, one operator, and people with and without rights.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use e2e::{ApiServer, Process, eventually, free_port};
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
@@ -48,7 +52,7 @@ pub(crate) fn world() -> Result<&'static World> {
 /// An API server and an operator that a test may break.
 pub(crate) fn alone() -> Result<(ApiServer, Operator)> {
     let server = ApiServer::start()?;
-    server.apply_crds(&definitions(&server)?)?;
+    server.apply_crds(&definitions())?;
     let operator = Operator::start(&server, "alone", &[])?;
     Ok((server, operator))
 }
@@ -56,7 +60,7 @@ pub(crate) fn alone() -> Result<(ApiServer, Operator)> {
 impl World {
     fn start() -> Result<World> {
         let server = ApiServer::options().audit_log().start()?;
-        server.apply_crds(&definitions(&server)?)?;
+        server.apply_crds(&definitions())?;
         server.kubectl(&["create", "namespace", NAMESPACE])?.ok()?;
         for node in ["n1", "n2", "n3", "n4", "n5"] {
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
@@ -202,21 +206,9 @@ impl Operator {
     }
 }
 
-/// A folder with the definitions of all kinds.
-fn definitions(server: &ApiServer) -> Result<PathBuf> {
-    let folder = server.folder().join("definitions");
-    fs::create_dir_all(&folder)?;
-    let all = [
-        crds::TopologyObject::crd(),
-        crds::ForwarderObject::crd(),
-        crds::AllocationObject::crd(),
-        crds::VniRangeObject::crd(),
-    ];
-    for definition in all {
-        let file = folder.join(format!("{}.json", definition.spec.names.plural));
-        fs::write(file, serde_json::to_vec(&definition)?)?;
-    }
-    Ok(folder)
+/// The folder with the definitions of all kinds, as they are shipped.
+fn definitions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml")
 }
 
 /// A service account and its token.

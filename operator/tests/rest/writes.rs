@@ -51,6 +51,16 @@ pub(crate) fn the_api_server_has_the_last_word() -> Result<()> {
             .is_some_and(|text| text.contains("Too long")),
         "{answer:#}"
     );
+    world.apply("moved", &topology("moved", SPEC))?.with(200)?;
+    let moved = SPEC.replacen('{', "{addressing: {cidrs: [10.99.0.0/16]}, ", 1);
+    let moved = world
+        .apply("moved", &topology("moved", &moved))?
+        .with(422)?
+        .json()?;
+    ensure!(
+        moved["errors"][0]["path"] == "spec.addressing.cidrs",
+        "{moved:#}"
+    );
     let nowhere = world.ask(&Asked {
         method: "PUT",
         path: &path("long").replace(NAMESPACE, "nowhere"),
