@@ -102,6 +102,7 @@ check: ## format, lints, docs, each crate alone, licences
 .PHONY: generate
 generate: ## remake what is generated: golden files, the chart's README, the pictures in docs/
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-topology -p beemesh-ctl golden
+	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-crds --test yaml
 	$$(e2e/tools/fill helm-docs)/helm-docs --chart-search-root charts --log-level warning
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test chart golden
 	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from plant-a -o svg > docs/iot.svg
