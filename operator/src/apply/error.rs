@@ -43,9 +43,7 @@ pub enum Error {
 impl Error {
     /// Someone else was quicker, or the object is gone: what is there is to be looked at again.
     pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| {
-            status.is_conflict() || status.is_not_found() || status.code == 410
-        })
+        matches!(self.code(), Some(404 | 409 | 410))
     }
 
     /// The object is not there.

@@ -115,3 +115,39 @@ pub(crate) fn it_ends_on_sigterm() -> Result<()> {
     }
     Ok(())
 }
+
+pub(crate) fn replicas_give_nothing_twice() -> Result<()> {
+    let namespace = prepared("many")?;
+    let server = &namespace.cluster.server;
+    let mut others = [operator(server, "other-1")?, operator(server, "other-2")?];
+    let names: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
+    for name in &names {
+        namespace.topology(name, &spec("many"))?;
+    }
+    others[0].kill()?;
+    let mut vnis = Vec::new();
+    for name in &names {
+        namespace.until(name, "Computed", "True", "")?;
+        let forwarders = namespace.forwarders(name)?;
+        ensure!(forwarders.len() == 2, "{forwarders:?}");
+        let [a, b] = [&forwarders[0]["spec"], &forwarders[1]["spec"]];
+        ensure!(a["blocks"] != b["blocks"], "one block for two: {a}");
+        ensure!(
+            a["links"][0]["vni"] == b["links"][0]["vni"],
+            "two ends of one link: {a} {b}"
+        );
+        vnis.push(a["links"][0]["vni"].as_u64().context("a VNI")?);
+    }
+    vnis.sort_unstable();
+    vnis.dedup();
+    ensure!(vnis.len() == names.len(), "one VNI for two links: {vnis:?}");
+    for other in &others {
+        let log = other.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+        ensure!(
+            warnings.is_empty(),
+            "conflicts are no warnings: {warnings:?}"
+        );
+    }
+    Ok(())
+}

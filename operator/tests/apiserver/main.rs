@@ -18,7 +18,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -63,6 +63,10 @@ fn main() -> ExitCode {
             lifecycle::a_topology_made_again_settles,
         ),
         ("it_ends_on_sigterm", lifecycle::it_ends_on_sigterm),
+        (
+            "replicas_give_nothing_twice",
+            lifecycle::replicas_give_nothing_twice,
+        ),
         (
             "it_waits_for_definitions_and_servers",
             away::it_waits_for_definitions_and_servers,
