@@ -59,7 +59,8 @@ fn completions_know_verbs_and_options() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&format!("completion {shell}"));
         for word in [
-            "lint", "generate", "graph", "routes", "plan", "lab", "without",
+            "lint", "generate", "graph", "routes", "plan", "status", "validate", "drain", "lab",
+            "without",
         ] {
             assert!(script.contains(word), "{shell}: {word}");
         }
@@ -75,6 +76,33 @@ fn completions_know_verbs_and_options() {
 }
 
 #[test]
+fn kubectl_finds_the_same_program_as_its_plugin() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = |name: &str| {
+        let path = directory.path().join(name);
+        symlink(env!("CARGO_BIN_EXE_beemesh"), &path).expect("a link");
+        assert_cmd::Command::new(path)
+    };
+    let help = program("kubectl-beemesh")
+        .args(["routes", "--help"])
+        .assert()
+        .code(0);
+    let help = common::text(&help.get_output().stdout);
+    assert!(help.contains("Usage: kubectl beemesh routes"), "{help}");
+    assert!(
+        help.contains("\n  kubectl beemesh routes -f examples/worked.yaml"),
+        "{help}"
+    );
+    let mut completion = program("kubectl_complete-beemesh");
+    let words = completion.args(["routes", "--wi"]).assert().code(0);
+    let words = common::text(&words.get_output().stdout);
+    assert!(
+        words.starts_with("--without\t") && words.ends_with("\n:4\n"),
+        "{words}"
+    );
+}
+
+#[test]
 fn every_verb_prints_json_on_request() {
     let offline = ["lint", "generate", "graph", "routes", "plan"];
     // `exec` prints what its command prints.
@@ -82,9 +110,10 @@ fn every_verb_prints_json_on_request() {
         "up", "down", "status", "list", "ping", "trace", "cut", "heal", "kill", "test", "conflist",
     ];
     let lab = lab.map(|verb| format!("lab {verb}"));
+    let cluster = ["status", "validate", "drain", "undrain"];
     for verb in offline
-        .iter()
-        .copied()
+        .into_iter()
+        .chain(cluster)
         .chain(lab.iter().map(String::as_str))
     {
         let help = stdout(&format!("{verb} --help"));

@@ -24,7 +24,7 @@ use kube::{
 };
 use refused::Asked;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt::Debug, path::PathBuf, time::Duration};
+use std::{fmt::Debug, net::IpAddr, path::PathBuf, time::Duration};
 
 /// Longest time that one request may take; a watch is bounded by its verb instead.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -62,7 +62,11 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(&error))?;
-        let config = runtime.block_on(self.config())?;
+        let mut config = runtime.block_on(self.config())?;
+        if is_loopback(&config) {
+            // As curl and Go have it: no proxy leads to this machine.
+            config.proxy_url = None;
+        }
         let namespace = self.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
@@ -119,6 +123,12 @@ impl Connection {
     fn names_a_file(&self) -> bool {
         self.kubeconfig.is_some() || std::env::var_os("KUBECONFIG").is_some()
     }
+}
+
+fn is_loopback(config: &Config) -> bool {
+    let host = config.cluster_url.host().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn no_cluster() -> Failure {

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         refusals::without_a_kubeconfig_it_says_where_one_is_looked_for,
         refusals::an_unknown_context_is_not_found,
         refusals::a_server_that_is_away_is_named,
+        refusals::no_proxy_leads_to_this_machine,
         refusals::a_cluster_without_beemesh_says_how_to_install_it,
         refusals::wrong_credentials_are_told,
         refusals::what_may_not_be_read_is_named,

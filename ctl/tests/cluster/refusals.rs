@@ -1,6 +1,6 @@
 //! What is not possible is told by sentence and exit code.
 
-use crate::world::{beemesh, beemesh_with, has, namespace, root, shared};
+use crate::world::{beemesh, beemesh_with, command, has, namespace, root, shared};
 use anyhow::Result;
 use e2e::{ApiServer, free_port};
 
@@ -44,6 +44,18 @@ pub(crate) fn a_server_that_is_away_is_named() -> Result<()> {
             "Connection refused",
         ])?;
     }
+    Ok(())
+}
+
+pub(crate) fn no_proxy_leads_to_this_machine() -> Result<()> {
+    let server = shared()?;
+    let mut command = command(Some(&server.kubeconfig()));
+    command
+        .args(["status", "-A"])
+        .env("HTTPS_PROXY", "http://127.0.0.1:9");
+    let output = command.output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{error}");
     Ok(())
 }
 
