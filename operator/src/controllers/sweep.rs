@@ -24,9 +24,8 @@ const RETRY_MAX: Duration = Duration::from_secs(120);
 /// Runs until `stop`, then finishes what is in hand.
 pub async fn run(context: Context, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
-    let store = context.cache.topology_store();
     // Before everything is listed nothing can be known to be lost.
-    if until(stop.as_mut(), store.wait_until_ready())
+    if until(stop.as_mut(), context.cache.until_complete())
         .await
         .is_none()
     {

@@ -16,7 +16,7 @@ mod read;
 mod readiness;
 mod state;
 mod sync;
-mod watch;
+mod watching;
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use std::{
 
 use crds::{MicroServiceTopology, Problem, TopologyStatus};
 use kube::core::DynamicObject;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use self::{queue::Queue, state::State};
 pub(crate) use self::{
@@ -33,13 +33,13 @@ pub(crate) use self::{
         existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
         node as read_node, topology as read_topology,
     },
-    watch::jittered,
+    watching::jittered,
 };
 pub use self::{
     readiness::{KINDS, Kind, Readiness},
     state::{HeldForwarder, HeldRange, Orphan},
     sync::{ForwarderKey, Stores, TopologyKey},
-    watch::{Scope, run},
+    watching::{Scope, run},
 };
 use crate::plan::{Computed, Pod, World};
 
@@ -110,6 +110,8 @@ struct Inner {
     forwarders: Queue<Key>,
     /// Something may have lost its owner.
     sweep: Queue<()>,
+    /// Whether everything has been listed once.
+    is_complete: watch::Sender<bool>,
     /// Name of this replica: replicas do not all act at once.
     replica: String,
 }
@@ -124,6 +126,7 @@ impl Cache {
                 topologies: Queue::default(),
                 forwarders: Queue::default(),
                 sweep: Queue::default(),
+                is_complete: watch::Sender::new(false),
                 replica: replica.to_owned(),
             }),
         }

@@ -157,8 +157,17 @@ impl Cache {
             let topologies = state.keys(Kind::Topology, None);
             let forwarders = state.keys(Kind::Forwarder, None);
             self.inner.stores.fill(&topologies, &forwarders);
+            self.inner.is_complete.send_replace(true);
             self.inner.sweep.push((), SWEEP);
         }
+    }
+
+    /// Waits until everything has been listed once.
+    pub async fn until_complete(&self) {
+        // Stores of kube wake only one of those that wait for them: the controllers.
+        let mut is_complete = self.inner.is_complete.subscribe();
+        // The sender lives as long as the cache.
+        let _ = is_complete.wait_for(|is_complete| *is_complete).await;
     }
 
     /// A watch failed and is tried again.
