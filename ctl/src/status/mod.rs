@@ -16,9 +16,9 @@ Without NAME one line for each topology. JSON: {\"topologies\": [{\"namespace\",
 \"reason\", \"forwarders\": {\"programmed\", \"total\"}, \"links\": {\"up\", \"total\"}, \"pods\", \"epoch\"}]}.
 
 With NAME everything about one. JSON: {\"namespace\", \"name\", \"generation\", \"observedGeneration\",
-\"epoch\", \"conditions\": [], \"forwarders\": [{\"name\", \"node\", \"blocks\", \"links\", \"epoch\",
-\"computed\", \"reported\", \"state\", \"drained\"}], \"apps\": [{\"name\", \"forwarders\", \"instances\"}],
-\"problems\": [{\"what\", \"advice\"}]}.
+\"epoch\", \"digest\", \"pods\", \"convergence\", \"conditions\": [], \"forwarders\": [{\"name\", \"node\",
+\"blocks\", \"links\", \"epoch\", \"computed\", \"reported\", \"state\", \"drained\"}], \"apps\": [{\"name\",
+\"forwarders\", \"instances\", \"external\"}], \"problems\": [{\"what\", \"advice\"}]}.
 
 With --wait the verb returns as soon as the condition holds, by a watch; it exits 4 when it does
 not hold in time and says why, and 3 when there is no such topology.

@@ -19,6 +19,10 @@ pub(super) struct Report {
     observed_generation: Option<i64>,
     epoch: String,
     digest: String,
+    /// Pods that are instances of Apps, attached yet or not.
+    pods: u32,
+    /// Time from the last change to all being computed and written.
+    convergence: String,
     conditions: Vec<Condition>,
     forwarders: Vec<ForwarderLine>,
     apps: Vec<AppLine>,
@@ -40,6 +44,17 @@ pub(super) struct ForwarderLine {
     reported: String,
     pub(super) state: State,
     drained: bool,
+}
+
+impl ForwarderLine {
+    /// `UP/TOTAL`; what nobody has reported is not known.
+    fn links_up(&self) -> String {
+        let LinkCount { up, total } = self.links;
+        match self.reported.is_empty() {
+            true => format!("?/{total}"),
+            false => format!("{up}/{total}"),
+        }
+    }
 }
 
 /// How the table of a node stands against the computed one.
@@ -85,6 +100,8 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
         observed_generation: status.observed_generation,
         epoch: status.epoch,
         digest: status.digest,
+        pods: status.pods,
+        convergence: status.convergence,
         conditions: status.conditions,
         apps: apps(forwarders),
         forwarders: lines,
@@ -161,7 +178,17 @@ pub(super) fn table(report: &Report) -> String {
     };
     let mut text = format!("{namespace}/{name}, generation {generation}{observed}\n");
     if !report.epoch.is_empty() {
-        text += &format!("epoch {}, digest {}\n", report.epoch, report.digest);
+        let Report {
+            epoch,
+            digest,
+            pods,
+            ..
+        } = report;
+        let took = match report.convergence.as_str() {
+            "" => String::new(),
+            time => format!(", computed in {time}"),
+        };
+        text += &format!("epoch {epoch}, digest {digest}, {pods} pods{took}\n");
     }
     for section in [conditions(report), forwarders(report), attached(report)] {
         if !section.is_empty() {
@@ -206,7 +233,7 @@ fn forwarders(report: &Report) -> String {
             line.name.clone(),
             or_dash(&line.node),
             or_dash(&line.blocks.join(" ")),
-            format!("{}/{}", line.links.up, line.links.total),
+            line.links_up(),
             or_dash(&line.epoch),
             format!("{}{drained}", line.state.told()),
         ]);

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use e2e::ApiServer;
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -17,28 +16,9 @@ static SHARED: LazyLock<Result<ApiServer>> = LazyLock::new(|| {
     Ok(server)
 });
 
-/// Defines our kinds.
+/// Defines our kinds, as the chart does.
 pub(crate) fn install(server: &ApiServer) -> Result<()> {
-    server.apply_crds(&definitions(server)?)
-}
-
-fn definitions(server: &ApiServer) -> Result<PathBuf> {
-    let folder = server.folder().join("crds");
-    std::fs::create_dir_all(&folder)?;
-    let all = [
-        crds::TopologyObject::crd(),
-        crds::ForwarderObject::crd(),
-        crds::AllocationObject::crd(),
-        crds::VniRangeObject::crd(),
-    ];
-    for crd in all {
-        let name = crd.metadata.name.clone().context("a name")?;
-        std::fs::write(
-            folder.join(format!("{name}.yaml")),
-            serde_json::to_vec(&crd)?,
-        )?;
-    }
-    Ok(folder)
+    server.apply_crds(&root().join("charts/beemesh/crds"))
 }
 
 /// The server that all tests share; each has a namespace of its own.
