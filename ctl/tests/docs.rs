@@ -42,3 +42,36 @@ fn every_verb_of_the_readme_is_there() {
     }
     assert!(seen > 10, "the README shows the verbs");
 }
+
+#[test]
+fn every_verb_of_the_plugins_page_is_there() {
+    let page = document("docs/kubectl-plugin.md");
+    let (_, table) = page.split_once("| verb |").expect("a table");
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut seen = 0;
+    for cell in rows.filter_map(|row| row.split('|').nth(1)) {
+        for verb in cell.split('`').skip(1).step_by(2) {
+            let verb = verb.split_whitespace().next().expect("a verb");
+            assert!(
+                stdout(&format!("{verb} --help")).contains("--kubeconfig"),
+                "{verb}"
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 7);
+}
+
+#[test]
+fn krew_installs_what_kubectl_looks_for() {
+    let manifest = document("ctl/krew.yaml");
+    let short = manifest
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("shortDescription: "));
+    assert!(short.is_some_and(|text| text.len() <= 50), "krew's limit");
+    assert_eq!(manifest.matches("bin: kubectl-beemesh\n").count(), 2);
+    assert_eq!(manifest.matches("to: kubectl-beemesh}").count(), 2);
+}

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         stories::validate_finds_what_was_tampered_with,
         stories::traffic_keeps_away_from_what_is_drained,
         stories::what_a_file_drains_is_not_undrained_here,
+        stories::who_may_edit_a_namespace_needs_no_more_to_drain,
     ];
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());

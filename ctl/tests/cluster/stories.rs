@@ -2,7 +2,7 @@
 
 use crate::{
     operated::{Operated, has_row, ring, story},
-    world::{beemesh, has, namespace},
+    world::{beemesh, beemesh_with, has, namespace},
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -340,6 +340,59 @@ pub(crate) fn what_a_file_drains_is_not_undrained_here() -> Result<()> {
             .kubectl_with_input(&apply, &topology.to_string())?
             .ok()?;
         let refused = beemesh(server, "undrain iot -n foreign --forwarder edge-a")?.code(1)?;
-        refused.tells(&["edge-a is drained by git, not by `beemesh drain`"])
+        refused.tells(&["edge-a is drained by git, not by `beemesh drain`"])?;
+        let drained = || -> Result<Value> {
+            Ok(operated.object("foreign", "mst", "iot")?["spec"]["drain"]["forwarders"].clone())
+        };
+        // Both declare their own.
+        beemesh(server, "drain iot -n foreign --forwarder edge-b")?.code(0)?;
+        ensure!(drained()? == json!(["edge-a", "edge-b"]), "{}", drained()?);
+        beemesh(server, "undrain iot -n foreign")?.code(0)?;
+        ensure!(drained()? == json!(["edge-a"]), "{}", drained()?);
+        Ok(())
+    })
+}
+
+/// The rules that the chart's roles add to `edit`, and nothing else: neither nodes nor pods.
+const EDITOR: &str = "
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: editor}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: editor}
+rules:
+  - apiGroups: [beemesh.io]
+    resources: [microservicetopologies, forwarders, allocations]
+    verbs: [get, list, watch]
+  - {apiGroups: [beemesh.io], resources: [microservicetopologies], verbs: [patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: editor}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: editor}
+subjects: [{kind: ServiceAccount, name: editor, namespace: edited}]
+";
+
+pub(crate) fn who_may_edit_a_namespace_needs_no_more_to_drain() -> Result<()> {
+    story(|operated| {
+        namespace(&operated.server, "edited")?;
+        apply(operated, "edited", EDITOR)?;
+        apply(operated, "edited", &ring("iot", &RING))?;
+        let token = ["create", "token", "editor", "-n", "edited"];
+        let token = operated.server.kubectl(&token)?.ok()?;
+        let kubeconfig = operated.server.kubeconfig_for_token(token.trim())?;
+        let run = |line: &str| beemesh_with(Some(&kubeconfig), line);
+        run("status iot -n edited --wait --for Computed")?.code(0)?;
+        for verb in [
+            "status -n edited",
+            "routes iot -n edited",
+            "graph iot -n edited",
+        ] {
+            run(verb)?.code(0)?;
+        }
+        run("drain iot -n edited --forwarder edge-b --wait")?.code(0)?;
+        run("undrain iot -n edited")?.code(0)?;
+        let nodes = "`kubectl auth can-i list nodes -A`";
+        run("validate iot -n edited")?.code(1)?.tells(&[nodes])
     })
 }
