@@ -126,6 +126,17 @@ impl Table {
     }
 }
 
+/// Digest of the tables of all Forwarders of `topology`, from their digests in canonical order.
+pub fn digest_of_all(topology: &Topology, digests: &[Epoch]) -> Epoch {
+    let mut hasher = blake3::Hasher::new();
+    for (name, digest) in topology.forwarders().iter().zip(digests) {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&digest.0.to_le_bytes());
+    }
+    Epoch(epoch::first_word(hasher.finalize()))
+}
+
 /// An App is no vertex of the graph: it is as far as its nearest attachments, and reached
 /// through the next hops of all of these. So it never transits.
 fn app_route(app: &App, spf: &Spf, sets: &mut Interned<'_>) -> Option<AppRoute> {

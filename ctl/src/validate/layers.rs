@@ -12,7 +12,7 @@ use crate::{
 use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use topology::{LinkIndex, Topology};
+use topology::{Epoch, LinkIndex, Topology, table::digest_of_all};
 
 /// What was held against what, and what differs.
 #[derive(Serialize)]
@@ -175,6 +175,15 @@ impl Layers<'_> {
             format!("mst/{}", self.topology.name()),
             self.topology.status(),
         );
+        let parse = |name: &String| tables.get(name)?.digest.parse::<Epoch>().ok();
+        let digests: Vec<Epoch> = topology.forwarders().iter().filter_map(parse).collect();
+        let digest = digest_of_all(topology, &digests).to_string();
+        layer.differences.extend(Difference::of(
+            &object,
+            "status.digest",
+            &digest,
+            &status.digest,
+        ));
         let epoch = topology.epoch().to_string();
         layer.differences.extend(Difference::of(
             &object,

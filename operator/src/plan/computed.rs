@@ -55,7 +55,7 @@ impl Computed {
         };
         memo.tables = Some((epoch, max_paths, Arc::clone(&digests)));
         Ok(Computed {
-            digest: digest(&graph, &digests),
+            digest: topology::table::digest_of_all(&graph, &digests),
             forwarders,
             graph,
             epoch,
@@ -99,16 +99,4 @@ fn digests(graph: &Topology, live: &Graph, max_paths: usize) -> Vec<Epoch> {
         Table::new(graph, live, spf, max_paths).digest()
     };
     (0..live.forwarder_count() as u32).map(digest).collect()
-}
-
-/// Over names and digests of tables, in canonical order.
-fn digest(graph: &Topology, digests: &[Epoch]) -> Epoch {
-    let mut hasher = blake3::Hasher::new();
-    for (name, digest) in graph.forwarders().iter().zip(digests) {
-        hasher.update(&(name.len() as u64).to_le_bytes());
-        hasher.update(name.as_bytes());
-        hasher.update(&digest.0.to_le_bytes());
-    }
-    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
-    Epoch(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
