@@ -14,6 +14,7 @@
 //! Every process dies with the test that started it. Nothing here sleeps for a fixed time: [`eventually`] polls.
 
 mod audit;
+mod http;
 mod keys;
 mod kubectl;
 mod memory;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 pub use audit::AuditEvent;
+pub use http::http_get;
 pub use kubectl::Ran;
 pub use memory::{cpu_seconds, resident_bytes};
 pub use metrics::{Request, Requests};
