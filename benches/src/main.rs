@@ -17,6 +17,7 @@ mod group;
 mod lab;
 mod memory;
 mod netns;
+mod operator;
 mod report;
 mod routes;
 mod sample;
@@ -67,6 +68,7 @@ fn all() -> Vec<Bench> {
         routes::benches(),
         group::benches(),
         lab::benches(),
+        operator::benches(),
     ]
     .into_iter()
     .flatten()

@@ -16,7 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-node", "beemesh-topology"]),
     ("beemesh-operator",     &["beemesh-crds", "beemesh-topology"]),
     ("beemesh-e2e",          &[]),
-    ("beemesh-benches",      &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-topology"]),
+    ("beemesh-benches",      &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-e2e", "beemesh-topology"]),
 ];
 
 fn metadata() -> Metadata {
