@@ -105,6 +105,7 @@ generate: ## remake what is generated: golden files, the chart's README, the pic
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-crds --test yaml
 	$$(e2e/tools/fill helm-docs)/helm-docs --chart-search-root charts --log-level warning
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test chart golden
+	cargo build -q --locked -p beemesh-ctl && UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test transcript
 	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from plant-a -o svg > docs/iot.svg
 
 .PHONY: clean

@@ -35,8 +35,7 @@ impl Stage {
         }
         for (name, node, labels) in [
             ("sensor-0", "n1", json!({"app": "sensors"})),
-            ("board-0", "n2", json!({"app": "dashboard"})),
-            ("board-1", "n3", json!({"app": "dashboard"})),
+            ("analysis-0", "n3", json!({"app": "analytics"})),
         ] {
             stage.pod(name, node, &labels)?;
         }
