@@ -62,6 +62,14 @@ image: image-programs ## the container image as an archive, without a container 
 	image/archive $(RELEASE) localhost/beemesh:$(VERSION) >target/beemesh-image.tar
 	@ls -sh target/beemesh-image.tar
 
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: build ## beemesh, also as kubectl's plugin, to PREFIX/bin (default /usr/local)
+	install -D $(RELEASE)/beemesh $(DESTDIR)$(PREFIX)/bin/beemesh
+	ln -sf beemesh $(DESTDIR)$(PREFIX)/bin/kubectl-beemesh
+	ln -sf beemesh $(DESTDIR)$(PREFIX)/bin/kubectl_complete-beemesh
+
 .PHONY: manifests
 manifests: ## the chart as plain manifests, to standard output
 	@printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: beemesh-system\n'

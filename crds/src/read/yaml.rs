@@ -31,7 +31,7 @@ fn options() -> serde_saphyr::Options {
             max_anchors: 1_000,
             max_recorded_anchor_events: 10_000,
         },
-        // `y` is a fine name, as it is for kubectl.
+        // `y` is a fine name here; kubectl takes it for a boolean unless it is quoted, and refuses it itself.
         strict_booleans: true,
         with_snippet: false,
         emit_comments: false,

@@ -8,11 +8,13 @@ use kube::runtime::{
     watcher,
 };
 use tokio::{task, time::Instant};
+use tracing::Instrument;
 
 use super::{Context, Error, retry::Failures};
 use crate::{
     apply::chain,
     observe::{ForwarderKey, Key, jittered},
+    telemetry::trace_id,
 };
 
 /// Forwarders that are written at once.
@@ -38,7 +40,9 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
     });
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconcile = |object: Arc<ForwarderKey>, forwarders: Arc<Forwarders>| {
-        task::spawn(async move { forwarders.reconcile(&key(&object)).await })
+        let key = key(&object);
+        let span = tracing::error_span!("reconcile", forwarder = %key, trace_id = trace_id());
+        task::spawn(async move { forwarders.reconcile(&key).await }.instrument(span))
             .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
             .boxed()
     };

@@ -14,6 +14,7 @@ use kube::runtime::{
     watcher,
 };
 use tokio::{task, time::Instant};
+use tracing::Instrument;
 
 use super::{Context, Error, retry::Failures};
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     observe::{Entry, Key, TopologyKey, jittered},
     plan::{self, Computed, Memo, Plan, World},
     status::{self, Facts, Now},
+    telemetry::trace_id,
 };
 
 /// Topologies that are worked on at once.
@@ -60,8 +62,10 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
     let known = Arc::clone(&topologies);
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconcile = |object: Arc<TopologyKey>, topologies: Arc<Topologies>| {
+        let key = key(&object);
+        let span = tracing::error_span!("reconcile", topology = %key, trace_id = trace_id());
         // Of its own task: a panic is the end of that task, and one object's error.
-        task::spawn(async move { topologies.reconcile(&key(&object)).await })
+        task::spawn(async move { topologies.reconcile(&key).await }.instrument(span))
             .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
             .boxed()
     };
