@@ -67,7 +67,7 @@ pub type Instances = BTreeMap<String, u32>;
 /// `instances` says how many instances of an App with `forwarder: Auto` there are; one by default.
 ///
 /// # Errors
-/// What [`crate::lint`] finds, and what only the nodes tell: no node matches, a veth between nodes.
+/// What [`crate::lint()`] finds, and what only the nodes tell: no node matches, a veth between nodes.
 ///
 /// # Guarantees
 /// Equal arguments give equal objects. Blocks never overlap; a Forwarder that stays keeps its

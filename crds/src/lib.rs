@@ -11,7 +11,7 @@
 //! ```
 //!
 //! # In a cluster
-//! What is given must be persisted first, and pods come and go, so that [`expand`] is taken apart:
+//! What is given must be persisted first, and pods come and go, so that [`expand()`] is taken apart:
 //! ```
 //! # let declared = "{apiVersion: beemesh.io/v1alpha1, kind: MicroServiceTopology, metadata: {name: t}, \
 //! #   spec: {forwarders: [{name: x, node: n1}, {name: y, node: n2}], shape: Line, apps: [{name: app}]}}";
