@@ -17,7 +17,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// What is asked, and for how long.
 #[derive(Clone, Debug, Args)]
 pub struct Check {
-    /// What must answer with success, such as http://NAME.NAMESPACE.svc:8080/readyz. Certificates are not verified.
+    /// What must answer with success, such as `http://NAME.NAMESPACE.svc:8080/readyz`. Certificates are not verified.
     #[arg(required = true)]
     pub urls: Vec<Uri>,
     /// Seconds to try for.
