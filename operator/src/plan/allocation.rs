@@ -15,7 +15,7 @@ use crds::{
 use ipnetwork::IpNetwork;
 use topology::Prefix;
 
-use super::{ranges, world::World};
+use super::{ranges, sound, world::World};
 
 /// How many released grants are remembered.
 const RELEASED_MAX: usize = 64;
@@ -37,11 +37,14 @@ pub(super) fn next(world: &World, wanted: &[Forwarder]) -> Allocated {
         Some(persisted) => persisted.clone(),
         None => recovered(world),
     };
-    let revision = before.revision + 1;
+    // One that was restored from a backup must not end below what Forwarders were written from.
+    let owned = world.forwarders.iter().filter(|f| f.is_owned);
+    let carried = owned.map(|f| world.written(f)).max().unwrap_or(0);
+    let revision = before.revision.max(carried).saturating_add(1);
     let mut next = before.clone();
     let why = grant_blocks(world, wanted, &mut next).err();
     let missing = grant_vnis(world, wanted, &mut next, revision);
-    if next != before || world.persisted().is_none() {
+    if next != before || world.persisted().is_none() || carried > before.revision {
         next.revision = revision;
     }
     Allocated { next, missing, why }
@@ -52,17 +55,21 @@ fn recovered(world: &World) -> AllocationSpec {
     let mut recovered = AllocationSpec::default();
     let mut taken = BTreeSet::new();
     for existing in world.forwarders.iter().filter(|f| f.is_owned) {
-        recovered.revision = recovered.revision.max(existing.revision);
-        if !existing.spec.blocks.is_empty() {
-            let grant = BlockGrant {
-                forwarder: existing.spec.name.clone(),
-                blocks: existing.spec.blocks.clone(),
-            };
+        let grant = BlockGrant {
+            forwarder: existing.spec.name.clone(),
+            blocks: existing.spec.blocks.clone(),
+        };
+        let is_twice = recovered
+            .blocks
+            .values()
+            .any(|other| overlap(other, &grant));
+        if !grant.blocks.is_empty() && !is_twice {
             recovered.blocks.insert(existing.uid.clone(), grant);
         }
         for link in &existing.spec.links {
             let is_known = recovered.vnis.contains_key(&link.id);
-            if let Some(vni) = link.vni.filter(|vni| !is_known && taken.insert(*vni)) {
+            let possible = link.vni.filter(|vni| sound::is_possible(*vni));
+            if let Some(vni) = possible.filter(|vni| !is_known && taken.insert(*vni)) {
                 recovered.vnis.insert(link.id.clone(), vni);
             }
         }
@@ -208,7 +215,7 @@ fn is_safe(world: &World, id: &str, retired: RetiredVni) -> bool {
     let mut ends = world.forwarders.iter().filter(|f| is_end(id, &f.spec.name));
     ends.all(|end| {
         let carries = |link: &crds::forwarder::ForwarderLink| link.vni == Some(retired.vni);
-        end.revision >= retired.revision && !end.spec.links.iter().any(carries)
+        world.written(end) >= retired.revision && !end.spec.links.iter().any(carries)
     })
 }
 

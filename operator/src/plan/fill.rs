@@ -7,6 +7,7 @@ use crds::{AllocationSpec, Forwarder, forwarder::WireType};
 use super::{
     Computed, Delete, Fill, Publish,
     allocation::is_end,
+    sound,
     wanted::by_name,
     world::{ExistingForwarder, World},
 };
@@ -75,18 +76,22 @@ pub(super) fn former_allocation(world: &World) -> Option<Delete> {
 ///
 /// That other grants are still to be persisted is no reason to wait: what is granted to a uid stays
 /// as it is, and the VNI of a wanted link goes to no other one before both its ends were written
-/// without it. Only the ends of a link that is about to be retired wait, to be written once.
+/// without it. Only the ends of a link that is about to be retired wait, to be written once. Out of
+/// an allocation that gives something twice nobody is filled.
 pub(super) fn fills(world: &World, wanted: &[Forwarder], next: &AllocationSpec) -> Vec<Fill> {
     let Some(persisted) = world.persisted() else {
         return Vec::new();
     };
+    if !sound::is_sound(world, persisted) {
+        return Vec::new();
+    }
     let usable = world.usable();
     let fill = |forwarder: &Forwarder| {
         let existing = *usable.get(forwarder.spec.name.as_str())?;
-        let is_permitted = existing.revision <= persisted.revision
+        let is_permitted = world.written(existing) <= persisted.revision
             && is_persisted(forwarder, existing, persisted)
             && !is_about_to_retire(&existing.spec.name, persisted, next);
-        let is_due = existing.spec != forwarder.spec || is_held(existing, persisted);
+        let is_due = existing.spec != forwarder.spec || is_held(world, existing, persisted);
         (is_permitted && is_due).then(|| Fill {
             object: existing.object.clone(),
             uid: existing.uid.clone(),
@@ -123,10 +128,10 @@ fn is_about_to_retire(name: &str, persisted: &AllocationSpec, next: &AllocationS
 }
 
 /// Whether a retired VNI is kept back because this end was not written since.
-fn is_held(existing: &ExistingForwarder, persisted: &AllocationSpec) -> bool {
+fn is_held(world: &World, existing: &ExistingForwarder, persisted: &AllocationSpec) -> bool {
     let mut retired = persisted.retired.iter();
     retired.any(|(id, retired)| {
-        existing.revision < retired.revision && is_end(id, &existing.spec.name)
+        world.written(existing) < retired.revision && is_end(id, &existing.spec.name)
     })
 }
 

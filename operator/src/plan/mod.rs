@@ -22,14 +22,20 @@
 //! 4. A VNI is granted to a link, and links come and go while their ends live. So it is retired first, and
 //!    free only when both ends carry, in [`REVISION_ANNOTATION`], the revision in which it was retired or a
 //!    later one; nobody fills a Forwarder from a lower revision than it carries.
+//!    Hands and backups move revisions too: an allocation is lifted above the highest one that a Forwarder
+//!    of its topology carries, and what can be no revision counts as 0.
 //! 5. VNIs come out of ranges claimed by name, which are kept until topology, allocation and Forwarders are
 //!    gone, looked at live in this order.
+//! 6. An allocation that says otherwise, by hand or by a merge, is not carried out: no Forwarder is filled
+//!    and nothing is given until someone has mended or deleted it. One that was deleted is made anew from
+//!    what Forwarders carry.
 
 mod allocation;
 mod computed;
 mod fill;
 mod live;
 mod ranges;
+mod sound;
 mod wanted;
 mod world;
 
@@ -191,7 +197,11 @@ fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
     let fill = fill::fills(world, &computed.forwarders, &next);
     let create = fill::creates(world, &computed.forwarders);
     let delete = fill::deletes(world, &computed.forwarders);
-    let publish = fill::publishes(world, &computed);
+    // Tables of a network that is not to be are nobody's.
+    let publish = match sound::contradiction(world) {
+        None => fill::publishes(world, &computed),
+        Some(_) => Vec::new(),
+    };
     let (claim, claim_count) = ranges::claims(world, &next, missing);
     let closed = world.closed();
     let is_due = world.persisted() != Some(&next) && closed.is_none();

@@ -8,7 +8,7 @@ use crds::{
     expand::{FIRST_VNI, LAST_VNI},
 };
 
-use super::world::World;
+use super::{sound, world::World};
 
 /// How many ranges there are.
 const RANGES: u32 = (LAST_VNI - FIRST_VNI + 1) / VNIS_OF_RANGE;
@@ -51,7 +51,10 @@ pub(super) fn claims(world: &World, next: &AllocationSpec, missing: usize) -> (V
         world.ranges.binary_search(first).is_ok()
             || world.foreign_ranges.binary_search(first).is_ok()
     };
-    let mut claim: Vec<u32> = used.into_iter().filter(|first| !is_known(first)).collect();
+    let mut claim: Vec<u32> = used
+        .into_iter()
+        .filter(|first| !is_known(first) && sound::is_possible(*first))
+        .collect();
     let needed = missing.div_ceil(VNIS_OF_RANGE as usize);
     let count = claim.len() + needed;
     if needed > 0 {

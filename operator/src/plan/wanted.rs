@@ -8,7 +8,10 @@ use crds::{
     expand::Settled,
 };
 
-use super::world::{Pod, World};
+use super::{
+    sound,
+    world::{Pod, World},
+};
 
 /// Reason of a declaration that is wrong in itself.
 pub(super) const INVALID: &str = "Invalid";
@@ -99,33 +102,31 @@ fn reason(problems: &[Problem]) -> &'static str {
 }
 
 /// What was granted must lie in the CIDRs: they cannot change under Forwarders that have blocks.
+///
+/// When a Forwarder carries blocks that do, not the declaration was changed but the allocation.
 fn check_addressing(world: &World) -> Result<(), Problem> {
     let cidrs = &world.topology.spec.addressing.cidrs;
     let Some(persisted) = world.persisted() else {
         return Ok(());
     };
-    let contains = |cidr: &ipnetwork::IpNetwork, block: &ipnetwork::IpNetwork| {
-        crds::cidr::overlap(*cidr, *block) && cidr.prefix() <= block.prefix()
+    let is_carried_well = |uid: &str| {
+        let mut existing = world.forwarders.iter();
+        existing.any(|f| f.uid == uid && sound::fits(cidrs, &f.spec.blocks))
     };
-    let fits = |blocks: &[ipnetwork::IpNetwork]| {
-        blocks.len() == cidrs.len() && cidrs.iter().zip(blocks).all(|(c, b)| contains(c, b))
-    };
-    match persisted.blocks.values().find(|grant| !fits(&grant.blocks)) {
+    let mut grants = persisted.blocks.iter();
+    let found =
+        grants.find(|(uid, grant)| !sound::fits(cidrs, &grant.blocks) && !is_carried_well(uid));
+    match found {
         None => Ok(()),
-        Some(grant) => Err(Problem::new(
+        Some((_, grant)) => Err(Problem::new(
             "spec.addressing.cidrs",
             format!(
                 "cannot change while Forwarder {:?} holds {}: delete the topology and create it anew",
                 grant.forwarder,
-                enumerate(&grant.blocks)
+                sound::enumerate(&grant.blocks)
             ),
         )),
     }
-}
-
-fn enumerate(blocks: &[ipnetwork::IpNetwork]) -> String {
-    let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-    blocks.join(", ")
 }
 
 /// Forwarders by name.

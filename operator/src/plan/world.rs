@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 pub use crds::attach::Pod;
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus};
 
+use super::sound;
+
 /// All that is observed of one topology.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -97,13 +99,21 @@ impl World {
             Some(allocation) if allocation.spec.is_none() => Some(format!(
                 "Allocation {name} cannot be read: mend or delete it"
             )),
-            _ => foreign.map(|foreign| {
-                format!(
-                    "Forwarder {} is not of this topology and is to go first",
-                    foreign.object
-                )
-            }),
+            _ => {
+                let to_go = |foreign: &ExistingForwarder| {
+                    let object = &foreign.object;
+                    format!("Forwarder {object} is not of this topology and is to go first")
+                };
+                sound::contradiction(self).or_else(|| foreign.map(to_go))
+            }
         }
+    }
+
+    /// The revision that a Forwarder was last written from; 0 when what it carries cannot be one.
+    pub(super) fn written(&self, existing: &ExistingForwarder) -> u64 {
+        let persisted = self.persisted().map_or(0, |persisted| persisted.revision);
+        let is_possible = existing.revision <= persisted.max(sound::REVISION_MAX);
+        if is_possible { existing.revision } else { 0 }
     }
 }
 

@@ -186,6 +186,29 @@ impl Server {
         Ok(())
     }
 
+    /// Someone writes another revision onto a Forwarder.
+    pub(crate) fn annotate(&mut self, object: &str, revision: u64) {
+        self.commit(|state, version| {
+            let forwarders = Rc::make_mut(&mut state.forwarders);
+            let known = forwarders.get_mut(object).expect("it is there");
+            (known.number, known.version) = (revision, version);
+        });
+    }
+
+    /// Someone edits the allocation.
+    pub(crate) fn edit_allocation(
+        &mut self,
+        topology: &str,
+        edit: impl FnOnce(&mut AllocationSpec),
+    ) {
+        self.commit(|state, version| {
+            let allocations = Rc::make_mut(&mut state.allocations);
+            let known = allocations.get_mut(topology).expect("it is there");
+            edit(&mut known.spec);
+            known.version = version;
+        });
+    }
+
     /// Deletes a Forwarder; with `lingers` it only begins to go, as with someone's finalizer.
     pub(crate) fn delete_forwarder(
         &mut self,

@@ -13,9 +13,10 @@ use std::{
 };
 
 use crds::{
-    ForwarderStatus, Node, TopologyStatus,
+    AllocationSpec, ForwarderStatus, Node, TopologyStatus,
     forwarder::{LinkState, WireType},
 };
+use ipnetwork::IpNetwork;
 use operator::{
     plan::{Delete, Memo, Plan, Pod, World, plan, plan_with},
     status::{self, Now},
@@ -47,10 +48,27 @@ struct Step {
     collect: bool,
     /// Deletes the allocation by hand.
     lose_allocation: bool,
+    /// Deletes Forwarders by hand, and they are gone.
+    lose: Vec<String>,
+    /// Writes the allocation by hand, or restores it from a backup.
+    edit_allocation: Option<EditAllocation>,
+    /// Writes by hand the revision that a Forwarder carries.
+    annotate: BTreeMap<String, u64>,
     /// Every node reports, before the plan.
     report: Option<Report>,
     /// Only shows the plan.
     look_on: bool,
+}
+
+/// What is not named stays.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct EditAllocation {
+    revision: Option<u64>,
+    /// Blocks by Forwarder.
+    blocks: BTreeMap<String, Vec<IpNetwork>>,
+    /// Links that get the VNI of another one.
+    vnis: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +87,20 @@ struct StoryPod {
     node: String,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
+}
+
+impl EditAllocation {
+    fn apply(self, spec: &mut AllocationSpec) {
+        spec.revision = self.revision.unwrap_or(spec.revision);
+        for grant in spec.blocks.values_mut() {
+            if let Some(blocks) = self.blocks.get(&grant.forwarder) {
+                grant.blocks.clone_from(blocks);
+            }
+        }
+        for (id, other) in self.vnis {
+            spec.vnis.insert(id, spec.vnis[&other]);
+        }
+    }
 }
 
 #[test]
@@ -219,6 +251,19 @@ impl Teller {
                 uid,
             };
             server.delete_allocation(&delete).expect("it is there");
+        }
+        for name in step.lose {
+            let object = crds::names::object(&self.name, &name);
+            let uid = server.now().forwarders[&object].uid.clone();
+            let delete = Delete { object, uid };
+            let deleted = server.delete_forwarder(&delete, false);
+            deleted.expect("it is there");
+        }
+        if let Some(edit) = step.edit_allocation {
+            server.edit_allocation(&self.name, |spec| edit.apply(spec));
+        }
+        for (name, revision) in step.annotate {
+            server.annotate(&crds::names::object(&self.name, &name), revision);
         }
         while step.collect && server.collect() {}
         drop(server);
