@@ -33,48 +33,47 @@ pub(super) struct Allocated {
 
 /// What should be given, from what is given.
 pub(super) fn next(world: &World, wanted: &[Forwarder]) -> Allocated {
-    let before = match world.persisted() {
-        Some(persisted) => persisted.clone(),
-        None => recovered(world),
-    };
-    // One that was restored from a backup must not end below what Forwarders were written from.
+    let before = world.persisted().cloned().unwrap_or_default();
     let owned = world.forwarders.iter().filter(|f| f.is_owned);
     let carried = owned.map(|f| world.written(f)).max().unwrap_or(0);
+    let is_behind = world.persisted().is_none() || before.revision < carried;
     let revision = before.revision.max(carried).saturating_add(1);
     let mut next = before.clone();
+    if is_behind {
+        recover(world, &mut next);
+    }
     let why = grant_blocks(world, wanted, &mut next).err();
     let missing = grant_vnis(world, wanted, &mut next, revision);
-    if next != before || world.persisted().is_none() || carried > before.revision {
+    if next != before || is_behind {
         next.revision = revision;
     }
     Allocated { next, missing, why }
 }
 
-/// An allocation that someone deleted, from the Forwarders that were made out of it.
-fn recovered(world: &World) -> AllocationSpec {
-    let mut recovered = AllocationSpec::default();
-    let mut taken = BTreeSet::new();
+/// Puts into an allocation that someone deleted, or that is older than what was made out of it, what
+/// Forwarders carry and it gives to nobody.
+fn recover(world: &World, next: &mut AllocationSpec) {
+    let retired = next.retired.values().map(|retired| retired.vni);
+    let mut taken: BTreeSet<u32> = next.vnis.values().copied().chain(retired).collect();
     for existing in world.forwarders.iter().filter(|f| f.is_owned) {
         let grant = BlockGrant {
             forwarder: existing.spec.name.clone(),
             blocks: existing.spec.blocks.clone(),
         };
-        let is_twice = recovered
-            .blocks
-            .values()
-            .any(|other| overlap(other, &grant));
-        if !grant.blocks.is_empty() && !is_twice {
-            recovered.blocks.insert(existing.uid.clone(), grant);
+        let is_known = next.blocks.contains_key(&existing.uid);
+        let is_given = |next: &AllocationSpec| next.blocks.values().any(|g| overlap(g, &grant));
+        if !grant.blocks.is_empty() && !is_known && !is_given(next) {
+            next.released.retain(|other| !overlap(other, &grant));
+            next.blocks.insert(existing.uid.clone(), grant);
         }
         for link in &existing.spec.links {
-            let is_known = recovered.vnis.contains_key(&link.id);
+            let is_known = next.vnis.contains_key(&link.id) || next.retired.contains_key(&link.id);
             let possible = link.vni.filter(|vni| sound::is_possible(*vni));
             if let Some(vni) = possible.filter(|vni| !is_known && taken.insert(*vni)) {
-                recovered.vnis.insert(link.id.clone(), vni);
+                next.vnis.insert(link.id.clone(), vni);
             }
         }
     }
-    recovered
 }
 
 /// Releases the grants of those that are gone, and gives a block to each Forwarder without one.

@@ -23,7 +23,8 @@
 //!    free only when both ends carry, in [`REVISION_ANNOTATION`], the revision in which it was retired or a
 //!    later one; nobody fills a Forwarder from a lower revision than it carries.
 //!    Hands and backups move revisions too: an allocation is lifted above the highest one that a Forwarder
-//!    of its topology carries, and what can be no revision counts as 0.
+//!    of its topology carries, and takes over what they carry and it gives to nobody; what can be no
+//!    revision counts as 0.
 //! 5. VNIs come out of ranges claimed by name, which are kept until topology, allocation and Forwarders are
 //!    gone, looked at live in this order.
 //! 6. An allocation that says otherwise, by hand or by a merge, is not carried out: no Forwarder is filled

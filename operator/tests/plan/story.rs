@@ -69,6 +69,8 @@ struct EditAllocation {
     blocks: BTreeMap<String, Vec<IpNetwork>>,
     /// Links that get the VNI of another one.
     vnis: BTreeMap<String, String>,
+    /// Forwarders and links of which it is to know nothing.
+    forget: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +98,10 @@ impl EditAllocation {
             if let Some(blocks) = self.blocks.get(&grant.forwarder) {
                 grant.blocks.clone_from(blocks);
             }
+        }
+        for name in &self.forget {
+            spec.blocks.retain(|_, grant| grant.forwarder != *name);
+            spec.vnis.remove(name);
         }
         for (id, other) in self.vnis {
             spec.vnis.insert(id, spec.vnis[&other]);
