@@ -79,7 +79,7 @@ impl Writer {
         match created.await {
             Ok(object) => self.cache.learn_forwarder(object),
             Err(error) if error.is_taken() => {
-                // Someone else made it: whoever it is of, the watch will tell; until then this does.
+                // Someone else made it: the next plan finds it, as ours or in the way.
                 let object = crds::names::object(&owner.key.name, name);
                 let api = self.api(Kind::Forwarder, &owner.key.namespace);
                 let there = self

@@ -1,6 +1,6 @@
 //! Replacing one value by another: the indices follow, and what it concerns is noted.
 
-use std::{mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use crds::Node;
 
@@ -111,6 +111,7 @@ impl State {
             concerned
                 .topologies
                 .extend(topologies.map(|held| held.topology.clone()));
+            concerned.topologies.extend(self.named_like(key));
             let is_computed_other = match (&old, &new) {
                 (Some(old), Some(new)) => {
                     old.uid != new.uid || old.status.computed != new.status.computed
@@ -122,6 +123,26 @@ impl State {
             }
         }
         swap(&mut self.forwarders, key, new);
+    }
+
+    /// Names of Forwarder objects that this topology's may have, and that say they are of another one.
+    pub(super) fn taken(&self, topology: &Key) -> BTreeSet<String> {
+        let prefix = format!("{}.", topology.name);
+        let named = self
+            .forwarders
+            .range(Key::new(&topology.namespace, &prefix)..)
+            .take_while(|(key, _)| {
+                key.namespace == topology.namespace && key.name.starts_with(&prefix)
+            });
+        let taken = named.filter(|(_, held)| held.topology != *topology);
+        taken.map(|(key, _)| key.name.clone()).collect()
+    }
+
+    /// Topologies that a Forwarder object of this name stands in the way of, if it is not theirs.
+    fn named_like(&self, forwarder: &Key) -> impl Iterator<Item = Key> {
+        let dots = forwarder.name.match_indices('.');
+        let keys = dots.map(|(at, _)| Key::new(&forwarder.namespace, &forwarder.name[..at]));
+        keys.filter(|key| self.topologies.contains_key(key))
     }
 
     pub(super) fn replace_allocation(

@@ -204,6 +204,7 @@ impl State {
                 .forwarders(key)
                 .map(|held| existing_forwarder(held, &entry.uid))
                 .collect(),
+            taken: self.taken(key),
             allocation,
             ranges: sorted(own),
             foreign_ranges: sorted(foreign),

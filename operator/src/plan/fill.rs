@@ -12,12 +12,13 @@ use super::{
     world::{ExistingForwarder, World},
 };
 
-/// Wanted Forwarders without an object. One on its way out, or of a former topology, is waited for.
+/// Wanted Forwarders without an object. One on its way out, or of a former or another topology, is waited for.
 pub(super) fn creates(world: &World, wanted: &[Forwarder]) -> Vec<String> {
     let exist: BTreeSet<&str> = world.forwarders.iter().map(|f| f.object.as_str()).collect();
     let missing = wanted
         .iter()
-        .filter(|f| !exist.contains(f.metadata.name.as_str()));
+        .filter(|f| !exist.contains(f.metadata.name.as_str()))
+        .filter(|f| !world.taken.contains(&f.metadata.name));
     missing.map(|f| f.spec.name.clone()).collect()
 }
 

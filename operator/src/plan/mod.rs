@@ -204,7 +204,7 @@ fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
         Some(_) => Vec::new(),
     };
     let (claim, claim_count) = ranges::claims(world, &next, missing);
-    let closed = world.closed();
+    let closed = world.closed(&computed.forwarders);
     let is_due = world.persisted() != Some(&next) && closed.is_none();
     let mut facts = Facts::of(world, Vec::new());
     facts.writing = Writing {

@@ -1,9 +1,11 @@
 //! What is observed of one topology.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crds::attach::Pod;
-use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus};
+use crds::{
+    AllocationSpec, Forwarder, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus,
+};
 
 use super::sound;
 
@@ -27,6 +29,8 @@ pub struct World {
     /// The Forwarder objects in the topology's namespace that carry its label or its name in
     /// `spec.topology`, whoever owns them.
     pub forwarders: Vec<ExistingForwarder>,
+    /// Names of Forwarder objects that are named like this topology's, and say that they are of another one.
+    pub taken: BTreeSet<String>,
     /// The allocation object of the topology's name, where there is one, whoever owns it.
     pub allocation: Option<ExistingAllocation>,
     /// First VNIs of ranges that this topology (by uid) has claimed, sorted.
@@ -89,9 +93,13 @@ impl World {
     }
 
     /// Why nothing may be given now.
-    pub(super) fn closed(&self) -> Option<String> {
+    pub(super) fn closed(&self, wanted: &[Forwarder]) -> Option<String> {
         let name = &self.topology.metadata.name;
         let foreign = self.forwarders.iter().find(|f| !f.is_owned);
+        let mut wanted = wanted.iter().map(|f| &f.metadata.name);
+        let foreign = foreign
+            .map(|foreign| &foreign.object)
+            .or_else(|| wanted.find(|object| self.taken.contains(*object)));
         match &self.allocation {
             Some(allocation) if !allocation.is_owned || allocation.is_going => Some(format!(
                 "Allocation {name} of a former topology is to go first"
@@ -100,8 +108,7 @@ impl World {
                 "Allocation {name} cannot be read: mend or delete it"
             )),
             _ => {
-                let to_go = |foreign: &ExistingForwarder| {
-                    let object = &foreign.object;
+                let to_go = |object: &String| {
                     format!("Forwarder {object} is not of this topology and is to go first")
                 };
                 sound::contradiction(self).or_else(|| foreign.map(to_go))

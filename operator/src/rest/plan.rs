@@ -85,6 +85,7 @@ fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<P
         forwarders: Vec::new(),
         allocation: None,
         ranges: Vec::new(),
+        taken: BTreeSet::new(),
         foreign_ranges: Vec::new(),
     }
 }

@@ -24,7 +24,11 @@ pub(crate) fn shared() -> Result<&'static Cluster> {
 
 impl Cluster {
     fn start() -> Result<Cluster> {
-        let server = ApiServer::start()?;
+        Cluster::on(ApiServer::start()?)
+    }
+
+    /// Our definitions and an operator on `server`, for a test that needs it alone.
+    pub(crate) fn on(server: ApiServer) -> Result<Cluster> {
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
         server.apply_crds(&definitions)?;
         let operator = operator(&server, "operator")?;

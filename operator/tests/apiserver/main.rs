@@ -1,6 +1,7 @@
 //! The operator on a real API server.
 
 mod away;
+mod bad;
 mod cluster;
 mod first;
 mod lifecycle;
@@ -18,7 +19,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 17] = [
+    let tests: [(&str, Test); 18] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -61,6 +62,10 @@ fn main() -> ExitCode {
         (
             "a_topology_made_again_settles",
             lifecycle::a_topology_made_again_settles,
+        ),
+        (
+            "an_object_of_another_topology_is_named_and_waited_for",
+            bad::in_the_way,
         ),
         ("it_ends_on_sigterm", lifecycle::it_ends_on_sigterm),
         (

@@ -336,6 +336,7 @@ impl Server {
             nodes: nodes.nodes.values().map(|node| node.spec.clone()).collect(),
             pods: Vec::new(),
             forwarders: Vec::new(),
+            taken: std::collections::BTreeSet::new(),
             allocation: None,
             ranges: own.into_iter().map(|range| range.spec.first).collect(),
             foreign_ranges: foreign.into_iter().map(|range| range.spec.first).collect(),
