@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API server refused, or could not be asked.
-    #[error("failed to {verb} {kind} {name}")]
+    #[error("failed to {} {kind} {name}", what(verb))]
     Request {
         /// What was asked.
         verb: &'static str,
@@ -21,7 +21,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// No answer in time.
-    #[error("failed to {verb} {kind} {name}: no answer within {limit:?}")]
+    #[error("failed to {} {kind} {name}: no answer within {limit:?}", what(verb))]
     TimedOut {
         /// What was asked.
         verb: &'static str,
@@ -55,6 +55,16 @@ impl Error {
     pub fn is_taken(&self) -> bool {
         self.status()
             .is_some_and(kube::core::Status::is_already_exists)
+    }
+
+    /// The API server cannot apply anything to what it has: its fields are of other types than its schema's.
+    pub(super) fn is_mistyped(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.code == 500
+                && status
+                    .message
+                    .contains("failed to create typed live object")
+        })
     }
 
     /// Status code of the answer, where there was one.
@@ -93,6 +103,14 @@ impl Error {
             },
             Error::TimedOut { .. } | Error::NoRange { .. } => None,
         }
+    }
+}
+
+/// What was asked, for a sentence.
+fn what(verb: &str) -> &str {
+    match verb {
+        "status" => "write the status of",
+        verb => verb,
     }
 }
 

@@ -17,7 +17,17 @@ impl Writer {
         let resource_version = &entry.resource_version;
         let kind = MicroServiceTopology::KIND;
         let body = objects::status(kind, &entry.key, &entry.uid, resource_version, status);
-        self.patch_status(Kind::Topology, &entry.key, &body).await
+        match self
+            .patch_status(Kind::Topology, &entry.key, Patch::Apply(&body))
+            .await
+        {
+            // Stored before a stricter schema: nothing can be applied to it, but a status can be merged into it.
+            Err(error) if error.is_mistyped() => {
+                self.patch_status(Kind::Topology, &entry.key, Patch::Merge(&body))
+                    .await
+            }
+            result => result,
+        }
     }
 
     /// Writes `status.computed` of the Forwarder that `held` is, and nothing else of it.
@@ -32,18 +42,21 @@ impl Writer {
         let kind = crds::Forwarder::KIND;
         let status = json!({ "computed": computed });
         let body = objects::status(kind, &held.key, &held.uid, &held.resource_version, &status);
-        self.patch_status(Kind::Forwarder, &held.key, &body).await
+        self.patch_status(Kind::Forwarder, &held.key, Patch::Apply(&body))
+            .await
     }
 
     async fn patch_status<B: Serialize + std::fmt::Debug>(
         &self,
         kind: Kind,
         key: &Key,
-        body: &B,
+        patch: Patch<&B>,
     ) -> Result<(), Error> {
         let api = self.api(kind, &key.namespace);
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(body);
+        let parameters = PatchParams {
+            force: matches!(patch, Patch::Apply(_)),
+            ..PatchParams::apply(FIELD_MANAGER)
+        };
         let apply = api.patch_status(&key.name, &parameters, &patch);
         let written = self.ask("status", kind.object(), &key.name, apply).await?;
         match kind {
