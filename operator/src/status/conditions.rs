@@ -95,6 +95,13 @@ fn programmed(facts: &Facts, computed: &Said) -> Said {
         Said::new("Programmed", "Unknown", "NotReported", message)
     } else if !computed.is_true() {
         computed.of("Programmed", "False")
+    } else if live.total == 0 {
+        Said::new(
+            "Programmed",
+            "False",
+            "NoForwarders",
+            messages::NO_FORWARDERS,
+        )
     } else if live.programmed == live.total {
         Said::new(
             "Programmed",
@@ -132,7 +139,12 @@ fn degraded(facts: &Facts) -> Said {
 
 /// The first that is not true says why; a link that is down is no reason while all are reached.
 fn ready(facts: &Facts, steps: &[&Said], degraded: &Said) -> Said {
-    if let Some(first) = steps.iter().find(|step| !step.is_true()) {
+    let first = steps.iter().find(|step| !step.is_true());
+    // Whoever is not heard because the node is gone will not be heard by waiting.
+    if first.is_none_or(|step| step.status == "Unknown") && degraded.reason == "NodeGone" {
+        return degraded.of("Ready", "False");
+    }
+    if let Some(first) = first {
         return first.of("Ready", first.status);
     }
     let is_cut = ["NodeGone", "Partitioned"].contains(&degraded.reason.as_str());

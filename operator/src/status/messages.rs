@@ -13,6 +13,10 @@ const MOST_PROBLEMS: usize = 20;
 /// What follows from a declaration that is not accepted.
 pub(super) const NOT_ACCEPTED: &str = "the declaration is not accepted";
 
+/// What is declared for each node, of which none matches.
+pub(super) const NO_FORWARDERS: &str =
+    "there are no forwarders: no node matches spec.forwarderPerNode.nodeSelector";
+
 /// `PATH: what was expected`, joined.
 pub(super) fn problems(problems: &[Problem]) -> String {
     let said = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string);

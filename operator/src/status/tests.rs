@@ -79,6 +79,11 @@ fn conditions_say_what_is_the_matter() {
         live.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
     });
     let gone = live(|live| live.gone.push(("a".to_owned(), "n1".to_owned())));
+    let all_gone = live(|live| {
+        (live.reported, live.programmed) = (0, 0);
+        live.gone.push(("a".to_owned(), "n1".to_owned()));
+    });
+    let none = live(|live| *live = Live::default());
     let mut writing = good();
     writing.writing.missing.push("c".to_owned());
     let mut rejected = good();
@@ -103,6 +108,9 @@ fn conditions_say_what_is_the_matter() {
         (&cut,           "Ready",       "False",   "Partitioned", "a cannot be reached"),
         (&gone,          "Degraded",    "True",    "NodeGone",    "node n1 of forwarder a does not exist"),
         (&gone,          "Ready",       "False",   "NodeGone",    "node n1"),
+        (&all_gone,      "Ready",       "False",   "NodeGone",    "node n1"),
+        (&none,          "Programmed",  "False",   "NoForwarders", "no node matches spec.forwarderPerNode"),
+        (&none,          "Ready",       "False",   "NoForwarders", "no node matches"),
         (&writing,       "Computed",    "False",   "Writing",     "2 of 3 forwarders are written; waiting for c"),
         (&writing,       "Programmed",  "False",   "Writing",     ""),
         (&rejected,      "Accepted",    "False",   "Invalid",     "spec.links[0].b: expected a forwarder"),
