@@ -241,6 +241,8 @@ fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
         ),
         ("spec.topology", names::is_dns_subdomain(&spec.topology)),
         ("spec.name", names::is_name(&spec.name)),
+        // Bare ones wait for a node at the API server; a file without it is torn.
+        ("spec.node", names::is_dns_subdomain(&spec.node)),
         (
             "spec.links[].peer",
             spec.links.iter().all(|link| names::is_name(&link.peer)),
