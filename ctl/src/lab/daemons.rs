@@ -15,7 +15,7 @@ use crate::probe::namespace;
 pub(crate) fn running(directory: &Directory, node: &str) -> Option<Process> {
     let bytes = fs::read(pid_file(directory, node)).ok()?;
     let process: Process = serde_json::from_slice(&bytes).ok()?;
-    process.is_alive().then_some(process)
+    (process.is_alive() && !process.is_dying()).then_some(process)
 }
 
 /// Starts the daemon of `node` inside its host, unless it runs.

@@ -31,6 +31,12 @@ impl Process {
         Process::of(self.id) == Some(self)
     }
 
+    /// Whether SIGKILL is on its way to it: it runs a moment longer, and does nothing more.
+    pub(crate) fn is_dying(self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id));
+        status.is_ok_and(|status| has_kill_pending(&status))
+    }
+
     /// Ends it at once, if it still runs.
     pub(crate) fn kill(self) {
         if self.is_alive() {
@@ -50,6 +56,15 @@ fn parse_stat(stat: &str) -> Option<u64> {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+/// Whether `ShdPnd` of `/proc/PID/status`, a set of signals in hexadecimal, holds SIGKILL.
+fn has_kill_pending(status: &str) -> bool {
+    let set = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> (Signal::SIGKILL as u32 - 1) & 1 == 1)
 }
 
 /// The processes whose network namespace is one of `names`, but for this one.
@@ -110,6 +125,15 @@ mod tests {
         assert_eq!(parse_stat(&format!("12 (a) b) R {rest}")), Some(777));
         assert_eq!(parse_stat(&format!("12 (a) Z {rest}")), None, "a zombie");
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn a_pending_kill_is_seen() {
+        let pending = |set: &str| has_kill_pending(&format!("Name:\tx\nShdPnd:\t{set}\n"));
+        assert!(pending("0000000000000100"));
+        assert!(pending("0000000000004100"), "beside SIGTERM");
+        assert!(!pending("0000000000004000"));
+        assert!(!has_kill_pending(""));
     }
 
     #[test]
