@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::monitor::{Event, Monitor};
 use tokio::runtime::{Builder, Runtime};
@@ -33,6 +33,8 @@ use crate::wires::KernelWires;
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How long the monitor's thread waits before it looks whether it should end.
 const MONITOR_PAUSE: Duration = Duration::from_millis(200);
+/// How long a daemon before this one may take to be gone.
+const HANDOVER: Duration = Duration::from_secs(5);
 /// Steps for plugins at one time.
 const BLOCKING_THREADS: usize = 16;
 
@@ -51,7 +53,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(started("the runtime"))?;
-    let _lock = lock(&config.state_dir)?;
+    let _lock = lock(&config.state_dir, HANDOVER)?;
     let inbox = Arc::new(Inbox::default());
     let source = source::directory::Directory::open(&config.directory)?;
     let reports = config.directory.join("link-states");
@@ -131,17 +133,26 @@ pub fn run(config: Config) -> Result<(), Error> {
     result
 }
 
-/// Makes sure that nobody else writes the journal. The kernel frees the lock when its holder dies.
-fn lock(state_dir: &Path) -> Result<File, Error> {
+/// Makes sure that nobody else writes the journal. The kernel frees the lock when the last thread
+/// of its holder is gone, a moment after the holder was killed: that is waited for, up to `patience`.
+fn lock(state_dir: &Path, patience: Duration) -> Result<File, Error> {
     fs::create_dir_all(state_dir).map_err(Error::file("create", state_dir))?;
     let path = state_dir.join("lock");
     let file = File::create(&path).map_err(Error::file("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::StateInUse {
-            path: state_dir.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(Error::file("lock", path)(error)),
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::StateInUse {
+                    path: state_dir.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", path)(error)),
+        }
     }
 }
 
@@ -307,12 +318,11 @@ mod tests {
     #[test]
     fn state_has_one_daemon_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let held = lock(directory.path()).unwrap();
-        assert!(matches!(
-            lock(directory.path()),
-            Err(Error::StateInUse { .. })
-        ));
+        let lock = |patience| lock(directory.path(), patience);
+        let held = lock(Duration::ZERO).unwrap();
+        let refused = lock(Duration::from_millis(20));
+        assert!(matches!(refused, Err(Error::StateInUse { .. })));
         drop(held);
-        lock(directory.path()).unwrap();
+        lock(Duration::ZERO).unwrap();
     }
 }
