@@ -32,6 +32,8 @@ pub struct Pending {
     pub kernel_lost: bool,
     /// The underlay's addresses with their MTU, when they changed.
     pub underlay: Option<BTreeMap<IpAddr, u32>>,
+    /// Pods of this node came, changed or went.
+    pub pods: bool,
     /// Leases came or went.
     pub leases: bool,
     /// The daemon is to end.

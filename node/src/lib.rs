@@ -37,6 +37,7 @@ pub mod leases;
 pub mod link_state;
 pub mod mesh;
 pub mod owned;
+pub mod pods;
 pub mod replay;
 mod run;
 pub mod server;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::{Forwarder, ForwarderStatus, NodeObject};
+use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject};
 
 use crate::error::Error;
 
@@ -32,6 +32,8 @@ pub trait Source: Send {
 pub struct Snapshot {
     /// Forwarders of all nodes, by object name.
     pub forwarders: BTreeMap<String, Arc<Forwarder>>,
+    /// Topologies by namespace and name, where they are declared beside their Forwarders.
+    pub topologies: BTreeMap<(String, String), Arc<MicroServiceTopology>>,
     /// Nodes by name.
     pub nodes: BTreeMap<String, Arc<NodeObject>>,
     /// What could not be read, as `FILE: why`.
