@@ -1,0 +1,144 @@
+//! Putting the parts together, and taking them apart at the end.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
+
+use crate::book::Book;
+use crate::config::Config;
+use crate::desired::Site;
+use crate::desk::Desk;
+use crate::engine::{Engine, Parts};
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::link_state;
+use crate::owned::Owned;
+use crate::server::Server;
+use crate::source;
+use crate::underlay;
+use crate::wires::KernelWires;
+
+mod lock;
+mod monitor;
+mod tasks;
+mod watch;
+
+use lock::lock;
+use watch::{renew, watch};
+
+/// How long a daemon before this one may take to be gone.
+const HANDOVER: Duration = Duration::from_secs(5);
+/// Steps for plugins at one time.
+const BLOCKING_THREADS: usize = 16;
+
+/// Runs the node until SIGTERM or SIGINT, then leaves the kernel as it is.
+///
+/// Blocks the calling thread; starts its own threads and runtime. The calling thread's network
+/// namespace is the node's: there the underlay is, and there tunnels have their sockets.
+///
+/// # Errors
+/// Only what makes a start impossible: the directory, the state directory or the socket cannot be
+/// used. Whatever goes wrong later is logged, reported in status and tried again.
+pub fn run(config: Config) -> Result<(), Error> {
+    let started = |what| move |source| Error::Start { what, source };
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(started("the runtime"))?;
+    let _lock = lock(&config.state_dir, HANDOVER)?;
+    let inbox = Arc::new(Inbox::default());
+    let source = source::directory::Directory::open(&config.directory)?;
+    let reports = config.directory.join("link-states");
+    let link_states = link_state::directory::Directory::open(&reports, &config.name)?;
+    let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
+    if !damage.is_empty() {
+        tracing::warn!(
+            places = damage.len(),
+            "leases were lost with a damaged journal"
+        );
+    }
+    let desk = Arc::new(Desk::new(
+        book,
+        KernelWires,
+        Arc::clone(&inbox),
+        config.claim_timeout,
+    ));
+    let server = bind(&runtime, &config.socket)?;
+    let replay_due = Arc::new(Notify::new());
+    let watch = watch(&config, &inbox, &replay_due)?;
+    let monitor = monitor::start(&inbox)?;
+    let parts = Parts {
+        site: Site {
+            node: config.name.clone(),
+            vxlan_port: config.vxlan_port,
+            ..Site::default()
+        },
+        source: Box::new(source),
+        link_states: Box::new(link_states),
+        inbox: Arc::clone(&inbox),
+        desk: Arc::clone(&desk),
+        monitor: monitor.as_ref().map(|monitor| Arc::clone(&monitor.monitor)),
+        owned: Owned::open(&config.state_dir),
+        resync: config.resync,
+    };
+    let (ended, end) = oneshot::channel::<()>();
+    // A pool of its own: threads inherit the network namespace of whoever starts them.
+    let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("engine-{number}"));
+    let pool = pool
+        .build()
+        .map_err(io::Error::other)
+        .map_err(started("the engine's pool"))?;
+    let engine = thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || {
+            // Dropped when the engine ends, also by a panic.
+            let _ended = ended;
+            pool.install(|| Engine::new(parts).run());
+        })
+        .map_err(started("the engine"))?;
+    tracing::info!(node = config.name, socket = %config.socket.display(), "started");
+    let result = runtime.block_on(async {
+        tokio::spawn(underlay::watch(Arc::clone(&inbox)));
+        tokio::spawn(tasks::keep_house(Arc::clone(&desk)));
+        tokio::spawn(renew(watch, config.resync));
+        tokio::spawn(tasks::replay_when_due(
+            config.state_dir.clone(),
+            Arc::clone(&desk),
+            replay_due,
+        ));
+        let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
+        tokio::select! {
+            () = server.serve(Arc::clone(&desk)) => {}
+            _ = end => return Err(started("the engine again")(io::Error::other("it ended"))),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    });
+    inbox.tell(|pending| pending.stop = true);
+    drop(monitor);
+    let is_sound = engine.join().is_ok();
+    tracing::info!(is_sound, "stopped; the kernel stays as it is");
+    // A plugin that is being answered is not waited for: it asks the next daemon.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+fn bind(runtime: &Runtime, path: &Path) -> Result<Server, Error> {
+    let _entered = runtime.enter();
+    Server::bind(path)
+}
+
+fn read_boot_id(path: &Path) -> Result<String, Error> {
+    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,88 @@
+//! The thread that hears of kernel events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use dataplane::monitor::{Event, Monitor};
+
+use crate::error::Error;
+use crate::inbox::{Inbox, LinkNews};
+
+/// How long the thread waits before it looks whether it should end.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The thread that hears of kernel events; it ends when this is dropped.
+pub(super) struct MonitorThread {
+    pub(super) monitor: Arc<Monitor>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for MonitorThread {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself; a panic in it was logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts to hear of kernel events. Where that is not possible the resync timer has to do.
+pub(super) fn start(inbox: &Arc<Inbox>) -> Result<Option<MonitorThread>, Error> {
+    let monitor = match Monitor::new() {
+        Ok(monitor) => Arc::new(monitor),
+        Err(error) => {
+            tracing::warn!(%error, "kernel events are not heard; links are looked at by timer");
+            return Ok(None);
+        }
+    };
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (heard, over, inbox) = (
+        Arc::clone(&monitor),
+        Arc::clone(&is_over),
+        Arc::clone(inbox),
+    );
+    let thread = thread::Builder::new()
+        .name("monitor".into())
+        .spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                hear(&heard, &inbox);
+            }
+        })
+        .map_err(|source| Error::Start {
+            what: "the monitor",
+            source,
+        })?;
+    Ok(Some(MonitorThread {
+        monitor,
+        is_over,
+        thread: Some(thread),
+    }))
+}
+
+fn hear(monitor: &Monitor, inbox: &Inbox) {
+    match monitor.next(PAUSE) {
+        Ok(None) => {}
+        Ok(Some(Event::Link {
+            netns,
+            link,
+            is_up,
+            exists,
+        })) => inbox.tell(|pending| {
+            let news = LinkNews { is_up, exists };
+            pending.links.insert((netns.to_string(), link), news);
+        }),
+        Ok(Some(Event::Routing { netns })) => inbox.tell(|pending| {
+            pending.routing.insert(netns.to_string());
+        }),
+        Ok(Some(Event::Resync)) => inbox.tell(|pending| pending.kernel_lost = true),
+        Err(error) => {
+            tracing::warn!(%error, "failed to hear of kernel events");
+            inbox.tell(|pending| pending.kernel_lost = true);
+            thread::sleep(PAUSE);
+        }
+    }
+}

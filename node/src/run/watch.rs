@@ -1,0 +1,62 @@
+//! What is watched of the file system.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::link_state::{self, Which};
+use crate::watch::{Change, Watch};
+
+/// Watches the desired state, the other nodes' reports and the DEL queue.
+pub(super) fn watch(
+    config: &Config,
+    inbox: &Arc<Inbox>,
+    replay_due: &Arc<Notify>,
+) -> Result<Watch, Error> {
+    let queue = cni::queue::directory(&config.state_dir);
+    fs::create_dir_all(&queue).map_err(Error::file("create", &queue))?;
+    let reports = config.directory.join("link-states");
+    let objects = [
+        config.directory.join("forwarders"),
+        config.directory.join("nodes"),
+    ];
+    let directories = objects.iter().chain([&reports, &queue]).cloned().collect();
+    let (inbox, replay_due) = (Arc::clone(inbox), Arc::clone(replay_due));
+    Watch::start(directories, move |change| match change {
+        Change::Anything => {
+            replay_due.notify_one();
+            inbox.tell(|pending| {
+                pending.source = true;
+                pending.reports = Some(Which::All);
+            });
+        }
+        Change::Files(paths) => {
+            if paths.iter().any(|path| path.starts_with(&queue)) {
+                replay_due.notify_one();
+            }
+            if paths
+                .iter()
+                .any(|path| objects.iter().any(|object| path.starts_with(object)))
+            {
+                inbox.tell(|pending| pending.source = true);
+            }
+            let reported = paths.iter().filter(|path| path.starts_with(&reports));
+            for forwarder in reported.filter_map(|path| link_state::directory::forwarder_of(path)) {
+                inbox.tell(|pending| pending.add_report(forwarder));
+            }
+        }
+    })
+}
+
+/// Watches anew, now and again, what may have been removed and made again.
+pub(super) async fn renew(mut watch: Watch, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        watch.renew();
+    }
+}
