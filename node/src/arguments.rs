@@ -1,11 +1,16 @@
 //! The command line of the daemon, as `beemesh-node` and as `beemesh node`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::{InstallCni, Origin};
 use crate::{Config, DEFAULT_RESYNC, Error, run};
+
+/// Where health and metrics of a node of a cluster are served unless told otherwise.
+const HTTP_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4790);
 
 /// Arguments of the daemon of one node.
 #[derive(Clone, Debug, clap::Args)]
@@ -13,18 +18,54 @@ pub struct Arguments {
     /// Name of this node, as the Forwarders' `spec.node` has it
     #[arg(long, env = "NODE_NAME")]
     name: String,
-    /// Directory of forwarders/, nodes/, link-states/ and status/
-    #[arg(long)]
-    directory: PathBuf,
+    /// Serve the Forwarders of a cluster
+    #[arg(long, conflicts_with = "directory")]
+    kubernetes: bool,
+    /// Serve the Forwarders of a directory of forwarders/, nodes/, link-states/ and status/
+    #[arg(long, required_unless_present = "kubernetes")]
+    directory: Option<PathBuf>,
+    /// How to reach the API server [default: as the environment says]
+    #[arg(long, conflicts_with = "directory")]
+    kubeconfig: Option<PathBuf>,
     /// Unix socket for the CNI plugin
     #[arg(long, default_value = "/run/beemesh/cni.sock")]
     socket: PathBuf,
     /// Directory of the lease journal and of the DEL queue
     #[arg(long, default_value = "/var/lib/beemesh/cni")]
     state_dir: PathBuf,
+    /// Directory of the last known objects of the cluster
+    #[arg(long, default_value = "/var/lib/beemesh/objects")]
+    cache_dir: PathBuf,
+    /// Directory of what does not outlive a boot
+    #[arg(long, default_value = "/run/beemesh")]
+    run_dir: PathBuf,
     /// UDP port of the VXLAN links
     #[arg(long, default_value_t = 4789)]
     vxlan_port: u16,
+    /// TCP port on which nodes tell one another their links' states
+    #[arg(long, default_value_t = 4788)]
+    peer_port: u16,
+    /// File with the key that the nodes share
+    #[arg(long)]
+    peer_key_file: Option<PathBuf>,
+    /// Where health and metrics are served [default: 127.0.0.1:4790 in a cluster, else nowhere]
+    #[arg(long)]
+    http_address: Option<SocketAddr>,
+    /// What to install of the CNI plugin
+    #[arg(long, value_enum, default_value_t)]
+    install_cni: InstallCni,
+    /// Directory of the node's CNI plugins
+    #[arg(long, default_value = "/opt/cni/bin")]
+    cni_bin_dir: PathBuf,
+    /// Directory of the node's CNI configurations
+    #[arg(long, default_value = "/etc/cni/net.d")]
+    cni_conf_dir: PathBuf,
+    /// Where the node's processes are seen
+    #[arg(long, default_value = "/proc")]
+    host_proc: PathBuf,
+    /// Key of a taint to take off the node once it is ready
+    #[arg(long, value_name = "KEY")]
+    startup_taint: Option<String>,
     /// File with the boot id: namespaces do not outlive it
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
     boot_id: PathBuf,
@@ -34,33 +75,114 @@ pub struct Arguments {
     /// Seconds after which an unconfirmed claim may be collected
     #[arg(long, default_value_t = 30)]
     claim_timeout_seconds: u64,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged, in the words of `RUST_LOG`, which goes first
+    #[arg(long, default_value = "info")]
+    log_level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
 }
 
 impl From<Arguments> for Config {
     fn from(arguments: Arguments) -> Config {
+        // Without a directory it is a cluster: the parser insists on one of both.
+        let (origin, http_address) = match arguments.directory {
+            Some(directory) => (Origin::Directory(directory), None),
+            None => {
+                let kubeconfig = arguments.kubeconfig;
+                (Origin::Kubernetes { kubeconfig }, Some(HTTP_ADDRESS))
+            }
+        };
         Config {
+            name: arguments.name,
+            origin,
             socket: arguments.socket,
             state_dir: arguments.state_dir,
+            cache_dir: arguments.cache_dir,
+            run_dir: arguments.run_dir,
             vxlan_port: arguments.vxlan_port,
+            peer_port: arguments.peer_port,
+            peer_key_file: arguments.peer_key_file,
+            http_address: arguments.http_address.or(http_address),
+            install_cni: arguments.install_cni,
+            cni_bin_dir: arguments.cni_bin_dir,
+            cni_conf_dir: arguments.cni_conf_dir,
+            host_proc: arguments.host_proc,
+            startup_taint: arguments.startup_taint,
             boot_id: arguments.boot_id,
             resync: Duration::from_secs(arguments.resync_seconds),
             claim_timeout: Duration::from_secs(arguments.claim_timeout_seconds),
-            ..Config::new(arguments.name, arguments.directory)
         }
     }
 }
 
 impl Arguments {
-    /// Logs to stderr as `RUST_LOG` says (default `info`) and runs the engine until SIGTERM, which leaves the kernel as it is.
+    /// Logs to stderr and runs the engine until SIGTERM, which leaves the kernel as it is.
     ///
     /// # Errors
     /// When the engine cannot start or cannot go on.
     pub fn run(self) -> Result<(), Error> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt()
+        let filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&self.log_level));
+        let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .init();
+            .with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
+        }
         run(self.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn origin(words: &str) -> Result<Origin, clap::error::ErrorKind> {
+        let words = ["node", "--name=n1"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        let command = Command::try_parse_from(words).map_err(|error| error.kind())?;
+        Ok(Config::from(command.arguments).origin)
+    }
+
+    #[test]
+    fn forwarders_come_from_a_directory_or_from_a_cluster() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        let kubernetes = |kubeconfig: Option<&str>| Origin::Kubernetes {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+        };
+        #[rustfmt::skip]
+        let cases = [
+            ("",                             Err(MissingRequiredArgument)),
+            ("--directory d",                Ok(Origin::Directory("d".into()))),
+            ("--kubernetes",                 Ok(kubernetes(None))),
+            ("--kubernetes --kubeconfig k",  Ok(kubernetes(Some("k")))),
+            ("--kubernetes --directory d",   Err(ArgumentConflict)),
+            ("--directory d --kubeconfig k", Err(ArgumentConflict)),
+            ("--kubeconfig k",               Err(MissingRequiredArgument)),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(origin(words), expected, "{words}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::monitor::Monitor;
+use tokio::sync::watch;
 use topology::{AppliedChange, LinkIndex};
 
 use crate::desired::Site;
@@ -21,6 +22,7 @@ use crate::leases::Network;
 use crate::link_state::{LinkStates, Report, Which};
 use crate::mesh::Mesh;
 use crate::owned::Owned;
+use crate::pods::Pods;
 use crate::source::{Snapshot, Source};
 use crate::wires::KernelWires;
 
@@ -45,6 +47,10 @@ pub struct Parts {
     pub site: Site,
     /// Where Forwarders are declared and reported.
     pub source: Box<dyn Source>,
+    /// What Kubernetes says of this node's pods.
+    pub pods: Arc<dyn Pods>,
+    /// Where the desired state is shown to others.
+    pub views: watch::Sender<Arc<Snapshot>>,
     /// Where the ends of links are reported.
     pub link_states: Box<dyn LinkStates>,
     /// Word of what changed.
@@ -62,7 +68,7 @@ pub struct Parts {
 /// The state of the loop.
 pub struct Engine {
     parts: Parts,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// A complete desired state was seen: from then on what is not wanted may go.
     may_delete: bool,
     is_underlay_known: bool,
@@ -70,7 +76,7 @@ pub struct Engine {
     changes: BTreeMap<Network, Vec<AppliedChange>>,
     /// Links that are to leave the groups at once.
     fallen: Vec<(Network, LinkIndex)>,
-    /// What other nodes report, by Forwarder object.
+    /// What other nodes report, by key of the Forwarder.
     reports: BTreeMap<String, Report>,
     locals: BTreeMap<String, Local>,
     /// The catalog has to be made anew.
@@ -114,7 +120,7 @@ impl Engine {
         Engine {
             looks: Looks::new(parts.resync, now, processor_time()),
             parts,
-            snapshot: Snapshot::default(),
+            snapshot: Arc::default(),
             may_delete: false,
             is_underlay_known: false,
             meshes: BTreeMap::new(),

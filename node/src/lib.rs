@@ -47,6 +47,6 @@ pub mod watch;
 pub mod wires;
 
 pub use arguments::Arguments;
-pub use config::{Config, DEFAULT_RESYNC};
+pub use config::{Config, DEFAULT_RESYNC, InstallCni, Origin};
 pub use error::Error;
-pub use run::run;
+pub use run::{Shared, run};

@@ -27,7 +27,7 @@ pub struct Report {
 pub enum Which {
     /// Every one.
     All,
-    /// Those of these Forwarders, by object name.
+    /// Those of these Forwarders, by key.
     Some(BTreeSet<String>),
 }
 

@@ -15,7 +15,8 @@ pub struct Mesh {
     /// What of it can be used.
     pub graph: Graph,
     forwarders: Vec<Arc<Forwarder>>,
-    index_by_object: BTreeMap<String, ForwarderIndex>,
+    keys: Vec<String>,
+    index_by_key: BTreeMap<String, ForwarderIndex>,
     /// What the first and the second end report, by link.
     ends: Vec<[bool; 2]>,
 }
@@ -30,12 +31,15 @@ pub struct Reported {
 }
 
 impl Mesh {
-    /// The topology of these Forwarder objects, every link down until both ends report it.
+    /// The topology of these Forwarders with their keys, every link down until both ends report it.
     ///
     /// # Errors
     /// When the objects are no topology: two of the same name, a weight of 0.
-    pub fn new(objects: &[Arc<Forwarder>]) -> Result<Mesh, TopologyError> {
-        let plain: Vec<Forwarder> = objects.iter().map(|object| (**object).clone()).collect();
+    pub fn new(objects: &[(String, Arc<Forwarder>)]) -> Result<Mesh, TopologyError> {
+        let plain: Vec<Forwarder> = objects
+            .iter()
+            .map(|(_, object)| (**object).clone())
+            .collect();
         let topology = crds::expand::topology_of(&plain)?;
         let mut graph = Graph::new(&topology);
         for link in 0..topology.links().len() {
@@ -44,32 +48,43 @@ impl Mesh {
                 weights: None,
             });
         }
-        let by_name: BTreeMap<&str, &Arc<Forwarder>> = objects
+        let by_name: BTreeMap<&str, &(String, Arc<Forwarder>)> = objects
             .iter()
-            .map(|object| (object.spec.name.as_str(), object))
+            .map(|object| (object.1.spec.name.as_str(), object))
             .collect();
-        let forwarders: Vec<_> = topology
+        let (keys, forwarders): (Vec<_>, Vec<_>) = topology
             .forwarders()
             .iter()
-            .filter_map(|name| by_name.get(name.as_str()).map(|object| Arc::clone(object)))
-            .collect();
-        let index_by_object = (0..)
-            .zip(&forwarders)
-            .map(|(index, object)| (object.metadata.name.clone(), ForwarderIndex(index)))
+            .filter_map(|name| by_name.get(name.as_str()).copied().cloned())
+            .unzip();
+        let index_by_key = (0..)
+            .zip(&keys)
+            .map(|(index, key)| (key.clone(), ForwarderIndex(index)))
             .collect();
         let ends = vec![[false; 2]; topology.links().len()];
         Ok(Mesh {
             topology,
             graph,
             forwarders,
-            index_by_object,
+            keys,
+            index_by_key,
             ends,
         })
     }
 
-    /// Position of a Forwarder, by object name.
-    pub fn index(&self, object: &str) -> Option<ForwarderIndex> {
-        self.index_by_object.get(object).copied()
+    /// Position of a Forwarder, by key.
+    pub fn index(&self, key: &str) -> Option<ForwarderIndex> {
+        self.index_by_key.get(key).copied()
+    }
+
+    /// The key of a Forwarder, by its position.
+    pub fn key(&self, index: ForwarderIndex) -> &str {
+        &self.keys[index.position()]
+    }
+
+    /// The keys of all Forwarders, in canonical order.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// A Forwarder by its position.
@@ -84,9 +99,9 @@ impl Mesh {
 
     /// Takes what a Forwarder's node reports of its ends; an end that is not in it is down. Returns
     /// what that changes: a link is usable only while both its ends are up.
-    pub fn report(&mut self, object: &str, up: &BTreeMap<String, bool>) -> Reported {
+    pub fn report(&mut self, key: &str, up: &BTreeMap<String, bool>) -> Reported {
         let mut reported = Reported::default();
-        let Some(from) = self.index(object) else {
+        let Some(from) = self.index(key) else {
             return reported;
         };
         let forwarder = Arc::clone(self.forwarder(from));

@@ -30,7 +30,8 @@ pub trait Source: Send {
 /// The desired state at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Forwarders of all nodes, by object name.
+    /// Forwarders of all nodes by key: a name that no other Forwarder of any namespace has, and that
+    /// a file may have. Everything here speaks of a Forwarder by its key.
     pub forwarders: BTreeMap<String, Arc<Forwarder>>,
     /// Topologies by namespace and name, where they are declared beside their Forwarders.
     pub topologies: BTreeMap<(String, String), Arc<MicroServiceTopology>>,

@@ -54,10 +54,16 @@ fn site(node: &str) -> Site {
     }
 }
 
+/// Each with its object's name.
+fn keyed() -> Vec<(String, Arc<Forwarder>)> {
+    let key = |forwarder: Arc<Forwarder>| (forwarder.metadata.name.clone(), forwarder);
+    forwarders().into_iter().map(key).collect()
+}
+
 /// Reports every end of every link up, but for those in `down` (Forwarder and link id).
 fn mesh(down: &[(&str, &str)]) -> Mesh {
     let forwarders = forwarders();
-    let mut mesh = Mesh::new(&forwarders).unwrap();
+    let mut mesh = Mesh::new(&keyed()).unwrap();
     for forwarder in &forwarders {
         let is_up = |id: &str| !down.contains(&(forwarder.spec.name.as_str(), id));
         let links = forwarder.spec.links.iter();
@@ -112,7 +118,7 @@ fn routes_follow_the_shortest_paths_over_links_that_both_ends_report_up() {
 
 #[test]
 fn a_link_that_nobody_reports_is_not_used() {
-    let mesh = Mesh::new(&forwarders()).unwrap();
+    let mesh = Mesh::new(&keyed()).unwrap();
     assert_eq!(via(&mesh, "F1", "F2"), "none");
 }
 

@@ -123,7 +123,7 @@ impl Engine {
             let id = mesh.topology.link_id(link);
             let declared = &mesh.topology.links()[link.position()];
             for end in [declared.a, declared.b] {
-                let object = &mesh.forwarder(end).metadata.name;
+                let object = mesh.key(end);
                 let Some(local) = self.locals.get_mut(object) else {
                     continue;
                 };
@@ -170,7 +170,7 @@ impl Engine {
                 (Some(spf), Some(changes)) => spf.update(&mesh.graph, changes),
                 (Some(_), None) => {}
                 (spf @ None, _) => {
-                    let root = mesh.index(&local.forwarder.metadata.name);
+                    let root = mesh.index(&local.key);
                     *spf = root.map(|root| Spf::compute(&mesh.graph, root));
                 }
             }

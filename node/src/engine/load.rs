@@ -35,31 +35,39 @@ impl Engine {
                 .zip(&snapshot.forwarders)
                 .any(|(old, new)| old.0 != new.0 || !Arc::ptr_eq(old.1, new.1))
             || self.snapshot.is_complete != snapshot.is_complete;
-        self.snapshot = snapshot;
+        let are_topologies_new = self.snapshot.topologies != snapshot.topologies;
+        self.snapshot = Arc::new(snapshot);
         if is_new {
             self.rebuild_meshes();
             self.rebuild_locals();
         } else if are_nodes_new {
             self.renew_structures();
         }
+        self.is_catalog_due |= are_topologies_new;
+        if is_new || are_nodes_new || are_topologies_new {
+            self.parts.views.send_replace(Arc::clone(&self.snapshot));
+        }
     }
 
     fn rebuild_meshes(&mut self) {
-        let mut objects: BTreeMap<Network, Vec<Arc<Forwarder>>> = BTreeMap::new();
-        for forwarder in self.snapshot.forwarders.values() {
+        let mut objects: BTreeMap<Network, Vec<(String, Arc<Forwarder>)>> = BTreeMap::new();
+        for (key, forwarder) in &self.snapshot.forwarders {
             objects
                 .entry(network_of(forwarder))
                 .or_default()
-                .push(Arc::clone(forwarder));
+                .push((key.clone(), Arc::clone(forwarder)));
         }
         self.meshes
             .retain(|network, _| objects.contains_key(network));
         for (network, mut objects) in objects {
-            objects.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+            objects.sort_by(|a, b| a.1.spec.name.cmp(&b.1.spec.name));
             let is_same = self.meshes.get(&network).is_some_and(|mesh| {
                 let known = mesh.forwarders();
                 known.len() == objects.len()
-                    && known.iter().zip(&objects).all(|(a, b)| Arc::ptr_eq(a, b))
+                    && known
+                        .iter()
+                        .zip(&objects)
+                        .all(|(a, (_, b))| Arc::ptr_eq(a, b))
             });
             if is_same {
                 continue;
@@ -76,12 +84,7 @@ impl Engine {
 
     /// Replaces a mesh; what is known of links goes into the new one.
     fn install(&mut self, network: Network, mut mesh: Mesh) {
-        let objects: Vec<String> = mesh
-            .forwarders()
-            .iter()
-            .map(|object| object.metadata.name.clone())
-            .collect();
-        for object in objects {
+        for object in mesh.keys().to_vec() {
             if let Some(local) = self.locals.get(&object) {
                 mesh.report(&object, &local.up_by_link());
             } else if let Some(report) = self.reports.get(&object) {
@@ -119,7 +122,7 @@ impl Engine {
                     }
                 }
                 _ => {
-                    let local = Local::new(Arc::clone(forwarder), &self.parts.site);
+                    let local = Local::new(object, Arc::clone(forwarder), &self.parts.site);
                     self.locals.insert(object.clone(), local);
                     fresh.push(object.clone());
                 }

@@ -44,6 +44,8 @@ impl End {
 /// A Forwarder of this node and how far it has come.
 #[derive(Debug)]
 pub(super) struct Local {
+    /// What the source calls it.
+    pub(super) key: String,
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) network: Network,
     pub(super) netns: String,
@@ -80,8 +82,9 @@ pub(super) struct Local {
 }
 
 impl Local {
-    pub(super) fn new(forwarder: Arc<Forwarder>, site: &Site) -> Local {
+    pub(super) fn new(key: &str, forwarder: Arc<Forwarder>, site: &Site) -> Local {
         Local {
+            key: key.to_owned(),
             network: network_of(&forwarder),
             netns: netns_of(&forwarder),
             structure: structure(&forwarder, site),
@@ -110,7 +113,7 @@ impl Local {
     }
 
     pub(super) fn object(&self) -> &str {
-        &self.forwarder.metadata.name
+        &self.key
     }
 
     /// True while there is something to do now.

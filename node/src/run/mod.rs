@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::book::Book;
 use crate::config::Config;
@@ -21,17 +21,18 @@ use crate::inbox::Inbox;
 use crate::link_state;
 use crate::owned::Owned;
 use crate::server::Server;
-use crate::source;
-use crate::underlay;
+use crate::source::Snapshot;
 use crate::wires::KernelWires;
 
+mod files;
 mod lock;
 mod monitor;
+mod origin;
 mod tasks;
-mod watch;
 
 use lock::lock;
-use watch::{renew, watch};
+use origin::Ports;
+pub use tasks::Shared;
 
 /// How long a daemon before this one may take to be gone.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -55,9 +56,8 @@ pub fn run(config: Config) -> Result<(), Error> {
         .map_err(started("the runtime"))?;
     let _lock = lock(&config.state_dir, HANDOVER)?;
     let inbox = Arc::new(Inbox::default());
-    let source = source::directory::Directory::open(&config.directory)?;
-    let reports = config.directory.join("link-states");
-    let link_states = link_state::directory::Directory::open(&reports, &config.name)?;
+    let Ports { source, pods } = origin::open(&config)?;
+    let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     if !damage.is_empty() {
         tracing::warn!(
@@ -73,15 +73,18 @@ pub fn run(config: Config) -> Result<(), Error> {
     ));
     let server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
-    let watch = watch(&config, &inbox, &replay_due)?;
+    let files = files::watch(&config, &inbox, &replay_due)?;
     let monitor = monitor::start(&inbox)?;
+    let (views, seen) = watch::channel(Arc::new(Snapshot::default()));
     let parts = Parts {
         site: Site {
             node: config.name.clone(),
             vxlan_port: config.vxlan_port,
             ..Site::default()
         },
-        source: Box::new(source),
+        source,
+        pods: Arc::clone(&pods),
+        views,
         link_states: Box::new(link_states),
         inbox: Arc::clone(&inbox),
         desk: Arc::clone(&desk),
@@ -89,6 +92,14 @@ pub fn run(config: Config) -> Result<(), Error> {
         owned: Owned::open(&config.state_dir),
         resync: config.resync,
     };
+    let shared = Shared {
+        config: Arc::new(config),
+        inbox: Arc::clone(&inbox),
+        desk: Arc::clone(&desk),
+        pods,
+        views: seen,
+    };
+    let config = &shared.config;
     let (ended, end) = oneshot::channel::<()>();
     // A pool of its own: threads inherit the network namespace of whoever starts them.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("engine-{number}"));
@@ -106,14 +117,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .map_err(started("the engine"))?;
     tracing::info!(node = config.name, socket = %config.socket.display(), "started");
     let result = runtime.block_on(async {
-        tokio::spawn(underlay::watch(Arc::clone(&inbox)));
-        tokio::spawn(tasks::keep_house(Arc::clone(&desk)));
-        tokio::spawn(renew(watch, config.resync));
-        tokio::spawn(tasks::replay_when_due(
-            config.state_dir.clone(),
-            Arc::clone(&desk),
-            replay_due,
-        ));
+        tasks::spawn(&shared, files, replay_due);
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {

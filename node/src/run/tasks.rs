@@ -1,20 +1,49 @@
 //! What runs beside the engine and the server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::files::renew;
+use crate::config::Config;
 use crate::desk::Desk;
+use crate::inbox::Inbox;
+use crate::pods::Pods;
 use crate::replay::replay;
+use crate::source::Snapshot;
+use crate::underlay;
+use crate::watch::Watch;
 use crate::wires::KernelWires;
 
 /// Time between two looks for leases that nobody will release.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
+/// What every task may use.
+#[derive(Clone)]
+pub struct Shared {
+    /// What the daemon was told at its start.
+    pub config: Arc<Config>,
+    /// Where word is left for the engine.
+    pub inbox: Arc<Inbox>,
+    /// Who is attached.
+    pub desk: Arc<Desk<KernelWires>>,
+    /// What Kubernetes says of this node's pods.
+    pub pods: Arc<dyn Pods>,
+    /// The desired state as the engine has it.
+    pub views: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Starts every task, a line for each; they end with the runtime.
+pub(super) fn spawn(shared: &Shared, files: Watch, replay_due: Arc<Notify>) {
+    tokio::spawn(underlay::watch(Arc::clone(&shared.inbox)));
+    tokio::spawn(keep_house(Arc::clone(&shared.desk)));
+    tokio::spawn(renew(files, shared.config.resync));
+    tokio::spawn(replay_when_due(shared.clone(), replay_due));
+}
+
 /// Collects leases that nobody will release: at once, then now and again.
-pub(super) async fn keep_house(desk: Arc<Desk<KernelWires>>) {
+async fn keep_house(desk: Arc<Desk<KernelWires>>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -26,15 +55,11 @@ pub(super) async fn keep_house(desk: Arc<Desk<KernelWires>>) {
 }
 
 /// Replays the DEL queue: at once, then whenever a plugin adds to it.
-pub(super) async fn replay_when_due(
-    state_dir: PathBuf,
-    desk: Arc<Desk<KernelWires>>,
-    replay_due: Arc<Notify>,
-) {
+async fn replay_when_due(shared: Shared, replay_due: Arc<Notify>) {
     loop {
-        let (state_dir, desk) = (state_dir.clone(), Arc::clone(&desk));
+        let Shared { config, desk, .. } = shared.clone();
         // As above.
-        let _ = tokio::task::spawn_blocking(move || replay(&state_dir, &desk)).await;
+        let _ = tokio::task::spawn_blocking(move || replay(&config.state_dir, &desk)).await;
         replay_due.notified().await;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::link_state::{self, Which};
@@ -20,11 +20,13 @@ pub(super) fn watch(
 ) -> Result<Watch, Error> {
     let queue = cni::queue::directory(&config.state_dir);
     fs::create_dir_all(&queue).map_err(Error::file("create", &queue))?;
-    let reports = config.directory.join("link-states");
-    let objects = [
-        config.directory.join("forwarders"),
-        config.directory.join("nodes"),
-    ];
+    let reports = config.link_states();
+    let objects = match &config.origin {
+        Origin::Directory(directory) => ["forwarders", "nodes"]
+            .map(|name| directory.join(name))
+            .to_vec(),
+        Origin::Kubernetes { .. } => Vec::new(),
+    };
     let directories = objects.iter().chain([&reports, &queue]).cloned().collect();
     let (inbox, replay_due) = (Arc::clone(inbox), Arc::clone(replay_due));
     Watch::start(directories, move |change| match change {
