@@ -55,7 +55,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 .PHONY: image-programs
 image-programs:
-	$(STATIC) -p beemesh-ctl -p beemesh-operator
+	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-operator
 
 .PHONY: image
 image: image-programs ## the container image as an archive, without a container engine: target/beemesh-image.tar
@@ -72,9 +72,10 @@ install: build ## beemesh, also as kubectl's plugin, to PREFIX/bin (default /usr
 
 .PHONY: manifests
 manifests: ## the chart as plain manifests, to standard output
-	@printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: beemesh-system\n'
+	@printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: beemesh-system\n  labels:\n'
+	@for mode in enforce audit warn; do printf '    pod-security.kubernetes.io/%s: privileged\n' $$mode; done
 	@PATH=$$PATH:$$(command -v helm >/dev/null || e2e/tools/fill helm) && helm template beemesh charts/beemesh \
-		--namespace beemesh-system --include-crds --skip-tests --kube-version v1.33.0
+		--namespace beemesh-system --include-crds --no-hooks --kube-version v1.33.0
 
 .PHONY: demo
 demo: ## the main job on this machine alone: a topology up, broken, healed, gone

@@ -29,10 +29,7 @@ pub(crate) fn the_archive_is_an_oci_layout_and_a_docker_archive() -> Result<()> 
         "{config}"
     );
     ensure!(config["config"]["User"] == "65532:65532", "{config}");
-    ensure!(
-        config["config"]["Entrypoint"][0] == "/beemesh-operator",
-        "{config}"
-    );
+    ensure!(config["config"]["Entrypoint"][0] == "/beemesh", "{config}");
     let docker = &image.json("manifest.json")?[0];
     ensure!(docker["RepoTags"][0] == REFERENCE, "{docker}");
     ensure!(
@@ -46,13 +43,14 @@ pub(crate) fn the_archive_is_an_oci_layout_and_a_docker_archive() -> Result<()> 
             .args(["--list", "--verbose", "--numeric-owner", "--file"])
             .arg(image.folder.path().join("image").join(path_of(layer)?)),
     )?;
-    for program in ["beemesh", "beemesh-operator"] {
+    for program in ["beemesh", "beemesh-cni", "beemesh-operator"] {
         let line = listed
             .lines()
             .find(|line| line.ends_with(&format!(" {program}")));
         let line = line.with_context(|| format!("no {program}: {listed}"))?;
         ensure!(line.starts_with("-rwxr-xr-x 0/0"), "{line}");
     }
+    ensure!(listed.contains(" var/run -> ../run"), "{listed}");
     Ok(())
 }
 
@@ -75,15 +73,17 @@ pub(crate) fn a_missing_program_is_named() -> Result<()> {
 }
 
 pub(crate) fn the_archive_holds_the_image_that_the_chart_runs() -> Result<()> {
-    for kind in ["Deployment", "Pod"] {
+    for (kind, program) in [
+        ("Deployment", "/beemesh-operator"),
+        ("Pod", "/beemesh-operator"),
+        ("DaemonSet", "/beemesh"),
+        ("Job", "/beemesh"),
+    ] {
         let object = &helm::objects_of(kind, Values::Default)?[0];
         let template = object["spec"].get("template").unwrap_or(object);
         let container = &template["spec"]["containers"][0];
         ensure!(container["image"] == REFERENCE, "{container}");
-        ensure!(
-            container["command"][0] == "/beemesh-operator",
-            "{container}"
-        );
+        ensure!(container["command"][0] == program, "{container}");
     }
     Ok(())
 }
@@ -157,7 +157,12 @@ fn path_of(descriptor: &Value) -> Result<String> {
 fn programs(folder: &Path) -> Result<PathBuf> {
     let programs = folder.join("programs");
     fs::create_dir(&programs)?;
-    for program in ["beemesh", "beemesh-operator", "beemesh-of-no-concern"] {
+    for program in [
+        "beemesh",
+        "beemesh-cni",
+        "beemesh-operator",
+        "beemesh-of-no-concern",
+    ] {
         fs::write(programs.join(program), format!("this is {program}\n"))?;
     }
     Ok(programs)
