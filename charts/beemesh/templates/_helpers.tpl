@@ -27,6 +27,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* Name of the daemons' objects. */}}
+{{- define "beemesh.node.name" -}}
+{{- include "beemesh.fullname" . }}-node
+{{- end -}}
+
+{{/* Labels by which the daemons' pods are selected. They never change either. */}}
+{{- define "beemesh.node.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "beemesh.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: node
+{{- end -}}
+
 {{/* Labels of every object: (dict "root" $ "component" "operator"). */}}
 {{- define "beemesh.labels" -}}
 {{- with .root -}}
@@ -85,4 +97,19 @@ annotations:
 {{- else -}}
 {{- required "serviceAccount.name: a name is wanted when serviceAccount.create is false" .Values.serviceAccount.name -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Name of the daemons' ServiceAccount. */}}
+{{- define "beemesh.node.serviceAccountName" -}}
+{{- $account := .Values.node.serviceAccount -}}
+{{- if $account.create -}}
+{{- default (include "beemesh.node.name" .) $account.name -}}
+{{- else -}}
+{{- required "node.serviceAccount.name: a name is wanted when node.serviceAccount.create is false" $account.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of the Secret by which daemons know one another. */}}
+{{- define "beemesh.meshKey.name" -}}
+{{- default (printf "%s-mesh-key" (include "beemesh.fullname" .)) .Values.meshKey.secretName -}}
 {{- end -}}

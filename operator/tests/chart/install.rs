@@ -43,9 +43,7 @@ pub(crate) fn a_release_comes_is_upgraded_and_goes_without_a_trace() -> Result<(
         .args(&["rollback", RELEASE, "1"])
         .output_text()?;
     ensure!(replicas(&server, &name)? == 2, "replicas as rolled back");
-    helm_on(&server, NAMESPACE)?
-        .args(&["uninstall", RELEASE])
-        .output_text()?;
+    uninstall(&server)?;
     // What helm leaves: the definitions, and the namespace that it was told to make.
     let definitions = helm::chart().join("crds").display().to_string();
     server
@@ -172,6 +170,42 @@ pub(crate) fn users_of_a_namespace_edit_its_topologies_and_view_the_rest() -> Re
             ensure!(ran.is_success == is_allowed, "{case}");
         }
         Ok(())
+    })
+}
+
+/// `helm uninstall`, with this test in the kubelet's place for the hook's Job.
+fn uninstall(server: &ApiServer) -> Result<()> {
+    std::thread::scope(|scope| {
+        let helm = scope.spawn(|| {
+            helm_on(server, NAMESPACE)?
+                .args(&["uninstall", RELEASE])
+                .output_text()
+        });
+        let daemons = format!("daemonset/{RELEASE}-node");
+        let done = r#"{"status": {"succeeded": 1, "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:01Z",
+            "conditions": [{"type": "SuccessCriteriaMet", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+                           {"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"}]}}"#;
+        let job = format!("job/{RELEASE}-uninstall");
+        let complete = [
+            "patch",
+            &job,
+            "-n",
+            NAMESPACE,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            done,
+        ];
+        let asked = eventually("the nodes are asked to clean up", MINUTE, || {
+            server.kubectl(&["get", &job, "-n", NAMESPACE])?.ok()?;
+            ensure!(!helm.is_finished(), "helm did not wait");
+            // The daemons must still be there to do it.
+            server.kubectl(&["get", &daemons, "-n", NAMESPACE])?.ok()?;
+            server.kubectl(&complete)?.ok()
+        });
+        let said = helm.join().expect("helm's thread does not panic");
+        asked?;
+        said.map(drop)
     })
 }
 

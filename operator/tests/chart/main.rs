@@ -54,8 +54,10 @@ fn main() -> ExitCode {
         values::every_value_has_a_schema_and_every_schema_a_value,
         values::the_operator_takes_the_arguments_of_the_chart,
         roles::the_operator_may_what_it_needs_and_nothing_else,
+        roles::a_daemon_may_what_it_needs_and_nothing_else,
         roles::no_rule_has_a_star,
         roles::pods_have_no_privilege,
+        roles::the_daemon_has_the_privilege_that_its_mounts_take_and_no_other,
         image::the_archive_holds_the_image_that_the_chart_runs,
     ));
     trials.extend(trials!(&["helm-docs"] => readme::the_readme_is_made_from_the_values));

@@ -23,12 +23,50 @@ const OPERATOR: [(&str, &str, &str); 11] = [
     ("authorization.k8s.io",  "subjectaccessreviews",          "create"),
 ];
 
+/// The same of a daemon; `node-admission.yaml` narrows the writes to its own node.
+#[rustfmt::skip]
+const NODE: [(&str, &str, &str); 7] = [
+    ("beemesh.io",    "microservicetopologies", "get list watch"),
+    ("beemesh.io",    "forwarders",             "get list watch"),
+    ("beemesh.io",    "forwarders/status",      "patch"),
+    ("",              "nodes",                  "get list watch"),
+    ("",              "pods",                   "get list watch"),
+    ("",              "pods/status",            "patch"),
+    ("events.k8s.io", "events",                 "create patch"),
+];
+
+/// The right that a startup taint takes.
+const TAINTS: (&str, &str, &str) = ("", "nodes", "patch");
+
+/// The same of the hook that runs before the release goes, in its own namespace.
+const UNINSTALL: [(&str, &str, &str); 1] = [("", "pods", "get list patch watch")];
+
 pub(crate) fn the_operator_may_what_it_needs_and_nothing_else() -> Result<()> {
-    let roles = helm::objects_of("ClusterRole", Values::Default)?;
-    let role = roles
-        .iter()
-        .find(|role| role["metadata"]["name"] == "beemesh-operator")
-        .context("no role of the operator")?;
+    compare(
+        "ClusterRole",
+        "beemesh-operator",
+        Values::Default,
+        &OPERATOR,
+    )
+}
+
+pub(crate) fn a_daemon_may_what_it_needs_and_nothing_else() -> Result<()> {
+    compare("ClusterRole", "beemesh-node", Values::Default, &NODE)?;
+    let with_taint = [&NODE[..], &[TAINTS]].concat();
+    compare(
+        "ClusterRole",
+        "beemesh-node",
+        Values::Everything,
+        &with_taint,
+    )?;
+    compare("Role", "beemesh-uninstall", Values::Default, &UNINSTALL)
+}
+
+/// Holds the rules of a role beside those that are `expected`.
+fn compare(kind: &str, name: &str, values: Values, expected: &[(&str, &str, &str)]) -> Result<()> {
+    let roles = helm::objects_of(kind, values)?;
+    let role = roles.iter().find(|role| role["metadata"]["name"] == name);
+    let role = role.with_context(|| format!("no {kind} {name}"))?;
     let mut actual = BTreeSet::new();
     for rule in role["rules"].as_array().context("no rules")? {
         ensure!(rule.get("nonResourceURLs").is_none(), "{rule}");
@@ -40,12 +78,12 @@ pub(crate) fn the_operator_may_what_it_needs_and_nothing_else() -> Result<()> {
             }
         }
     }
-    let expected: BTreeSet<(&str, &str, String)> = OPERATOR
+    let expected: BTreeSet<(&str, &str, String)> = expected
         .iter()
         .map(|&(group, resource, verbs)| (group, resource, verbs.to_owned()))
         .collect();
     let differing: Vec<_> = actual.symmetric_difference(&expected).collect();
-    ensure!(differing.is_empty(), "{differing:?}");
+    ensure!(differing.is_empty(), "{name}: {differing:?}");
     Ok(())
 }
 
@@ -60,36 +98,71 @@ pub(crate) fn no_rule_has_a_star() -> Result<()> {
     Ok(())
 }
 
-/// What the restricted Pod Security Standard asks for, and a root that is not writable.
+/// What the restricted Pod Security Standard asks for, and a root that is not writable; of all but the daemon.
 pub(crate) fn pods_have_no_privilege() -> Result<()> {
-    let deployments = helm::objects_of("Deployment", Values::Default)?;
-    let pods = helm::objects_of("Pod", Values::Default)?;
-    let specs = deployments
-        .iter()
-        .map(|deployment| &deployment["spec"]["template"]["spec"])
-        .chain(pods.iter().map(|pod| &pod["spec"]));
     let mut count = 0;
-    for spec in specs {
-        count += 1;
-        let pod = &spec["securityContext"];
-        ensure!(pod["runAsNonRoot"] == true, "{pod}");
-        ensure!(pod["runAsUser"].as_u64() > Some(0), "{pod}");
-        ensure!(pod["seccompProfile"]["type"] == "RuntimeDefault", "{pod}");
-        for container in spec["containers"].as_array().context("no containers")? {
-            let context = &container["securityContext"];
-            ensure!(context["allowPrivilegeEscalation"] == false, "{context}");
-            ensure!(context["readOnlyRootFilesystem"] == true, "{context}");
-            ensure!(context["capabilities"]["drop"][0] == "ALL", "{context}");
+    for kind in ["Deployment", "Job", "Pod"] {
+        for object in helm::objects_of(kind, Values::Default)? {
+            count += 1;
+            let template = object["spec"].get("template").unwrap_or(&object);
+            restricted(&template["spec"]).with_context(|| kind.to_owned())?;
+            // Where a node's network is broken is where it must be cleaned.
+            let is_hook = kind == "Job";
             ensure!(
-                container["resources"]["requests"]["memory"].is_string(),
-                "{container}"
+                template["spec"].get("hostNetwork").is_some() == is_hook,
+                "{kind}: hostNetwork"
             );
         }
-        for shared in ["hostNetwork", "hostPID", "hostIPC"] {
-            ensure!(spec.get(shared).is_none(), "{shared}");
-        }
     }
-    ensure!(count == 2, "{count} pods");
+    ensure!(count == 3, "{count} pods");
+    Ok(())
+}
+
+fn restricted(spec: &Value) -> Result<()> {
+    let pod = &spec["securityContext"];
+    ensure!(pod["runAsNonRoot"] == true, "{pod}");
+    ensure!(pod["runAsUser"].as_u64() > Some(0), "{pod}");
+    ensure!(pod["seccompProfile"]["type"] == "RuntimeDefault", "{pod}");
+    for container in spec["containers"].as_array().context("no containers")? {
+        let context = &container["securityContext"];
+        ensure!(context["allowPrivilegeEscalation"] == false, "{context}");
+        ensure!(context["readOnlyRootFilesystem"] == true, "{context}");
+        ensure!(context["capabilities"]["drop"][0] == "ALL", "{context}");
+        ensure!(
+            container["resources"]["requests"]["memory"].is_string(),
+            "{container}"
+        );
+    }
+    for shared in ["hostPID", "hostIPC"] {
+        ensure!(spec.get(shared).is_none(), "{shared}");
+    }
+    Ok(())
+}
+
+/// Privileged for the one mount that propagates to the node, and otherwise as small as can be.
+pub(crate) fn the_daemon_has_the_privilege_that_its_mounts_take_and_no_other() -> Result<()> {
+    let daemon = &helm::objects_of("DaemonSet", Values::Default)?[0];
+    let spec = &daemon["spec"]["template"]["spec"];
+    ensure!(spec["hostNetwork"] == true, "{spec}");
+    for shared in ["hostPID", "hostIPC"] {
+        ensure!(spec.get(shared).is_none(), "{shared}");
+    }
+    let container = &spec["containers"][0];
+    let context = &container["securityContext"];
+    ensure!(context["privileged"] == true, "{context}");
+    ensure!(context["readOnlyRootFilesystem"] == true, "{context}");
+    let mounts = container["volumeMounts"].as_array().context("no mounts")?;
+    let propagating: Vec<&Value> = mounts
+        .iter()
+        .filter(|mount| mount["mountPropagation"] == "Bidirectional")
+        .map(|mount| &mount["mountPath"])
+        .collect();
+    ensure!(propagating == ["/run/netns"], "{propagating:?}");
+    let proc = mounts.iter().find(|mount| mount["name"] == "proc");
+    ensure!(
+        proc.is_some_and(|mount| mount["readOnly"] == true),
+        "{proc:?}"
+    );
     Ok(())
 }
 

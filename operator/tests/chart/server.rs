@@ -10,7 +10,7 @@ use crate::golden;
 use crate::helm::{self, NAMESPACE, Values};
 use crate::metadata;
 
-/// ServiceMonitor and PrometheusRule as far as the chart uses them, written by hand.
+/// PodMonitor, ServiceMonitor and PrometheusRule as far as the chart uses them, written by hand.
 const MONITORING: &str = "monitoring-crds";
 
 static SERVER: LazyLock<Result<ApiServer>> = LazyLock::new(|| {

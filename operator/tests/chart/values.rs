@@ -53,6 +53,18 @@ pub(crate) fn wrong_values_are_refused_with_their_place() -> Result<()> {
         ("serviceMonitor.enabled=1",                      "at '/serviceMonitor/enabled': got number, want boolean"),
         ("extraObjects=text",                             "at '/extraObjects': got string, want array"),
         ("test.timeout=",                                 "at '/test/timeout'"),
+        ("node.listenAddress=::",                         "at '/node/listenAddress'"),
+        ("node.peerPort=0",                               "at '/node/peerPort': minimum: got 0, want 1"),
+        ("node.startupTaint=not ready",                   "at '/node/startupTaint'"),
+        ("node.updateStrategy.maxUnavailable=2",          "additional properties 'maxUnavailable' not allowed"),
+        ("node.updateStrategy.rollingUpdate.maxUnavailable=x", "at '/node/updateStrategy/rollingUpdate/maxUnavailable'"),
+        ("node.serviceAccount.nam=x",                     "additional properties 'nam' not allowed"),
+        ("node.serviceAccount.create=false",              "node.serviceAccount.name: a name is wanted"),
+        ("cni.mode=exclusive",                            "at '/cni/mode': value must be one of 'chained', 'binary', 'none'"),
+        ("cni.binDir=opt/cni/bin",                        "at '/cni/binDir'"),
+        ("meshKey.secretName=A B",                        "at '/meshKey/secretName'"),
+        ("uninstall.timeout=2m",                          "at '/uninstall/timeout'"),
+        ("test.connectivity.timeout=",                    "at '/test/connectivity/timeout'"),
         ("serviceAccount.create=false",                   "serviceAccount.name: a name is wanted when serviceAccount.create is false"),
     ];
     let mut wrong = vec![];
@@ -98,7 +110,11 @@ pub(crate) fn the_operator_takes_the_arguments_of_the_chart() -> Result<()> {
             ports.contains(&config.listen_metrics.port().to_string()),
             "{ports}"
         );
-        let pod = &helm::objects_of("Pod", values)?[0];
+        let pods = helm::objects_of("Pod", values)?;
+        let pod = pods
+            .iter()
+            .find(|pod| pod["spec"]["containers"][0]["command"][0] == "/beemesh-operator");
+        let pod = pod.context("helm test has no pod that checks")?;
         let arguments = &pod["spec"]["containers"][0]["args"];
         let words = arguments.as_array().context("no args")?;
         let words = words.iter().filter_map(Value::as_str);
