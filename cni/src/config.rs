@@ -21,7 +21,7 @@ pub const MAX_BYTES: usize = 8 << 20;
 const MAX_SOCKET_PATH: usize = 107;
 
 /// Where the CRI hands on a pod's annotations, when the conflist asks for that capability.
-const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+pub const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// A network configuration, as far as every verb needs it.
 #[derive(Clone, Debug)]

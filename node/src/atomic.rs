@@ -1,7 +1,8 @@
 //! Files that are seen whole or not at all.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::File`]; the file is then as it was.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace(path, bytes, true)
+    replace(path, None, true, |file| file.write_all(bytes))
 }
 
 /// Replaces the file at `path` by `bytes` in one step, without waiting for the disk.
@@ -21,17 +22,42 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`]; the file is then as it was.
 pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace(path, bytes, false)
+    replace(path, None, false, |file| file.write_all(bytes))
 }
 
-fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), Error> {
+/// As [`write`], of exactly this mode, with what `fill` writes.
+///
+/// # Errors
+/// [`Error::File`]; the file is then as it was.
+pub(crate) fn place<T>(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> Result<(), Error> {
+    replace(path, Some(mode), true, |file| fill(file).map(drop))
+}
+
+fn replace(
+    path: &Path,
+    mode: Option<u32>,
+    durable: bool,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), Error> {
     let temporary = temporary(path);
     let written = (|| {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let mut file = options.mode(mode.unwrap_or(0o666)).open(&temporary)?;
+        fill(&mut file)?;
+        if let Some(mode) = mode {
+            // The process's mask took some of it away.
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
         if durable {
             file.sync_all()?;
         }
+        // A program that is still open for writing cannot be executed.
+        drop(file);
         fs::rename(&temporary, path)?;
         match path.parent() {
             Some(directory) if durable => File::open(directory)?.sync_all(),
@@ -42,6 +68,40 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), Error> {
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(Error::file("write", path))
+}
+
+/// Removes what writers of `path` left behind that were killed. Nobody else may be writing it.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn sweep(path: &Path) -> Result<(), Error> {
+    for left in leftovers(path)? {
+        fs::remove_file(&left).map_err(Error::file("remove", &left))?;
+    }
+    Ok(())
+}
+
+/// What writers of `path` left behind that were killed.
+///
+/// # Errors
+/// [`Error::File`] when the directory cannot be read.
+pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let start = format!(".{name}.");
+    let is_left = |path: &PathBuf| {
+        let found = path.file_name().unwrap_or_default().to_string_lossy();
+        found.starts_with(&start) && found.ends_with(".tmp")
+    };
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::file("read", directory))?,
+    };
+    Ok(entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_left)
+        .collect())
 }
 
 /// A hidden name beside `path`, its own for each process and call.

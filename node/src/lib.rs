@@ -32,6 +32,7 @@ pub mod desk;
 pub mod engine;
 pub mod error;
 pub mod inbox;
+pub mod install;
 pub mod journal;
 pub mod leases;
 pub mod link_state;

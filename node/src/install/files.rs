@@ -1,0 +1,212 @@
+//! The runtime's directories: looked at, and written in single steps. Of files that are not ours the
+//! bytes are read, nothing else.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::conflist::{self, FILE, Files, PLUGIN, SET_ASIDE};
+use super::plan::{Conflist, Plan, Seen};
+use crate::atomic;
+use crate::error::Error;
+
+/// Largest configuration that is read, in bytes: ten times any real one.
+const MAX_BYTES: u64 = 1 << 20;
+/// As the benchmark of the Center for Internet Security asks of CNI configurations.
+const CONFLIST_MODE: u32 = 0o600;
+const PROGRAM_MODE: u32 = 0o755;
+
+/// Where the runtime looks, and where the plugin's program comes from.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The runtime's directory of configurations.
+    pub conf_dir: PathBuf,
+    /// The runtime's directory of plugins.
+    pub bin_dir: PathBuf,
+    /// The plugin's program of this version.
+    pub program: PathBuf,
+}
+
+impl Places {
+    /// What is there.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the directory or the program cannot be read.
+    pub fn observe(&self) -> Result<Seen, Error> {
+        Ok(Seen {
+            files: self.files()?,
+            is_binary_current: is_same(&self.program, &self.installed())
+                .map_err(Error::file("read", &self.program))?,
+        })
+    }
+
+    /// The configurations, ours among them.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the directory cannot be read.
+    pub fn files(&self) -> Result<Files, Error> {
+        let failed = || Error::file("read", &self.conf_dir);
+        let mut files = Files::new();
+        for entry in fs::read_dir(&self.conf_dir).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            let name = entry.file_name();
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_known = conflist::is_configuration(&name) || name == SET_ASIDE;
+            if is_known && !is_directory {
+                let content = read(&entry.path()).map_err(|error| error.to_string());
+                files.insert(name, content);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Does what is planned, the list last; goes on to the list only when the program is there.
+    ///
+    /// # Errors
+    /// [`Error::File`]: what is there is whole, old or new.
+    pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
+        if plan.conflist == Conflist::Remove {
+            self.remove_conflist()?;
+        }
+        if plan.writes_binary {
+            self.write_program()?;
+        }
+        if let Conflist::Write(bytes) = &plan.conflist {
+            let path = self.conflist();
+            atomic::place(&path, CONFLIST_MODE, |file| io::copy(&mut &bytes[..], file))?;
+            tracing::info!(path = %path.display(), "wrote the CNI configuration");
+        }
+        Ok(())
+    }
+
+    /// Removes our list, and what others made of it. Absent is removed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove_conflist(&self) -> Result<(), Error> {
+        for name in [FILE, SET_ASIDE] {
+            let path = self.conf_dir.join(name);
+            if remove(&path)? {
+                tracing::info!(path = %path.display(), "removed the CNI configuration");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the plugin's program. Absent is removed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove_program(&self) -> Result<(), Error> {
+        let path = self.installed();
+        if remove(&path)? {
+            tracing::info!(path = %path.display(), "removed the plugin");
+        }
+        Ok(())
+    }
+
+    /// Makes the directories, and removes what writers left in them that were killed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn prepare(&self) -> Result<(), Error> {
+        for directory in [&self.conf_dir, &self.bin_dir] {
+            fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+        }
+        self.sweep()
+    }
+
+    /// Removes what writers left behind that were killed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn sweep(&self) -> Result<(), Error> {
+        atomic::sweep(&self.conflist())?;
+        atomic::sweep(&self.installed())
+    }
+
+    /// Files of ours that are there: list, program, and what killed writers left behind.
+    pub fn count(&self) -> u64 {
+        let ours = [
+            self.conflist(),
+            self.conf_dir.join(SET_ASIDE),
+            self.installed(),
+        ];
+        let there = ours.iter().filter(|path| path.symlink_metadata().is_ok());
+        let left = [self.conflist(), self.installed()];
+        let left = left
+            .iter()
+            .map(|path| atomic::leftovers(path).map_or(0, |left| left.len()));
+        (there.count() + left.sum::<usize>()) as u64
+    }
+
+    /// Our list.
+    pub fn conflist(&self) -> PathBuf {
+        self.conf_dir.join(FILE)
+    }
+
+    /// The plugin's program as the runtime finds it.
+    pub fn installed(&self) -> PathBuf {
+        self.bin_dir.join(PLUGIN)
+    }
+
+    /// Works while the old one is being executed: that keeps its own file.
+    fn write_program(&self) -> Result<(), Error> {
+        let mut program = File::open(&self.program).map_err(Error::file("read", &self.program))?;
+        let path = self.installed();
+        atomic::place(&path, PROGRAM_MODE, |file| io::copy(&mut program, file))?;
+        tracing::info!(path = %path.display(), "wrote the plugin");
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(io::Error::other(format!("more than {MAX_BYTES} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+fn remove(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::file("remove", path)(error)),
+    }
+}
+
+/// Whether `copy` is a file with the bytes of `original`, for everybody to execute.
+fn is_same(original: &Path, copy: &Path) -> io::Result<bool> {
+    let mut original = File::open(original)?;
+    let Ok(metadata) = copy.symlink_metadata() else {
+        return Ok(false);
+    };
+    let is_program = metadata.is_file() && metadata.mode() & 0o7777 == PROGRAM_MODE;
+    if !is_program || metadata.len() != original.metadata()?.len() {
+        return Ok(false);
+    }
+    // What cannot be read is written anew.
+    let Ok(mut copy) = File::open(copy) else {
+        return Ok(false);
+    };
+    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let count = original.read(&mut left)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        if copy.read_exact(&mut right[..count]).is_err() || left[..count] != right[..count] {
+            return Ok(false);
+        }
+    }
+}
