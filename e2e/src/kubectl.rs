@@ -125,7 +125,7 @@ impl ApiServer {
 }
 
 /// Runs `command` to its end with `input`.
-fn run(mut command: Command, input: &str) -> Result<Ran> {
+pub(crate) fn run(mut command: Command, input: &str) -> Result<Ran> {
     let line = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::piped())

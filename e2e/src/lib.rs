@@ -14,6 +14,7 @@
 //! Every process dies with the test that started it. Nothing here sleeps for a fixed time: [`eventually`] polls.
 
 mod audit;
+pub mod cluster;
 mod http;
 mod keys;
 mod kubectl;

@@ -1,0 +1,73 @@
+//! All that a node's kernel and disk hold, to be compared before and after.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::Node;
+
+/// Each section is a script whose lines, in any order, are its entries. Nothing in them changes by itself: no counters,
+/// no lifetimes, and of kube-proxy's tables only the names.
+const SECTIONS: [(&str, &str); 10] = [
+    ("namespaces", "ls /run/netns"),
+    (
+        "links",
+        "ip -o link show | sed 's/^[0-9]*: //; s/ .*//; s/@.*//'",
+    ),
+    ("addresses", "ip -o address show | awk '{print $2, $3, $4}'"),
+    (
+        "routes",
+        "ip route show table all; ip -6 route show table all",
+    ),
+    ("rules", "ip rule; ip -6 rule"),
+    ("nexthops", "ip nexthop"),
+    ("nftables", "nft list tables"),
+    (
+        "cni",
+        "cd / && find etc/cni/net.d opt/cni/bin ! -type d -exec md5sum {} +",
+    ),
+    (
+        "beemesh",
+        "cd / && find run/beemesh var/lib/beemesh ! -type d 2>/dev/null || :",
+    ),
+    ("mounts", "awk '{print $5}' /proc/self/mountinfo"),
+];
+
+/// What was seen on a node, by section: `namespaces`, `links`, `addresses`, `routes`, `rules`, `nexthops`, `nftables`,
+/// `cni`, `beemesh` (files), `mounts`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Census(pub BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Census {
+    /// Lines `section: + entry` for what `later` has more, `section: - entry` for what it lacks; empty when both are equal.
+    #[must_use]
+    pub fn changes(&self, later: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (section, before) in &self.0 {
+            let after = &later.0[section];
+            let more = after
+                .difference(before)
+                .map(|entry| format!("{section}: + {entry}"));
+            let less = before
+                .difference(after)
+                .map(|entry| format!("{section}: - {entry}"));
+            lines.extend(more.chain(less));
+        }
+        lines
+    }
+}
+
+impl Node {
+    /// What the node holds. Pods that come and go change it too: their links, routes, namespaces and mounts.
+    ///
+    /// # Errors
+    /// When the node does not run.
+    pub fn census(&self) -> Result<Census> {
+        let mut sections = BTreeMap::new();
+        for (section, script) in SECTIONS {
+            let lines = self.ok(script)?;
+            sections.insert(section, lines.lines().map(str::to_owned).collect());
+        }
+        Ok(Census(sections))
+    }
+}

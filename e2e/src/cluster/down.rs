@@ -1,0 +1,139 @@
+//! The end of a cluster, from whatever state, and the proof that nothing of it is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::cgroups;
+use super::layout::{Layout, cgroup};
+use super::place::{Place, is_alive};
+use crate::{ensure, eventually};
+
+const GONE: Duration = Duration::from_secs(20);
+
+/// Ends all processes of the cluster in the folder `dir`, and removes all that is its own. Logs go to [`kept_logs`].
+///
+/// Works after a failed start too; no cluster is no failure.
+///
+/// # Errors
+/// When something is left, with what it is.
+pub fn down(dir: &Path) -> Result<()> {
+    let layout = Layout {
+        root: dir.to_owned(),
+    };
+    for name in places(dir) {
+        let place = Place {
+            name,
+            layout: layout.clone(),
+        };
+        place.power_off()?;
+    }
+    cgroups::remove_all(dir)?;
+    keep_logs(&layout)?;
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("failed to remove {}", dir.display()))?;
+    }
+    // The kernel ends namespaces a moment after their last process.
+    eventually("nothing of the cluster is left", GONE, || {
+        let left = left_over(dir)?;
+        ensure(left.is_empty(), || left.join("\n"))
+    })
+}
+
+/// Where the logs of the last cluster that was taken down are.
+#[must_use]
+pub fn kept_logs() -> PathBuf {
+    artifacts().join("logs")
+}
+
+/// Where stories and clusters leave what is to be read afterwards.
+pub(super) fn artifacts() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    target.unwrap_or(tree).join("e2e")
+}
+
+/// Nodes first: the switch is the last.
+fn places(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().join("boot").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_by_key(|name| !name.starts_with('n'));
+    names
+}
+
+fn keep_logs(layout: &Layout) -> Result<()> {
+    let kept = kept_logs();
+    if !layout.logs().exists() {
+        return Ok(());
+    }
+    if kept.exists() {
+        fs::remove_dir_all(&kept)?;
+    }
+    fs::create_dir_all(&kept)?;
+    for entry in fs::read_dir(layout.logs())?.flatten() {
+        fs::copy(entry.path(), kept.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// All that names the cluster on this machine: processes, mounts, cgroups, files.
+fn left_over(dir: &Path) -> Result<Vec<String>> {
+    let path = dir.display().to_string();
+    let own_cgroup = cgroup(dir);
+    let mut left = Vec::new();
+    if dir.exists() {
+        left.push(format!("folder {path}"));
+    }
+    left.extend(
+        cgroups::all(dir)?
+            .iter()
+            .map(|folder| format!("cgroup {}", folder.display())),
+    );
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let own_mounts = mounts
+        .lines()
+        .filter(|line| line.contains(&format!("{path}/")));
+    left.extend(own_mounts.map(|line| format!("mount {line}")));
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if is_alive(pid) && is_of(pid, &path, &own_cgroup) {
+            left.push(format!("process {pid}"));
+        }
+    }
+    Ok(left)
+}
+
+/// Whether a process is in the cluster's cgroups, or in a mount namespace that its folder is mounted in.
+fn is_of(pid: u32, path: &str, own_cgroup: &str) -> bool {
+    let holds = |file: &str, text: &str| {
+        let words = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        words.contains(text)
+    };
+    holds("cgroup", &format!("/{own_cgroup}/")) || holds("mountinfo", &format!("{path}/"))
+}
+
+/// Refuses a folder that is somebody else's.
+///
+/// # Errors
+/// When `dir` holds something, but no cluster.
+pub fn check_is_cluster(dir: &Path) -> Result<()> {
+    let layout = Layout {
+        root: dir.to_owned(),
+    };
+    let is_empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !layout.settings().exists() {
+        bail!("{} holds no cluster, and is left as it is", dir.display());
+    }
+    Ok(())
+}

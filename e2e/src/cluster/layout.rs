@@ -1,0 +1,113 @@
+//! Names, addresses and paths: everything that follows from a node's name. Pure.
+
+use std::path::{Path, PathBuf};
+
+use super::options::Settings;
+
+/// The control plane, among names of nodes.
+pub(super) const CONTROL: &str = "cp";
+/// The switch that joins them.
+pub(super) const SWITCH: &str = "sw";
+/// The most nodes that a cluster can have: certificates are made for so many.
+pub(super) const MOST_NODES: u8 = 9;
+/// Of the bridge, and the default gateway of all: it answers and forwards nothing.
+pub(super) const GATEWAYS: [&str; 2] = ["172.30.0.1/24", "fd30::1/64"];
+/// Service `kubernetes`.
+pub(super) const API_SERVICE: [&str; 2] = ["10.96.0.1", "fd96::1"];
+/// Service `kube-dns`.
+pub(super) const DNS_SERVICE: [&str; 2] = ["10.96.0.10", "fd96::10"];
+
+/// Addresses of the control plane or of a node, IPv4 and IPv6.
+pub(super) fn addresses(name: &str) -> [String; 2] {
+    let number = 10 + number(name);
+    [format!("172.30.0.{number}"), format!("fd30::{number}")]
+}
+
+/// What pods of the node `name` get addresses from, IPv4 and IPv6.
+pub(super) fn pod_networks(name: &str) -> [String; 2] {
+    let number = number(name);
+    [
+        format!("10.244.{number}.0/24"),
+        format!("fd44:0:0:{number}::/64"),
+    ]
+}
+
+/// `n3` -> 3; the control plane is 0.
+pub(super) fn number(name: &str) -> u8 {
+    name.strip_prefix('n')
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Where the API server listens.
+pub(super) fn api_url() -> String {
+    format!("https://{}:6443", addresses(CONTROL)[0])
+}
+
+/// Paths below the one folder that holds all of a cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn settings(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+
+    /// Certificates, keys and kubeconfigs.
+    pub(super) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.keys().join(format!("{user}.kubeconfig"))
+    }
+
+    pub(super) fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub(super) fn log(&self, name: &str, program: &str) -> PathBuf {
+        self.logs().join(format!("{name}-{program}.log"))
+    }
+
+    /// What a node keeps over a reboot.
+    pub(super) fn state(&self, name: &str) -> PathBuf {
+        self.root.join(name).join("state")
+    }
+
+    /// What a node loses in a reboot: process ids too.
+    pub(super) fn boot(&self, name: &str) -> PathBuf {
+        self.root.join(name).join("boot")
+    }
+
+    /// Settings of a node's programs.
+    pub(super) fn config(&self, name: &str) -> PathBuf {
+        self.root.join(name).join("config")
+    }
+}
+
+/// The folder of cgroups, below each hierarchy, of the cluster in `root`; two clusters do not meet there.
+pub(super) fn cgroup(root: &Path) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, root.as_os_str().as_encoded_bytes());
+    let short: String = digest.as_ref()[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("beemesh-e2e-{short}")
+}
+
+/// Whether the node runs Debian's containerd 1.6 rather than containerd 2.
+pub(super) fn has_containerd_1(settings: &Settings, name: &str) -> bool {
+    use super::options::Runtime::{Containerd1, Containerd2, Mixed};
+    match settings.runtime {
+        Mixed => number(name) == 1,
+        Containerd1 => true,
+        Containerd2 => false,
+    }
+}

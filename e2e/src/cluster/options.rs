@@ -1,0 +1,85 @@
+//! What a cluster is made with.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::layout::Layout;
+
+/// Which container runtime the nodes have.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Runtime {
+    /// Debian's containerd 1.6 on `n1`, containerd 2 on the others.
+    #[default]
+    Mixed,
+    /// Debian's containerd 1.6 everywhere.
+    Containerd1,
+    /// containerd 2 everywhere.
+    Containerd2,
+}
+
+const RUNTIMES: [(&str, Runtime); 3] = [
+    ("mixed", Runtime::Mixed),
+    ("containerd1", Runtime::Containerd1),
+    ("containerd2", Runtime::Containerd2),
+];
+
+impl std::str::FromStr for Runtime {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match RUNTIMES.iter().find(|(name, _)| *name == text) {
+            Some(&(_, runtime)) => Ok(runtime),
+            None => bail!("no such runtime: {text} (mixed, containerd1, containerd2)"),
+        }
+    }
+}
+
+/// Settings of [`super::Cluster::up`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many nodes: 1 to 9, named `n1`, `n2`, ...
+    pub nodes: u8,
+    /// Which container runtime they have.
+    pub runtime: Runtime,
+    /// The folder that holds all of the cluster. It must not exist, or be empty.
+    pub dir: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            runtime: Runtime::Mixed,
+            dir: super::default_dir(),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn write(&self) -> Result<()> {
+        let runtime = RUNTIMES
+            .iter()
+            .find(|(_, runtime)| *runtime == self.runtime);
+        let text = json!({"nodes": self.nodes, "runtime": runtime.map(|(name, _)| name)});
+        let layout = Layout {
+            root: self.dir.clone(),
+        };
+        Ok(fs::write(layout.settings(), text.to_string())?)
+    }
+
+    pub(super) fn read(dir: PathBuf) -> Result<Self> {
+        let layout = Layout { root: dir.clone() };
+        let text = fs::read_to_string(layout.settings())
+            .with_context(|| format!("no cluster in {}", dir.display()))?;
+        let value: Value = serde_json::from_str(&text)?;
+        let nodes = value["nodes"].as_u64().and_then(|n| u8::try_from(n).ok());
+        Ok(Self {
+            nodes: nodes.context("settings name no number of nodes")?,
+            runtime: value["runtime"].as_str().unwrap_or("mixed").parse()?,
+            dir,
+        })
+    }
+}
