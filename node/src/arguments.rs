@@ -66,9 +66,9 @@ pub struct Arguments {
     /// Key of a taint to take off the node once it is ready
     #[arg(long, value_name = "KEY")]
     startup_taint: Option<String>,
-    /// File with the boot id: namespaces do not outlive it
-    #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
-    boot_id: PathBuf,
+    /// File with the boot id: namespaces do not outlive it [default: sys/kernel/random/boot_id where processes are seen]
+    #[arg(long)]
+    boot_id: Option<PathBuf>,
     /// Least seconds between two looks at the whole kernel state
     #[arg(long, default_value_t = DEFAULT_RESYNC.as_secs())]
     resync_seconds: u64,
@@ -103,6 +103,8 @@ impl From<Arguments> for Config {
                 (Origin::Kubernetes { kubeconfig }, Some(HTTP_ADDRESS))
             }
         };
+        // The node's own: a container has a /proc of its own.
+        let boot_id = arguments.host_proc.join("sys/kernel/random/boot_id");
         Config {
             name: arguments.name,
             origin,
@@ -119,7 +121,7 @@ impl From<Arguments> for Config {
             cni_conf_dir: arguments.cni_conf_dir,
             host_proc: arguments.host_proc,
             startup_taint: arguments.startup_taint,
-            boot_id: arguments.boot_id,
+            boot_id: arguments.boot_id.unwrap_or(boot_id),
             resync: Duration::from_secs(arguments.resync_seconds),
             claim_timeout: Duration::from_secs(arguments.claim_timeout_seconds),
         }
