@@ -110,6 +110,10 @@ pub struct Claim {
     /// `bm-<topology>`, as `CNI_IFNAME` is the other plugin's.
     #[serde(default)]
     pub chained: bool,
+    /// The configuration's `topology`, `NAMESPACE/NAME`: the only one that is joined then, by the
+    /// interface `CNI_IFNAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
 }
 
 /// Question of the plugin to the node.
@@ -134,6 +138,9 @@ pub enum Request {
         key: Key,
         /// `CNI_NETNS`, if the namespace is still there.
         netns: Option<String>,
+        /// The pod, from `CNI_ARGS`: what the node attached by itself goes with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<Pod>,
     },
     /// What is leased to this key?
     Check {
@@ -302,6 +309,7 @@ mod tests {
             Request::Release {
                 key: key(),
                 netns: None,
+                pod: None,
             },
             Request::Collect {
                 network: "mesh".into(),
@@ -339,6 +347,12 @@ mod tests {
         assert!(matches!(
             decode::<Request>(line).unwrap(),
             Request::Confirm { .. }
+        ));
+        let older = br#"{"version":1,"body":{"release":{"key":{"containerId":"c","ifname":"e",
+            "network":"n"},"netns":null}}}"#;
+        assert!(matches!(
+            decode::<Request>(older).unwrap(),
+            Request::Release { pod: None, .. }
         ));
     }
 }

@@ -83,6 +83,7 @@ impl Config {
             let details = format!("ipam.type {plugin}: addresses come from the topology");
             return Err(Error::new(Code::UnsupportedField, details));
         }
+        self.topology()?;
         self.socket().and(self.state_dir()).map(drop)
     }
 
@@ -104,6 +105,22 @@ impl Config {
     /// [`Code::InvalidConfig`] when it is not an absolute path.
     pub fn state_dir(&self) -> Result<PathBuf, Error> {
         self.path("stateDir", DEFAULT_STATE_DIR)
+    }
+
+    /// `topology`: the only one that is to be joined, `NAMESPACE/NAME`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidConfig`] when it is anything else.
+    pub fn topology(&self) -> Result<Option<String>, Error> {
+        let is_pair = |text: &str| {
+            let pair = text.split_once('/');
+            pair.is_some_and(|(namespace, name)| is_name(namespace) && is_name(name))
+        };
+        match self.specific.get("topology") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if is_pair(text) => Ok(Some(text.clone())),
+            Some(other) => invalid(format!("topology {other} is not NAMESPACE/NAME")),
+        }
     }
 
     /// `args.cni.labels` (CNI conventions): a list of `{key, value}`.

@@ -15,7 +15,7 @@
 //! | 100 | [`Code::NoTopology`] | no topology takes this pod, and no other plugin goes before us | no |
 //! | 101 | [`Code::AlreadyAttached`] | the interface name is taken, or the attachment exists | no |
 //! | 102 | [`Code::NoAddress`] | the topology has no free address | when pods have gone |
-//! | 103 | [`Code::NotAdmitted`] | the pod asks for a topology that does not admit it or is not there | when it is |
+//! | 103 | [`Code::NotAdmitted`] | the pod asks for a topology that does not admit it or is not there, or has no forwarder on its node | when it is |
 //! | 104 | [`Code::Differs`] | CHECK: result, kernel and lease differ; each difference is named | no |
 //! | 105 | [`Code::Wiring`] | the kernel refused to wire the pod | perhaps |
 //! | 106 | [`Code::Node`] | the node's answer could not be used | no |

@@ -8,11 +8,13 @@
 //! runtime <--stdout----- result  <-- plugin <--agent::Reply---- node
 //!                                      |
 //!                                      +-- queue (DEL records, when the node is away)
+//!                                      +-- known (who is not ours, when the node is away)
 //! ```
 
 pub mod agent;
 pub mod config;
 pub mod error;
+pub mod known;
 pub mod queue;
 pub mod request;
 pub mod result;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Key;
+use crate::agent::{Key, Pod};
 
 /// A DEL that the node has not heard of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Record {
     /// `CNI_NETNS` of the DEL, if it had one.
     #[serde(default)]
     pub netns: Option<String>,
+    /// The pod, from `CNI_ARGS` of the DEL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
 }
 
 /// The directory of records under `state_dir`.
@@ -127,6 +130,7 @@ mod tests {
         Record {
             key,
             netns: Some("/run/netns/a".into()),
+            pod: None,
         }
     }
 

@@ -105,7 +105,8 @@ impl Request {
                 })
             }
             "DEL" => Ok(Self::Del(Box::new(Container {
-                pod: None,
+                // What cannot be read must not be in the way of a DEL.
+                pod: pod(variable).unwrap_or_default(),
                 netns: variable("CNI_NETNS")
                     .filter(|path| !path.is_empty())
                     .map(PathBuf::from),

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 /// Keys that mean something to us or to the crate that reads for us.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "cniVersion",
     "name",
     "type",
@@ -38,6 +38,7 @@ const KEYS: [&str; 24] = [
     "sandbox",
     "socket",
     "stateDir",
+    "topology",
     "cni.dev/valid-attachments",
     "cni.dev/attachments",
 ];
@@ -191,6 +192,7 @@ fn exercise_config(config: &Config) {
         config.labels(),
         config.annotations(),
         config.valid_attachments(),
+        config.topology(),
     );
     let _ = (config.socket(), config.state_dir(), config.validate());
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use cni::agent::{Attachment, Claim, Key, Reply, Request};
 use cni::error::{Code, Error};
+use cni::known::Known;
 use cni::queue::{self, Record};
 use cni::request::Container;
 use cni::result;
@@ -38,10 +39,18 @@ pub(crate) fn add(
         annotations: config.annotations(),
         pod: container.pod.clone(),
         chained: previous.is_some(),
+        topology: config.topology()?,
     };
     // A result that cannot be written must not be found out after the wiring.
     let unchanged = result::added(config.version, previous, &[], &claim.netns)?;
-    let mut node = Node::connect(&config.socket()?, deadline)?;
+    let mut node = match Node::connect(&config.socket()?, deadline) {
+        Ok(node) => node,
+        Err(error) if is_cleared(&claim, &config.state_dir()?) => {
+            log(format!("{error}; the pod is known not to be ours"));
+            return print(&unchanged);
+        }
+        Err(error) => return Err(error),
+    };
     replay(&mut node, &config.state_dir()?, key)?;
 
     let attachments = match node.ask(&Request::Claim(claim.clone()))? {
@@ -76,6 +85,16 @@ pub(crate) fn add(
     Ok(())
 }
 
+/// Whether the pod may pass though nobody can be asked: behind another plugin, and certainly not ours.
+fn is_cleared(claim: &Claim, state_dir: &Path) -> bool {
+    if !claim.chained || claim.topology.is_some() {
+        return false;
+    }
+    let known = Known::read(state_dir);
+    let pod = claim.pod.as_ref();
+    known.is_ok_and(|known| pod.is_some_and(|pod| known.clears(pod)))
+}
+
 /// A DEL of this key that the node missed must not reach it after this ADD.
 fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Error> {
     if !queue::path(state_dir, key).exists() {
@@ -84,6 +103,7 @@ fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Error> {
     match node.ask(&Request::Release {
         key: key.clone(),
         netns: None,
+        pod: None,
     })? {
         Reply::Released(_) => queue::remove(state_dir, key)
             .map_err(|error| Error::new(Code::Io, format!("{}: {error}", state_dir.display()))),
@@ -119,7 +139,12 @@ impl Undo<'_> {
     fn tell(&mut self) -> Result<(), Error> {
         let (key, netns) = (self.key.clone(), Some(self.netns.to_owned()));
         let request = match self.is_confirmed {
-            true => Request::Release { key, netns },
+            // Of this key alone: what the node attached by itself stays.
+            true => Request::Release {
+                key,
+                netns,
+                pod: None,
+            },
             false => Request::Abort { key },
         };
         self.node.set_deadline(Instant::now() + UNDO_DEADLINE);
@@ -147,6 +172,7 @@ impl Drop for Undo<'_> {
             let record = Record {
                 key: self.key.clone(),
                 netns: Some(self.netns.to_owned()),
+                pod: None,
             };
             if let Err(error) = queue::push(&self.state_dir, &record) {
                 log(format!(

@@ -42,6 +42,7 @@ pub(crate) fn del(container: &Container) -> Result<(), Error> {
         &Record {
             key: key.clone(),
             netns,
+            pod: container.pod.clone(),
         },
     )
     .map_err(|error| {
@@ -74,6 +75,7 @@ fn release(container: &Container) -> Result<(), Error> {
     let request = Request::Release {
         key: container.key.clone(),
         netns: netns.map(|path| path.display().to_string()),
+        pod: container.pod.clone(),
     };
     match Node::connect(&socket, Instant::now() + DEADLINE)?.ask(&request)? {
         Reply::Released(_) => Ok(()),

@@ -3,6 +3,7 @@
 //! What needs root or Go is shown as ignored where that is missing, never as passed.
 
 mod agent;
+mod away;
 mod failures;
 mod input;
 mod lab;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
             verbs::status_tells_ready_from_unavailable_and_degraded,
             verbs::detaching_succeeds_whatever_is_missing,
             verbs::ipv6_is_enabled_where_the_runtime_disabled_it,
+            away::who_is_known_not_to_be_ours_passes_and_nobody_else,
+            away::a_delegate_of_one_topology_never_passes,
+            away::detaching_tells_the_node_the_pod_also_later,
             failures::taken_interface_name_is_refused_and_left,
             failures::failed_wiring_leaves_nothing,
             failures::failed_confirmation_leaves_nothing,
