@@ -1,5 +1,6 @@
 //! From a decision to all that the plugin needs for wiring a pod. Pure.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::agent::{Attachment, Claim};
@@ -9,7 +10,7 @@ use dataplane::{ALIAS_PREFIX, ATTACHMENT_PREFIX};
 use ipnetwork::IpNetwork;
 
 use crate::catalog::{Catalog, Choice, Place, netns_path, network_of};
-use crate::leases::{Leases, Share};
+use crate::leases::{Leases, Network, Share};
 
 /// What every pod has for its IPv4 gateway: the Forwarder's end answers for it.
 const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -26,7 +27,8 @@ pub fn assemble(
     catalog: &Catalog,
     leases: &mut Leases,
 ) -> Result<Vec<Share>, String> {
-    let mut shares = Vec::with_capacity(choices.len());
+    let mut shares: Vec<Share> = Vec::with_capacity(choices.len());
+    let mut taken = interfaces(claim, leases);
     for (number, choice) in choices.iter().enumerate() {
         let place = &catalog.places()[choice.place];
         let network = network_of(&place.forwarder);
@@ -39,8 +41,12 @@ pub fn assemble(
             })?));
         }
         // Alone, the runtime's interface is the first topology's.
-        let is_first_alone = number == 0 && !claim.chained;
-        let attachment = attachment(claim, &choice.app, place, addresses, is_first_alone);
+        let interface = match number == 0 && !claim.chained {
+            true => claim.key.ifname.clone(),
+            false => own_interface(&network, &taken),
+        };
+        taken.insert(interface.clone());
+        let attachment = attachment(claim, &choice.app, place, addresses, interface);
         shares.push(Share {
             namespace: network.namespace,
             attachment,
@@ -54,7 +60,7 @@ fn attachment(
     app: &str,
     place: &Place,
     addresses: Vec<IpNetwork>,
-    is_first_alone: bool,
+    pod_interface: String,
 ) -> Attachment {
     let spec = &place.forwarder.spec;
     let key = &claim.key;
@@ -83,10 +89,7 @@ fn attachment(
         forwarder: spec.name.clone(),
         forwarder_netns: netns_path(&place.netns),
         forwarder_interface: forwarder_interface(pod_mac),
-        pod_interface: match is_first_alone {
-            true => key.ifname.clone(),
-            false => second_interface(&spec.topology),
-        },
+        pod_interface,
         pod_mac: spell(pod_mac),
         forwarder_mac: spell(link_mac(&identity, "forwarder")),
         gateways: gateways
@@ -110,17 +113,67 @@ fn forwarder_interface(pod_mac: Mac) -> String {
     format!("{ATTACHMENT_PREFIX}{digits}")
 }
 
-/// `bm-<topology>`, shortened where an interface name would be too long.
-fn second_interface(topology: &str) -> String {
+/// What our interfaces of this pod's namespace are called already.
+fn interfaces(claim: &Claim, leases: &Leases) -> BTreeSet<String> {
+    let here = leases.iter().filter(|lease| {
+        lease.netns_id == claim.netns_id && lease.key != claim.key && !lease.is_past_boot
+    });
+    let shares = here.flat_map(|lease| &lease.shares);
+    shares
+        .map(|share| share.attachment.pod_interface.clone())
+        .collect()
+}
+
+/// `bm-<topology>`, or with a hash where that is too long or another namespace's topology has it.
+pub(crate) fn own_interface(network: &Network, taken: &BTreeSet<String>) -> String {
+    let topology = &network.topology;
     let name = format!("bm-{topology}");
-    if name.len() <= INTERFACE_NAME_MAX {
-        return name;
+    match name.len() <= INTERFACE_NAME_MAX {
+        true if taken.contains(&name) => hashed(&name, &network.to_string()),
+        true => name,
+        false => match hashed(&name, topology) {
+            name if taken.contains(&name) => hashed(&name, &network.to_string()),
+            name => name,
+        },
     }
-    let [.., a, b, c] = link_mac(topology, "interface");
+}
+
+/// As much of `name` as there is room for, and six digits of a hash.
+fn hashed(name: &str, of: &str) -> String {
+    let [.., a, b, c] = link_mac(of, "interface");
     let kept: String = name.chars().take(INTERFACE_NAME_MAX - 6).collect();
     format!("{kept}{a:02x}{b:02x}{c:02x}")
 }
 
 fn spell(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_of_one_pod_differ_and_fit() {
+        let network = |namespace: &str, topology: &str| Network {
+            namespace: namespace.to_owned(),
+            topology: topology.to_owned(),
+        };
+        let long = "a-topology-of-a-long-name";
+        let mut taken = BTreeSet::new();
+        for (namespace, topology) in [
+            ("plant", "iot"),
+            ("office", "iot"),
+            ("plant", long),
+            ("office", long),
+        ] {
+            let name = own_interface(&network(namespace, topology), &taken);
+            assert!(
+                name.starts_with("bm-") && name.len() <= INTERFACE_NAME_MAX,
+                "{name}"
+            );
+            assert!(taken.insert(name.clone()), "{name}");
+        }
+        assert!(taken.contains("bm-iot"));
+    }
 }

@@ -1,22 +1,22 @@
 //! What this node could attach pods to, and which of it a pod gets. Pure.
+//!
+//! Which topology, App and Forwarder is [`crds::attach::assign`]'s to say, here as in the operator.
+//! Where Forwarders come without their topology, as in a lab, it is made again from their Apps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cni::agent::{Claim, code};
-use crds::{Forwarder, LabelSelector, names};
+use cni::agent::code;
+use crds::attach::{Attachments, Pod, TOPOLOGIES, assign};
+use crds::expand::Place as Placed;
+use crds::{Forwarder, MicroServiceTopology, names};
 
 use crate::leases::Network;
 
+mod rebuilt;
 #[cfg(test)]
 mod tests;
-
-/// Label or annotation that names the topologies to join, by commas: `iot` or `plant/iot`.
-pub const TOPOLOGIES: &str = "beemesh.io/topologies";
-/// Label or annotation that names the Forwarder to be attached to.
-pub const FORWARDER: &str = "beemesh.io/forwarder";
-/// Label or annotation that names the App to be an instance of.
-pub const APP: &str = "beemesh.io/app";
 
 /// A Forwarder of this node.
 #[derive(Clone, Debug)]
@@ -31,16 +31,14 @@ pub struct Place {
     pub is_ready: bool,
 }
 
-/// An App of a topology, wherever its instances may be.
-#[derive(Clone, Debug, Default)]
-struct App {
-    selector: Option<LabelSelector>,
-    is_external: bool,
-    allowed_namespaces: Vec<String>,
-    /// Positions of places that may have instances.
-    places: Vec<usize>,
-    /// The Forwarders that the App is pinned to, on any node.
-    pinned_to: Vec<String>,
+/// What pods may join.
+#[derive(Clone, Debug)]
+struct Known {
+    topology: Arc<MicroServiceTopology>,
+    /// Name and node of each of its Forwarders.
+    forwarders: Vec<(String, String)>,
+    /// Made of Forwarders: what is missing may be declared all the same.
+    is_rebuilt: bool,
 }
 
 /// Everything that deciding about a pod needs.
@@ -48,8 +46,20 @@ struct App {
 pub struct Catalog {
     /// False while some Forwarder may be missing: then "not ours" is not yet an answer.
     pub is_complete: bool,
+    node: String,
     places: Vec<Place>,
-    apps: BTreeMap<Network, BTreeMap<String, App>>,
+    known: BTreeMap<Network, Known>,
+}
+
+/// Who is to be attached.
+#[derive(Clone, Debug, Default)]
+pub struct Guest {
+    /// The pod, or what stands in for it.
+    pub pod: Pod,
+    /// The only topology that is asked about.
+    pub only: Option<Network>,
+    /// Whether `only` is joined also by a pod that does not ask for it.
+    pub is_asked_for: bool,
 }
 
 /// A topology that takes the pod.
@@ -75,40 +85,39 @@ pub enum Admission {
 }
 
 impl Catalog {
-    /// Of all Forwarders, and those of them that are on this node.
+    /// Of the Forwarders and topologies that are known on the node `node`, and those Forwarders
+    /// that are on it.
     pub fn new<'a>(
-        all: impl Iterator<Item = &'a Forwarder>,
+        node: &str,
+        forwarders: impl IntoIterator<Item = &'a Forwarder>,
+        topologies: impl IntoIterator<Item = &'a Arc<MicroServiceTopology>>,
         places: Vec<Place>,
         is_complete: bool,
     ) -> Catalog {
-        let mut catalog = Catalog {
-            is_complete,
-            places,
-            apps: BTreeMap::new(),
-        };
-        for forwarder in all {
-            let apps = catalog.apps.entry(network_of(forwarder)).or_default();
-            for entry in &forwarder.spec.apps {
-                let app = apps.entry(entry.name.clone()).or_default();
-                app.selector.clone_from(&entry.selector);
-                app.is_external = !entry.external.is_empty();
-                app.allowed_namespaces.clone_from(&entry.allowed_namespaces);
-                if entry.insist {
-                    app.pinned_to.push(forwarder.spec.name.clone());
-                }
-            }
+        let mut objects: BTreeMap<Network, Vec<&Forwarder>> = BTreeMap::new();
+        for forwarder in forwarders {
+            let of = objects.entry(network_of(forwarder)).or_default();
+            of.push(forwarder);
         }
-        for (position, place) in catalog.places.iter().enumerate() {
-            let Some(apps) = catalog.apps.get_mut(&network_of(&place.forwarder)) else {
-                continue;
+        let mut known = BTreeMap::new();
+        for topology in topologies {
+            let network = Network {
+                namespace: topology.metadata.namespace.clone(),
+                topology: topology.metadata.name.clone(),
             };
-            for entry in &place.forwarder.spec.apps {
-                if let Some(app) = apps.get_mut(&entry.name) {
-                    app.places.push(position);
-                }
-            }
+            let forwarders = objects.remove(&network).unwrap_or_default();
+            known.insert(network, Known::new(topology, &forwarders, false));
         }
-        catalog
+        for (network, forwarders) in objects {
+            let topology = Arc::new(rebuilt::topology(&network, &forwarders));
+            known.insert(network, Known::new(&topology, &forwarders, true));
+        }
+        Catalog {
+            is_complete,
+            node: node.to_owned(),
+            places,
+            known,
+        }
     }
 
     /// The Forwarders of this node.
@@ -116,10 +125,64 @@ impl Catalog {
         &self.places
     }
 
-    /// Decides which topologies take a pod, and where. `loads` counts attachments by the path of a
-    /// Forwarder's namespace.
-    pub fn admit(&self, claim: &Claim, loads: &HashMap<&str, usize>) -> Admission {
-        match self.admit_by_what_is_known(claim, loads) {
+    /// The name of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Where each topology wants its instances of `pods`.
+    pub fn assign(&self, pods: &[impl Borrow<Pod>]) -> BTreeMap<&Network, Attachments> {
+        let assigned = self.known.iter();
+        assigned
+            .map(|(network, known)| (network, known.assign(pods)))
+            .collect()
+    }
+
+    /// Where one topology wants its instances of `pods`; none where it is not known.
+    pub fn assign_to(&self, network: &Network, pods: &[impl Borrow<Pod>]) -> Option<Attachments> {
+        Some(self.known.get(network)?.assign(pods))
+    }
+
+    /// Whether pods can be attached to a Forwarder of this node.
+    pub fn is_ready(&self, network: &Network, forwarder: &str) -> bool {
+        self.choice(network, forwarder, String::new()).is_ok()
+    }
+
+    /// Whether a topology is declared, or has Forwarders at least.
+    pub fn knows(&self, network: &Network) -> bool {
+        self.known.contains_key(network)
+    }
+
+    /// Whether a topology's wishes are those of its Forwarders, as it cannot be read itself.
+    pub fn is_rebuilt(&self, network: &Network) -> bool {
+        let known = self.known.get(network);
+        known.is_some_and(|known| known.is_rebuilt)
+    }
+
+    /// The Kubernetes namespaces of which some topology takes pods; `*` means all.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let topologies = self.known.values().map(|known| &known.topology);
+        topologies
+            .flat_map(|topology| {
+                let own = std::iter::once(&topology.metadata.namespace);
+                own.chain(&topology.spec.allowed_namespaces).cloned()
+            })
+            .collect()
+    }
+
+    /// Whether some topology takes pods of a Kubernetes namespace.
+    pub fn takes_from(&self, namespace: &str) -> bool {
+        let mut topologies = self.known.values().map(|known| &known.topology);
+        topologies.any(|topology| {
+            let mut allowed = topology.spec.allowed_namespaces.iter();
+            topology.metadata.namespace == namespace
+                || allowed.any(|allowed| allowed == namespace || allowed == "*")
+        })
+    }
+
+    /// Decides which topologies take a guest, and where.
+    pub fn admit(&self, guest: &Guest) -> Admission {
+        match self.admit_by_what_is_known(guest) {
             Admission::NotOurs | Admission::Refused(..) if !self.is_complete => {
                 Admission::TryLater("the desired state is not complete yet".to_owned())
             }
@@ -127,118 +190,111 @@ impl Catalog {
         }
     }
 
-    fn admit_by_what_is_known(&self, claim: &Claim, loads: &HashMap<&str, usize>) -> Admission {
-        let chosen = match self.choose_apps(claim) {
-            Ok(chosen) => chosen,
-            Err(refusal) => return refusal,
-        };
-        if chosen.is_empty() {
-            return Admission::NotOurs;
-        }
-        let choices: Result<Vec<_>, _> = chosen
-            .into_iter()
-            .map(|(network, name)| self.choose_place(claim, network, name, loads))
-            .collect();
-        choices.map_or_else(|refusal| refusal, Admission::Ours)
-    }
-
-    fn choose_apps(&self, claim: &Claim) -> Result<Vec<(&Network, &str)>, Admission> {
-        let Some(wanted) = wish(claim, TOPOLOGIES) else {
-            let all = self.apps.iter();
-            let found = all.filter_map(|(network, apps)| {
-                let name = choose_app(claim, network, apps, false)?;
-                Some((network, name))
-            });
-            return Ok(found.collect());
-        };
-        let named = wanted
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        named.map(|name| self.choose_named(claim, name)).collect()
-    }
-
-    /// The topology that the pod asks for by name, its own Kubernetes namespace's first.
-    fn choose_named(&self, claim: &Claim, wanted: &str) -> Result<(&Network, &str), Admission> {
-        let is_meant = |network: &&Network| match wanted.split_once('/') {
-            Some((namespace, topology)) => {
-                network.namespace == namespace && network.topology == topology
+    fn admit_by_what_is_known(&self, guest: &Guest) -> Admission {
+        let mut choices = Vec::new();
+        for (network, known) in &self.known {
+            if guest.only.as_ref().is_some_and(|only| only != network) {
+                continue;
             }
-            None => network.topology == wanted,
-        };
-        let mut meant: Vec<&Network> = self.apps.keys().filter(is_meant).collect();
-        let own = claim.pod.as_ref().map(|pod| pod.namespace.as_str());
-        meant.sort_by_key(|network| Some(network.namespace.as_str()) != own);
-        let found = meant.iter().find_map(|network| {
-            let name = choose_app(claim, network, &self.apps[*network], true)?;
-            Some((*network, name))
-        });
-        found.ok_or_else(|| {
-            let why = if meant.is_empty() {
-                "there is no such topology"
-            } else {
-                "it has no App for this pod, or does not admit its namespace"
-            };
-            Admission::Refused(code::NOT_ADMITTED, format!("topology {wanted}: {why}"))
-        })
+            let assigned = known.assign(&[stand_in(guest, network)]);
+            if let Some(unattached) = assigned.unattached.into_iter().next() {
+                return Admission::Refused(code::NOT_ADMITTED, unattached.message);
+            }
+            for instance in assigned.instances {
+                match self.choice(network, &instance.forwarder, instance.app) {
+                    Ok(choice) => choices.push(choice),
+                    Err(why) => return Admission::TryLater(why),
+                }
+            }
+        }
+        if let Some(absent) = self.absent(guest) {
+            let message = format!("there is no topology {absent}");
+            return Admission::Refused(code::NOT_ADMITTED, message);
+        }
+        match choices.is_empty() {
+            true => Admission::NotOurs,
+            false => Admission::Ours(choices),
+        }
     }
 
-    fn choose_place(
-        &self,
-        claim: &Claim,
-        network: &Network,
-        name: &str,
-        loads: &HashMap<&str, usize>,
-    ) -> Result<Choice, Admission> {
-        let app = &self.apps[network][name];
-        let refuse = |why: String| {
-            let topology = &network.topology;
-            let message = format!("topology {topology}, App {name}: {why}");
-            Admission::Refused(code::NOT_ADMITTED, message)
+    fn choice(&self, network: &Network, forwarder: &str, app: String) -> Result<Choice, String> {
+        let is_meant = |place: &Place| {
+            place.forwarder.spec.name == forwarder && network_of(&place.forwarder) == *network
         };
-        let wanted = wish(claim, FORWARDER);
-        if let Some(forwarder) = wanted
-            && !app.pinned_to.is_empty()
-            && !app.pinned_to.iter().any(|pinned| pinned == forwarder)
-        {
-            return Err(refuse(format!(
-                "it is pinned to {}",
-                app.pinned_to.join(", ")
-            )));
-        }
-        let name_of = |place: usize| self.places[place].forwarder.spec.name.as_str();
-        let is_candidate = |place: &usize| match wanted {
-            Some(forwarder) => name_of(*place) == forwarder,
-            None => app.pinned_to.is_empty() || app.pinned_to.iter().any(|p| p == name_of(*place)),
-        };
-        let load = |place: &usize| {
-            let path = netns_path(&self.places[*place].netns);
-            (
-                !self.places[*place].is_ready,
-                loads.get(path.as_str()).copied().unwrap_or(0),
-            )
-        };
-        let best = app
-            .places
-            .iter()
-            .copied()
-            .filter(is_candidate)
-            .min_by_key(load);
-        match best {
-            Some(place) if self.places[place].is_ready => Ok(Choice {
-                place,
-                app: name.to_owned(),
-            }),
-            Some(place) => Err(Admission::TryLater(format!(
-                "forwarder {} is being made",
-                name_of(place)
-            ))),
-            None => Err(refuse(match wanted {
-                Some(forwarder) => format!("this node has no forwarder {forwarder} for it"),
-                None => "this node has no forwarder for it".to_owned(),
-            })),
+        let place = self.places.iter().position(is_meant);
+        match place.filter(|place| self.places[*place].is_ready) {
+            Some(place) => Ok(Choice { place, app }),
+            None => Err(format!(
+                "forwarder {forwarder} of topology {network} is being made"
+            )),
         }
     }
+
+    /// The first topology that a guest names and that is not there.
+    pub fn absent(&self, guest: &Guest) -> Option<String> {
+        if let Some(only) = &guest.only {
+            return (!self.knows(only)).then(|| only.to_string());
+        }
+        let pod = &guest.pod;
+        let wish = pod.annotations.get(TOPOLOGIES);
+        let names = wish.or_else(|| pod.labels.get(TOPOLOGIES))?.split(',');
+        let is_there = |name: &str| {
+            let (namespace, topology) = name.split_once('/').unwrap_or((&pod.namespace, name));
+            let mut known = self.known.keys();
+            known.any(|network| {
+                network.topology == topology
+                    && (network.namespace == namespace || namespace.is_empty())
+            })
+        };
+        let mut names = names.map(str::trim).filter(|name| !name.is_empty());
+        names.find(|name| !is_there(name)).map(str::to_owned)
+    }
+}
+
+impl From<Pod> for Guest {
+    fn from(pod: Pod) -> Guest {
+        Guest {
+            pod,
+            ..Guest::default()
+        }
+    }
+}
+
+impl Known {
+    fn new(
+        topology: &Arc<MicroServiceTopology>,
+        forwarders: &[&Forwarder],
+        is_rebuilt: bool,
+    ) -> Known {
+        let place = |forwarder: &&Forwarder| {
+            let spec = &forwarder.spec;
+            (spec.name.clone(), spec.node.clone())
+        };
+        Known {
+            topology: Arc::clone(topology),
+            forwarders: forwarders.iter().map(place).collect(),
+            is_rebuilt,
+        }
+    }
+
+    fn assign(&self, pods: &[impl Borrow<Pod>]) -> Attachments {
+        let places = self.forwarders.iter();
+        let places: Vec<Placed<'_>> = places.map(|(name, node)| Placed { name, node }).collect();
+        assign(&self.topology, &places, pods)
+    }
+}
+
+/// The pod as one topology is to see it. Without Kubernetes every topology is of its namespace.
+fn stand_in(guest: &Guest, network: &Network) -> Pod {
+    let mut pod = guest.pod.clone();
+    if pod.namespace.is_empty() {
+        pod.namespace.clone_from(&network.namespace);
+    }
+    if guest.is_asked_for {
+        let wish = network.to_string();
+        pod.annotations.insert(TOPOLOGIES.to_owned(), wish);
+    }
+    pod
 }
 
 /// The path by which the plugin opens the namespace `name`.
@@ -258,51 +314,4 @@ pub fn network_of(forwarder: &Forwarder) -> Network {
 pub fn netns_of(forwarder: &Forwarder) -> String {
     let spec = &forwarder.spec;
     names::netns(&forwarder.metadata.namespace, &spec.topology, &spec.name)
-}
-
-/// What the pod asks for by annotation or label.
-fn wish<'a>(claim: &'a Claim, key: &str) -> Option<&'a str> {
-    let wish = claim
-        .annotations
-        .get(key)
-        .or_else(|| claim.labels.get(key))?;
-    (!wish.is_empty()).then_some(wish.as_str())
-}
-
-/// The App of a topology that the pod is an instance of: the one it names, else the first one whose
-/// selector means it, else - if it named the topology - the first one that pods join by name.
-fn choose_app<'a>(
-    claim: &Claim,
-    network: &Network,
-    apps: &'a BTreeMap<String, App>,
-    is_named: bool,
-) -> Option<&'a str> {
-    let mut admitted = apps.iter().filter(|(_, app)| admits(claim, network, app));
-    let chosen = if let Some(name) = wish(claim, APP) {
-        admitted.find(|(app, _)| *app == name)
-    } else {
-        let admitted: Vec<_> = admitted.collect();
-        let selects = |(_, app): &&(&String, &App)| {
-            app.selector
-                .as_ref()
-                .is_some_and(|selector| selector.matches(&claim.labels))
-        };
-        let joinable =
-            |(_, app): &&(&String, &App)| is_named && app.selector.is_none() && !app.is_external;
-        admitted
-            .iter()
-            .find(selects)
-            .or_else(|| admitted.iter().find(joinable))
-            .copied()
-    };
-    chosen.map(|(name, _)| name.as_str())
-}
-
-/// A pod of no Kubernetes namespace (a runtime without Kubernetes) is admitted everywhere.
-fn admits(claim: &Claim, network: &Network, app: &App) -> bool {
-    let Some(pod) = &claim.pod else { return true };
-    let is_listed = |allowed: &String| *allowed == pod.namespace || allowed == "*";
-    pod.namespace.is_empty()
-        || pod.namespace == network.namespace
-        || app.allowed_namespaces.iter().any(is_listed)
 }

@@ -4,26 +4,30 @@
 //! a new claim has just been given. Steps on different keys run side by side.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cni::agent::{Attachment, Claim, Key, Reply, Request, code};
+use cni::agent::{Attachment, Claim, Key, Reply, Request};
+use tokio::sync::watch;
 
-use crate::assemble::assemble;
 use crate::book::Book;
-use crate::catalog::{Admission, Catalog};
+use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::leases::{Lease, Network, Phase, Record};
+use crate::pods::Pods;
 use crate::wires::Wires;
 
+mod claim;
 mod house;
+mod leave;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 /// Where the plugin's questions are answered.
-#[derive(Debug)]
 pub struct Desk<W> {
     state: Mutex<State>,
     busy: Mutex<HashSet<Key>>,
@@ -31,6 +35,37 @@ pub struct Desk<W> {
     wires: W,
     inbox: Arc<Inbox>,
     claim_timeout: Duration,
+    /// None where pods are what the plugin says they are.
+    pods: Option<Arc<dyn Pods>>,
+    /// What was told last of pods that could not be attached, by uid.
+    failures: Mutex<HashMap<String, String>>,
+    tally: Mutex<Tally>,
+    /// Counts changes of the pods, the catalog and the leases.
+    news: watch::Sender<u64>,
+}
+
+/// Pods of this node that should be attached and are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that will be.
+    pub waiting: usize,
+    /// Those that cannot be.
+    pub refused: usize,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This.
+    Now(Reply),
+    /// It depends on a pod that is not known yet, in words: worth asking again when there is news.
+    Awaited(String),
+}
+
+impl<W> fmt::Debug for Desk<W> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -58,12 +93,57 @@ impl<W: Wires> Desk<W> {
             wires,
             inbox,
             claim_timeout,
+            pods: None,
+            failures: Mutex::default(),
+            tally: Mutex::default(),
+            news: watch::Sender::new(0),
+        }
+    }
+
+    /// Lets Kubernetes say what pods are.
+    #[must_use]
+    pub fn with_pods(self, pods: Arc<dyn Pods>) -> Desk<W> {
+        Desk {
+            pods: Some(pods),
+            ..self
         }
     }
 
     /// Replaces what pods can be attached to.
     pub fn open(&self, catalog: Arc<Catalog>) {
         self.state().catalog = Some(catalog);
+        self.hear();
+    }
+
+    /// Takes that pods came, changed or went.
+    pub fn hear(&self) {
+        self.news
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Changes whenever something may be answered otherwise than before.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// What pods can be attached to; none before the first desired state.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.state().catalog.clone()
+    }
+
+    /// Replaces how many pods should be attached and are not.
+    pub fn tally(&self, tally: Tally) {
+        *lock(&self.tally) = tally;
+    }
+
+    /// How many pods should be attached and are not.
+    pub fn missing(&self) -> Tally {
+        *lock(&self.tally)
+    }
+
+    /// Every lease.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.state().book.leases().iter().cloned().collect()
     }
 
     /// Keeps back addresses that the kernel has and no lease.
@@ -104,112 +184,49 @@ impl<W: Wires> Desk<W> {
     }
 
     /// Answers one request. `plugin` is the process that asks.
-    pub fn answer(&self, request: Request, plugin: Option<i32>) -> Reply {
+    pub fn answer(&self, request: &Request, plugin: Option<i32>) -> Reply {
+        match self.ask(request, plugin, true) {
+            Answer::Now(reply) => reply,
+            Answer::Awaited(reason) => Reply::TryLater { reason },
+        }
+    }
+
+    /// Answers one request, or says what that waits for. Asked again, it is quick to say so.
+    pub fn ask(&self, request: &Request, plugin: Option<i32>, is_first: bool) -> Answer {
         let answered = match request {
-            Request::Claim(claim) => self.claim(&claim, plugin),
-            Request::Confirm { key } => self.confirm(&key),
-            Request::Abort { key } => self.abort(&key),
-            Request::Release { key, .. } => self.release(&key).map(Reply::Released),
-            Request::Check { key } => Ok(self.check(&key)),
-            Request::Collect { network, valid } => self.collect(&network, &valid),
+            Request::Claim(claim) => return self.ask_claim(claim, plugin, is_first),
+            Request::Confirm { key } => self.confirm(key),
+            Request::Abort { key } => self.abort(key),
+            Request::Release { key, netns, pod } => self.release(key).and_then(|mut released| {
+                released.extend(self.release_live(netns.as_deref(), pod.as_ref())?);
+                Ok(Reply::Released(released))
+            }),
+            Request::Check { key } => Ok(self.check(key)),
+            Request::Collect { network, valid } => self.collect(network, valid),
             Request::Status => Ok(self.status()),
         };
-        answered.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "failed to answer the plugin"
-            );
-            Reply::TryLater {
-                reason: error.to_string(),
-            }
-        })
+        Answer::Now(answered.unwrap_or_else(|error| later(&error)))
     }
 
-    fn claim(&self, claim: &Claim, plugin: Option<i32>) -> Result<Reply, Error> {
-        let _turn = self.wait_for(&claim.key);
-        let before = self.state().book.leases().get(&claim.key).cloned();
-        match before {
-            Some(lease) if lease.phase == Phase::Releasing || !is_same(&lease, claim) => {
-                self.free(&lease)?;
-            }
-            Some(lease) if lease.phase == Phase::Confirmed && self.is_wired(&lease)? => {
-                let message = "the container has this interface already".to_owned();
-                return Ok(Reply::Refused {
-                    code: code::ALREADY_ATTACHED,
-                    message,
-                });
-            }
-            // The plugin asks again because it did not hear the answer.
-            Some(lease) => {
-                let lease = Lease {
-                    phase: Phase::Pending,
-                    plugin,
-                    ..lease
-                };
-                let attachments = lease.attachments();
-                self.state().book.record(Record::Claimed(lease))?;
-                return Ok(Reply::Claimed(attachments));
-            }
-            None => {}
-        }
-        self.claim_new(claim, plugin)
-    }
-
-    fn claim_new(&self, claim: &Claim, plugin: Option<i32>) -> Result<Reply, Error> {
-        let mut state = self.state();
-        let Some(catalog) = state.catalog.clone() else {
-            let reason = "the desired state was not read yet".to_owned();
-            return Ok(Reply::TryLater { reason });
-        };
-        let choices = match catalog.admit(claim, &loads(&state.book)) {
-            Admission::Ours(choices) => choices,
-            Admission::NotOurs => return Ok(Reply::NotOurs),
-            Admission::TryLater(reason) => return Ok(Reply::TryLater { reason }),
-            Admission::Refused(code, message) => return Ok(Reply::Refused { code, message }),
-        };
-        let shares = match assemble(claim, &choices, &catalog, state.book.leases_mut()) {
-            Ok(shares) => shares,
-            Err(message) => {
-                return Ok(Reply::Refused {
-                    code: code::NO_ADDRESS,
-                    message,
-                });
-            }
-        };
-        let pod = claim
-            .pod
-            .as_ref()
-            .map(|pod| format!("{}/{}", pod.namespace, pod.name));
-        let lease = Lease {
-            key: claim.key.clone(),
-            phase: Phase::Pending,
-            netns: claim.netns.clone(),
-            netns_id: claim.netns_id,
-            plugin,
-            since: now(),
-            pod: pod.unwrap_or_default(),
-            shares,
-            is_past_boot: false,
-        };
-        let attachments = lease.attachments();
-        state.book.record(Record::Claimed(lease))?;
-        tracing::info!(container = claim.key.container_id, "claimed");
-        Ok(Reply::Claimed(attachments))
+    fn ask_claim(&self, claim: &Claim, plugin: Option<i32>, is_first: bool) -> Answer {
+        let answered = self.claim(claim, plugin, is_first);
+        answered.unwrap_or_else(|error| Answer::Now(later(&error)))
     }
 
     fn confirm(&self, key: &Key) -> Result<Reply, Error> {
         let _turn = self.wait_for(key);
-        let phase = self.state().book.leases().get(key).map(|lease| lease.phase);
-        match phase {
-            Some(Phase::Pending) => {
+        let lease = self.state().book.leases().get(key).cloned();
+        match lease.as_ref().map(|lease| (lease.phase, lease)) {
+            Some((Phase::Pending, lease)) => {
                 self.state()
                     .book
                     .record(Record::Confirmed { key: key.clone() })?;
-                self.inbox.tell(|pending| pending.leases = true);
+                self.changed();
+                self.tell_attached(lease);
                 Ok(Reply::Done)
             }
-            Some(Phase::Confirmed) => Ok(Reply::Done),
-            Some(Phase::Releasing) | None => Ok(Reply::TryLater {
+            Some((Phase::Confirmed, _)) => Ok(Reply::Done),
+            Some((Phase::Releasing, _)) | None => Ok(Reply::TryLater {
                 reason: "the claim was given up meanwhile".to_owned(),
             }),
         }
@@ -354,9 +371,14 @@ impl<W: Wires> Desk<W> {
         self.state()
             .book
             .record(Record::Freed { key: key.clone() })?;
-        self.inbox.tell(|pending| pending.leases = true);
+        self.changed();
         tracing::info!(container = key.container_id, "freed");
         Ok(())
+    }
+
+    fn changed(&self) {
+        self.inbox.tell(|pending| pending.leases = true);
+        self.hear();
     }
 
     fn is_wired(&self, lease: &Lease) -> Result<bool, Error> {
@@ -370,6 +392,16 @@ impl<W: Wires> Desk<W> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+fn later(error: &Error) -> Reply {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "failed to answer the plugin"
+    );
+    Reply::TryLater {
+        reason: error.to_string(),
     }
 }
 
@@ -391,16 +423,6 @@ pub(crate) fn enumerate(names: &[&str]) -> String {
         0 => told,
         rest => format!("{told} and {rest} more"),
     }
-}
-
-fn loads(book: &Book) -> HashMap<&str, usize> {
-    let mut loads = HashMap::new();
-    for share in book.leases().iter().flat_map(|lease| &lease.shares) {
-        *loads
-            .entry(share.attachment.forwarder_netns.as_str())
-            .or_default() += 1;
-    }
-    loads
 }
 
 fn now() -> u64 {

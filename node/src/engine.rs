@@ -172,6 +172,9 @@ impl Engine {
         if pending.leases {
             self.take_leases();
         }
+        if pending.pods {
+            self.parts.desk.hear();
+        }
         self.take_time();
         self.work();
     }

@@ -10,6 +10,7 @@
 //! link is gone. Nothing in between makes an address available.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::agent::{Attachment, Key, NetnsId};
@@ -26,6 +27,12 @@ pub struct Network {
     pub namespace: String,
     /// Name of the topology.
     pub topology: String,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.topology)
+    }
 }
 
 /// How far a lease has come.
@@ -81,6 +88,12 @@ pub struct Lease {
     /// `namespace/name` of the pod, where the runtime told it.
     #[serde(default)]
     pub pod: String,
+    /// The pod's uid, where it is known.
+    #[serde(default)]
+    pub uid: String,
+    /// Asked for by a network configuration of its own, as Multus has them.
+    #[serde(default)]
+    pub is_asked_for: bool,
     /// One for each topology that the pod is in.
     pub shares: Vec<Share>,
     /// Made before the last boot: no interface of that time is left.

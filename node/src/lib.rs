@@ -36,6 +36,7 @@ pub mod install;
 pub mod journal;
 pub mod leases;
 pub mod link_state;
+pub mod live;
 pub mod mesh;
 pub mod owned;
 pub mod pods;

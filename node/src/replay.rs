@@ -20,6 +20,11 @@ pub fn replay<W: Wires>(state_dir: &Path, desk: &Desk<W>) {
     }
     for (file, record) in records {
         // An ADD of this key replays it too; whoever comes second finds the file gone.
+        let of_pod = || desk.release_live(record.netns.as_deref(), record.pod.as_ref());
+        if let Some(Err(error)) = file.exists().then(of_pod) {
+            tracing::warn!(%error, "failed to replay a DEL");
+            continue;
+        }
         let replayed = desk.release_once(
             &record.key,
             || file.exists(),

@@ -12,9 +12,9 @@ use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::desk::Desk;
+use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::wires::Wires;
 
@@ -22,6 +22,9 @@ use crate::wires::Wires;
 const CONNECTIONS: usize = 256;
 /// A plugin is done, or dead, well before this.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a claim waits for its pod to be known: the plugin gives up after 10 s.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The socket, removed when dropped.
 #[derive(Debug)]
@@ -130,25 +133,44 @@ async fn converse<W: Wires + 'static>(stream: UnixStream, desk: Arc<Desk<W>>) ->
 /// CNI error "failed to decode content".
 const DECODE: u32 = 6;
 
-/// Asks the desk on a thread that may wait for disk and kernel.
+/// Asks the desk on threads that may wait for disk and kernel, but not for others: an answer that
+/// depends on a pod that is not known yet is asked for again when there is news.
 async fn answer<W: Wires + 'static>(
     request: Request,
     plugin: Option<i32>,
     desk: &Arc<Desk<W>>,
 ) -> io::Result<Reply> {
-    let desk = Arc::clone(desk);
-    let answered = tokio::task::spawn_blocking(move || desk.answer(request, plugin));
-    answered.await.map_err(io::Error::other)
+    let end = Instant::now() + PATIENCE;
+    let request = Arc::new(request);
+    let mut news = desk.news();
+    let mut is_first = true;
+    loop {
+        let (asked, of) = (Arc::clone(&request), Arc::clone(desk));
+        let answered = tokio::task::spawn_blocking(move || of.ask(&asked, plugin, is_first));
+        let reason = match answered.await.map_err(io::Error::other)? {
+            Answer::Now(reply) => return Ok(reply),
+            Answer::Awaited(reason) => reason,
+        };
+        is_first = false;
+        if !matches!(timeout_at(end, news.changed()).await, Ok(Ok(()))) {
+            return Ok(Reply::TryLater { reason });
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader, Write};
+    use std::sync::Mutex;
 
-    use cni::agent::Key;
+    use cni::agent::{Claim, Key, NetnsId};
+    use crds::{Forwarder, ForwarderSpec};
 
     use super::*;
     use crate::book::Book;
+    use crate::catalog::Catalog;
+    use crate::pods::{Lookup, PodHere, Pods, Told};
     use crate::wires::KernelWires;
 
     /// Serves a desk that knows no desired state, and runs `client` beside it.
@@ -187,7 +209,11 @@ mod tests {
                 ifname: "e".into(),
                 network: "n".into(),
             };
-            let release = Request::Release { key, netns: None };
+            let release = Request::Release {
+                key,
+                netns: None,
+                pod: None,
+            };
             for _ in 0..3 {
                 assert_eq!(
                     ask(&stream, &agent::encode(&release)),
@@ -197,6 +223,74 @@ mod tests {
                 assert!(matches!(status, Reply::Status { ready: false, .. }));
             }
         });
+    }
+
+    /// Pods that come one day.
+    #[derive(Default)]
+    struct Coming(Mutex<Vec<Arc<PodHere>>>);
+
+    impl Pods for Coming {
+        fn find(&self, _: &str, _: &str, _: Option<&str>) -> Lookup {
+            Lookup::Unknown
+        }
+
+        fn here(&self) -> Vec<Arc<PodHere>> {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn tell(&self, _: Told) {}
+    }
+
+    /// A claim of the pod `default/p`.
+    fn claim() -> Request {
+        Request::Claim(Claim {
+            key: Key {
+                container_id: "c".into(),
+                ifname: "e".into(),
+                network: "n".into(),
+            },
+            netns: String::new(),
+            netns_id: NetnsId {
+                device: 0,
+                inode: 0,
+            },
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            pod: Some(agent::Pod {
+                namespace: "default".into(),
+                name: "p".into(),
+                uid: None,
+            }),
+            chained: true,
+            topology: None,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_waits_for_its_pod_and_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let (book, _) = Book::open(directory.path(), "boot").unwrap();
+        let pods = Arc::new(Coming::default());
+        let desk = Desk::new(book, KernelWires, Arc::default(), LIMIT);
+        let desk = Arc::new(desk.with_pods(Arc::<Coming>::clone(&pods)));
+        let forwarder = Forwarder::new("default", ForwarderSpec::default());
+        desk.open(Arc::new(Catalog::new("n1", [&forwarder], [], vec![], true)));
+        let begun = Instant::now();
+        let reply = answer(claim(), None, &desk).await.unwrap();
+        assert!(matches!(reply, Reply::TryLater { .. }), "{reply:?}");
+        assert_eq!(begun.elapsed(), PATIENCE);
+
+        let asked = {
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move { answer(claim(), None, &desk).await.unwrap() })
+        };
+        tokio::time::sleep(PATIENCE / 2).await;
+        let mut here = PodHere::default();
+        (here.pod.namespace, here.pod.name) = ("default".into(), "p".into());
+        pods.0.lock().unwrap().push(Arc::new(here));
+        desk.hear();
+        assert_eq!(asked.await.unwrap(), Reply::NotOurs);
+        assert!(begun.elapsed() < PATIENCE * 2);
     }
 
     #[test]

@@ -84,7 +84,20 @@ impl Wires for KernelWires {
 
     fn is_alive(&self, netns: &str, id: NetnsId) -> bool {
         use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(netns)
+        std::fs::metadata(plain(netns))
             .is_ok_and(|found| (found.dev(), found.ino()) == (id.device, id.inode))
     }
+}
+
+/// Without the `/var` that a host has for a link and an image may lack.
+fn plain(path: &str) -> &str {
+    match path.strip_prefix("/var") {
+        Some(rest) if rest.starts_with("/run/") => rest,
+        _ => path,
+    }
+}
+
+/// Whether both are the path of one namespace, as two programs spell it.
+pub(crate) fn same_path(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
 }

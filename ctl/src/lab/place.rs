@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, geteuid};
 
-/// The directory of all labs of root.
-pub(crate) const PRIVILEGED: &str = "/run/beemesh/lab";
-
 /// The directory of all labs of this user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -25,7 +22,7 @@ impl Place {
         let user = geteuid();
         if user.is_root() && is_capable() {
             return Place {
-                base: PathBuf::from(PRIVILEGED),
+                base: PathBuf::from("/run/beemesh/lab"),
                 is_privileged: true,
             };
         }

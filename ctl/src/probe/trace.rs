@@ -3,8 +3,7 @@
 //! All probes of a flow have the same addresses and ports (as in Paris traceroute, Augustin et al.,
 //! IMC 2006), so that a router which balances by flow sends them all the same way. Routers' answers
 //! are read from the UDP socket's own error queue (`IP_RECVERR`), which needs no raw socket and
-//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there, or
-//! told by an echo from there.
+//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,8 +29,8 @@ pub(crate) struct Trace {
     pub(crate) source: IpAddr,
     /// Destination, of the same family.
     pub(crate) to: IpAddr,
-    /// How arrivals are known.
-    pub(crate) sink: Sink,
+    /// Namespace that holds the destination.
+    pub(crate) sink: String,
     /// Number of flows: as many source ports.
     pub(crate) flows: usize,
     /// Greatest time to live.
@@ -40,15 +39,6 @@ pub(crate) struct Trace {
     pub(crate) attempts: u32,
     /// How long no answer may come before what is missing is sent again; doubled each time.
     pub(crate) quiet: Duration,
-}
-
-/// What is at the destination.
-#[derive(Clone, Debug)]
-pub(crate) enum Sink {
-    /// This namespace of the same machine.
-    Here(String),
-    /// A port that sends back what arrives.
-    Echo(u16),
 }
 
 /// How a flow ended.
@@ -80,16 +70,10 @@ pub(crate) struct Path {
 /// # Errors
 /// When a socket cannot be opened or read; never because of a lost packet.
 pub(crate) fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
+    let sink = namespace::udp(&trace.sink, SocketAddr::new(trace.to, 0))?;
+    let port = port_of(&sink)?;
     let mut sockets = open_flows(trace)?;
-    let port = match &trace.sink {
-        Sink::Here(netns) => {
-            let sink = namespace::udp(netns, SocketAddr::new(trace.to, 0))?;
-            let port = port_of(&sink)?;
-            sockets.push(sink);
-            port
-        }
-        Sink::Echo(port) => *port,
-    };
+    sockets.push(sink);
     let mut tracer = Tracer {
         trace,
         to: SockAddr::from(SocketAddr::new(trace.to, port)),
@@ -152,7 +136,7 @@ struct Tracer<'a> {
     ends: Vec<Option<Ended>>,
     /// For each flow the routers seen, by time to live.
     hops: Vec<BTreeMap<u8, IpAddr>>,
-    /// One for each flow, and a sink on this machine last.
+    /// One for each flow, and the sink last.
     sockets: Vec<Socket>,
 }
 
@@ -214,11 +198,7 @@ impl Tracer<'_> {
 
     /// Reads what is there; whether there was anything.
     fn read_all(&mut self) -> io::Result<bool> {
-        let mut any = false;
-        // Probes at the sink, or as they come back to the flows.
-        for position in 0..self.sockets.len() {
-            any |= self.read_arrived(position)?;
-        }
+        let mut any = self.read_sink()?;
         for flow in 0..self.trace.flows {
             while let Some((packet, answer)) = read_error(&self.sockets[flow])? {
                 any = true;
@@ -228,15 +208,14 @@ impl Tracer<'_> {
         Ok(any)
     }
 
-    fn read_arrived(&mut self, position: usize) -> io::Result<bool> {
+    fn read_sink(&mut self) -> io::Result<bool> {
         let mut any = false;
         let mut buffer = [MaybeUninit::<u8>::uninit(); PROBE_BYTES + 1];
+        let sink = self.sockets.len() - 1;
         loop {
-            let length = match self.sockets[position].recv(&mut buffer) {
+            let length = match self.sockets[sink].recv(&mut buffer) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
-                // A router's answer, which the error queue has with its sender.
-                Err(error) if position < self.trace.flows && is_answer(&error) => continue,
                 Err(error) => return Err(error),
             };
             any = true;
@@ -264,12 +243,13 @@ impl Tracer<'_> {
                 self.hops[flow].entry(ttl).or_insert(router);
             }
             Answer::Unreachable(router) => {
-                // The destination itself says so of a port.
-                let end = match router == self.trace.to {
-                    true => End::Reached,
-                    false => End::Unreachable(router),
-                };
-                self.note_end(flow, Ended { after: ttl, end });
+                self.note_end(
+                    flow,
+                    Ended {
+                        after: ttl,
+                        end: End::Unreachable(router),
+                    },
+                );
             }
         }
     }
@@ -302,18 +282,6 @@ impl Tracer<'_> {
             })
             .collect()
     }
-}
-
-/// Whether a socket reports what a router said of an earlier probe.
-fn is_answer(error: &io::Error) -> bool {
-    let kinds = [
-        nix::libc::EHOSTUNREACH,
-        nix::libc::ENETUNREACH,
-        nix::libc::ECONNREFUSED,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|number| kinds.contains(&number) || number == nix::libc::EPROTO)
 }
 
 /// What a router said about a probe.

@@ -42,7 +42,6 @@ mod up;
 mod wires;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -50,7 +49,7 @@ use anyhow::{Context, Result};
 pub use access::Access;
 pub use census::Census;
 pub use component::Component;
-pub use down::{check_is_cluster, down, exists, kept_logs};
+pub use down::{check_is_cluster, down, kept_logs};
 pub use dump::folder as dump_folder;
 pub use image::{COREDNS, PAUSE, TEST};
 pub use node::Node;
@@ -73,8 +72,6 @@ pub fn default_dir() -> PathBuf {
 #[derive(Debug)]
 pub struct Cluster {
     settings: Settings,
-    /// How many nodes there are by now.
-    count: AtomicU8,
     access: Access,
 }
 
@@ -97,12 +94,7 @@ impl Cluster {
         let place = node::control(&settings);
         let kubeconfig = place.layout.kubeconfig("admin");
         let access = Access::within(place, kubeconfig);
-        let count = settings.nodes.into();
-        Ok(Self {
-            settings,
-            count,
-            access,
-        })
+        Ok(Self { settings, access })
     }
 
     /// Ends all of it; see [`down()`].
@@ -122,7 +114,7 @@ impl Cluster {
     /// All nodes, `n1` first.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
-        let names = self.names();
+        let names = node_names(self.settings.nodes);
         names
             .iter()
             .map(|name| Node::new(&self.settings, name))
@@ -163,16 +155,8 @@ impl Cluster {
     /// # Errors
     /// When it does not get ready.
     pub fn restart(&self, component: Component) -> Result<()> {
-        self.start(component)?;
+        node::start(&self.settings, &node::control(&self.settings), component)?;
         self.wait_api()
-    }
-
-    /// The same, but without waiting for the API server.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start(&self, component: Component) -> Result<()> {
-        node::start(&self.settings, &node::control(&self.settings), component)
     }
 
     /// Waits until the API server says that it is ready.
@@ -208,7 +192,7 @@ impl Cluster {
             Ok(node["status"]["nodeInfo"]["bootID"].to_string())
         };
         let before = boot_id()?;
-        self.node(name)?.reboot(&self.names())?;
+        self.node(name)?.reboot(&node_names(self.settings.nodes))?;
         eventually(&format!("{name} is back"), READY, || {
             ensure(boot_id()? != before, || {
                 "its status is of before".to_owned()
@@ -221,16 +205,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When it does not come up, or there are nine.
-    pub fn add_node(&self) -> Result<Node> {
-        let count = self.count.load(Ordering::SeqCst) + 1;
+    pub fn add_node(&mut self) -> Result<Node> {
+        let count = self.settings.nodes + 1;
         ensure(count <= MOST_NODES, || format!("{MOST_NODES} are the most"))?;
-        let settings = Settings {
-            nodes: count,
-            ..self.settings.clone()
-        };
-        settings.write()?;
-        self.count.store(count, Ordering::SeqCst);
-        let names = self.names();
+        self.settings.nodes = count;
+        self.settings.write()?;
+        let names = node_names(count);
         let node = Node::new(&self.settings, &format!("n{count}"));
         node.boot(&names)?;
         for name in wires::all_places(&names) {
@@ -259,10 +239,6 @@ impl Cluster {
             node.import(&kept)?;
         }
         Ok(())
-    }
-
-    fn names(&self) -> Vec<String> {
-        node_names(self.count.load(Ordering::SeqCst))
     }
 
     fn layout(&self) -> Layout {

@@ -1,6 +1,7 @@
-use cni::agent::{Key, NetnsId, Pod};
-use crds::ForwarderSpec;
+use crds::attach::{APP, TOPOLOGIES};
 use crds::forwarder::ForwarderApp;
+use crds::topology::AppEntry;
+use crds::{ForwarderSpec, LabelSelector, MicroServiceTopologySpec};
 
 use super::*;
 
@@ -24,6 +25,7 @@ fn forwarder(namespace: &str, topology: &str, name: &str, apps: Vec<ForwarderApp
     let spec = ForwarderSpec {
         topology: topology.into(),
         name: name.into(),
+        node: if name == "f3" { "n2" } else { "n1" }.into(),
         apps,
         ..ForwarderSpec::default()
     };
@@ -75,10 +77,10 @@ fn catalog() -> Catalog {
         mtu: 1500,
         is_ready: forwarder.spec.name != "s1",
     });
-    Catalog::new(all.iter(), places.collect(), true)
+    Catalog::new("n1", &all, [], places.collect(), true)
 }
 
-fn claim(namespace: &str, wishes: &str) -> Claim {
+fn guest(namespace: &str, wishes: &str) -> Guest {
     let pairs = wishes
         .split_whitespace()
         .filter_map(|pair| pair.split_once('='));
@@ -86,24 +88,15 @@ fn claim(namespace: &str, wishes: &str) -> Claim {
         "app" => ("app".to_owned(), value.to_owned()),
         _ => (format!("beemesh.io/{key}"), value.to_owned()),
     });
-    Claim {
-        key: Key {
-            container_id: "c".into(),
-            ifname: "eth0".into(),
-            network: "mesh".into(),
-        },
-        netns: String::new(),
-        netns_id: NetnsId {
-            device: 0,
-            inode: 0,
-        },
-        labels: labels.collect(),
-        annotations: BTreeMap::new(),
-        pod: (!namespace.is_empty()).then(|| Pod {
-            namespace: namespace.into(),
+    Guest {
+        pod: Pod {
+            namespace: namespace.to_owned(),
+            uid: "pod".to_owned(),
+            node: "n1".to_owned(),
+            labels: labels.collect(),
             ..Pod::default()
-        }),
-        chained: false,
+        },
+        ..Guest::default()
     }
 }
 
@@ -128,8 +121,8 @@ fn pods_go_where_selectors_names_and_namespaces_say() {
     #[rustfmt::skip]
     let cases = [
         // namespace  labels                                 answer
-        ("plant",  "app=sensor",                             "sensors@f2"),   // f1 has one already
-        ("plant",  "app=sensor forwarder=f1",                "sensors@f1"),
+        ("plant",  "app=sensor",                             "sensors@f1"),   // by hash
+        ("plant",  "app=sensor forwarder=f2",                "sensors@f2"),
         ("plant",  "app=sensor forwarder=f3",                "103"),          // on another node
         ("plant",  "app=pin",                                "pinned@f2"),
         ("plant",  "app=pin forwarder=f1",                   "103"),          // pinned to f2
@@ -139,34 +132,127 @@ fn pods_go_where_selectors_names_and_namespaces_say() {
         ("office", "app=sensor",                             "not ours"),     // namespace not admitted
         ("office", "app=sensor topologies=plant/iot",        "103"),
         ("plant",  "topologies=iot",                         "join@f1"),
-        ("plant",  "topologies=iot app=sensor",              "sensors@f2"),
-        ("plant",  "topologies=iot,open",                    "103"),          // open: nothing to join by name
-        ("plant",  "topologies=iot,open app=guest",          "join@f1 guests@o1"),
+        ("plant",  "topologies=iot app=sensor",              "sensors@f1"),
+        ("plant",  "topologies=iot,office/open",             "103"),          // open: none joins by name
+        ("plant",  "topologies=iot,office/open app=guest",   "guests@o1 join@f1"),
+        ("plant",  "topologies=iot,open",                    "103"),          // none of this namespace
         ("plant",  "topologies=nowhere",                     "103"),
         ("shop",   "app=guest",                              "guests@o1"),    // `*`
         ("shop",   "app=slow",                               "later"),        // being made
         ("",       "app=pin",                                "pinned@f2"),    // no Kubernetes
+        ("plant",  "topologies=iot app=meter",               "join@f1"),
         ("plant",  "app=sensor topologies=iot forwarder=f1", "sensors@f1"),
     ];
-    let loads = HashMap::from([("/run/netns/f1", 1)]);
     for (namespace, wishes, expected) in cases {
-        let admission = catalog.admit(&claim(namespace, wishes), &loads);
+        let admission = catalog.admit(&guest(namespace, wishes));
         assert_eq!(told(&catalog, admission), expected, "{namespace}: {wishes}");
     }
-    let mut named = claim("plant", "");
-    named.labels.insert(APP.into(), "sensors".into());
-    assert_eq!(told(&catalog, catalog.admit(&named, &loads)), "sensors@f2");
+    let mut named = guest("plant", "");
+    named.pod.labels.insert(APP.into(), "sensors".into());
+    assert_eq!(told(&catalog, catalog.admit(&named)), "sensors@f1");
+}
+
+#[test]
+fn instances_of_what_is_outside_are_asked_for_by_name() {
+    let mut meter = app("meter", None, true, &[]);
+    meter.external = vec!["192.0.2.0/24".parse().unwrap()];
+    let forwarder = forwarder(
+        "plant",
+        "iot",
+        "f1",
+        vec![meter, app("join", None, false, &[])],
+    );
+    let place = Place {
+        forwarder: Arc::new(forwarder.clone()),
+        netns: "f1".into(),
+        mtu: 1500,
+        is_ready: true,
+    };
+    let catalog = Catalog::new("n1", [&forwarder], [], vec![place], true);
+    let mut asked = guest("plant", "topologies=iot");
+    assert_eq!(told(&catalog, catalog.admit(&asked)), "join@f1");
+    asked.pod.labels.insert(APP.into(), "meter".into());
+    assert_eq!(told(&catalog, catalog.admit(&asked)), "meter@f1");
+}
+
+#[test]
+fn a_declared_topology_goes_before_what_its_forwarders_say() {
+    let mut entry = AppEntry::new("declared");
+    entry.pod_selector = Some(LabelSelector::default());
+    let spec = MicroServiceTopologySpec {
+        apps: vec![entry],
+        allowed_namespaces: vec!["office".to_owned()],
+        ..MicroServiceTopologySpec::default()
+    };
+    let mut topology = MicroServiceTopology::new("iot", spec);
+    topology.metadata.namespace = "plant".to_owned();
+    let forwarder = forwarder(
+        "plant",
+        "iot",
+        "f1",
+        vec![app("old", Some("x"), false, &[])],
+    );
+    let place = Place {
+        forwarder: Arc::new(forwarder.clone()),
+        netns: "f1".into(),
+        mtu: 1500,
+        is_ready: true,
+    };
+    let catalog = Catalog::new("n1", [&forwarder], [&Arc::new(topology)], vec![place], true);
+    for (namespace, expected) in [
+        ("plant", "declared@f1"),
+        ("office", "declared@f1"),
+        ("shop", "not ours"),
+    ] {
+        let admission = catalog.admit(&guest(namespace, ""));
+        assert_eq!(told(&catalog, admission), expected, "{namespace}");
+    }
+    let taken = ["office".to_owned(), "plant".to_owned()];
+    assert_eq!(catalog.namespaces(), taken.into());
+    assert!(catalog.takes_from("office") && !catalog.takes_from("shop"));
+}
+
+#[test]
+fn who_asks_for_one_topology_joins_no_other() {
+    let catalog = catalog();
+    let asked = |namespace: &str, wishes: &str, only: (&str, &str), is_asked_for| Guest {
+        only: Some(Network {
+            namespace: only.0.to_owned(),
+            topology: only.1.to_owned(),
+        }),
+        is_asked_for,
+        ..guest(namespace, wishes)
+    };
+    let (iot, open, none) = (("plant", "iot"), ("office", "open"), ("plant", "none"));
+    #[rustfmt::skip]
+    let cases = [
+        // namespace  labels                        only  asked  answer
+        ("plant",  "app=sensor topologies=iot,x",  iot,  true,  "sensors@f1"),
+        ("plant",  "app=guest",                    iot,  true,  "join@f1"),
+        ("plant",  "app=guest",                    iot,  false, "not ours"),
+        ("plant",  "app=guest",                    open, false, "guests@o1"),
+        ("shop",   "app=sensor",                   iot,  true,  "103"),
+        ("plant",  "app=sensor",                   none, true,  "103"),
+    ];
+    for (namespace, wishes, only, is_asked_for, expected) in cases {
+        let admission = catalog.admit(&asked(namespace, wishes, only, is_asked_for));
+        assert_eq!(
+            told(&catalog, admission),
+            expected,
+            "{namespace}: {wishes} {only:?}"
+        );
+    }
 }
 
 #[test]
 fn an_annotation_is_as_good_as_a_label() {
     let catalog = catalog();
-    let mut claim = claim("plant", "");
-    claim.annotations.insert(TOPOLOGIES.into(), "iot".into());
-    assert_eq!(
-        told(&catalog, catalog.admit(&claim, &HashMap::new())),
-        "join@f1"
-    );
+    let mut guest = guest("plant", "");
+    guest
+        .pod
+        .annotations
+        .insert(TOPOLOGIES.into(), "iot".into());
+    assert_eq!(told(&catalog, catalog.admit(&guest)), "join@f1");
 }
 
 #[test]
@@ -180,7 +266,7 @@ fn while_something_may_be_missing_no_pod_is_told_that_it_is_not_ours() {
         ("app=other", "later"),
         ("topologies=nowhere", "later"),
     ] {
-        let admission = catalog.admit(&claim("plant", wishes), &HashMap::new());
+        let admission = catalog.admit(&guest("plant", wishes));
         assert_eq!(told(&catalog, admission), expected, "{wishes}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Desk, now};
 use crate::leases::{Lease, Phase};
+use crate::pods::Lookup;
 use crate::wires::Wires;
 
 impl<W: Wires> Desk<W> {
@@ -36,20 +37,29 @@ impl<W: Wires> Desk<W> {
             Phase::Releasing => true,
             _ if lease.is_past_boot => !self.is_wired(lease).unwrap_or(true),
             // The namespace took its end of the pair with it; if the other end is still there,
-            // then the namespace lives on somewhere.
+            // then the namespace lives on somewhere, but for a pod that is no more.
             _ if !self.wires.is_alive(&lease.netns, lease.netns_id) => {
-                !self.is_wired(lease).unwrap_or(true)
+                !self.is_wired(lease).unwrap_or(true) || self.is_absent(lease)
             }
             Phase::Pending => self.is_abandoned(lease) && !self.is_wired(lease).unwrap_or(true),
             Phase::Confirmed => false,
         }
     }
 
+    /// Whether Kubernetes is certain that the pod of a lease is no more.
+    pub(crate) fn is_absent(&self, lease: &Lease) -> bool {
+        let (Some(pods), Some((namespace, name))) = (&self.pods, lease.pod.split_once('/')) else {
+            return false;
+        };
+        !lease.uid.is_empty() && pods.find(namespace, name, Some(&lease.uid)) == Lookup::Absent
+    }
+
     /// A claim whose plugin is gone, or has taken longer than any plugin may.
     pub(super) fn is_abandoned(&self, lease: &Lease) -> bool {
-        let is_running = lease
+        // 0 is what a process in another PID namespace than ours has, as the runtime's may be.
+        let is_gone = lease
             .plugin
-            .is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-        !is_running || now().saturating_sub(lease.since) > self.claim_timeout.as_secs()
+            .is_some_and(|pid| pid > 0 && !Path::new(&format!("/proc/{pid}")).exists());
+        is_gone || now().saturating_sub(lease.since) > self.claim_timeout.as_secs()
     }
 }

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use super::*;
 use crate::catalog::Place;
+use crate::live;
+
+mod pods;
 
 /// A kernel of pods' links in memory.
 #[derive(Debug, Default)]
@@ -43,6 +46,11 @@ impl Wires for &MemoryWires {
 
 /// One Forwarder with room for `10.0.0.2` to `10.0.0.6`.
 fn catalog() -> Arc<Catalog> {
+    catalog_of(&["t"])
+}
+
+/// The same in each of these topologies.
+fn catalog_of(topologies: &[&str]) -> Arc<Catalog> {
     let app = ForwarderApp {
         name: "a".into(),
         selector: Some(crds::LabelSelector::default()),
@@ -52,21 +60,27 @@ fn catalog() -> Arc<Catalog> {
         external: vec![],
         allowed_namespaces: vec![],
     };
-    let spec = ForwarderSpec {
-        topology: "t".into(),
-        name: "f".into(),
-        blocks: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
-        apps: vec![app],
-        ..ForwarderSpec::default()
+    let forwarder = |topology: &&str| {
+        let spec = ForwarderSpec {
+            topology: (*topology).into(),
+            name: "f".into(),
+            node: "n1".into(),
+            blocks: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
+            apps: vec![app.clone()],
+            ..ForwarderSpec::default()
+        };
+        Arc::new(Forwarder::new("default", spec))
     };
-    let forwarder = Arc::new(Forwarder::new("default", spec));
-    let place = Place {
-        forwarder: forwarder.clone(),
-        netns: "bm-f".into(),
+    let forwarders: Vec<_> = topologies.iter().map(forwarder).collect();
+    let place = |forwarder: &Arc<Forwarder>| Place {
+        forwarder: Arc::clone(forwarder),
+        netns: format!("bm-{}-f", forwarder.spec.topology),
         mtu: 1400,
         is_ready: true,
     };
-    Arc::new(Catalog::new([&*forwarder].into_iter(), vec![place], true))
+    let places = forwarders.iter().map(place).collect();
+    let forwarders = forwarders.iter().map(|forwarder| &**forwarder);
+    Arc::new(Catalog::new("n1", forwarders, [], places, true))
 }
 
 fn desk<'a>(state_dir: &Path, wires: &'a MemoryWires, boot: &str) -> Desk<&'a MemoryWires> {
@@ -92,18 +106,19 @@ fn claim(number: u32) -> Request {
         annotations: BTreeMap::new(),
         pod: None,
         chained: false,
+        topology: None,
     })
 }
 
 /// Claims, wires and confirms as the plugin does.
 fn add(desk: &Desk<&MemoryWires>, number: u32) -> Option<Attachment> {
-    let Reply::Claimed(attachments) = desk.answer(claim(number), Some(1)) else {
+    let Reply::Claimed(attachments) = desk.answer(&claim(number), Some(1)) else {
         return None;
     };
     let attachment = attachments.into_iter().next().unwrap();
     lock(&desk.wires.wired).insert(attachment.forwarder_interface.clone());
     assert_eq!(
-        desk.answer(Request::Confirm { key: key(number) }, None),
+        desk.answer(&Request::Confirm { key: key(number) }, None),
         Reply::Done
     );
     Some(attachment)
@@ -113,6 +128,7 @@ fn release(number: u32) -> Request {
     Request::Release {
         key: key(number),
         netns: None,
+        pod: None,
     }
 }
 
@@ -132,7 +148,7 @@ fn gives_one_address_of_each_family_and_all_that_wiring_needs() {
     assert_eq!(attachment.forwarder_interface.len(), 15);
     assert_eq!(attachment.mtu, 1400);
     assert_eq!(
-        desk.answer(Request::Check { key: key(1) }, None),
+        desk.answer(&Request::Check { key: key(1) }, None),
         Reply::Lease(vec![attachment])
     );
 }
@@ -141,16 +157,16 @@ fn gives_one_address_of_each_family_and_all_that_wiring_needs() {
 fn the_same_claim_again_gives_the_same_and_is_refused_once_wired() {
     let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
     let desk = desk(directory.path(), &wires, "1");
-    let first = desk.answer(claim(1), Some(1));
-    assert_eq!(desk.answer(claim(1), Some(1)), first);
+    let first = desk.answer(&claim(1), Some(1));
+    assert_eq!(desk.answer(&claim(1), Some(1)), first);
     add(&desk, 1).unwrap();
     assert!(matches!(
-        desk.answer(claim(1), None),
+        desk.answer(&claim(1), None),
         Reply::Refused { code: 101, .. }
     ));
     // Confirmed, but the kernel has lost it: the same addresses again.
     lock(&wires.wired).clear();
-    assert_eq!(desk.answer(claim(1), Some(1)), first);
+    assert_eq!(desk.answer(&claim(1), Some(1)), first);
 }
 
 #[test]
@@ -159,15 +175,15 @@ fn nothing_is_promised_before_the_first_desired_state() {
     let (book, _) = Book::open(directory.path(), "1").unwrap();
     let desk = Desk::new(book, &wires, Arc::default(), Duration::ZERO);
     assert!(matches!(
-        desk.answer(claim(1), None),
+        desk.answer(&claim(1), None),
         Reply::TryLater { .. }
     ));
     assert!(matches!(
-        desk.answer(Request::Status, None),
+        desk.answer(&Request::Status, None),
         Reply::Status { ready: false, .. }
     ));
     assert_eq!(
-        desk.answer(release(1), None),
+        desk.answer(&release(1), None),
         Reply::Released(vec![]),
         "DEL always succeeds"
     );
@@ -182,18 +198,18 @@ fn used_up_addresses_are_refused_and_told() {
         .collect();
     assert_eq!(given.len(), 5);
     assert!(matches!(
-        desk.answer(claim(6), None),
+        desk.answer(&claim(6), None),
         Reply::Refused { code: 102, .. }
     ));
     let Reply::Status {
         ready: true,
         degraded: Some(why),
-    } = desk.answer(Request::Status, None)
+    } = desk.answer(&Request::Status, None)
     else {
         panic!("not degraded")
     };
     assert!(why.contains("t.f"), "{why}");
-    desk.answer(release(3), None);
+    desk.answer(&release(3), None);
     assert_eq!(
         add(&desk, 6).unwrap().addresses[0].to_string(),
         "10.0.0.4/32"
@@ -206,9 +222,9 @@ fn release_that_the_kernel_refuses_keeps_the_address_until_it_is_gone() {
     let desk = desk(directory.path(), &wires, "1");
     (1..=5).for_each(|number| drop(add(&desk, number).unwrap()));
     wires.is_stuck.store(true, Ordering::Relaxed);
-    assert!(matches!(desk.answer(release(1), None), Reply::Released(freed) if freed.len() == 1));
+    assert!(matches!(desk.answer(&release(1), None), Reply::Released(freed) if freed.len() == 1));
     assert!(matches!(
-        desk.answer(claim(6), None),
+        desk.answer(&claim(6), None),
         Reply::Refused { code: 102, .. }
     ));
     wires.is_stuck.store(false, Ordering::Relaxed);
@@ -226,17 +242,17 @@ fn gc_frees_its_network_and_nothing_else() {
         valid,
     };
     assert_eq!(
-        desk.answer(collect("other", vec![]), None),
+        desk.answer(&collect("other", vec![]), None),
         Reply::Released(vec![])
     );
-    let reply = desk.answer(collect("mesh", vec![key(2)]), None);
+    let reply = desk.answer(&collect("mesh", vec![key(2)]), None);
     assert!(matches!(reply, Reply::Released(freed) if freed.len() == 2));
     assert!(matches!(
-        desk.answer(Request::Check { key: key(2) }, None),
+        desk.answer(&Request::Check { key: key(2) }, None),
         Reply::Lease(_)
     ));
     assert_eq!(
-        desk.answer(Request::Check { key: key(1) }, None),
+        desk.answer(&Request::Check { key: key(1) }, None),
         Reply::NoLease
     );
 }
@@ -246,16 +262,16 @@ fn gc_leaves_alone_what_a_plugin_is_at_work_on() {
     let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
     let desk = desk(directory.path(), &wires, "1");
     let running = i32::try_from(std::process::id()).unwrap();
-    desk.answer(claim(1), Some(running));
+    desk.answer(&claim(1), Some(running));
     desk.answer(
-        Request::Collect {
+        &Request::Collect {
             network: "mesh".into(),
             valid: vec![],
         },
         None,
     );
     assert_eq!(
-        desk.answer(Request::Confirm { key: key(1) }, None),
+        desk.answer(&Request::Confirm { key: key(1) }, None),
         Reply::Done
     );
 }
@@ -267,7 +283,7 @@ fn housekeeping_wants_two_proofs() {
     let dead_but_wired = add(&desk, 1).unwrap();
     let dead_and_gone = add(&desk, 2).unwrap();
     let gone_but_alive = add(&desk, 3).unwrap();
-    desk.answer(claim(4), Some(i32::MAX)); // Its plugin is dead, and had made nothing.
+    desk.answer(&claim(4), Some(i32::MAX)); // Its plugin is dead, and had made nothing.
     lock(&wires.dead).extend(["/pod/1".to_owned(), "/pod/2".to_owned()]);
     for attachment in [&dead_and_gone, &gone_but_alive] {
         lock(&wires.wired).remove(&attachment.forwarder_interface);
@@ -292,7 +308,7 @@ fn after_a_reboot_stale_leases_go_and_after_a_restart_none() {
     let restarted = desk(directory.path(), &wires, "1");
     restarted.keep_house();
     assert_eq!(
-        restarted.answer(Request::Check { key: key(1) }, None),
+        restarted.answer(&Request::Check { key: key(1) }, None),
         Reply::Lease(vec![attachment])
     );
     drop(restarted);
@@ -301,7 +317,7 @@ fn after_a_reboot_stale_leases_go_and_after_a_restart_none() {
     let rebooted = desk(directory.path(), &wires, "2");
     rebooted.keep_house();
     assert_eq!(
-        rebooted.answer(Request::Check { key: key(1) }, None),
+        rebooted.answer(&Request::Check { key: key(1) }, None),
         Reply::NoLease
     );
 }
@@ -323,7 +339,7 @@ fn many_at_once_get_different_addresses_and_all_go_again() {
                         });
                         assert_eq!(same.count(), 1);
                     }
-                    desk.answer(release(number), None);
+                    desk.answer(&release(number), None);
                 }
             });
         }
@@ -335,9 +351,9 @@ fn many_at_once_get_different_addresses_and_all_go_again() {
 fn status_names_pods_that_lost_their_interface_while_they_have_a_lease() {
     let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
     let desk = desk(directory.path(), &wires, "boot");
-    desk.answer(claim(1), None);
-    desk.answer(Request::Confirm { key: key(1) }, None);
-    let degraded = || match desk.answer(Request::Status, None) {
+    desk.answer(&claim(1), None);
+    desk.answer(&Request::Confirm { key: key(1) }, None);
+    let degraded = || match desk.answer(&Request::Status, None) {
         Reply::Status { ready, degraded } => (ready, degraded),
         reply => panic!("{reply:?}"),
     };
@@ -349,8 +365,9 @@ fn status_names_pods_that_lost_their_interface_while_they_have_a_lease() {
     let release = Request::Release {
         key: key(1),
         netns: None,
+        pod: None,
     };
-    assert!(matches!(desk.answer(release, None), Reply::Released(gone) if gone.len() == 1));
+    assert!(matches!(desk.answer(&release, None), Reply::Released(gone) if gone.len() == 1));
     assert_eq!(degraded(), (true, None));
 }
 

@@ -98,9 +98,10 @@ impl Engine {
             .forwarders
             .values()
             .map(|forwarder| &**forwarder);
-        self.parts
-            .desk
-            .open(Arc::new(Catalog::new(all, places, self.may_delete)));
+        let topologies = self.snapshot.topologies.values();
+        let node = &self.parts.site.node;
+        let catalog = Catalog::new(node, all, topologies, places, self.may_delete);
+        self.parts.desk.open(Arc::new(catalog));
     }
 }
 

@@ -51,6 +51,8 @@ fn lease(number: u32, topology: &str, addresses: &[IpAddr]) -> Lease {
         plugin: None,
         since: 0,
         pod: String::new(),
+        uid: String::new(),
+        is_asked_for: false,
         shares: vec![Share {
             namespace: "default".into(),
             attachment,

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::book::Book;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::desired::Site;
 use crate::desk::Desk;
 use crate::engine::{Engine, Parts};
@@ -65,12 +65,11 @@ pub fn run(config: Config) -> Result<(), Error> {
             "leases were lost with a damaged journal"
         );
     }
-    let desk = Arc::new(Desk::new(
-        book,
-        KernelWires,
-        Arc::clone(&inbox),
-        config.claim_timeout,
-    ));
+    let desk = Desk::new(book, KernelWires, Arc::clone(&inbox), config.claim_timeout);
+    let desk = Arc::new(match config.origin {
+        Origin::Kubernetes { .. } => desk.with_pods(Arc::clone(&pods)),
+        Origin::Directory(_) => desk,
+    });
     let server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
     let files = files::watch(&config, &inbox, &replay_due)?;

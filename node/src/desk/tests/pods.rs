@@ -1,0 +1,379 @@
+//! Claims of pods that Kubernetes knows, or does not know yet.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use cni::agent::Pod as Asker;
+
+use super::*;
+use crate::pods::{Lookup, News, PodHere, Pods, Told};
+
+/// Kubernetes in memory.
+#[derive(Debug, Default)]
+struct MemoryPods {
+    here: Mutex<Vec<Arc<PodHere>>>,
+    is_away: AtomicBool,
+    asked: AtomicUsize,
+    told: Mutex<Vec<Told>>,
+}
+
+impl Pods for MemoryPods {
+    fn find(&self, namespace: &str, name: &str, uid: Option<&str>) -> Lookup {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let here = lock(&self.here);
+        let found = here.iter().find(|here| {
+            let pod = &here.pod;
+            pod.namespace == namespace && pod.name == name && uid.is_none_or(|uid| uid == pod.uid)
+        });
+        match found {
+            Some(found) => Lookup::Found(Arc::clone(found)),
+            None if self.is_away.load(Ordering::Relaxed) => Lookup::Unknown,
+            None => Lookup::Absent,
+        }
+    }
+
+    fn here(&self) -> Vec<Arc<PodHere>> {
+        lock(&self.here).clone()
+    }
+
+    fn tell(&self, told: Told) {
+        lock(&self.told).push(told);
+    }
+}
+
+impl MemoryPods {
+    fn put(&self, name: &str, labels: &[(&str, &str)]) {
+        let labels = labels.iter();
+        let pod = crds::attach::Pod {
+            namespace: "default".into(),
+            name: name.into(),
+            uid: format!("uid-{name}"),
+            node: "n1".into(),
+            labels: labels
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+            annotations: BTreeMap::new(),
+        };
+        let here = PodHere {
+            pod,
+            is_running: true,
+            ..PodHere::default()
+        };
+        lock(&self.here).push(Arc::new(here));
+    }
+
+    /// Reasons and messages of the events so far.
+    fn events(&self) -> Vec<(&'static str, String)> {
+        let told = lock(&self.told);
+        let events = told.iter().filter_map(|told| match &told.news {
+            News::Event {
+                reason, message, ..
+            } => Some((*reason, message.clone())),
+            News::NetworkStatus(_) => None,
+        });
+        events.collect()
+    }
+}
+
+fn desk_of<'a>(
+    directory: &Path,
+    wires: &'a MemoryWires,
+    pods: &Arc<MemoryPods>,
+) -> Desk<&'a MemoryWires> {
+    let pods: Arc<dyn Pods> = Arc::<MemoryPods>::clone(pods);
+    desk(directory, wires, "1").with_pods(pods)
+}
+
+fn claim_of(number: u32, namespace: &str, name: &str) -> Claim {
+    let Request::Claim(claim) = claim(number) else {
+        unreachable!("a claim");
+    };
+    let pod = Some(Asker {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: Some(format!("uid-{name}")),
+    });
+    Claim {
+        pod,
+        chained: true,
+        ..claim
+    }
+}
+
+fn ask(desk: &Desk<&MemoryWires>, claim: &Claim, is_first: bool) -> Answer {
+    desk.ask(&Request::Claim(claim.clone()), Some(1), is_first)
+}
+
+#[test]
+fn a_pod_is_what_kubernetes_says_not_what_the_plugin_says() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    pods.put("p", &[(crds::attach::FORWARDER, "nowhere")]);
+    let asked = claim_of(1, "default", "p");
+    let refused = ask(&desk, &asked, true);
+    assert!(
+        matches!(refused, Answer::Now(Reply::Refused { code: 103, .. })),
+        "{refused:?}"
+    );
+    ask(&desk, &asked, true);
+    let events = pods.events();
+    assert_eq!(events.len(), 1, "told once: {events:?}");
+    assert_eq!(events[0].0, "FailedAttach");
+    assert!(events[0].1.contains("nowhere"), "{events:?}");
+    assert_eq!(desk.failures(), 1);
+
+    lock(&pods.here).clear();
+    pods.put("p", &[]);
+    let Answer::Now(Reply::Claimed(claimed)) = ask(&desk, &asked, true) else {
+        panic!("not claimed");
+    };
+    assert_eq!(claimed[0].pod_interface, "bm-t");
+    for _ in 0..2 {
+        desk.answer(&Request::Confirm { key: key(1) }, None);
+    }
+    let events = pods.events();
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[1].0, "Attached");
+    assert!(
+        events[1]
+            .1
+            .contains("bm-t joins topology default/t as App a on forwarder f: 10.0.0.2")
+    );
+    assert_eq!(desk.failures(), 0);
+    assert_eq!(desk.leases()[0].uid, "uid-p");
+}
+
+#[test]
+fn a_pod_that_is_not_known_yet_is_awaited_unless_nobody_could_take_it() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    pods.is_away.store(true, Ordering::Relaxed);
+    let asked = claim_of(1, "default", "late");
+    let awaited = "pod default/late is not known yet: the API server is away";
+    assert_eq!(
+        ask(&desk, &asked, true),
+        Answer::Awaited(awaited.to_owned())
+    );
+    assert!(matches!(ask(&desk, &asked, false), Answer::Awaited(_)));
+    assert_eq!(
+        pods.asked.load(Ordering::Relaxed),
+        1,
+        "later on the watch tells"
+    );
+    let stranger = claim_of(2, "kube-system", "dns");
+    assert_eq!(ask(&desk, &stranger, true), Answer::Now(Reply::NotOurs));
+    let mut delegate = claim_of(3, "kube-system", "dns");
+    delegate.topology = Some("default/t".to_owned());
+    assert!(matches!(ask(&desk, &delegate, true), Answer::Awaited(_)));
+    pods.is_away.store(false, Ordering::Relaxed);
+    assert!(
+        matches!(ask(&desk, &asked, true), Answer::Awaited(_)),
+        "ahead of our watch"
+    );
+    pods.put("late", &[]);
+    assert!(matches!(
+        ask(&desk, &asked, false),
+        Answer::Now(Reply::Claimed(_))
+    ));
+}
+
+#[test]
+fn a_static_pod_is_found_by_the_uid_of_its_kubelet() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    pods.put("static-n1", &[]);
+    let mut mirror = (*pods.here()[0]).clone();
+    let asked = claim_of(1, "default", "static-n1");
+    mirror.pod.uid = "of-the-mirror".to_owned();
+    *lock(&pods.here) = vec![Arc::new(mirror.clone())];
+    assert!(
+        matches!(ask(&desk, &asked, true), Answer::Awaited(_)),
+        "another pod of this name"
+    );
+    let own = (
+        "kubernetes.io/config.mirror".to_owned(),
+        "uid-static-n1".to_owned(),
+    );
+    mirror.pod.annotations.extend([own]);
+    *lock(&pods.here) = vec![Arc::new(mirror)];
+    assert!(matches!(
+        ask(&desk, &asked, true),
+        Answer::Now(Reply::Claimed(_))
+    ));
+    assert_eq!(desk.leases()[0].uid, "of-the-mirror");
+}
+
+#[test]
+fn news_of_pods_catalog_and_leases_wake_who_waits() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    pods.put("p", &[]);
+    let mut news = desk.news();
+    let mut is_news = || {
+        let is_news = news.has_changed().unwrap();
+        news.mark_unchanged();
+        is_news
+    };
+    assert!(!is_news());
+    desk.hear();
+    assert!(is_news());
+    desk.open(catalog());
+    assert!(is_news());
+    ask(&desk, &claim_of(1, "default", "p"), true);
+    desk.answer(&Request::Confirm { key: key(1) }, None);
+    assert!(is_news());
+    desk.answer(&release(1), None);
+    assert!(is_news());
+}
+
+/// A claim of the daemon itself.
+fn live_claim(number: u32, name: &str) -> Claim {
+    let mut claim = claim_of(number, "default", name);
+    claim.chained = false;
+    claim.topology = Some("default/t".to_owned());
+    claim.key = Key {
+        container_id: format!("live-uid-{name}"),
+        ifname: "bm-t".into(),
+        network: live::NETWORK.into(),
+    };
+    claim
+}
+
+fn attach(desk: &Desk<&MemoryWires>, claim: &Claim) -> bool {
+    let Answer::Now(Reply::Claimed(attachments)) = ask(desk, claim, true) else {
+        return false;
+    };
+    let interfaces = attachments.into_iter().map(|a| a.forwarder_interface);
+    lock(&desk.wires.wired).extend(interfaces);
+    let key = claim.key.clone();
+    desk.answer(&Request::Confirm { key }, None) == Reply::Done
+}
+
+#[test]
+fn what_the_daemon_attached_goes_with_its_sandbox_and_with_no_other() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    pods.put("p", &[]);
+    let pod = |uid: &str| {
+        Some(Asker {
+            namespace: "default".into(),
+            name: "p".into(),
+            uid: Some(uid.into()),
+        })
+    };
+    #[rustfmt::skip]
+    let cases = [
+        // netns of the DEL         uid         namespace is gone  freed
+        (Some("/pod/1"),            "",         false,             1),
+        (Some("/var/run/netns/p"),  "",         false,             1),
+        (Some("/pod/2"),            "uid-p",    false,             0), // an earlier sandbox's
+        (None,                      "uid-p",    false,             0),
+        (None,                      "uid-p",    true,              1),
+        (None,                      "uid-q",    true,              0),
+        (None,                      "",         true,              0),
+    ];
+    for (netns, uid, is_gone, freed) in cases {
+        let mut claim = live_claim(1, "p");
+        if netns.is_some_and(|netns| netns.starts_with("/var")) {
+            claim.netns = "/run/netns/p".to_owned();
+        }
+        lock(&wires.dead).clear();
+        assert!(attach(&desk, &claim), "{netns:?} {uid}");
+        assert!(!attach(&desk, &live_claim(1, "p")), "it is in the topology");
+        if is_gone {
+            lock(&wires.dead).insert(claim.netns.clone());
+        }
+        let request = Request::Release {
+            key: key(7),
+            netns: netns.map(str::to_owned),
+            pod: (!uid.is_empty()).then(|| pod(uid)).flatten(),
+        };
+        let Reply::Released(released) = desk.answer(&request, None) else {
+            panic!("not released");
+        };
+        assert_eq!(released.len(), freed, "{netns:?} {uid} {is_gone}");
+        desk.release(&claim.key).unwrap();
+    }
+}
+
+#[test]
+fn a_pod_leaves_one_of_its_topologies_and_keeps_the_other() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let desk = desk_of(directory.path(), &wires, &pods);
+    desk.open(catalog_of(&["t", "u"]));
+    pods.put("p", &[]);
+    assert!(attach(&desk, &claim_of(1, "default", "p")));
+    let network = |topology: &str| Network {
+        namespace: "default".into(),
+        topology: topology.into(),
+    };
+    let shares = || {
+        let shares = desk.leases().into_iter().flat_map(|lease| lease.shares);
+        shares
+            .map(|share| share.attachment.topology)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shares(), ["t", "u"]);
+    wires.is_stuck.store(true, Ordering::Relaxed);
+    assert!(desk.leave(&key(1), &network("t"), "label gone").is_err());
+    assert_eq!(shares(), ["t", "u"], "the kernel still has it");
+    wires.is_stuck.store(false, Ordering::Relaxed);
+    desk.leave(&key(1), &network("t"), "label gone").unwrap();
+    assert_eq!(shares(), ["u"]);
+    assert_eq!(lock(&wires.wired).len(), 1);
+    drop(desk);
+    let desk = desk_of(directory.path(), &wires, &pods);
+    assert_eq!(desk.leases()[0].shares.len(), 1, "as it was written");
+    desk.leave(&key(1), &network("t"), "again").unwrap();
+    desk.leave(&key(1), &network("u"), "label gone").unwrap();
+    assert!(desk.is_unused() && lock(&wires.wired).is_empty());
+    let left = pods
+        .events()
+        .into_iter()
+        .filter(|(reason, _)| *reason == "Detached");
+    let left: Vec<String> = left.map(|(_, message)| message).collect();
+    assert_eq!(
+        left,
+        [
+            "bm-t left topology default/t: label gone",
+            "bm-u left topology default/u: label gone"
+        ]
+    );
+}
+
+#[test]
+fn a_lease_goes_with_pod_and_namespace_and_never_with_one_of_them() {
+    #[rustfmt::skip]
+    let cases = [
+        // namespace gone  pod gone  API away  collected
+        (true,             true,     false,    true),
+        (true,             false,    false,    false), // wired still: it lives on somewhere
+        (false,            true,     false,    false),
+        (true,             true,     true,     false),
+    ];
+    for (is_netns_gone, is_pod_gone, is_away, expected) in cases {
+        let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+        let pods = Arc::new(MemoryPods::default());
+        let desk = desk_of(directory.path(), &wires, &pods);
+        pods.put("p", &[]);
+        assert!(attach(&desk, &claim_of(1, "default", "p")));
+        if is_netns_gone {
+            lock(&wires.dead).insert("/pod/1".to_owned());
+        }
+        if is_pod_gone {
+            lock(&pods.here).clear();
+        }
+        pods.is_away.store(is_away, Ordering::Relaxed);
+        desk.keep_house();
+        assert_eq!(
+            desk.is_unused(),
+            expected,
+            "{is_netns_gone} {is_pod_gone} {is_away}"
+        );
+    }
+}
