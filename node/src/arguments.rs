@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{InstallCni, Origin};
+use crate::flood::DEFAULT_PORT;
 use crate::{Config, DEFAULT_RESYNC, Error, run};
 
 /// Where health and metrics of a node of a cluster are served unless told otherwise.
@@ -43,9 +44,9 @@ pub struct Arguments {
     #[arg(long, default_value_t = 4789)]
     vxlan_port: u16,
     /// TCP port on which nodes tell one another their links' states
-    #[arg(long, default_value_t = 4788)]
+    #[arg(long, default_value_t = DEFAULT_PORT)]
     peer_port: u16,
-    /// File with the key that the nodes share
+    /// File with the key that the nodes share: 32 bytes or more; with several lines, the first is used and all are accepted
     #[arg(long)]
     peer_key_file: Option<PathBuf>,
     /// Where health and metrics are served [default: 127.0.0.1:4790 in a cluster, else nowhere]

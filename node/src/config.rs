@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::flood;
+
 /// What a foreign hand changes is to be repaired within five seconds.
 pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);
 
@@ -87,7 +89,7 @@ impl Config {
             claim_timeout: Duration::from_secs(30),
             cache_dir: PathBuf::from("/var/lib/beemesh/objects"),
             run_dir: PathBuf::from("/run/beemesh"),
-            peer_port: 4788,
+            peer_port: flood::DEFAULT_PORT,
             peer_key_file: None,
             http_address: None,
             install_cni: InstallCni::None,
@@ -98,11 +100,25 @@ impl Config {
         }
     }
 
-    /// Directory of the reports of links' states.
+    /// Directory of the reports of links' states: this node's own, but for a directory of objects
+    /// that all nodes share.
     pub fn link_states(&self) -> PathBuf {
         match &self.origin {
-            Origin::Directory(directory) => directory.join("link-states"),
-            Origin::Kubernetes { .. } => self.run_dir.join("link-states"),
+            Origin::Directory(directory) if self.peer_key_file.is_none() => {
+                directory.join("link-states")
+            }
+            Origin::Directory(_) | Origin::Kubernetes { .. } => self.run_dir.join("link-states"),
         }
+    }
+
+    /// How link states are exchanged with other nodes; none without a key to do so.
+    pub fn flood(&self) -> Option<flood::Settings> {
+        let key_file = self.peer_key_file.clone()?;
+        Some(flood::Settings::new(
+            self.name.clone(),
+            self.link_states(),
+            key_file,
+            self.peer_port,
+        ))
     }
 }

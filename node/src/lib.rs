@@ -31,6 +31,7 @@ pub mod desired;
 pub mod desk;
 pub mod engine;
 pub mod error;
+pub mod flood;
 pub mod inbox;
 pub mod install;
 pub mod journal;

@@ -160,7 +160,9 @@ impl Engine {
     /// Takes what other nodes report of their ends.
     pub(super) fn take_reports(&mut self, which: &Which) {
         for (object, report) in self.parts.link_states.read(which) {
-            if self.locals.contains_key(&object) {
+            if let Some(local) = self.locals.get_mut(&object) {
+                // Somebody took away what this node had told.
+                local.are_ends_due |= report.is_none();
                 continue;
             }
             let report = report.unwrap_or_default();

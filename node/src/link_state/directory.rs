@@ -30,13 +30,9 @@ impl Directory {
         })
     }
 
-    fn file(&self, forwarder: &str) -> PathBuf {
-        self.path.join(format!("{forwarder}.json"))
-    }
-
     /// Reads one report into `known`. True when that changed something.
     fn refresh(&mut self, forwarder: &str) -> bool {
-        let path = self.file(forwarder);
+        let path = file_of(&self.path, forwarder);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -69,6 +65,23 @@ impl Directory {
         names.dedup();
         names
     }
+}
+
+/// The file of the directory `path` that is about a Forwarder.
+pub(crate) fn file_of(path: &Path, forwarder: &str) -> PathBuf {
+    path.join(format!("{forwarder}.json"))
+}
+
+/// Makes a report the file of a Forwarder, also where somebody removed the directory `path`.
+///
+/// # Errors
+/// [`Error::File`]: try again.
+pub(crate) fn write(path: &Path, forwarder: &str, report: &Report) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(report).unwrap_or_default();
+    if !path.exists() {
+        fs::create_dir_all(path).map_err(Error::file("create", path))?;
+    }
+    atomic::publish(&file_of(path, forwarder), &bytes)
 }
 
 /// The Forwarder that a file of the directory is about; none for temporary files.
@@ -107,8 +120,7 @@ impl LinkStates for Directory {
             seq,
             links: links.clone(),
         };
-        let bytes = serde_json::to_vec(&report).unwrap_or_default();
-        atomic::publish(&self.file(forwarder), &bytes)?;
+        write(&self.path, forwarder, &report)?;
         self.known.insert(forwarder.to_owned(), report);
         Ok(true)
     }
@@ -121,7 +133,7 @@ impl LinkStates for Directory {
         }
         self.known.remove(forwarder);
         // Absent is as good as removed.
-        let _ = fs::remove_file(self.file(forwarder));
+        let _ = fs::remove_file(file_of(&self.path, forwarder));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::desired::Site;
 use crate::desk::Desk;
 use crate::engine::{Engine, Parts};
 use crate::error::Error;
+use crate::flood::Flood;
 use crate::inbox::Inbox;
 use crate::link_state;
 use crate::owned::Owned;
@@ -91,12 +92,16 @@ pub fn run(config: Config) -> Result<(), Error> {
         owned: Owned::open(&config.state_dir),
         resync: config.resync,
     };
+    let flood = config.flood();
+    let flood = flood.map(|settings| Flood::start(settings, seen.clone()));
+    let flood = flood.transpose()?;
     let shared = Shared {
         config: Arc::new(config),
         inbox: Arc::clone(&inbox),
         desk: Arc::clone(&desk),
         pods,
         views: seen,
+        peers: flood.as_ref().map(Flood::status),
     };
     let config = &shared.config;
     let (ended, end) = oneshot::channel::<()>();
@@ -128,7 +133,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         Ok(())
     });
     inbox.tell(|pending| pending.stop = true);
-    drop(monitor);
+    drop((monitor, flood));
     let is_sound = engine.join().is_ok();
     tracing::info!(is_sound, "stopped; the kernel stays as it is");
     // A plugin that is being answered is not waited for: it asks the next daemon.

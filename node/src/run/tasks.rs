@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::files::renew;
 use crate::config::Config;
 use crate::desk::Desk;
+use crate::flood;
 use crate::inbox::Inbox;
 use crate::pods::Pods;
 use crate::replay::replay;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub pods: Arc<dyn Pods>,
     /// The desired state as the engine has it.
     pub views: watch::Receiver<Arc<Snapshot>>,
+    /// How the exchange of link states does; none where there is none.
+    pub peers: Option<Arc<flood::Status>>,
 }
 
 /// Starts every task, a line for each; they end with the runtime.

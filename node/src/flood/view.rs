@@ -1,0 +1,108 @@
+//! What the exchange needs of the desired state. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::catalog::network_of;
+use crate::source::Snapshot;
+
+/// Who has what, and who is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// The node of each Forwarder, by key.
+    pub(super) node_by_forwarder: BTreeMap<String, String>,
+    /// Addresses of the nodes that share a topology with this one, by name.
+    pub(super) peers: BTreeMap<String, Vec<IpAddr>>,
+    /// False while something may be missing.
+    pub(super) is_complete: bool,
+}
+
+impl View {
+    /// What the node called `node` needs to know.
+    pub(super) fn new(node: &str, snapshot: &Snapshot) -> View {
+        let forwarders = || snapshot.forwarders.values();
+        let here: BTreeSet<_> = forwarders()
+            .filter(|forwarder| forwarder.spec.node == node)
+            .map(|forwarder| network_of(forwarder))
+            .collect();
+        let peers = forwarders()
+            .filter(|forwarder| {
+                let on = &forwarder.spec.node;
+                on != node && !on.is_empty() && here.contains(&network_of(forwarder))
+            })
+            .map(|forwarder| forwarder.spec.node.clone());
+        let with_addresses = |name: String| {
+            let object = snapshot.nodes.get(&name);
+            let addresses = object.map(|object| object.internal_addresses().collect());
+            (name, addresses.unwrap_or_default())
+        };
+        let node_by_forwarder = snapshot
+            .forwarders
+            .iter()
+            .map(|(key, forwarder)| (key.clone(), forwarder.spec.node.clone()));
+        View {
+            node_by_forwarder: node_by_forwarder.collect(),
+            peers: peers
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .map(with_addresses)
+                .collect(),
+            is_complete: snapshot.is_complete,
+        }
+    }
+
+    /// The node that a Forwarder is on.
+    pub(super) fn node_of(&self, forwarder: &str) -> Option<&str> {
+        self.node_by_forwarder.get(forwarder).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crds::{Instances, Node, NodeObject};
+
+    use super::*;
+
+    #[test]
+    fn peers_are_the_nodes_of_topologies_that_are_here() {
+        let text = "\
+apiVersion: beemesh.io/v1alpha1
+kind: MicroServiceTopology
+metadata: {name: NAME}
+spec:
+  forwarders: [{name: a, node: A}, {name: b, node: B}]
+  links: [{a: a, b: b}]
+";
+        let mut snapshot = Snapshot::default();
+        for (name, a, b) in [
+            ("one", "n1", "n2"),
+            ("two", "n2", "n3"),
+            ("three", "n1", "n4"),
+        ] {
+            let text = text.replace("NAME", name);
+            let text = text.replace("node: A", &format!("node: {a}"));
+            let text = text.replace("node: B", &format!("node: {b}"));
+            let declared = crds::read("test", text.as_bytes()).unwrap();
+            let nodes: Vec<Node> = ["n1", "n2", "n3", "n4"].map(Node::from).into();
+            let made = crds::expand(&declared[0], &nodes, &[], &Instances::new()).unwrap();
+            let made = made.into_iter().map(Arc::new);
+            let named = made.map(|forwarder| (forwarder.metadata.name.clone(), forwarder));
+            snapshot.forwarders.extend(named);
+        }
+        let addresses = ["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()];
+        let object = Arc::new(NodeObject::new("n2", &addresses));
+        snapshot.nodes.insert("n2".to_owned(), object);
+
+        let peers = |node: &str| View::new(node, &snapshot).peers;
+        let expected = [
+            ("n2".to_owned(), addresses.to_vec()),
+            ("n4".to_owned(), vec![]),
+        ];
+        assert_eq!(peers("n1"), expected.into());
+        assert_eq!(Vec::from_iter(peers("n2").into_keys()), ["n1", "n3"]);
+        assert!(peers("n9").is_empty());
+        assert_eq!(View::new("n1", &snapshot).node_of("two.b"), Some("n3"));
+    }
+}
