@@ -54,6 +54,41 @@ pub fn object(topology: &str, forwarder: &str) -> String {
     )
 }
 
+/// The Service by which an App is found: `TOPOLOGY-APP`.
+///
+/// What is no name of a Service (RFC 1035, at most 63 characters) is made one and ends in a hash.
+pub fn service(topology: &str, app: &str) -> String {
+    let name = format!("{topology}-{app}");
+    let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if begins_well && is_dns_label(&name) {
+        name
+    } else {
+        service_hashed(topology, app)
+    }
+}
+
+/// The same with a hash in any case: for two pairs that would have one name, as `a-b`, `c` and `a`, `b-c`.
+pub fn service_hashed(topology: &str, app: &str) -> String {
+    let suffix = format!("-{:08x}", hash(&[topology, app]) >> 32);
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let name: String = format!("{topology}-{app}").chars().map(plain).collect();
+    let begin = if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        ""
+    } else {
+        "t-"
+    };
+    let room = 63 - begin.len() - suffix.len();
+    // Plain characters are one byte each.
+    let kept = name[..name.len().min(room)].trim_end_matches('-');
+    format!("{begin}{kept}{suffix}")
+}
+
 /// A DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63 characters.
 pub fn is_dns_label(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -135,6 +170,27 @@ mod tests {
             assert!(is_dns_subdomain(&object("iot", name)), "{name}");
         }
         assert_ne!(object("iot", "F1"), object("iot", "f1"));
+    }
+
+    #[test]
+    fn services_have_names_that_dns_takes() {
+        assert_eq!(service("iot", "sensors"), "iot-sensors");
+        let long = "x".repeat(63);
+        for (topology, app) in [
+            ("iot", "Sensors"),
+            ("iot", "a_b.c"),
+            ("5g", "core"),
+            ("a.b", "c"),
+            (long.as_str(), long.as_str()),
+        ] {
+            let name = service(topology, app);
+            assert!(is_dns_label(&name), "{name}");
+            assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+            assert_eq!(name, service_hashed(topology, app));
+        }
+        assert_eq!(service("a-b", "c"), service("a", "b-c"));
+        assert_ne!(service_hashed("a-b", "c"), service_hashed("a", "b-c"));
+        assert_ne!(service("iot", "A"), service("iot", "a"));
     }
 
     #[test]
