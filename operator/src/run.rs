@@ -1,7 +1,7 @@
 //! Puts the parts together, and takes them apart on SIGTERM.
 //!
 //! ```text
-//! watches (1x for each kind) -> Cache -> controllers (3x) -> Writer -> API server
+//! watches (1x for each kind) -> Cache -> controllers (4x) -> Writer -> API server
 //!                                 +----> REST API (1x), metrics, probes (1x)
 //! ```
 
@@ -91,6 +91,10 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
         until(stopping.clone()),
     ));
     work.spawn(controllers::forwarder::run(
+        context.clone(),
+        until(stopping.clone()),
+    ));
+    work.spawn(controllers::names::run(
         context.clone(),
         until(stopping.clone()),
     ));

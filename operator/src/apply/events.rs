@@ -43,6 +43,29 @@ impl Writer {
         self.post(name, regarding, told, now).await
     }
 
+    /// Tells a standing fact of a topology: once, whichever replica does it.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn tell_fact(&self, entry: &Entry, told: &status::Event) -> Result<(), Error> {
+        let regarding = ObjectReference {
+            api_version: Some(crds::API_VERSION.to_owned()),
+            kind: Some(crds::MicroServiceTopology::KIND.to_owned()),
+            ..reference(&entry.key, &entry.uid)
+        };
+        let mut hasher = DefaultHasher::new();
+        (&entry.uid, &told.reason, &told.message).hash(&mut hasher);
+        let name = format!(
+            "{}.{:016x}",
+            shortened(&entry.key.name, 230),
+            hasher.finish()
+        );
+        match self.post(name, regarding, told, Timestamp::now()).await {
+            Err(error) if error.is_taken() => Ok(()),
+            result => result,
+        }
+    }
+
     /// Tells why a pod is not attached: once, whichever replica does it.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 mod error;
 mod events;
 mod fresh;
+mod names;
 mod objects;
 mod remove;
 mod status;
@@ -19,6 +20,7 @@ mod steps;
 use std::{future::Future, time::Duration};
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject},
@@ -27,6 +29,7 @@ use kube::{
 pub use self::{
     error::{Error, chain},
     fresh::Fresh,
+    names::Named,
 };
 use crate::{
     observe::{Cache, Kind},
@@ -69,6 +72,8 @@ impl Writer {
             Kind::VniRange => ApiResource::erase::<crds::VniRangeObject>(&()),
             Kind::Node => ApiResource::erase::<k8s_openapi::api::core::v1::Node>(&()),
             Kind::Pod => ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            Kind::Service => ApiResource::erase::<Service>(&()),
+            Kind::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
         };
         if kind.is_namespaced() {
             Api::namespaced_with(self.client.clone(), namespace, &resource)

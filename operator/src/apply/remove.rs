@@ -44,7 +44,8 @@ impl Writer {
             Kind::Forwarder => self.cache.learn_forwarder(object),
             Kind::Allocation => self.cache.learn_allocation(object),
             Kind::VniRange => self.cache.learn_range(object),
-            Kind::Topology | Kind::Node | Kind::Pod => {}
+            // The watch tells soon enough.
+            Kind::Topology | Kind::Node | Kind::Pod | Kind::Service | Kind::EndpointSlice => {}
         }
     }
 

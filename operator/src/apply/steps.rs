@@ -193,7 +193,7 @@ fn versions(existing: &ExistingAllocation) -> (&str, &str) {
     (&existing.uid, &existing.resource_version)
 }
 
-fn parameters() -> PostParams {
+pub(super) fn parameters() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()

@@ -4,9 +4,11 @@
 //! queues of observe::Cache -> applier (bounded, one at a time for each object)
 //!     topology  (1x): world -> plan -> steps -> status, events
 //!     forwarder (1x): status.computed
+//!     names     (1x): Services and EndpointSlices of Apps
 //!     sweep     (1x): what has lost its topology
 //! ```
 pub mod forwarder;
+pub mod names;
 mod retry;
 pub mod sweep;
 pub mod topology;

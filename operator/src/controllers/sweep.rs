@@ -48,7 +48,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()>) {
 }
 
 /// What `work` comes to; `None` when `stop` comes first.
-async fn until<T>(
+pub(super) async fn until<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
 ) -> Option<T> {

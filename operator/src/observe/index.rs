@@ -20,6 +20,8 @@ impl Held {
             Held::Range(_) => Kind::VniRange,
             Held::Node(_) => Kind::Node,
             Held::Pod(_) => Kind::Pod,
+            Held::Service(_) => Kind::Service,
+            Held::EndpointSlice(_) => Kind::EndpointSlice,
         }
     }
 }
@@ -66,10 +68,16 @@ impl State {
         if !is_same {
             concerned.topologies.insert(key.clone());
         }
-        let is_lost = old.is_some_and(|old| new.as_ref().is_none_or(|new| new.uid != old.uid));
+        let is_lost = old
+            .as_ref()
+            .is_some_and(|old| new.as_ref().is_none_or(|new| new.uid != old.uid));
         concerned.sweep |= is_lost;
         if is_lost {
             self.wanted.remove(key);
+        }
+        let is_other = old.as_ref().map(|old| &old.uid) != new.as_ref().map(|new| &new.uid);
+        if is_other {
+            concerned.names.insert(key.clone());
         }
         swap(&mut self.topologies, key, new);
     }
@@ -86,6 +94,8 @@ impl State {
                 let resource_version = old.resource_version.clone();
                 let mut as_old = new.as_ref().clone();
                 as_old.resource_version = resource_version;
+                // Which pods are attached says nothing of how to get there.
+                as_old.attached.clone_from(&old.attached);
                 as_old == **old
             }
             _ => false,
@@ -105,6 +115,14 @@ impl State {
         // Also when it goes: ranges wait for it.
         for held in [&old, &new].into_iter().flatten() {
             concerned.sweep |= self.is_lost(held.owner.as_ref(), &held.topology);
+        }
+        let reports = [&old, &new].map(|held| held.as_ref().map(|held| held.reports()));
+        if reports[0] != reports[1] {
+            let of_either = [&old, &new].into_iter().flatten();
+            let names = of_either.filter(|held| !held.attached.is_empty());
+            concerned
+                .names
+                .extend(names.map(|held| held.topology.clone()));
         }
         if !is_same {
             let topologies = [&old, &new].into_iter().flatten();
@@ -235,10 +253,13 @@ impl State {
             };
             entry.topology.as_ref().is_some_and(joins)
         };
+        let has_come_or_gone = either.len() == 1;
         let keys = self.topologies.values().filter(is_concerned);
-        concerned
-            .topologies
-            .extend(keys.map(|entry| entry.key.clone()));
+        let keys: Vec<Key> = keys.map(|entry| entry.key.clone()).collect();
+        if has_come_or_gone {
+            concerned.names.extend(keys.iter().cloned());
+        }
+        concerned.topologies.extend(keys);
     }
 
     fn is_lost(&self, owner: Option<&String>, topology: &Key) -> bool {

@@ -1,7 +1,7 @@
 //! What the API server holds, as values: one watch for each kind, trimmed before it is stored.
 //!
 //! ```text
-//! watch (6 kinds) -> read (objects to values) -> State (indices) -> World of one topology
+//! watch (8 kinds) -> read (objects to values) -> State (indices) -> World of one topology
 //!                                                  |
 //!                                                  +-> queues: which topologies and Forwarders to look at
 //! ```
@@ -10,6 +10,7 @@
 
 mod concern;
 mod index;
+mod names;
 mod publish;
 pub mod queue;
 mod read;
@@ -41,7 +42,7 @@ pub use self::{
     sync::{ForwarderKey, Stores, TopologyKey},
     watching::{Scope, run},
 };
-use crate::plan::{Computed, Pod, World};
+use crate::plan::{Computed, Pod, World, names::NamesWorld};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +109,8 @@ struct Inner {
     topologies: Queue<Key>,
     /// Forwarder objects whose `status.computed` is to be looked at.
     forwarders: Queue<Key>,
+    /// Topologies whose names are to be looked at.
+    names: Queue<Key>,
     /// Something may have lost its owner.
     sweep: Queue<()>,
     /// Whether everything has been listed once.
@@ -125,6 +128,7 @@ impl Cache {
                 stores: Stores::default(),
                 topologies: Queue::default(),
                 forwarders: Queue::default(),
+                names: Queue::default(),
                 sweep: Queue::default(),
                 is_complete: watch::Sender::new(false),
                 replica: replica.to_owned(),
@@ -177,6 +181,11 @@ impl Cache {
     /// The Forwarder objects of a topology, sorted by object name.
     pub fn forwarders(&self, topology: &Key) -> Vec<Arc<HeldForwarder>> {
         self.state().forwarders(topology).cloned().collect()
+    }
+
+    /// All that the names of a topology are made from; `None` when it is gone or going.
+    pub fn names(&self, topology: &Key) -> Option<NamesWorld> {
+        self.state().names(topology)
     }
 
     /// How each kind is doing, in the order of [`KINDS`]: for `/readyz?verbose`.

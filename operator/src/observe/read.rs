@@ -1,6 +1,6 @@
 //! From objects on the wire to the values that are held. Nothing that is stored can make this fail.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec};
 use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Entry, Key,
+    names::attached,
     state::{HeldAllocation, HeldForwarder, HeldRange},
 };
 use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION};
@@ -122,10 +123,12 @@ pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
         revision: revision(metadata),
         spec,
         status: ForwarderStatus::default(),
+        attached: Vec::new(),
     };
     held.status = lenient(part(&mut object.data, "status"));
-    // Whoever wants to know the pods of a Forwarder asks the API server: here they would only take room.
-    held.status.attachments = Vec::new();
+    // Names need less of them.
+    let attachments = mem::take(&mut held.status.attachments);
+    held.attached = attached(attachments, &held.spec.node);
     held
 }
 
@@ -193,6 +196,15 @@ pub(super) fn range(mut object: DynamicObject) -> Option<HeldRange> {
 /// Name of the `VniRange` object that begins at `first`.
 pub(crate) fn name_of_range(first: u32) -> String {
     format!("vni-{first}")
+}
+
+/// A Service or a slice that carries our label; any other is not looked at.
+pub(super) fn named<T: ResourceExt>(mut object: T) -> Option<Arc<T>> {
+    object.meta_mut().managed_fields = None;
+    object
+        .labels()
+        .contains_key(TOPOLOGY_LABEL)
+        .then(|| Arc::new(object))
 }
 
 pub(crate) fn node(metadata: ObjectMeta) -> crds::Node {

@@ -17,16 +17,22 @@ pub enum Kind {
     Node,
     /// `Pod`.
     Pod,
+    /// `Service`, of those that carry our label.
+    Service,
+    /// `EndpointSlice`, of those that carry our label.
+    EndpointSlice,
 }
 
 /// Every kind.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 8] = [
     Kind::Topology,
     Kind::Forwarder,
     Kind::Allocation,
     Kind::VniRange,
     Kind::Node,
     Kind::Pod,
+    Kind::Service,
+    Kind::EndpointSlice,
 ];
 
 impl Kind {
@@ -39,6 +45,8 @@ impl Kind {
             Kind::VniRange => "vniranges.beemesh.io",
             Kind::Node => "nodes",
             Kind::Pod => "pods",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices.discovery.k8s.io",
         }
     }
 
@@ -51,6 +59,8 @@ impl Kind {
             Kind::VniRange => "VniRange",
             Kind::Node => "Node",
             Kind::Pod => "Pod",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
         }
     }
 
@@ -112,6 +122,14 @@ impl Watches {
         Watches {
             watches: sources.into_iter().map(watch).collect(),
         }
+    }
+
+    /// Whether objects of this kind and namespace are watched.
+    pub(super) fn covers(&self, kind: Kind, namespace: &str) -> bool {
+        self.watches.iter().any(|watch| {
+            let within = watch.source.namespace.as_deref();
+            watch.source.kind == kind && within.is_none_or(|within| within == namespace)
+        })
     }
 
     /// Something came from this watch.

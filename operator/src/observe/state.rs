@@ -6,13 +6,15 @@ use std::{
 };
 
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{
     Entry, Key, concern,
+    names::uid_of,
     read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
-use crate::plan::{Pod, Publish, World};
+use crate::plan::{Pod, Publish, World, names::AttachedPod};
 
 /// A Forwarder object as it is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,15 @@ pub struct HeldForwarder {
     pub spec: ForwarderSpec,
     /// What its node reports, without attachments.
     pub status: ForwarderStatus,
+    /// The pods that its node reports as attached, sorted.
+    pub attached: Vec<AttachedPod>,
+}
+
+impl HeldForwarder {
+    /// All that names are made from.
+    pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool) {
+        (&self.attached, self.owner.as_ref(), self.is_going)
+    }
 }
 
 /// An allocation object as it is held.
@@ -87,6 +98,8 @@ pub struct Orphan {
 pub(super) struct Concerned {
     pub(super) topologies: BTreeSet<Key>,
     pub(super) forwarders: BTreeSet<Key>,
+    /// Topologies whose names are to be looked at.
+    pub(super) names: BTreeSet<Key>,
     pub(super) sweep: bool,
 }
 
@@ -99,6 +112,8 @@ pub(super) enum Held {
     Range(HeldRange),
     Node(Node),
     Pod(Arc<Pod>),
+    Service(Arc<Service>),
+    EndpointSlice(Arc<EndpointSlice>),
 }
 
 /// Everything that is held.
@@ -116,6 +131,10 @@ pub(super) struct State {
     pub(super) nodes: BTreeMap<Key, Node>,
     pub(super) all_nodes: OnceLock<Arc<Vec<Node>>>,
     pub(super) pods: BTreeMap<Key, Arc<Pod>>,
+    pub(super) services: BTreeMap<Key, Arc<Service>>,
+    pub(super) slices: BTreeMap<Key, Arc<EndpointSlice>>,
+    /// Keys of the slices of each topology.
+    pub(super) slices_by_topology: HashMap<Key, BTreeSet<Key>>,
     /// What the last plan of each topology wants in `status.computed`, by the Forwarder's object.
     pub(super) wanted: HashMap<Key, BTreeMap<Key, Publish>>,
 }
@@ -134,6 +153,9 @@ impl State {
             nodes: BTreeMap::new(),
             all_nodes: OnceLock::new(),
             pods: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            slices_by_topology: HashMap::new(),
             wanted: HashMap::new(),
         }
     }
@@ -172,6 +194,8 @@ impl State {
             Kind::VniRange => self.ranges.len(),
             Kind::Node => self.nodes.len(),
             Kind::Pod => self.pods.len(),
+            Kind::Service => self.services.len(),
+            Kind::EndpointSlice => self.slices.len(),
         }
     }
 
@@ -275,7 +299,9 @@ impl State {
             owner: held.owner.clone(),
             first: Some(held.first),
         });
-        forwarders.chain(allocations).chain(ranges).collect()
+        let names = self.lost_names(&live);
+        let of_topology = forwarders.chain(allocations).chain(ranges);
+        of_topology.chain(names).collect()
     }
 
     /// Keys of all objects of a kind, in one namespace or in all.
@@ -287,6 +313,8 @@ impl State {
             Kind::VniRange => Box::new(self.ranges.keys()),
             Kind::Node => Box::new(self.nodes.keys()),
             Kind::Pod => Box::new(self.pods.keys()),
+            Kind::Service => Box::new(self.services.keys()),
+            Kind::EndpointSlice => Box::new(self.slices.keys()),
         };
         keys.filter(|key| namespace.is_none_or(|namespace| key.namespace == namespace))
             .cloned()
@@ -351,6 +379,8 @@ impl State {
             Kind::Forwarder => self.forwarders.get(key).map(|held| &held.uid),
             Kind::Allocation => self.allocations.get(key).map(|held| &held.uid),
             Kind::VniRange => self.ranges.get(key).map(|held| &held.uid),
+            Kind::Service => uid_of(self.services.get(key)),
+            Kind::EndpointSlice => uid_of(self.slices.get(key)),
             Kind::Topology | Kind::Node | Kind::Pod => None,
         };
         let is_held = held.is_some_and(|held| held == uid);
@@ -368,6 +398,8 @@ impl State {
             Some(Held::Range(held)) => self.replace_range(key, Some(held), &mut concerned),
             Some(Held::Node(node)) => self.replace_node(key, Some(node), &mut concerned),
             Some(Held::Pod(pod)) => self.replace_pod(key, Some(pod), &mut concerned),
+            Some(Held::Service(new)) => self.replace_service(key, Some(new), &mut concerned),
+            Some(Held::EndpointSlice(new)) => self.replace_slice(key, Some(new), &mut concerned),
             None => match kind {
                 Kind::Topology => self.replace_topology(key, None, &mut concerned),
                 Kind::Forwarder => self.replace_forwarder(key, None, &mut concerned),
@@ -375,6 +407,8 @@ impl State {
                 Kind::VniRange => self.replace_range(key, None, &mut concerned),
                 Kind::Node => self.replace_node(key, None, &mut concerned),
                 Kind::Pod => self.replace_pod(key, None, &mut concerned),
+                Kind::Service => self.replace_service(key, None, &mut concerned),
+                Kind::EndpointSlice => self.replace_slice(key, None, &mut concerned),
             },
         }
         concerned

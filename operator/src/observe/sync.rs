@@ -8,6 +8,7 @@ use std::{
 };
 
 use crds::{ForwarderObject, TopologyObject};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     core::{DynamicObject, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt},
     runtime::{
@@ -64,6 +65,7 @@ impl Stores {
             Kind::Topology => note(&self.topologies, key, is_there),
             Kind::Forwarder => note(&self.forwarders, key, is_there),
             Kind::Allocation | Kind::VniRange | Kind::Node | Kind::Pod => {}
+            Kind::Service | Kind::EndpointSlice => {}
         }
     }
 }
@@ -204,12 +206,31 @@ impl Cache {
         }
     }
 
+    /// Takes the answer to a write, or a reading, of a Service.
+    pub fn learn_service(&self, object: Service) {
+        let metadata = object.metadata.clone();
+        if let Some(object) = read::named(object) {
+            self.learn(&metadata, Held::Service(object));
+        }
+    }
+
+    /// Takes the answer to a write of an EndpointSlice.
+    pub fn learn_slice(&self, object: EndpointSlice) {
+        let metadata = object.metadata.clone();
+        if let Some(object) = read::named(object) {
+            self.learn(&metadata, Held::EndpointSlice(object));
+        }
+    }
+
     fn learn(&self, metadata: &ObjectMeta, held: Held) {
         let (key, version) = (read::key(metadata), read::version(metadata));
         let kind = held.kind();
         let mut concerned = self.state_mut().learn(&key, held, version);
         // Whoever wrote it goes on with it at once.
         concerned.topologies.clear();
+        if matches!(kind, Kind::Service | Kind::EndpointSlice) {
+            concerned.names.clear();
+        }
         self.follow(kind, &key, concerned);
     }
 
@@ -264,6 +285,16 @@ impl Cache {
         reference(self.inner.forwarders.next().await)
     }
 
+    /// The next topology whose names are to be looked at.
+    pub async fn next_names(&self) -> Key {
+        self.inner.names.next().await
+    }
+
+    /// Looks at the names of a topology again after `delay`.
+    pub fn requeue_names(&self, key: &Key, delay: Duration) {
+        self.inner.names.push(key.clone(), delay);
+    }
+
     /// Waits until something may have lost its owner.
     pub async fn next_sweep(&self) {
         self.inner.sweep.next().await;
@@ -289,6 +320,7 @@ impl Cache {
             Kind::Topology => self.state().topology(key).is_some(),
             Kind::Forwarder => self.state().forwarder(key).is_some(),
             Kind::Allocation | Kind::VniRange | Kind::Node | Kind::Pod => true,
+            Kind::Service | Kind::EndpointSlice => true,
         };
         self.inner.stores.note(kind, key, is_there);
         for topology in concerned.topologies {
@@ -298,6 +330,10 @@ impl Cache {
         for forwarder in concerned.forwarders {
             let delay = GATHER + self.stagger(&forwarder);
             self.inner.forwarders.push(forwarder, delay);
+        }
+        for topology in concerned.names {
+            let delay = GATHER + self.stagger(&topology);
+            self.inner.names.push(topology, delay);
         }
         if concerned.sweep {
             self.inner.sweep.push((), SWEEP);

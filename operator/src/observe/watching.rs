@@ -5,8 +5,15 @@ use std::{
     time::Duration,
 };
 
+use crds::forwarder::TOPOLOGY_LABEL;
 use futures::{Stream, StreamExt, future, pin_mut};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Node, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+};
 use kube::{
     Api, Client, Resource,
     core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
@@ -116,6 +123,34 @@ impl Watcher {
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
+            Kind::Service => {
+                let api: Api<Service> = self.typed(client);
+                let read = |object| read::named(object).map(Held::Service);
+                self.follow(
+                    |config| watcher(api.clone(), config.labels(TOPOLOGY_LABEL)),
+                    read,
+                )
+                .await;
+            }
+            Kind::EndpointSlice => {
+                let api: Api<EndpointSlice> = self.typed(client);
+                let read = |object| read::named(object).map(Held::EndpointSlice);
+                self.follow(
+                    |config| watcher(api.clone(), config.labels(TOPOLOGY_LABEL)),
+                    read,
+                )
+                .await;
+            }
+        }
+    }
+
+    fn typed<K>(&self, client: Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.source.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
         }
     }
 

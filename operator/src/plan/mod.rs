@@ -35,6 +35,7 @@ mod allocation;
 mod computed;
 mod fill;
 mod live;
+pub mod names;
 mod ranges;
 mod sound;
 mod wanted;

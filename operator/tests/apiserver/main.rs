@@ -5,6 +5,7 @@ mod bad;
 mod cluster;
 mod first;
 mod lifecycle;
+mod names;
 mod placement;
 mod pods;
 mod status;
@@ -19,7 +20,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 21] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -41,6 +42,18 @@ fn main() -> ExitCode {
         (
             "a_pod_without_a_forwarder_is_told",
             pods::a_pod_without_a_forwarder_is_told,
+        ),
+        (
+            "apps_with_pods_are_found_by_name",
+            names::apps_with_pods_are_found_by_name,
+        ),
+        (
+            "a_service_of_somebody_else_is_left_alone_and_told_of",
+            names::a_service_of_somebody_else_is_left_alone,
+        ),
+        (
+            "names_go_with_their_topology",
+            names::names_go_with_their_topology,
         ),
         (
             "reports_of_nodes_make_it_ready_and_degraded",

@@ -9,7 +9,7 @@ use crate::helm::{self, Values};
 
 /// Group, resource, verbs: all that the operator may do.
 #[rustfmt::skip]
-const OPERATOR: [(&str, &str, &str); 11] = [
+const OPERATOR: [(&str, &str, &str); 13] = [
     ("beemesh.io",            "microservicetopologies",        "get list watch"),
     ("beemesh.io",            "microservicetopologies/status", "get patch"),
     ("beemesh.io",            "forwarders",                    "create delete get list patch watch"),
@@ -18,6 +18,8 @@ const OPERATOR: [(&str, &str, &str); 11] = [
     ("beemesh.io",            "vniranges",                     "create delete get list watch"),
     ("",                      "nodes",                         "get list watch"),
     ("",                      "pods",                          "get list watch"),
+    ("",                      "services",                      "create delete get list patch watch"),
+    ("discovery.k8s.io",      "endpointslices",                "create delete get list patch watch"),
     ("events.k8s.io",         "events",                        "create patch"),
     ("authentication.k8s.io", "tokenreviews",                  "create"),
     ("authorization.k8s.io",  "subjectaccessreviews",          "create"),

@@ -177,3 +177,23 @@ pub(crate) fn ring(nodes: &[usize]) -> Value {
         .collect();
     json!({"forwarders": forwarders, "shape": "Ring"})
 }
+
+/// What the node `n0` reports of its Forwarder: this pod, an instance of `app-1`, has this address; none when it is empty.
+pub(crate) fn attach(bed: &Bed, topology: &str, pod: &str, address: &str) -> Result<()> {
+    let attachment = json!({
+        "app": "app-1",
+        "key": format!("container-{pod} eth1"),
+        "pod": format!("{NAMESPACE}/{pod}"),
+        "addresses": [format!("{address}/32")],
+    });
+    let attachments: Vec<Value> = (!address.is_empty())
+        .then_some(attachment)
+        .into_iter()
+        .collect();
+    let (object, status) = (
+        format!("{topology}.f0"),
+        json!({"attachments": attachments}),
+    );
+    bed.cluster
+        .merge_status(Kind::Forwarder, NAMESPACE, &object, &status)
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use e2e::{ApiServer, ensure, eventually};
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, SOON, definitions, ring};
+use crate::bed::{Bed, SOON, attach, definitions, ring};
 use crate::chaos::put_pod;
 use crate::cluster::{Kind, NAMESPACE};
 use crate::snapshot::{names, settled};
@@ -49,6 +49,9 @@ pub(crate) fn as_shipped() -> Result<()> {
         ("delete", "vniranges"),
         ("delete", "forwarders"),
         ("create", "events"),
+        ("create", "services"),
+        ("patch", "endpointslices"),
+        ("delete", "services"),
         ("watch", "pods"),
         ("watch", "nodes"),
     ] {
@@ -77,6 +80,7 @@ fn live(bed: &mut Bed) -> Result<()> {
         "bad",
         &json!({"forwarders": [{"name": "a", "nodeSelector": {"zone": "nowhere"}}]}),
     )?;
+    named(bed)?;
     bed.cluster.delete(Kind::Topology, NAMESPACE, "b")?;
     let mut smaller = ring(&[0, 1]);
     smaller["apps"] = apps;
@@ -95,6 +99,20 @@ fn live(bed: &mut Bed) -> Result<()> {
         bed.cluster.delete(Kind::Topology, NAMESPACE, name)?;
     }
     settled(bed, &names::<String>([])).map(drop)
+}
+
+/// A node reports one pod, then the same with another address, then none.
+fn named(bed: &Bed) -> Result<()> {
+    for expected in ["10.80.0.2", "10.80.0.3", ""] {
+        attach(bed, "c", "x", expected)?;
+        eventually("the pod is found by name", SOON, || {
+            let get = ["get", "endpointslices", "-l", "beemesh.io/topology=c"];
+            let format = ["-o", "jsonpath={.items[*].endpoints[*].addresses[*]}"];
+            let found = bed.server.kubectl(&[&get[..], &format].concat())?.ok()?;
+            ensure(found == expected, || format!("{found:?}, not {expected:?}"))
+        })?;
+    }
+    Ok(())
 }
 
 /// Applies the operator's account, role and binding out of the chart; the account's name.
@@ -121,7 +139,8 @@ fn install_role(bed: &Bed) -> Result<String> {
         if !["ServiceAccount", "ClusterRole", "ClusterRoleBinding"].contains(&kind) {
             continue;
         }
-        if kind == "ServiceAccount" {
+        let is_operator = object["metadata"]["labels"]["app.kubernetes.io/component"] == "operator";
+        if kind == "ServiceAccount" && is_operator {
             account = object["metadata"]["name"].as_str().map(str::to_owned);
         }
         bed.server.kubectl_apply(&object.to_string())?;

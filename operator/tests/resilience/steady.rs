@@ -4,7 +4,7 @@ use anyhow::Result;
 use e2e::{ApiServer, ensure, eventually};
 use serde_json::json;
 
-use crate::bed::{Bed, SOON, ring};
+use crate::bed::{Bed, SOON, attach, ring};
 use crate::chaos::put_pod;
 use crate::cluster::{Kind, NAMESPACE};
 use crate::snapshot::{names, settled};
@@ -31,6 +31,13 @@ pub(crate) fn nothing_is_written() -> Result<()> {
         bed.apply(name, &spec)?;
     }
     settled(&mut bed, &names(all))?;
+    attach(&bed, "a", "pod-x", "10.80.0.2")?;
+    eventually("the pod is found by name", SOON, || {
+        let get = ["get", "endpointslices", "-o", "name"];
+        let slices = bed.server.kubectl(&get)?.ok()?;
+        let is_there = slices.contains("/a-app-1-v4-0");
+        ensure(is_there, || format!("only {slices:?}"))
+    })?;
     // Replicas that came second are still finding that all is done.
     let before = calm(&bed)?;
     let looks = reconciliations(&bed)?;
@@ -75,6 +82,8 @@ fn writes(bed: &Bed) -> Result<u64> {
         "forwarders",
         "allocations",
         "vniranges",
+        "services",
+        "endpointslices",
         "events",
     ];
     Ok(bed
