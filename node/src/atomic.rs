@@ -14,7 +14,25 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::File`]; the file is then as it was.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_unsettled(path, bytes)?;
+    settle(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// As [`write`], but the name survives a power cut only after [`settle`]: for many files at once.
+///
+/// # Errors
+/// [`Error::File`]; the file is then as it was.
+pub(crate) fn write_unsettled(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, None, true, |file| file.write_all(bytes))
+}
+
+/// Makes the names in `directory` survive a power cut.
+///
+/// # Errors
+/// [`Error::File`].
+pub(crate) fn settle(directory: &Path) -> Result<(), Error> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::file("sync", directory))
 }
 
 /// Replaces the file at `path` by `bytes` in one step, without waiting for the disk.
@@ -34,7 +52,8 @@ pub(crate) fn place<T>(
     mode: u32,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
 ) -> Result<(), Error> {
-    replace(path, Some(mode), true, |file| fill(file).map(drop))
+    replace(path, Some(mode), true, |file| fill(file).map(drop))?;
+    settle(path.parent().unwrap_or(Path::new(".")))
 }
 
 fn replace(
@@ -58,11 +77,7 @@ fn replace(
         }
         // A program that is still open for writing cannot be executed.
         drop(file);
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(directory) if durable => File::open(directory)?.sync_all(),
-            _ => Ok(()),
-        }
+        fs::rename(&temporary, path)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject};
+use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject, names};
 
 use crate::error::Error;
 
 pub mod directory;
+pub mod kubernetes;
 
-/// The port to whoever declares Forwarders. Adapter in this crate: [`directory::Directory`].
+/// The port to whoever declares Forwarders. Adapters in this crate: [`directory::Directory`],
+/// [`kubernetes::Kubernetes`].
 pub trait Source: Send {
     /// Everything as it now stands. What cannot be read any more stands as it last could.
     fn load(&mut self) -> Snapshot;
@@ -41,4 +43,33 @@ pub struct Snapshot {
     pub problems: Vec<String>,
     /// False while something may be missing: then nothing may be deleted.
     pub is_complete: bool,
+}
+
+/// The names become names of files, namespaces and interfaces: they are checked before that.
+pub(crate) fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
+    let spec = &forwarder.spec;
+    let checks = [
+        ("apiVersion", forwarder.api_version == crds::API_VERSION),
+        ("kind", forwarder.kind == Forwarder::KIND),
+        (
+            "metadata.name",
+            names::is_dns_subdomain(&forwarder.metadata.name),
+        ),
+        (
+            "metadata.namespace",
+            names::is_dns_label(&forwarder.metadata.namespace),
+        ),
+        ("spec.topology", names::is_dns_subdomain(&spec.topology)),
+        ("spec.name", names::is_name(&spec.name)),
+        // Bare ones wait for a node at the API server; a file without it is torn.
+        ("spec.node", names::is_dns_subdomain(&spec.node)),
+        (
+            "spec.links[].peer",
+            spec.links.iter().all(|link| names::is_name(&link.peer)),
+        ),
+    ];
+    match checks.iter().find(|(_, holds)| !holds) {
+        Some((field, _)) => Err(format!("{field}: not valid")),
+        None => Ok(()),
+    }
 }

@@ -57,7 +57,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .map_err(started("the runtime"))?;
     let _lock = lock(&config.state_dir, HANDOVER)?;
     let inbox = Arc::new(Inbox::default());
-    let Ports { source, pods } = origin::open(&config)?;
+    let Ports { source, pods } = origin::open(&config, &inbox)?;
     let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     if !damage.is_empty() {

@@ -1,13 +1,14 @@
 //! The adapters of where Forwarders are declared.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::config::{Config, Origin};
 use crate::error::Error;
+use crate::inbox::Inbox;
 use crate::pods::{NoPods, Pods};
 use crate::source::Source;
 use crate::source::directory::Directory;
+use crate::source::kubernetes::Kubernetes;
 
 /// Both ports to an origin.
 pub(super) struct Ports {
@@ -15,16 +16,21 @@ pub(super) struct Ports {
     pub(super) pods: Arc<dyn Pods>,
 }
 
-/// Opens where Forwarders are declared, and who knows this node's pods.
-pub(super) fn open(config: &Config) -> Result<Ports, Error> {
+/// Opens where Forwarders are declared, and who knows this node's pods; `inbox` hears of changes.
+pub(super) fn open(config: &Config, inbox: &Arc<Inbox>) -> Result<Ports, Error> {
     match &config.origin {
         Origin::Directory(directory) => Ok(Ports {
             source: Box::new(Directory::open(directory)?),
             pods: Arc::new(NoPods),
         }),
-        Origin::Kubernetes { .. } => Err(Error::Start {
-            what: "the client of the API server",
-            source: io::ErrorKind::Unsupported.into(),
-        }),
+        Origin::Kubernetes { kubeconfig } => {
+            let kubeconfig = kubeconfig.as_deref();
+            let inbox = Arc::clone(inbox);
+            let opened = Kubernetes::open(&config.name, kubeconfig, &config.cache_dir, inbox)?;
+            Ok(Ports {
+                pods: opened.pods(),
+                source: Box::new(opened),
+            })
+        }
     }
 }

@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crds::{Forwarder, ForwarderStatus, NodeObject, names};
+use crds::{Forwarder, ForwarderStatus, NodeObject};
 use serde::de::DeserializeOwned;
 
-use super::{Snapshot, Source};
+use super::{Snapshot, Source, check_forwarder};
 use crate::atomic;
 use crate::error::Error;
 
@@ -223,35 +223,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     serde_saphyr::from_str(&text).map_err(|error| error.to_string())
-}
-
-/// The names become names of files, namespaces and interfaces: they are checked before that.
-fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
-    let spec = &forwarder.spec;
-    let checks = [
-        ("apiVersion", forwarder.api_version == crds::API_VERSION),
-        ("kind", forwarder.kind == Forwarder::KIND),
-        (
-            "metadata.name",
-            names::is_dns_subdomain(&forwarder.metadata.name),
-        ),
-        (
-            "metadata.namespace",
-            names::is_dns_label(&forwarder.metadata.namespace),
-        ),
-        ("spec.topology", names::is_dns_subdomain(&spec.topology)),
-        ("spec.name", names::is_name(&spec.name)),
-        // Bare ones wait for a node at the API server; a file without it is torn.
-        ("spec.node", names::is_dns_subdomain(&spec.node)),
-        (
-            "spec.links[].peer",
-            spec.links.iter().all(|link| names::is_name(&link.peer)),
-        ),
-    ];
-    match checks.iter().find(|(_, holds)| !holds) {
-        Some((field, _)) => Err(format!("{field}: not valid")),
-        None => Ok(()),
-    }
 }
 
 fn check_node(node: &NodeObject) -> Result<(), String> {

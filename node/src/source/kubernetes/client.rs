@@ -1,0 +1,41 @@
+//! How the API server is reached.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use kube::Client;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::error::Error;
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A client as `kubeconfig` says, or the environment. It waits for no server.
+pub(super) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Start {
+        what: "the client of the API server",
+        source: io::Error::other(error),
+    };
+    let mut settings = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
+            let options = KubeConfigOptions::default();
+            let read = kube::Config::from_custom_kubeconfig(file, &options).await;
+            read.map_err(|error| failed(error.into()))?
+        }
+        None => kube::Config::infer()
+            .await
+            .map_err(|error| failed(error.into()))?,
+    };
+    settings.connect_timeout = Some(CONNECT);
+    // Whoever asks tries again by itself, and says so once.
+    settings.default_retry = false;
+    let agent = concat!("beemesh-node/", env!("CARGO_PKG_VERSION"));
+    if let (Ok(name), Ok(agent)) = ("user-agent".parse(), agent.parse()) {
+        settings.headers.push((name, agent));
+    }
+    let builder = ClientBuilder::try_from(settings).map_err(|error| failed(error.into()))?;
+    Ok(builder.build())
+}

@@ -1,0 +1,107 @@
+//! Whether the API server does what it is asked, said once for each change.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::runtime::watcher;
+
+/// The first pause after a failure.
+const FIRST: Duration = Duration::from_millis(250);
+/// The longest one: an API server that comes back is heard again within this.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What fails, by what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    failing: Mutex<BTreeMap<String, Option<u16>>>,
+}
+
+impl Health {
+    /// `what` failed, with the HTTP status of the answer if there was one.
+    pub(super) fn failed(&self, what: &str, code: Option<u16>, error: &str) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = match code {
+            // Nobody answers: that is one thing, whatever was asked.
+            None => failing.values().any(Option::is_none),
+            Some(_) => failing.get(what) == Some(&code),
+        };
+        failing.insert(what.to_owned(), code);
+        if is_known {
+            tracing::debug!(what, ?code, error, "the API server fails still");
+        } else {
+            tracing::warn!(
+                what,
+                ?code,
+                error,
+                "the API server fails; tried again for ever"
+            );
+        }
+    }
+
+    /// `what` was done.
+    pub(super) fn succeeded(&self, what: &str) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(code) = failing.remove(what) else {
+            return;
+        };
+        if code.is_some() || !failing.values().any(Option::is_none) {
+            tracing::info!(what, "the API server answers again");
+        }
+    }
+}
+
+/// Pauses that double from failure to failure.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Backoff {
+    /// The next pause, random by half; the first one again after a while without a failure.
+    pub(super) fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        let pause = match self.last {
+            Some((at, pause)) if now.duration_since(at) < LAST * 6 => (pause * 2).min(LAST),
+            _ => FIRST,
+        };
+        self.last = Some((now, pause));
+        let random = RandomState::new().hash_one(0_u8) >> 32;
+        let half = pause / 2;
+        half + half.mul_f64(random as f64 / f64::from(u32::MAX))
+    }
+}
+
+/// The HTTP status of a refusal; none when nobody answered.
+pub(super) fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// As [`code`], of a watch.
+pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => code(error),
+        WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        // Some errors have their cause in their own words.
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! What a status says, whoever wrote it down. Pure.
+
+use crds::ForwarderStatus;
+use serde_json::{Map, Value};
+
+/// The fields that a node reports; `computed` is the operator's.
+const FIELDS: [&str; 8] = [
+    "links",
+    "linksUp",
+    "epoch",
+    "digest",
+    "netns",
+    "attachments",
+    "linkStates",
+    "conditions",
+];
+
+/// `status` as it is compared: only what a node reports, lists in the order of their keys.
+pub(super) fn normal(mut status: ForwarderStatus) -> ForwarderStatus {
+    status.computed = None;
+    status.link_states.sort_by(|a, b| a.id.cmp(&b.id));
+    status.attachments.sort_by(|a, b| a.key.cmp(&b.key));
+    status.conditions.sort_by(|a, b| a.r#type.cmp(&b.r#type));
+    status
+}
+
+/// What is applied: the fields that are there.
+pub(super) fn applied(status: &ForwarderStatus) -> Value {
+    // A status is made of text, numbers and lists of those.
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+/// What takes the place of all that was reported: absent fields are taken away.
+pub(super) fn replacing(status: &ForwarderStatus) -> Value {
+    let mut applied = applied(status);
+    let fields = FIELDS.map(|name| (name.to_owned(), applied[name].take()));
+    Value::Object(Map::from_iter(fields))
+}
+
+/// `status` about the `generation` of its Forwarder.
+pub(super) fn about(mut status: ForwarderStatus, generation: i64) -> ForwarderStatus {
+    for condition in &mut status.conditions {
+        condition.observed_generation = Some(generation);
+    }
+    normal(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_that_a_node_reports_is_replaced() {
+        let mut whole: ForwarderStatus = serde_json::from_value(json!({
+            "links": {"up": 1, "total": 1}, "linksUp": "1/1", "epoch": "e", "digest": "d", "netns": "n",
+            "computed": {"epoch": "e", "digest": "d"},
+            "attachments": [{"app": "a", "key": "k", "addresses": ["192.0.2.1/32"]}],
+            "linkStates": [{"id": "b/c", "up": true}, {"id": "a/b", "up": true}],
+            "conditions": [{"type": "Ready", "status": "True"}, {"type": "Attached", "status": "True"}],
+        }))
+        .unwrap();
+        let fields = serde_json::to_value(&whole).unwrap();
+        let mut names: Vec<&str> = fields
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.retain(|name| *name != "computed");
+        let mut known = FIELDS;
+        known.sort_unstable();
+        assert_eq!(names, known);
+
+        whole = normal(whole);
+        assert_eq!(whole.link_states[0].id, "a/b");
+        assert_eq!(whole.conditions[0].r#type, "Attached");
+        assert!(applied(&whole).get("computed").is_none());
+        let nothing = replacing(&ForwarderStatus::default());
+        assert_eq!(nothing["attachments"], Value::Null);
+        assert_eq!(nothing.as_object().unwrap().len(), FIELDS.len());
+    }
+}

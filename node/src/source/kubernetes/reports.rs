@@ -1,0 +1,310 @@
+//! What the engine sees of this node's Forwarders, on its way to their objects.
+//!
+//! A Forwarder has one slot: what is said twice is written once. Nothing is written that the object
+//! says already.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crds::{Forwarder, ForwarderStatus};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Shared;
+use super::health::{Backoff, chain, code};
+use super::normal::{applied, replacing};
+use super::{read, store::Declared};
+
+/// Least time between two writes of one Forwarder.
+const PACE: Duration = Duration::from_secs(1);
+/// How long is waited for more to be said before the first write.
+const GATHER: Duration = Duration::from_millis(100);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Writes at one time.
+const AT_ONCE: usize = 4;
+/// Longest name of a field manager in bytes.
+const MANAGER_MAX: usize = 128;
+const WHAT: &str = "report of a forwarder";
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    slots: Mutex<BTreeMap<String, Slot>>,
+    due: Notify,
+}
+
+#[derive(Debug)]
+struct Slot {
+    wanted: ForwarderStatus,
+    /// Whether it is to be looked at.
+    is_due: bool,
+    is_under_way: bool,
+    not_before: Instant,
+    backoff: Backoff,
+    /// What was written last, and what the object said then.
+    written: Option<(ForwarderStatus, ForwarderStatus)>,
+}
+
+/// A write.
+struct Job {
+    key: String,
+    forwarder: Arc<Forwarder>,
+    wanted: ForwarderStatus,
+}
+
+/// What came of it.
+struct Done {
+    key: String,
+    wanted: ForwarderStatus,
+    result: Result<DynamicObject, kube::Error>,
+}
+
+impl Reports {
+    /// The object of a Forwarder is to say this.
+    pub(super) fn want(&self, key: &str, wanted: ForwarderStatus) {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.get_mut(key) {
+            slot.is_due = true;
+            slot.wanted = wanted;
+        } else {
+            slots.insert(key.to_owned(), Slot::new(wanted));
+        }
+        self.due.notify_one();
+    }
+
+    pub(super) fn wanted(&self, key: &str) -> Option<ForwarderStatus> {
+        self.lock().get(key).map(|slot| slot.wanted.clone())
+    }
+
+    pub(super) fn forget(&self, key: &str) {
+        self.lock().remove(key);
+    }
+
+    /// The objects of these Forwarders say something else now.
+    pub(super) fn look_again(&self, keys: &[String]) {
+        let mut slots = self.lock();
+        for key in keys {
+            if let Some(slot) = slots.get_mut(key) {
+                slot.is_due = true;
+                self.due.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn new(wanted: ForwarderStatus) -> Slot {
+        Slot {
+            wanted,
+            is_due: true,
+            is_under_way: false,
+            not_before: Instant::now() + GATHER,
+            backoff: Backoff::default(),
+            written: None,
+        }
+    }
+
+    /// Whether the object says what is wanted, or what it said when just that was written: a server
+    /// with older definitions leaves out what it does not know.
+    fn is_settled(&self, declared: &Declared) -> bool {
+        let Some(observed) = declared.status.as_deref() else {
+            return false;
+        };
+        let is_answer = |(wanted, answer): &(ForwarderStatus, ForwarderStatus)| {
+            *wanted == self.wanted && answer == observed
+        };
+        *observed == self.wanted || self.written.as_ref().is_some_and(is_answer)
+    }
+}
+
+/// Writes for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut writes = FuturesUnordered::new();
+    loop {
+        let next = shared.due(AT_ONCE - writes.len());
+        for job in next.jobs {
+            writes.push(write(&shared, job));
+        }
+        let later = async {
+            match next.at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = writes.next() => shared.settle(done),
+            () = shared.reports.due.notified() => {}
+            () = later => {}
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Default)]
+struct Next {
+    jobs: Vec<Job>,
+    /// When to look again, if nothing else happens.
+    at: Option<Instant>,
+}
+
+impl Shared {
+    /// At most `most` writes that are due.
+    fn due(&self, most: usize) -> Next {
+        let now = Instant::now();
+        let mut next = Next::default();
+        let store = self.store();
+        let mut slots = self.reports.lock();
+        // Of a Forwarder that is no longer this node's nothing is said.
+        slots.retain(|key, slot| slot.is_under_way || store.own(key).is_some());
+        for (key, slot) in slots.iter_mut() {
+            let Some(declared) = store.own(key).filter(|_| slot.is_due && !slot.is_under_way)
+            else {
+                continue;
+            };
+            if slot.is_settled(declared) {
+                slot.is_due = false;
+            } else if slot.not_before > now {
+                next.at = Some(
+                    next.at
+                        .map_or(slot.not_before, |at| at.min(slot.not_before)),
+                );
+            } else if next.jobs.len() < most {
+                slot.is_under_way = true;
+                slot.is_due = false;
+                next.jobs.push(Job {
+                    key: key.clone(),
+                    forwarder: Arc::clone(&declared.forwarder),
+                    wanted: slot.wanted.clone(),
+                });
+            }
+        }
+        next
+    }
+
+    fn settle(&self, done: Done) {
+        let Done {
+            key,
+            wanted,
+            result,
+        } = done;
+        let mut object = match result {
+            Ok(object) => object,
+            Err(error) => return self.failed(&key, &error),
+        };
+        self.health.succeeded(WHAT);
+        let version = object.resource_version().unwrap_or_default();
+        let answer = read::status(&mut object);
+        if let Some(slot) = self.reports.lock().get_mut(&key) {
+            slot.is_under_way = false;
+            // What came in between is looked at, and what the object says now.
+            slot.is_due = true;
+            slot.not_before = Instant::now() + PACE;
+            slot.written = Some((wanted, answer.clone()));
+            slot.backoff = Backoff::default();
+        }
+        let version = version.parse().unwrap_or(0);
+        self.change(|store| store.answered(&key, answer, version));
+    }
+
+    fn failed(&self, key: &str, error: &kube::Error) {
+        let code = code(error);
+        let mut slots = self.reports.lock();
+        if code == Some(404) {
+            // It is gone; the watch says so soon.
+            slots.remove(key);
+            return;
+        }
+        if let Some(slot) = slots.get_mut(key) {
+            slot.is_under_way = false;
+            slot.is_due = true;
+            slot.not_before = Instant::now() + slot.backoff.next().max(PACE);
+        }
+        drop(slots);
+        self.health
+            .failed(WHAT, code, &format!("{key}: {}", chain(error)));
+    }
+}
+
+async fn write(shared: &Shared, job: Job) -> Done {
+    let Job {
+        key,
+        forwarder,
+        wanted,
+    } = job;
+    let metadata = &forwarder.metadata;
+    let resource = ApiResource::erase::<crds::ForwarderObject>(&());
+    let client = shared.api.client.clone();
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &metadata.namespace, &resource);
+    let result = async {
+        let manager = manager(&shared.node);
+        let document = json!({
+            "apiVersion": crds::API_VERSION,
+            "kind": Forwarder::KIND,
+            "metadata": {"name": metadata.name, "namespace": metadata.namespace},
+            "status": applied(&wanted),
+        });
+        let parameters = PatchParams::apply(&manager).force();
+        let object = patch(&api, &metadata.name, &parameters, &Patch::Apply(document)).await?;
+        if read::status(&mut object.clone()) == wanted {
+            return Ok(object);
+        }
+        // Something is left that the node before this one reported: it is not ours to apply away.
+        let document: Value = json!({"status": replacing(&wanted)});
+        let parameters = PatchParams {
+            field_manager: Some(manager),
+            ..PatchParams::default()
+        };
+        patch(&api, &metadata.name, &parameters, &Patch::Merge(document)).await
+    };
+    Done {
+        result: result.await,
+        key,
+        wanted,
+    }
+}
+
+async fn patch(
+    api: &Api<DynamicObject>,
+    name: &str,
+    parameters: &PatchParams,
+    patch: &Patch<Value>,
+) -> Result<DynamicObject, kube::Error> {
+    let answer = timeout(ANSWER, api.patch_status(name, parameters, patch)).await;
+    answer.unwrap_or_else(|late| Err(kube::Error::Service(late.into())))
+}
+
+/// Who writes: one name a node.
+fn manager(node: &str) -> String {
+    let name = format!("beemesh-agent/{node}");
+    if name.len() <= MANAGER_MAX {
+        return name;
+    }
+    let hash = crc32fast::hash(node.as_bytes());
+    format!("{}-{hash:08x}", &name[..MANAGER_MAX - 9])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managers_fit_and_differ() {
+        assert_eq!(manager("n1"), "beemesh-agent/n1");
+        let [one, two] = ["a", "b"].map(|end| manager(&format!("{}{end}", "n".repeat(200))));
+        assert_eq!(one.len(), MANAGER_MAX);
+        assert_ne!(one, two);
+    }
+}

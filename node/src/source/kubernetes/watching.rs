@@ -1,0 +1,239 @@
+//! One watch for each table, kept up for as long as the daemon lives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use kube::{Api, Client, Resource};
+use tokio::task::JoinHandle;
+
+use super::Shared;
+use super::health::{Backoff, chain, watch_code};
+use super::read::{self, WireNode, WirePod};
+use super::store::{Feed, Listing, Read};
+use crate::leases::Network;
+
+/// Time of one watch request: a connection that died unnoticed is noticed by then.
+const WATCH_SECONDS: u32 = 120;
+/// A watch that says nothing for so long works: connecting fails sooner.
+const QUIET: Duration = Duration::from_secs(10);
+/// Objects in one answer, where lists are not streamed: what is read at once is held at once.
+const PAGE: u32 = 100;
+
+/// Keeps every table like what the API server has. Never returns; stop it by dropping it.
+pub(super) async fn run(shared: Arc<Shared>, client: Client) {
+    let mut watches = Watches::default();
+    for feed in [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods] {
+        watches.start(&shared, &client, feed);
+    }
+    loop {
+        let networks = shared.store().networks();
+        watches
+            .networks
+            .retain(|network, _| networks.contains(network));
+        for network in networks {
+            if !watches.networks.contains_key(&network) {
+                watches.start(&shared, &client, Feed::Network(network));
+            }
+        }
+        shared.networks_changed.notified().await;
+    }
+}
+
+#[derive(Default)]
+struct Watches {
+    always: Vec<Task>,
+    networks: BTreeMap<Network, Task>,
+}
+
+/// A task that ends when this is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watches {
+    fn start(&mut self, shared: &Arc<Shared>, client: &Client, feed: Feed) {
+        let watch = Watch {
+            shared: Arc::clone(shared),
+            what: feed.to_string(),
+            feed: feed.clone(),
+        };
+        let task = Task(tokio::spawn(watch.run(client.clone())));
+        match feed {
+            Feed::Network(network) => drop(self.networks.insert(network, task)),
+            _ => self.always.push(task),
+        }
+    }
+}
+
+/// Keeps one table.
+struct Watch {
+    shared: Arc<Shared>,
+    feed: Feed,
+    what: String,
+}
+
+impl Watch {
+    async fn run(self, client: Client) {
+        let node = self.shared.node.clone();
+        let forwarders = ApiResource::erase::<crds::ForwarderObject>(&());
+        match &self.feed {
+            Feed::Own => {
+                let api = all::<DynamicObject>(client, &forwarders);
+                let selector = Some(format!("spec.node={node}"));
+                self.follow(api, selector, |object| read::own(&object))
+                    .await;
+            }
+            Feed::Network(Network {
+                namespace,
+                topology,
+            }) => {
+                let api = Api::<DynamicObject>::namespaced_with(client, namespace, &forwarders);
+                let selector = Some(format!("spec.topology={topology}"));
+                self.follow(api, selector, |object| read::forwarder(object, &node))
+                    .await;
+            }
+            Feed::Topologies => {
+                let resource = ApiResource::erase::<crds::TopologyObject>(&());
+                let api = all::<DynamicObject>(client, &resource);
+                self.follow(api, None, read::topology).await;
+            }
+            Feed::Nodes => {
+                let api = all::<WireNode>(client, &ApiResource::erase::<Node>(&()));
+                self.follow(api, None, read::node).await;
+            }
+            Feed::Pods => {
+                let api = all::<WirePod>(client, &ApiResource::erase::<Pod>(&()));
+                let selector = Some(format!("spec.nodeName={node}"));
+                self.follow(api, selector, read::pod).await;
+            }
+        }
+    }
+
+    /// Watches for ever. After an error that only a new start mends, the watch is made anew.
+    async fn follow<K>(&self, api: Api<K>, selector: Option<String>, read: impl Fn(K) -> Read)
+    where
+        K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    {
+        let mut strategy = InitialListStrategy::StreamingList;
+        let mut backoff = Backoff::default();
+        loop {
+            let config = watcher::Config {
+                field_selector: selector.clone(),
+                timeout: Some(WATCH_SECONDS),
+                page_size: Some(PAGE),
+                initial_list_strategy: strategy.clone(),
+                ..watcher::Config::default()
+            };
+            let events = watcher(api.clone(), config);
+            if self.take_all(events, &read, &mut backoff).await == Next::ByList {
+                strategy = InitialListStrategy::ListWatch;
+            }
+        }
+    }
+
+    /// Takes events until the watch has to be made anew.
+    async fn take_all<K: Resource>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        read: &impl Fn(K) -> Read,
+        backoff: &mut Backoff,
+    ) -> Next {
+        pin_mut!(events);
+        let mut listing = None;
+        loop {
+            let error = match tokio::time::timeout(QUIET, events.next()).await {
+                // Nothing happens, and nothing fails.
+                Err(_) if listing.is_none() => {
+                    self.shared.health.succeeded(&self.what);
+                    continue;
+                }
+                Err(_) => continue,
+                Ok(Some(Ok(event))) => {
+                    self.take(event, &mut listing, read);
+                    continue;
+                }
+                Ok(Some(Err(error))) => error,
+                Ok(None) => return Next::Same,
+            };
+            let code = watch_code(&error);
+            // That a watch is too old is how a new list begins.
+            if code != Some(410) {
+                self.shared.health.failed(&self.what, code, &chain(&error));
+            }
+            tokio::time::sleep(backoff.next()).await;
+            match code {
+                // Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
+                Some(400 | 422 | 500) if listing.is_some() => return Next::ByList,
+                Some(404) => return Next::Same,
+                _ => {}
+            }
+        }
+    }
+
+    fn take<K: Resource>(
+        &self,
+        event: Event<K>,
+        listing: &mut Option<Listing>,
+        read: &impl Fn(K) -> Read,
+    ) {
+        let (shared, feed) = (&self.shared, &self.feed);
+        match event {
+            Event::Init => *listing = Some(Listing::new()),
+            Event::InitApply(object) => {
+                let key = self.key(&object);
+                if let Some(listing) = listing {
+                    listing.insert(key, read(object));
+                }
+            }
+            Event::InitDone => {
+                if let Some(listing) = listing.take() {
+                    shared.change(|store| store.complete(feed, listing));
+                }
+                shared.health.succeeded(&self.what);
+            }
+            Event::Apply(object) => {
+                let key = self.key(&object);
+                let read = read(object);
+                shared.change(|store| store.put(feed, &key, read));
+                shared.health.succeeded(&self.what);
+            }
+            Event::Delete(object) => {
+                let key = self.key(&object);
+                shared.change(|store| store.remove(feed, &key));
+                shared.health.succeeded(&self.what);
+            }
+        }
+    }
+
+    /// Pods are told apart by uid: one may follow another of its name.
+    fn key<K: Resource>(&self, object: &K) -> String {
+        match &self.feed {
+            Feed::Pods => object.meta().uid.clone().unwrap_or_default(),
+            _ => read::key(object.meta()),
+        }
+    }
+}
+
+/// How a watch is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Same,
+    /// By a list that is not streamed.
+    ByList,
+}
+
+fn all<K>(client: Client, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    Api::all_with(client, resource)
+}

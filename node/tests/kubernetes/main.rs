@@ -1,0 +1,77 @@
+//! The adapter of Kubernetes against a real API server.
+
+mod away;
+mod bed;
+mod follow;
+mod killed;
+mod pods;
+mod relay;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Trial, run};
+
+type Test = fn() -> Result<()>;
+
+fn main() -> ExitCode {
+    if let Some(code) = killed::child() {
+        return code;
+    }
+    let missing = e2e::needs_servers();
+    e2e::tell(missing.as_deref());
+    let tests: [(&str, Test); 13] = [
+        (
+            "objects_appear_change_and_vanish",
+            follow::objects_appear_change_and_vanish,
+        ),
+        (
+            "a_topology_is_followed_while_it_is_here",
+            follow::a_topology_is_followed_while_it_is_here,
+        ),
+        (
+            "equal_names_in_two_namespaces_never_meet",
+            follow::equal_names_in_two_namespaces,
+        ),
+        (
+            "a_bad_topology_stands_beside_good_ones",
+            follow::a_bad_topology_beside_good_ones,
+        ),
+        (
+            "nothing_goes_while_the_server_is_away",
+            away::nothing_goes_while_the_server_is_away,
+        ),
+        (
+            "it_starts_without_a_server",
+            away::it_starts_without_a_server,
+        ),
+        (
+            "a_watch_that_expires_is_not_seen",
+            away::a_watch_that_expires_is_not_seen,
+        ),
+        ("a_status_is_written_once", status::a_status_is_written_once),
+        (
+            "what_another_node_reported_is_replaced",
+            status::what_another_node_reported_is_replaced,
+        ),
+        (
+            "reports_wait_for_the_server",
+            status::reports_wait_for_the_server,
+        ),
+        (
+            "pods_are_found_and_followed",
+            pods::pods_are_found_and_followed,
+        ),
+        ("pods_are_told", pods::pods_are_told),
+        (
+            "a_daemon_killed_at_any_moment_keeps_no_wrong_state",
+            killed::at_any_moment,
+        ),
+    ];
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
+    let trials: Vec<Trial> = trials.collect();
+    run(&Arguments::from_args(), trials).exit_code()
+}
