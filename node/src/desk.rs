@@ -27,6 +27,8 @@ mod tell;
 mod tests;
 mod turn;
 
+pub(crate) use claim::runtime_uid;
+
 /// Where the plugin's questions are answered.
 pub struct Desk<W> {
     state: Mutex<State>,

@@ -14,6 +14,7 @@
 //! plugin =(<=256x tasks)=> server -> desk <-- catalog ------'
 //!                                    | (<=16x blocking threads; one step a key at a time)
 //!                                    '-> journal -> journal-sync (1x thread, queue of 1)
+//! live (1x task) -- pods, leases, catalog -> steps -> plugin (1x process) => server; desk
 //! housekeeping (1x task, every 5 s) -> desk      DEL queue (at start, and by inotify) -> desk
 //! ```
 //! A crash at any point is made good by the next start: it reads the journal, looks at the kernel,

@@ -21,7 +21,13 @@ pub(crate) fn key(number: u32) -> Key {
     }
 }
 
-fn lease(number: u32, topology: &str, addresses: &[IpAddr]) -> Lease {
+/// What a pod with this address has in a topology.
+pub(crate) fn share(topology: &str, address: &str) -> Share {
+    let mut shares = lease(1, topology, &[address.parse().unwrap()]).shares;
+    shares.remove(0)
+}
+
+pub(crate) fn lease(number: u32, topology: &str, addresses: &[IpAddr]) -> Lease {
     let attachment = Attachment {
         topology: topology.into(),
         app: "a".into(),

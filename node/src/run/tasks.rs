@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::files::renew;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::desk::Desk;
 use crate::flood;
 use crate::inbox::Inbox;
+use crate::live;
 use crate::pods::Pods;
 use crate::replay::replay;
 use crate::source::Snapshot;
@@ -43,6 +44,9 @@ pub(super) fn spawn(shared: &Shared, files: Watch, replay_due: Arc<Notify>) {
     tokio::spawn(keep_house(Arc::clone(&shared.desk)));
     tokio::spawn(renew(files, shared.config.resync));
     tokio::spawn(replay_when_due(shared.clone(), replay_due));
+    if let Origin::Kubernetes { .. } = shared.config.origin {
+        tokio::spawn(live::run(shared.clone()));
+    }
 }
 
 /// Collects leases that nobody will release: at once, then now and again.

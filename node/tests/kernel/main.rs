@@ -5,6 +5,7 @@
 mod foreign;
 mod killed;
 mod killer;
+mod live;
 mod plugin;
 mod pods;
 mod routing;
@@ -37,6 +38,7 @@ fn main() {
         routing::removed_forwarders_leave_nothing_behind,
         routing::a_torn_file_stops_no_other_and_deletes_nothing,
         routing::two_topologies_with_the_same_addresses_never_meet,
+        live::a_pod_that_runs_already_is_attached_and_detached,
         pods::a_thousand_pods_come_and_go_while_plugin_and_daemon_are_killed,
         pods::a_hundred_and_ten_at_once_get_different_addresses,
         pods::a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_are_killed,

@@ -1,0 +1,241 @@
+//! What is to be done about pods that run. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use cni::agent::Key;
+use crds::attach::{Pod, TOPOLOGIES};
+
+use super::is_key;
+use crate::catalog::Catalog;
+use crate::leases::{Lease, Network, Phase, Share};
+use crate::pods::PodHere;
+
+#[cfg(test)]
+mod tests;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Attach a pod to a topology.
+    Attach {
+        /// The pod.
+        pod: Arc<PodHere>,
+        /// The topology.
+        network: Network,
+    },
+    /// Nothing yet: the pod's Forwarder is being made.
+    Await {
+        /// The pod.
+        pod: Arc<PodHere>,
+        /// The topology.
+        network: Network,
+    },
+    /// Detach a pod from a topology.
+    Leave {
+        /// The lease that has it there.
+        key: Key,
+        /// The topology.
+        network: Network,
+        /// Why, in words.
+        why: String,
+    },
+    /// Release what the daemon attached by itself, if it is certain that the pod is no more.
+    Forget {
+        /// The lease.
+        key: Key,
+    },
+    /// Tell why a pod that should be attached cannot be.
+    Refuse {
+        /// The pod.
+        pod: Arc<PodHere>,
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// Where one topology wants one pod: App and Forwarder, or why it has no place for it.
+type Wish = Result<(String, String), String>;
+
+/// What is to be done so that the pods `here` are where `catalog` wants them.
+///
+/// # Guarantees
+/// Nothing is detached while the desired state is incomplete, or because a topology cannot be read.
+/// A lease under way is left alone. When all steps are done, none is left.
+pub fn plan(here: &[Arc<PodHere>], leases: &[Lease], catalog: &Catalog) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let running: Vec<&Arc<PodHere>> = here.iter().filter(|here| takes_part(here)).collect();
+    let mut wishes = wishes(&running, catalog);
+    let (by_pod, forgotten) = sort(leases, here);
+    for (pod, wishes) in running.iter().zip(&mut wishes) {
+        let held = by_pod.get(pod.pod.uid.as_str());
+        let held = held.map(Vec::as_slice).unwrap_or_default();
+        one(pod, wishes, held, catalog, &mut steps);
+    }
+    let ended = here.iter().filter(|here| !here.is_running);
+    for lease in ended
+        .filter_map(|pod| by_pod.get(pod.pod.uid.as_str()))
+        .flatten()
+    {
+        // What the runtime attached it detaches.
+        if is_key(&lease.key) {
+            let leave = |share: &Share| leave(lease, share, "the pod has ended".to_owned());
+            steps.extend(lease.shares.iter().map(leave));
+        }
+    }
+    let key = |lease: &Lease| lease.key.clone();
+    steps.extend(
+        forgotten
+            .into_iter()
+            .map(|lease| Step::Forget { key: key(lease) }),
+    );
+    steps
+}
+
+fn takes_part(here: &PodHere) -> bool {
+    here.is_running && !here.is_host_network
+}
+
+fn wishes<'a>(running: &[&Arc<PodHere>], catalog: &'a Catalog) -> Vec<BTreeMap<&'a Network, Wish>> {
+    let pods: Vec<&Pod> = running.iter().map(|here| &here.pod).collect();
+    let mut wishes = vec![BTreeMap::new(); pods.len()];
+    for (network, assigned) in catalog.assign(&pods) {
+        for instance in assigned.instances {
+            let wish = Ok((instance.app, instance.forwarder));
+            wishes[instance.pod].insert(network, wish);
+        }
+        for unattached in assigned.unattached {
+            wishes[unattached.pod].insert(network, Err(unattached.message));
+        }
+    }
+    wishes
+}
+
+/// Leases by the uid of their pod, and those of the daemon of which no pod is known.
+fn sort<'a>(
+    leases: &'a [Lease],
+    here: &'a [Arc<PodHere>],
+) -> (HashMap<&'a str, Vec<&'a Lease>>, Vec<&'a Lease>) {
+    let names = here.iter().map(|here| {
+        let pod = &here.pod;
+        (format!("{}/{}", pod.namespace, pod.name), pod.uid.as_str())
+    });
+    let uid_by_name: HashMap<String, &str> = names.collect();
+    let uids: BTreeSet<&str> = uid_by_name.values().copied().collect();
+    let mut by_pod: HashMap<&str, Vec<&Lease>> = HashMap::new();
+    let mut forgotten = Vec::new();
+    for lease in leases.iter().filter(|lease| !lease.is_past_boot) {
+        let uid = match lease.uid.as_str() {
+            // Made by a daemon that did not keep it.
+            "" => uid_by_name.get(&lease.pod).copied(),
+            uid => uids.get(uid).copied(),
+        };
+        match uid {
+            Some(uid) => by_pod.entry(uid).or_default().push(lease),
+            None if is_key(&lease.key) && lease.phase == Phase::Confirmed => forgotten.push(lease),
+            None => {}
+        }
+    }
+    (by_pod, forgotten)
+}
+
+/// What is to be done about one pod.
+fn one(
+    pod: &Arc<PodHere>,
+    wishes: &BTreeMap<&Network, Wish>,
+    held: &[&Lease],
+    catalog: &Catalog,
+    steps: &mut Vec<Step>,
+) {
+    let mut kept: BTreeSet<Network> = BTreeSet::new();
+    // The runtime's first: of two in one topology, the daemon's goes.
+    let (own, theirs): (Vec<&Lease>, Vec<&Lease>) =
+        held.iter().copied().partition(|lease| is_key(&lease.key));
+    for lease in theirs.into_iter().chain(own) {
+        for share in &lease.shares {
+            let network = share.network();
+            let is_double = is_key(&lease.key) && kept.contains(&network);
+            let why = match is_double {
+                true => Some("the runtime attached it as well".to_owned()),
+                false => why_not(pod, wishes, lease, share, catalog),
+            };
+            let why = why.filter(|_| lease.phase == Phase::Confirmed);
+            steps.extend(why.map(|why| leave(lease, share, why)));
+            // One that leaves is seen again, and attached anew where it then belongs.
+            kept.insert(network);
+        }
+    }
+    if pod.is_leaving {
+        return;
+    }
+    for (network, wish) in wishes {
+        if kept.contains(*network) {
+            continue;
+        }
+        let (pod, network) = (Arc::clone(pod), (*network).clone());
+        steps.push(match wish {
+            Ok((_, forwarder)) if catalog.is_ready(&network, forwarder) => {
+                Step::Attach { pod, network }
+            }
+            Ok(_) => Step::Await { pod, network },
+            Err(why) => Step::Refuse {
+                pod,
+                why: why.clone(),
+            },
+        });
+    }
+}
+
+/// Why a share has to go; none when it may stay.
+fn why_not(
+    pod: &PodHere,
+    wishes: &BTreeMap<&Network, Wish>,
+    lease: &Lease,
+    share: &Share,
+    catalog: &Catalog,
+) -> Option<String> {
+    let network = share.network();
+    if !catalog.is_complete || catalog.is_rebuilt(&network) || pod.is_leaving {
+        return None;
+    }
+    if !catalog.knows(&network) {
+        return Some(format!("there is no topology {network} any more"));
+    }
+    let asked = lease
+        .is_asked_for
+        .then(|| asked_for(pod, &network, catalog));
+    let wish = match &asked {
+        Some(asked) => asked.as_ref(),
+        None => wishes.get(&network),
+    };
+    let to = &share.attachment;
+    match wish {
+        None => Some("the pod is no instance of an App of it any more".to_owned()),
+        Some(Ok((app, forwarder))) if *app == to.app && *forwarder == to.forwarder => None,
+        Some(Ok((app, forwarder))) => Some(format!(
+            "it is now an instance of App {app} on forwarder {forwarder}"
+        )),
+        Some(Err(why)) => Some(why.clone()),
+    }
+}
+
+/// The wish of a topology that the pod joins by a network configuration of its own.
+fn asked_for(pod: &PodHere, network: &Network, catalog: &Catalog) -> Option<Wish> {
+    let mut pod = pod.pod.clone();
+    pod.annotations
+        .insert(TOPOLOGIES.to_owned(), network.to_string());
+    let mut assigned = catalog.assign_to(network, &[pod])?;
+    if let Some(unattached) = assigned.unattached.pop() {
+        return Some(Err(unattached.message));
+    }
+    let instance = assigned.instances.pop()?;
+    Some(Ok((instance.app, instance.forwarder)))
+}
+
+fn leave(lease: &Lease, share: &Share, why: String) -> Step {
+    Step::Leave {
+        key: lease.key.clone(),
+        network: share.network(),
+        why,
+    }
+}

@@ -1,0 +1,293 @@
+//! Pods that run already, attached by the daemon's own hand with the real plugin.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crds::attach::Pod;
+use crds::topology::AppEntry;
+use crds::{
+    Forwarder, ForwarderSpec, LabelSelector, MicroServiceTopology, MicroServiceTopologySpec,
+};
+use node::book::Book;
+use node::catalog::{Catalog, Place};
+use node::desk::Desk;
+use node::live::{Places, Plugin, Rounds};
+use node::pods::{Lookup, News, PodHere, Pods, Told};
+use node::server::Server;
+use node::wires::KernelWires;
+use tokio::sync::oneshot;
+
+use crate::plugin::{feed, plugin};
+use crate::world::{World, run, wait_for};
+
+const UID: &str = "0b9c1a52-6d6f-4a0f-9d5a-2f7a7c1d0001";
+
+/// One pod, `default/p`.
+#[derive(Default)]
+struct OnePod {
+    labels: Mutex<BTreeMap<String, String>>,
+    told: Mutex<Vec<News>>,
+}
+
+impl Pods for OnePod {
+    fn find(&self, _: &str, _: &str, _: Option<&str>) -> Lookup {
+        Lookup::Unknown
+    }
+
+    fn here(&self) -> Vec<Arc<PodHere>> {
+        let here = PodHere {
+            pod: Pod {
+                namespace: "default".into(),
+                name: "p".into(),
+                uid: UID.into(),
+                node: "n1".into(),
+                labels: self.labels.lock().unwrap().clone(),
+                annotations: BTreeMap::new(),
+            },
+            is_running: true,
+            ..PodHere::default()
+        };
+        vec![Arc::new(here)]
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.lock().unwrap().push(told.news);
+    }
+}
+
+impl OnePod {
+    fn is_ours(&self, is_ours: bool) {
+        let mut labels = self.labels.lock().unwrap();
+        match is_ours {
+            true => drop(labels.insert("app".into(), "sensor".into())),
+            false => drop(labels.remove("app")),
+        }
+    }
+
+    /// The annotations that were told.
+    fn statuses(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let statuses = told.iter().filter_map(|news| match news {
+            News::NetworkStatus(value) => Some(value.clone()),
+            News::Event { .. } => None,
+        });
+        statuses.collect()
+    }
+}
+
+/// The topology `iot` with a Forwarder in the namespace `netns`.
+fn catalog(netns: &str) -> Catalog {
+    let mut app = AppEntry::new("sensors");
+    app.pod_selector = Some(LabelSelector {
+        match_labels: BTreeMap::from([("app".to_owned(), "sensor".to_owned())]),
+        ..LabelSelector::default()
+    });
+    let spec = MicroServiceTopologySpec {
+        apps: vec![app],
+        ..MicroServiceTopologySpec::default()
+    };
+    let topology = Arc::new(MicroServiceTopology::new("iot", spec));
+    let spec = ForwarderSpec {
+        topology: "iot".into(),
+        name: "f".into(),
+        node: "n1".into(),
+        cidrs: vec!["10.80.0.0/16".parse().unwrap()],
+        blocks: vec!["10.80.1.0/24".parse().unwrap()],
+        ..ForwarderSpec::default()
+    };
+    let forwarder = Forwarder::new("default", spec);
+    let place = Place {
+        forwarder: Arc::new(forwarder.clone()),
+        netns: netns.to_owned(),
+        mtu: 1400,
+        is_ready: true,
+    };
+    Catalog::new("n1", [&forwarder], [&topology], vec![place], true)
+}
+
+/// A process in a namespace, ended with this.
+struct Process(Child);
+
+impl Process {
+    fn start(netns: &str) -> Process {
+        let path = format!("/run/netns/{netns}");
+        let mut command = Command::new("nsenter");
+        let child = command
+            .arg(format!("--net={path}"))
+            .args(["sleep", "1000"])
+            .spawn();
+        let process = Process(child.expect("nsenter"));
+        let inode = |path: &str| fs::metadata(path).ok().map(|file| file.ino());
+        let own = format!("/proc/{}/ns/net", process.0.id());
+        wait_for("it is in the namespace", || inode(&own) == inode(&path));
+        process
+    }
+
+    /// A tree like /proc that shows it as the pod's.
+    fn show(&self, proc: &Path) {
+        for (process, cgroup) in [
+            ("self".to_owned(), "0::/\n".to_owned()),
+            (
+                self.0.id().to_string(),
+                format!("0::/kubepods/burstable/pod{UID}/c1\n"),
+            ),
+        ] {
+            let directory = proc.join(&process);
+            fs::create_dir_all(directory.join("ns")).expect("a directory");
+            fs::write(directory.join("cgroup"), cgroup).expect("a file");
+            let own = format!("/proc/{process}/ns/net");
+            symlink(own, directory.join("ns/net")).expect("a link");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The daemon's socket, served until this is dropped.
+struct Served {
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    fn start(socket: PathBuf, desk: Arc<Desk<KernelWires>>) -> Served {
+        let (end, ended) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let server = Server::bind(&socket).expect("a socket");
+                ready.send(()).expect("somebody waits");
+                tokio::select! {
+                    () = server.serve(desk) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        is_ready.recv().expect("it listens");
+        Served {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// DEL of the sandbox, which the runtime never attached, as a runtime calls it.
+fn end_sandbox(socket: &Path, state_dir: &Path, netns: &str) -> bool {
+    let mut child = Command::new(plugin())
+        .env_clear()
+        .env("CNI_COMMAND", "DEL")
+        .env("CNI_CONTAINERID", "sandbox")
+        .env("CNI_NETNS", format!("/var/run/netns/{netns}"))
+        .env("CNI_IFNAME", "eth0")
+        .env("CNI_PATH", "/opt/cni/bin")
+        .env(
+            "CNI_ARGS",
+            format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;K8S_POD_UID={UID}"),
+        )
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the plugin");
+    let (socket, state_dir) = (socket.display(), state_dir.display());
+    let config = format!(
+        r#"{{"cniVersion":"1.0.0","name":"primary","type":"beemesh-cni","socket":"{socket}",
+            "stateDir":"{state_dir}"}}"#
+    );
+    feed(&mut child, &config);
+    child.wait().expect("the plugin").success()
+}
+
+pub(crate) fn a_pod_that_runs_already_is_attached_and_detached() {
+    let world = World::new(0);
+    let (forwarder, pod) = (world.add_netns("f"), world.add_netns("pod"));
+    run(&format!(
+        "ip -n {forwarder} address add 10.80.1.1/32 dev lo"
+    ));
+    let process = Process::start(&pod);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (socket, proc) = (
+        directory.path().join("cni.sock"),
+        directory.path().join("proc"),
+    );
+    process.show(&proc);
+
+    let pods = Arc::new(OnePod::default());
+    let port: Arc<dyn Pods> = Arc::<OnePod>::clone(&pods);
+    let (book, _) = Book::open(directory.path(), "boot").expect("a book");
+    let desk = Desk::new(book, KernelWires, Arc::default(), Duration::from_secs(30));
+    let desk = Arc::new(desk.with_pods(Arc::clone(&port)));
+    desk.open(Arc::new(catalog(&forwarder)));
+    let _served = Served::start(socket.clone(), Arc::clone(&desk));
+    let caller = Plugin {
+        directories: vec![plugin().parent().expect("a directory").to_owned()],
+        socket: socket.clone(),
+        state_dir: directory.path().to_owned(),
+    };
+    let places = Places {
+        host_proc: proc,
+        netns: PathBuf::from("/run/netns"),
+        state_dir: directory.path().to_owned(),
+    };
+    let mut rounds = Rounds::new(Arc::clone(&desk), port, places, Box::new(caller));
+    let links = || run(&format!("ip -n {pod} -o link"));
+    let before = (links(), run(&format!("ip -n {forwarder} -o link")));
+
+    rounds.turn(Instant::now());
+    assert_eq!(links(), before.0, "it has no label yet");
+    for address in ["10.80.1.2", "10.80.1.3"] {
+        pods.is_ours(true);
+        rounds.turn(Instant::now());
+        let shown = run(&format!("ip -n {pod} -o address show dev bm-iot"));
+        assert!(shown.contains(&format!("{address}/32")), "{shown}");
+        assert!(world.reaches("pod", "10.80.1.1".parse().unwrap()));
+        let leases = desk.leases();
+        assert_eq!(
+            leases[0].netns,
+            format!("/run/netns/{pod}"),
+            "a path that lasts"
+        );
+        assert!(
+            pods.statuses()
+                .last()
+                .is_some_and(|value| value.contains(address))
+        );
+        pods.is_ours(false);
+        rounds.turn(Instant::now());
+        assert_eq!(
+            (links(), run(&format!("ip -n {forwarder} -o link"))),
+            before
+        );
+        assert!(desk.is_unused());
+    }
+
+    pods.is_ours(true);
+    rounds.turn(Instant::now());
+    assert!(links().contains("bm-iot"));
+    assert!(end_sandbox(&socket, directory.path(), &pod));
+    assert!(desk.is_unused());
+    assert_eq!(
+        (links(), run(&format!("ip -n {forwarder} -o link"))),
+        before
+    );
+}
