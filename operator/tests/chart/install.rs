@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::helm;
 use crate::server::{helm_on, run};
 
-const RELEASE: &str = "beemesh";
+pub(crate) const RELEASE: &str = "beemesh";
 const NAMESPACE: &str = helm::NAMESPACE;
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn a_release_comes_is_upgraded_and_goes_without_a_trace() -> Result<()> {
     let server = ApiServer::start()?;

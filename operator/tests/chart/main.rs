@@ -2,6 +2,7 @@
 //!
 //! Programs that are not there make their tests *ignored*, with the sentence what to install; never green.
 
+mod confine;
 mod golden;
 mod helm;
 mod image;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         server::the_api_server_accepts_the_examples_of_the_catalogue,
         server::golden_notes,
         install::a_release_comes_is_upgraded_and_goes_without_a_trace,
+        confine::a_daemon_writes_what_is_of_its_own_node_and_nothing_else,
         install::definitions_are_upgraded_by_the_documented_command,
     ));
     trials.extend(

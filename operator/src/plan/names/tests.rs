@@ -205,7 +205,7 @@ fn a_name_that_another_topology_has_gets_a_hash_and_keeps_it() {
     world.taken.insert("iot-web".to_owned());
     world.settle();
     let hashed = crds::names::service_hashed("iot", "web");
-    assert_eq!(world.service_names(), [hashed.clone()]);
+    assert_eq!(world.service_names(), std::slice::from_ref(&hashed));
     world.taken.clear();
     assert_eq!(world.settle(), 0);
     assert_eq!(world.service_names(), [hashed]);

@@ -1,0 +1,202 @@
+//! What a daemon may write, asked of a real API server with the token that the kubelet would give it.
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{ApiServer, eventually};
+use kube::api::{self, Api, ApiResource, DynamicObject, GroupVersionKind, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::helm::NAMESPACE;
+use crate::install::{MINUTE, RELEASE};
+use crate::server::run;
+
+const TAINT: &str = "beemesh.io/not-ready";
+const OTHER_NODE: &str = "it belongs to another node than n1";
+
+pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Result<()> {
+    let server = ApiServer::start()?;
+    let taint = format!("--set=node.startupTaint={TAINT}");
+    let install = [
+        "install",
+        RELEASE,
+        "--create-namespace",
+        "--wait=false",
+        &taint,
+    ];
+    run(&server, NAMESPACE, &install)?;
+    for node in ["n1", "n2"] {
+        put_node(&server, node)?;
+    }
+    let daemon = Daemon::new(&server, &bound_token(&server)?)?;
+    let other = Patch::new("fwd", "f2", STATUS, &json!({"status": {"netns": "mine"}}));
+    eventually("the policy is in force", MINUTE, || {
+        daemon.is_refused(&other, OTHER_NODE)
+    })?;
+    let attached =
+        json!({"metadata": {"annotations": {"k8s.v1.cni.cncf.io/network-status": "[]"}}});
+    let labelled = json!({"metadata": {"labels": {"app": "another"}}});
+    let failed = json!({"status": {"phase": "Failed"}});
+    let no_taint = json!({"spec": {"taints": []}});
+    let more_taints = json!({"spec": {"taints": [{"key": "mine", "effect": "NoExecute"}]}});
+    let netns = json!({"status": {"netns": "bm-iot-f1"}});
+    #[rustfmt::skip]
+    let cases = [
+        // what the daemon of n1 patches                   refused because
+        (Patch::new("fwd",  "f1", STATUS, &netns),         ""),
+        (Patch::new("fwd",  "f2", STATUS, &netns),         OTHER_NODE),
+        (Patch::new("pod",  "p1", STATUS, &attached),      ""),
+        (Patch::new("pod",  "p2", STATUS, &attached),      OTHER_NODE),
+        (Patch::new("pod",  "p1", STATUS, &labelled),      "a daemon changes no labels"),
+        (Patch::new("pod",  "p1", STATUS, &failed),        "leaves their status to the kubelet"),
+        (Patch::new("pod",  "p1", WHOLE,  &attached),     "cannot patch resource \"pods\""),
+        (Patch::new("node", "n1", WHOLE,  &more_taints),  "a daemon removes taints, and adds none"),
+        (Patch::new("node", "n1", WHOLE,  &labelled),     "a daemon changes no labels"),
+        (Patch::new("node", "n2", WHOLE,  &no_taint),     OTHER_NODE),
+        (Patch::new("node", "n1", WHOLE,  &no_taint),     ""),
+    ];
+    for (patch, refusal) in &cases {
+        if refusal.is_empty() {
+            daemon.patch(patch).with_context(|| format!("{patch:?}"))?;
+        } else {
+            daemon.is_refused(patch, refusal)?;
+        }
+    }
+    // A token that is bound to nothing speaks for no node.
+    let token = [
+        "create",
+        "token",
+        &format!("{RELEASE}-node"),
+        "-n",
+        NAMESPACE,
+    ];
+    let token = server.kubectl(&token)?.ok()?.trim().to_owned();
+    let anywhere = Daemon::new(&server, &token)?;
+    anywhere.is_refused(&cases[0].0, "the token names no node")?;
+    // Nobody else is looked at.
+    Daemon::new(&server, server.token())?.patch(&other)
+}
+
+const STATUS: bool = true;
+const WHOLE: bool = false;
+
+/// A JSON merge patch of one object, or of its status.
+#[derive(Debug)]
+struct Patch {
+    kind: &'static str,
+    name: &'static str,
+    is_of_status: bool,
+    body: Value,
+}
+
+impl Patch {
+    fn new(kind: &'static str, name: &'static str, is_of_status: bool, body: &Value) -> Self {
+        let body = body.clone();
+        Self {
+            kind,
+            name,
+            is_of_status,
+            body,
+        }
+    }
+
+    fn resource(&self) -> ApiResource {
+        let (group, version, kind, plural) = match self.kind {
+            "fwd" => ("beemesh.io", "v1alpha1", "Forwarder", "forwarders"),
+            "pod" => ("", "v1", "Pod", "pods"),
+            _ => ("", "v1", "Node", "nodes"),
+        };
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        ApiResource::from_gvk_with_plural(&kind, plural)
+    }
+}
+
+/// A daemon, as the API server knows it. kubectl would read before it patches.
+struct Daemon {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Daemon {
+    fn new(server: &ApiServer, token: &str) -> Result<Self> {
+        let file = Kubeconfig::read_from(server.kubeconfig_for_token(token)?)?;
+        let runtime = Runtime::new()?;
+        // An error means that one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = runtime.block_on(async {
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(file, &options).await?;
+            Ok::<_, anyhow::Error>(Client::try_from(config)?)
+        })?;
+        Ok(Self { runtime, client })
+    }
+
+    fn patch(&self, patch: &Patch) -> Result<()> {
+        let (client, resource) = (self.client.clone(), patch.resource());
+        let api: Api<DynamicObject> = match patch.kind {
+            "node" => Api::all_with(client, &resource),
+            _ => Api::namespaced_with(client, "default", &resource),
+        };
+        let (parameters, body) = (PatchParams::default(), api::Patch::Merge(&patch.body));
+        self.runtime.block_on(async {
+            if patch.is_of_status {
+                api.patch_status(patch.name, &parameters, &body).await
+            } else {
+                api.patch(patch.name, &parameters, &body).await
+            }
+        })?;
+        Ok(())
+    }
+
+    fn is_refused(&self, patch: &Patch, because: &str) -> Result<()> {
+        let Err(refusal) = self.patch(patch) else {
+            bail!("accepted: {patch:?}");
+        };
+        let said = format!("{refusal:#}");
+        ensure!(said.contains(because), "not {because:?}: {said}: {patch:?}");
+        Ok(())
+    }
+}
+
+/// A node with the startup taint, a pod and a Forwarder; all with the node's number.
+fn put_node(server: &ApiServer, node: &str) -> Result<()> {
+    let number = node.trim_start_matches('n');
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node},
+            "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("p{number}"), "namespace": "default", "labels": {"app": "web"}},
+            "spec": {"nodeName": node, "containers": [{"name": "main", "image": "none"}]},
+        }),
+        json!({
+            "apiVersion": "beemesh.io/v1alpha1", "kind": "Forwarder",
+            "metadata": {"name": format!("f{number}"), "namespace": "default"},
+            "spec": {"topology": "iot", "name": format!("f{number}"), "node": node},
+        }),
+    ];
+    for object in objects {
+        server.kubectl_apply(&object.to_string())?;
+    }
+    Ok(())
+}
+
+/// The token of the daemon's pod on n1.
+fn bound_token(server: &ApiServer) -> Result<String> {
+    let account = format!("{RELEASE}-node");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "daemon", "namespace": NAMESPACE},
+        "spec": {
+            "nodeName": "n1",
+            "serviceAccountName": account,
+            "containers": [{"name": "main", "image": "none"}],
+        },
+    });
+    server.kubectl_apply(&pod.to_string())?;
+    let bound = ["--bound-object-kind=Pod", "--bound-object-name=daemon"];
+    let create = [&["create", "token", &account, "-n", NAMESPACE][..], &bound].concat();
+    Ok(server.kubectl(&create)?.ok()?.trim().to_owned())
+}
