@@ -1,7 +1,8 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    completion, drain, failure::Failure, generate, graph, lab, lint, plan, routes, status, validate,
+    completion, drain, failure::Failure, generate, graph, inspect, lab, lint, path, plan, routes,
+    status, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,8 @@ enum Verb {
     Status(status::Args),
     /// Hold each layer of a topology in a cluster against the next
     Validate(validate::Args),
+    /// Print the ways that packets are computed to take from one place to another
+    Path(path::Args),
     /// Keep traffic away from forwarders or links of a topology in a cluster
     Drain(drain::Args),
     /// Let traffic come back to what was drained
@@ -50,6 +53,9 @@ enum Verb {
     /// Run the engine of one node (started by the lab and by the DaemonSet)
     #[command(hide = true)]
     Node(node::Arguments),
+    /// Tell what this node is, as JSON (run by other verbs in the daemon's pod)
+    #[command(hide = true)]
+    Inspect(inspect::Args),
 }
 
 impl Cli {
@@ -66,10 +72,12 @@ impl Cli {
             Verb::Plan(args) => plan::run(&args),
             Verb::Status(args) => status::run(&args),
             Verb::Validate(args) => validate::run(&args),
+            Verb::Path(args) => path::run(&args),
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
+            Verb::Inspect(args) => inspect::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),
         }
     }

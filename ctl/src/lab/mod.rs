@@ -45,15 +45,28 @@ mod traced;
 mod underlay;
 mod watch;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use args::Args;
 use args::Verb;
+pub(crate) use reach::milliseconds;
 
 use crate::failure::Failure;
 
 /// How long processes may take to be gone once they were killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The namespaces of every lab of this machine's administrator, as their journals name them.
+pub(crate) fn journaled_namespaces() -> BTreeSet<String> {
+    let labs = std::fs::read_dir(place::PRIVILEGED)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let journals = labs.filter_map(|lab| std::fs::read_to_string(lab.path().join("journal")).ok());
+    journals
+        .flat_map(|journal| journal.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
 
 /// Runs one verb of the lab.
 ///

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, geteuid};
 
+/// The directory of all labs of root.
+pub(crate) const PRIVILEGED: &str = "/run/beemesh/lab";
+
 /// The directory of all labs of this user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -22,7 +25,7 @@ impl Place {
         let user = geteuid();
         if user.is_root() && is_capable() {
             return Place {
-                base: PathBuf::from("/run/beemesh/lab"),
+                base: PathBuf::from(PRIVILEGED),
                 is_privileged: true,
             };
         }

@@ -13,7 +13,7 @@ use super::state::Faults;
 use super::traced::{text, traced};
 use crate::failure::{Exit, Failure};
 use crate::probe::namespace;
-use crate::probe::trace::{End, Path, Trace, trace};
+use crate::probe::trace::{End, Path, Sink, Trace, trace};
 
 /// Traces, and says whether all flows went where they should.
 ///
@@ -169,7 +169,7 @@ impl Eyes {
             from: from.netns.clone(),
             source,
             to: destination,
-            sink: to.netns.clone(),
+            sink: Sink::Here(to.netns.clone()),
             flows,
             max_hops: hops,
             attempts: ATTEMPTS,

@@ -12,6 +12,7 @@
 //! Every probe tells *lost* from *late*: what arrives late is received, and a sender that was kept
 //! from the processor says so instead of counting the silence as loss.
 
+pub(crate) mod echo;
 pub(crate) mod loss;
 pub(crate) mod namespace;
 pub(crate) mod ping;

@@ -3,7 +3,8 @@
 //! All probes of a flow have the same addresses and ports (as in Paris traceroute, Augustin et al.,
 //! IMC 2006), so that a router which balances by flow sends them all the same way. Routers' answers
 //! are read from the UDP socket's own error queue (`IP_RECVERR`), which needs no raw socket and
-//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there.
+//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there, or
+//! told by an echo from there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,8 +30,8 @@ pub(crate) struct Trace {
     pub(crate) source: IpAddr,
     /// Destination, of the same family.
     pub(crate) to: IpAddr,
-    /// Namespace that holds the destination.
-    pub(crate) sink: String,
+    /// How arrivals are known.
+    pub(crate) sink: Sink,
     /// Number of flows: as many source ports.
     pub(crate) flows: usize,
     /// Greatest time to live.
@@ -39,6 +40,15 @@ pub(crate) struct Trace {
     pub(crate) attempts: u32,
     /// How long no answer may come before what is missing is sent again; doubled each time.
     pub(crate) quiet: Duration,
+}
+
+/// What is at the destination.
+#[derive(Clone, Debug)]
+pub(crate) enum Sink {
+    /// This namespace of the same machine.
+    Here(String),
+    /// A port that sends back what arrives.
+    Echo(u16),
 }
 
 /// How a flow ended.
@@ -70,10 +80,16 @@ pub(crate) struct Path {
 /// # Errors
 /// When a socket cannot be opened or read; never because of a lost packet.
 pub(crate) fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
-    let sink = namespace::udp(&trace.sink, SocketAddr::new(trace.to, 0))?;
-    let port = port_of(&sink)?;
     let mut sockets = open_flows(trace)?;
-    sockets.push(sink);
+    let port = match &trace.sink {
+        Sink::Here(netns) => {
+            let sink = namespace::udp(netns, SocketAddr::new(trace.to, 0))?;
+            let port = port_of(&sink)?;
+            sockets.push(sink);
+            port
+        }
+        Sink::Echo(port) => *port,
+    };
     let mut tracer = Tracer {
         trace,
         to: SockAddr::from(SocketAddr::new(trace.to, port)),
@@ -136,7 +152,7 @@ struct Tracer<'a> {
     ends: Vec<Option<Ended>>,
     /// For each flow the routers seen, by time to live.
     hops: Vec<BTreeMap<u8, IpAddr>>,
-    /// One for each flow, and the sink last.
+    /// One for each flow, and a sink on this machine last.
     sockets: Vec<Socket>,
 }
 
@@ -198,7 +214,11 @@ impl Tracer<'_> {
 
     /// Reads what is there; whether there was anything.
     fn read_all(&mut self) -> io::Result<bool> {
-        let mut any = self.read_sink()?;
+        let mut any = false;
+        // Probes at the sink, or as they come back to the flows.
+        for position in 0..self.sockets.len() {
+            any |= self.read_arrived(position)?;
+        }
         for flow in 0..self.trace.flows {
             while let Some((packet, answer)) = read_error(&self.sockets[flow])? {
                 any = true;
@@ -208,14 +228,15 @@ impl Tracer<'_> {
         Ok(any)
     }
 
-    fn read_sink(&mut self) -> io::Result<bool> {
+    fn read_arrived(&mut self, position: usize) -> io::Result<bool> {
         let mut any = false;
         let mut buffer = [MaybeUninit::<u8>::uninit(); PROBE_BYTES + 1];
-        let sink = self.sockets.len() - 1;
         loop {
-            let length = match self.sockets[sink].recv(&mut buffer) {
+            let length = match self.sockets[position].recv(&mut buffer) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+                // A router's answer, which the error queue has with its sender.
+                Err(error) if position < self.trace.flows && is_answer(&error) => continue,
                 Err(error) => return Err(error),
             };
             any = true;
@@ -243,13 +264,12 @@ impl Tracer<'_> {
                 self.hops[flow].entry(ttl).or_insert(router);
             }
             Answer::Unreachable(router) => {
-                self.note_end(
-                    flow,
-                    Ended {
-                        after: ttl,
-                        end: End::Unreachable(router),
-                    },
-                );
+                // The destination itself says so of a port.
+                let end = match router == self.trace.to {
+                    true => End::Reached,
+                    false => End::Unreachable(router),
+                };
+                self.note_end(flow, Ended { after: ttl, end });
             }
         }
     }
@@ -282,6 +302,18 @@ impl Tracer<'_> {
             })
             .collect()
     }
+}
+
+/// Whether a socket reports what a router said of an earlier probe.
+fn is_answer(error: &io::Error) -> bool {
+    let kinds = [
+        nix::libc::EHOSTUNREACH,
+        nix::libc::ENETUNREACH,
+        nix::libc::ECONNREFUSED,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|number| kinds.contains(&number) || number == nix::libc::EPROTO)
 }
 
 /// What a router said about a probe.

@@ -3,6 +3,7 @@
 //! Without privilege every test is shown as ignored, never green.
 
 mod crash;
+mod inspect;
 mod life;
 mod neighbours;
 mod world;
@@ -30,6 +31,10 @@ fn main() {
         life::what_is_not_there_is_told_by_its_exit_code,
         neighbours::labs_with_the_same_addresses_never_meet,
         neighbours::a_user_without_root_has_a_lab_too,
+        inspect::the_kernels_table_has_the_reported_digest_until_a_route_is_another,
+        inspect::what_nobody_needs_is_named_and_removed_and_nothing_else,
+        inspect::without_the_desired_state_nothing_is_a_leak,
+        inspect::a_pod_is_pinged_and_traced_from_where_it_is,
         crash::up_killed_at_any_point_is_cleaned_up_by_down,
         crash::killed_daemons_are_started_again_and_no_ping_is_lost,
         crash::down_ends_a_lab_whose_daemons_are_dead,

@@ -1,0 +1,249 @@
+//! A topology with what is where: of a file, or of the Forwarder objects of a cluster.
+
+use super::{
+    Cluster, Connection,
+    declared::computed,
+    stored::{Stored, is_filled},
+};
+use crate::{
+    failure::Failure,
+    input::{self, Declared},
+};
+use crds::{Forwarder, MicroServiceTopology};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use topology::{Fault, LinkIndex, Topology};
+
+/// `-f FILE` or `--topology NAME`, to be flattened into the arguments of a verb about two places.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Where {
+    /// Topology in the cluster [default: the only one of the namespace]
+    #[arg(long, value_name = "NAME", conflicts_with = "file", add = crate::plugin::topologies())]
+    pub(crate) topology: Option<String>,
+    /// YAML file with one MicroServiceTopology; `-` is stdin
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// A graph, and what is attached to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    /// `NAMESPACE/NAME`.
+    pub(crate) name: String,
+    /// Kubernetes namespace of the topology.
+    pub(crate) namespace: String,
+    /// The graph.
+    pub(crate) topology: Topology,
+    /// The objects; none of a file.
+    pub(crate) forwarders: Vec<Forwarder>,
+    /// Links that a node reports down.
+    pub(crate) down: Vec<LinkIndex>,
+    /// Attached pods, or instances.
+    pub(crate) pods: Vec<Pod>,
+    /// No more next hops of equal cost.
+    pub(crate) max_paths: usize,
+    nodes: BTreeMap<String, String>,
+}
+
+/// A pod that is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    /// `NAMESPACE/NAME`, or the name of an instance.
+    pub(crate) name: String,
+    /// The App.
+    pub(crate) app: String,
+    /// The Forwarder.
+    pub(crate) forwarder: String,
+    /// Its node; empty where there is none.
+    pub(crate) node: String,
+    /// Its addresses in the topology.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Pod {
+    /// Whether `name` means it, said in `namespace`.
+    pub(crate) fn is_called(&self, name: &str, namespace: &str) -> bool {
+        self.name == name
+            || self
+                .name
+                .strip_prefix(namespace)
+                .and_then(|it| it.strip_prefix('/'))
+                == Some(name)
+    }
+}
+
+impl Where {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`input::declared`]; what the cluster refuses; [`Failure::NotFound`].
+    pub(crate) fn placed(&self) -> Result<Placed, Failure> {
+        if let Some(file) = &self.file {
+            return Ok(of_file(&input::declared(file)?));
+        }
+        let cluster = self.connection.open()?;
+        let stored = self.stored(&cluster)?;
+        of_cluster(&cluster, &stored)
+    }
+
+    /// The topology that is meant.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]; [`Failure::Invalid`] where there are several and none is named.
+    pub(crate) fn stored(&self, cluster: &Cluster) -> Result<Stored, Failure> {
+        if let Some(name) = &self.topology {
+            return cluster.topology(name);
+        }
+        let mut all = cluster.topologies(false)?;
+        match (all.pop(), all.len()) {
+            (Some(only), 0) => Ok(only),
+            (None, _) => {
+                let namespace = &cluster.namespace;
+                Err(Failure::NotFound(format!(
+                    "no topology in namespace {namespace:?}"
+                )))
+            }
+            (Some(last), _) => {
+                let names: Vec<&str> = all.iter().chain([&last]).map(Stored::name).collect();
+                let message = format!("expected --topology: there are {}", names.join(", "));
+                Err(Failure::Invalid(vec![message]))
+            }
+        }
+    }
+}
+
+/// Of a declaration: instance i of an App is on Forwarder i mod n, as in a lab.
+pub(crate) fn of_file(declared: &Declared) -> Placed {
+    let Declared { object, topology } = declared;
+    let metadata = &object.metadata;
+    let nodes = object.spec.forwarders.iter().filter_map(|entry| {
+        let node = entry.node.clone()?;
+        Some((entry.name.clone(), node))
+    });
+    Placed {
+        name: format!("{}/{}", metadata.namespace, metadata.name),
+        namespace: metadata.namespace.clone(),
+        topology: topology.clone(),
+        forwarders: Vec::new(),
+        down: Vec::new(),
+        pods: instances(object, topology),
+        max_paths: object.spec.routing.max_paths as usize,
+        nodes: nodes.collect(),
+    }
+}
+
+/// The first instances of each App, as many as there are Forwarders.
+fn instances(object: &MicroServiceTopology, topology: &Topology) -> Vec<Pod> {
+    let instance = |app: &str, number: usize, forwarder: &str| Pod {
+        name: format!("{app}-{number}"),
+        app: app.to_owned(),
+        forwarder: forwarder.to_owned(),
+        node: String::new(),
+        addresses: Vec::new(),
+    };
+    let apps = object.spec.apps.iter();
+    let instances = apps.flat_map(|app| {
+        let all = topology.forwarders().iter().enumerate();
+        all.map(|(number, forwarder)| {
+            instance(&app.name, number, app.pinned().unwrap_or(forwarder))
+        })
+        .collect::<Vec<_>>()
+    });
+    instances.collect()
+}
+
+/// Of the Forwarder objects that are filled.
+///
+/// # Errors
+/// What the server refuses; objects that are no topology.
+pub(crate) fn of_cluster(cluster: &Cluster, stored: &Stored) -> Result<Placed, Failure> {
+    let objects = cluster.forwarders(stored)?;
+    let filled = objects.iter().filter(|object| is_filled(object));
+    of_forwarders(stored, filled.map(Forwarder::from).collect())
+}
+
+fn of_forwarders(stored: &Stored, forwarders: Vec<Forwarder>) -> Result<Placed, Failure> {
+    let topology = computed(stored, &forwarders)?;
+    let states = || forwarders.iter().flat_map(|it| &it.status.link_states);
+    let links = (0..topology.links().len() as u32).map(LinkIndex);
+    let is_down = |link: &LinkIndex| {
+        let id = topology.link_id(*link);
+        states().any(|state| state.id == id && !state.up)
+    };
+    let down = links.filter(is_down).collect();
+    let node = |it: &Forwarder| (it.spec.name.clone(), it.spec.node.clone());
+    Ok(Placed {
+        name: stored.full_name(),
+        namespace: stored.namespace().to_owned(),
+        down,
+        pods: pods(&forwarders),
+        max_paths: forwarders
+            .first()
+            .map_or(1, |it| it.spec.routing.max_paths as usize),
+        nodes: forwarders.iter().map(node).collect(),
+        topology,
+        forwarders,
+    })
+}
+
+/// The pods that Forwarders report.
+pub(crate) fn pods(forwarders: &[Forwarder]) -> Vec<Pod> {
+    let of = |forwarder: &Forwarder| {
+        let (name, node) = (forwarder.spec.name.clone(), forwarder.spec.node.clone());
+        let attachments = forwarder.status.attachments.clone().into_iter();
+        let named = attachments.filter(|attachment| !attachment.pod.is_empty());
+        named.map(move |attachment| Pod {
+            name: attachment.pod,
+            app: attachment.app,
+            forwarder: name.clone(),
+            node: node.clone(),
+            addresses: attachment
+                .addresses
+                .iter()
+                .map(ipnetwork::IpNetwork::ip)
+                .collect(),
+        })
+    };
+    forwarders.iter().flat_map(of).collect()
+}
+
+impl Placed {
+    /// Without what `faults` take out.
+    pub(crate) fn without(self, faults: &[Fault]) -> Self {
+        let topology = self.topology.without(faults);
+        let still_there = |link: &LinkIndex| topology.link(&self.topology.link_id(*link));
+        let down = self.down.iter().filter_map(still_there).collect();
+        Self {
+            down,
+            topology,
+            ..self
+        }
+    }
+
+    /// The node of a Forwarder; empty where it has none.
+    pub(crate) fn node_of(&self, forwarder: &str) -> String {
+        self.nodes.get(forwarder).cloned().unwrap_or_default()
+    }
+
+    /// A Forwarder's own addresses: the first host of each of its blocks.
+    pub(crate) fn addresses_of(&self, forwarder: &str) -> Vec<IpAddr> {
+        let found = self.forwarders.iter().find(|it| it.spec.name == forwarder);
+        let blocks = found
+            .map(|it| it.spec.blocks.as_slice())
+            .unwrap_or_default();
+        blocks
+            .iter()
+            .copied()
+            .map(node::leases::router_address)
+            .collect()
+    }
+
+    /// Ids of the links that are down.
+    pub(crate) fn down_ids(&self) -> Vec<String> {
+        self.down
+            .iter()
+            .map(|link| self.topology.link_id(*link))
+            .collect()
+    }
+}

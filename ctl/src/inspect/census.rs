@@ -1,0 +1,202 @@
+//! Everything of ours on a node, and what of it nobody needs. Changes nothing.
+//!
+//! ```text
+//! what is there            what needs it
+//! namespaces           <-  Forwarders of this node (last known objects)
+//! links, next hops     <-  spec.links of their Forwarder, routes
+//! attachments, pods'   <-  leases
+//! leases               <-  the pod's namespace, the kernel
+//! queue, link states   <-  leases, Forwarders of the topology
+//! ```
+//! What is needed must be known before anything counts as a leak; two proofs must agree before it may go.
+
+mod files;
+mod wires;
+
+pub(super) use wires::shown;
+
+use super::{
+    NAMESPACES,
+    desired::Desired,
+    leases::leases,
+    paths::Paths,
+    report::{Census, Kind, Leak},
+};
+use crate::failure::Failure;
+use dataplane::{Kernel as _, LinuxKernel, Observed, observe_again};
+use node::{leases::Lease, owned::Owned};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a node needs.
+pub(super) struct Needed {
+    pub(super) desired: Desired,
+    /// Namespaces that this node's daemon has made.
+    owned: BTreeSet<String>,
+    /// Namespaces of labs on this machine: not a node's business.
+    labs: BTreeSet<String>,
+    pub(super) leases: Vec<Lease>,
+}
+
+impl Needed {
+    fn read(paths: &Paths) -> Result<Self, Failure> {
+        Ok(Self {
+            desired: Desired::read(paths),
+            owned: Owned::open(&paths.state_dir)
+                .iter()
+                .map(|(netns, _)| netns.clone())
+                .collect(),
+            labs: crate::lab::journaled_namespaces(),
+            leases: leases(paths)?.leases,
+        })
+    }
+
+    fn is_wanted(&self, netns: &str) -> bool {
+        self.desired.of_netns(netns).is_some()
+    }
+
+    fn is_leased(&self, netns: &str) -> bool {
+        let path = node::catalog::netns_path(netns);
+        let shares = self.leases.iter().flat_map(|lease| &lease.shares);
+        shares
+            .into_iter()
+            .any(|share| share.attachment.forwarder_netns == path)
+    }
+
+    /// Whether a lab of this machine has made the namespace, for a node of its own or an instance.
+    fn is_labs(&self, netns: &str) -> bool {
+        self.labs.contains(netns) && !self.leases.iter().any(|it| it.netns.ends_with(netns))
+    }
+
+    /// Whether a namespace is this node's to look at.
+    fn is_ours(&self, netns: &str) -> bool {
+        let is_called_so = netns.starts_with(NAMESPACES) && !self.labs.contains(netns);
+        self.owned.contains(netns) || self.is_wanted(netns) || is_called_so
+    }
+}
+
+/// Counts everything of ours, and names what nobody needs.
+///
+/// # Errors
+/// [`Failure::Failed`] when the kernel cannot be asked, or the journal cannot be read.
+pub(crate) fn census(paths: &Paths) -> Result<Census, Failure> {
+    let needed = Needed::read(paths)?;
+    let failed = |error: dataplane::Error| Failure::failed(&error);
+    let mut linux = LinuxKernel::new().map_err(failed)?;
+    let mut census = Census {
+        unknown: needed.desired.problems.clone(),
+        ..Census::default()
+    };
+    let mut seen = BTreeMap::new();
+    for netns in linux.namespaces("").map_err(failed)? {
+        if !needed.is_ours(&netns) {
+            continue;
+        }
+        match observe_again(&mut linux, |linux| linux.observe(&netns)) {
+            Ok(Some(observed)) => drop(seen.insert(netns, observed)),
+            Ok(None) => {}
+            Err(error) => census.unknown.push(format!("{netns}: {error}")),
+        }
+    }
+    for (netns, observed) in &seen {
+        census.namespace(&needed, netns, observed);
+    }
+    wires::pods(&mut census, &needed, &mut linux);
+    wires::leases(&mut census, &needed);
+    files::all(&mut census, &needed, paths);
+    census.leaks.sort();
+    Ok(census)
+}
+
+impl Census {
+    pub(super) fn count(&mut self, what: &str, more: usize) {
+        *self.counts.entry(what.to_owned()).or_default() += more as u64;
+    }
+
+    fn namespace(&mut self, needed: &Needed, netns: &str, observed: &Observed) {
+        self.count("namespaces", 1);
+        let ours = observed.links.iter().filter(|(_, link)| link.is_ours);
+        let (attachments, links): (Vec<_>, Vec<_>) =
+            ours.partition(|(name, link)| link.is_attachment(name));
+        self.count("links", links.len());
+        self.count("attachments", attachments.len());
+        self.count(
+            "addresses",
+            observed
+                .addresses
+                .values()
+                .filter(|is_ours| **is_ours)
+                .count(),
+        );
+        self.count(
+            "next-hops",
+            observed.nexthops.values().filter(|it| it.is_ours()).count(),
+        );
+        self.count(
+            "routes",
+            observed.routes.iter().filter(|it| it.is_ours()).count(),
+        );
+        self.count(
+            "neighbours",
+            observed.neighbours.values().filter(|it| it.is_ours).count(),
+        );
+        if needed.desired.is_complete() && !needed.is_wanted(netns) {
+            self.leaks.push(unwanted_namespace(needed, netns));
+            return;
+        }
+        if let Some(forwarder) = needed.desired.of_netns(netns) {
+            self.leaks.extend(wires::links(netns, forwarder, observed));
+        }
+        self.leaks
+            .extend(wires::attachments(needed, netns, observed));
+    }
+}
+
+/// A namespace that no Forwarder of this node is to have.
+fn unwanted_namespace(needed: &Needed, netns: &str) -> Leak {
+    let (is_leased, is_owned) = (needed.is_leased(netns), needed.owned.contains(netns));
+    let why = match (is_leased, is_owned) {
+        (true, _) => "no Forwarder of this node has it, but a lease does",
+        (false, false) => {
+            "no Forwarder of this node has it, but this node's daemon did not make it"
+        }
+        (false, true) => "no Forwarder of this node has it, and no lease",
+    };
+    Leak {
+        kind: Kind::Namespace,
+        name: netns.to_owned(),
+        netns: String::new(),
+        why: why.to_owned(),
+        removable: !is_leased && is_owned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(owned: &[&str]) -> Needed {
+        Needed {
+            desired: Desired::default(),
+            owned: owned.iter().map(|name| (*name).to_owned()).collect(),
+            labs: BTreeSet::from(["bm-lab".to_owned()]),
+            leases: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_namespace_goes_only_by_two_proofs() {
+        let needed = needed(&["bm-mine"]);
+        assert!(unwanted_namespace(&needed, "bm-mine").removable);
+        assert!(
+            !unwanted_namespace(&needed, "bm-other").removable,
+            "somebody else made it"
+        );
+    }
+
+    #[test]
+    fn a_labs_namespaces_are_no_leaks_of_a_node() {
+        let needed = needed(&["bm-mine"]);
+        assert!(needed.is_ours("bm-mine") && needed.is_ours("bm-lost"));
+        assert!(!needed.is_ours("bm-lab") && !needed.is_ours("cni-1234"));
+    }
+}

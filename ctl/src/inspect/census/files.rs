@@ -1,0 +1,136 @@
+//! Files: the queue of DELs, reports of links, what writers left half done, and the socket.
+
+use super::{Needed, wires::leak};
+use crate::inspect::{
+    desired::{files, link_states, stem},
+    paths::Paths,
+    report::{Census, Kind, Leak},
+};
+use std::{
+    fs, io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// A writer that has not finished in this time never will.
+const WRITING: Duration = Duration::from_secs(600);
+/// A daemon that runs has replayed a DEL in this time.
+const REPLAYING: Duration = Duration::from_secs(60);
+
+/// Counts files, and names those that nobody will read.
+pub(super) fn all(census: &mut Census, needed: &Needed, paths: &Paths) {
+    queue(census, needed, paths);
+    reports(census, needed, paths);
+    let kept = [
+        paths.state_dir.clone(),
+        cni::queue::directory(&paths.state_dir),
+    ];
+    let directories = kept
+        .into_iter()
+        .chain([paths.cache_dir.join("forwarders"), link_states(paths)]);
+    for file in directories.flat_map(|directory| entries(&directory)) {
+        census.leaks.extend(stray(&file));
+    }
+    if let Some(leak) = socket(&paths.socket) {
+        census.leaks.push(leak);
+    }
+}
+
+/// A DEL in the queue is a job for the daemon; one that stays there is none.
+fn queue(census: &mut Census, needed: &Needed, paths: &Paths) {
+    let records = files(&cni::queue::directory(&paths.state_dir)).unwrap_or_default();
+    census.count("queue-files", records.len());
+    for file in records.iter().filter(|file| is_older(file, REPLAYING)) {
+        let record = fs::read(file).ok();
+        let record = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let is_leased =
+            |record: &cni::queue::Record| needed.leases.iter().any(|lease| lease.key == record.key);
+        let (why, removable) = match record.as_ref().map(is_leased) {
+            Some(true) => ("the daemon has not replayed it: does it run?", false),
+            Some(false) => (
+                "the daemon has not replayed it, and nothing is leased to its key",
+                true,
+            ),
+            None => ("it cannot be read", false),
+        };
+        census
+            .leaks
+            .push(leak(Kind::QueueFile, &shown(file), "", why, removable));
+    }
+}
+
+/// What other nodes said of Forwarders that are no more.
+fn reports(census: &mut Census, needed: &Needed, paths: &Paths) {
+    let reports = files(&link_states(paths)).unwrap_or_default();
+    census.count("link-states", reports.len());
+    if !needed.desired.is_complete() {
+        return;
+    }
+    let keys = needed.desired.keys();
+    for file in reports.iter().filter(|file| is_older(file, REPLAYING)) {
+        if stem(file).is_some_and(|key| !keys.contains(&key)) {
+            let why = "no Forwarder of this node's topologies is called so, and nobody has told anything new";
+            census
+                .leaks
+                .push(leak(Kind::LinkState, &shown(file), "", why, true));
+        }
+    }
+}
+
+fn stray(file: &Path) -> Option<Leak> {
+    let name = file.file_name()?.to_str()?;
+    if name.ends_with(".tmp") && is_older(file, WRITING) {
+        let why = "it is temporary, and nobody has written it for ten minutes";
+        return Some(leak(Kind::StrayFile, &shown(file), "", why, true));
+    }
+    if name.ends_with(".bad") || name.contains(".damaged-") {
+        let why = "it was damaged, and is kept for whoever wants to look";
+        return Some(leak(Kind::StrayFile, &shown(file), "", why, false));
+    }
+    None
+}
+
+fn socket(path: &Path) -> Option<Leak> {
+    let refused = UnixStream::connect(path).err()?;
+    let why = "nobody serves it; the daemon makes it anew when it starts";
+    (refused.kind() == io::ErrorKind::ConnectionRefused)
+        .then(|| leak(Kind::Socket, &shown(path), "", why, false))
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// A file that went meanwhile is as good as new.
+fn is_older(file: &Path, age: Duration) -> bool {
+    let changed = fs::metadata(file).and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > age))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_no_leak() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, age: Duration| {
+            let path = directory.path().join(name);
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age)
+                .unwrap();
+            stray(&path).map(|leak| leak.removable)
+        };
+        let old = Duration::from_secs(3600);
+        assert_eq!(file(".x.1.0.tmp", Duration::ZERO), None);
+        assert_eq!(file(".y.1.0.tmp", old), Some(true));
+        assert_eq!(file("leases.journal.damaged-1", old), Some(false));
+        assert_eq!(file("leases.journal", old), None);
+    }
+}

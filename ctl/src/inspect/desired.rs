@@ -1,0 +1,152 @@
+//! What a node is to hold: the objects that its daemon has seen last, and what nodes report of links.
+
+use super::paths::Paths;
+use crds::Forwarder;
+use node::link_state::Report;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+use topology::{LinkIndex, Topology};
+
+/// Everything that is known without the API server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desired {
+    /// Forwarders of this node and of those that share a topology with it.
+    pub(crate) forwarders: Vec<Forwarder>,
+    /// Ends of links that are up, by the name of the report's file.
+    reports: BTreeMap<String, Report>,
+    /// This node's name, where it is known.
+    node: Option<String>,
+    /// Why it may not be all.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Desired {
+    /// Reads the files.
+    pub(crate) fn read(paths: &Paths) -> Self {
+        let mut desired = Self {
+            node: paths.name.clone(),
+            ..Self::default()
+        };
+        let directory = paths.cache_dir.join("forwarders");
+        match files(&directory) {
+            Ok(files) if files.is_empty() && !directory.exists() => {
+                let directory = directory.display();
+                desired
+                    .problems
+                    .push(format!("{directory}: no objects are kept here"));
+            }
+            Ok(files) => files.iter().for_each(|file| desired.take(file)),
+            Err(error) => desired
+                .problems
+                .push(format!("{}: {error}", directory.display())),
+        }
+        for file in files(&link_states(paths)).unwrap_or_default() {
+            let report = fs::read(&file).ok();
+            let report = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let (Some(report), Some(key)) = (report, stem(&file)) {
+                desired.reports.insert(key, report);
+            }
+        }
+        desired
+    }
+
+    fn take(&mut self, file: &Path) {
+        let read = fs::read_to_string(file).map_err(|error| error.to_string());
+        // YAML, of which JSON is a part.
+        let parsed = read.and_then(|text| {
+            serde_saphyr::from_str::<Forwarder>(&text).map_err(|error| error.to_string())
+        });
+        match parsed {
+            Ok(forwarder) => self.forwarders.push(forwarder),
+            Err(error) => self.problems.push(format!("{}: {error}", file.display())),
+        }
+    }
+
+    /// Whether all that should be there is known.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The Forwarders of this node; all where its name is not known.
+    pub(crate) fn here(&self) -> impl Iterator<Item = &Forwarder> {
+        let is_here = |it: &&Forwarder| self.node.as_ref().is_none_or(|node| it.spec.node == *node);
+        self.forwarders.iter().filter(is_here)
+    }
+
+    /// The Forwarder whose namespace has this name.
+    pub(crate) fn of_netns(&self, netns: &str) -> Option<&Forwarder> {
+        self.here().find(|it| node::catalog::netns_of(it) == netns)
+    }
+
+    /// The Forwarders of the same topology.
+    pub(crate) fn topology_of(&self, forwarder: &Forwarder) -> Vec<Forwarder> {
+        let network = node::catalog::network_of(forwarder);
+        let is_of = |it: &&Forwarder| node::catalog::network_of(it) == network;
+        self.forwarders.iter().filter(is_of).cloned().collect()
+    }
+
+    /// Names under which a Forwarder's link states may be reported.
+    pub(crate) fn keys(&self) -> BTreeSet<String> {
+        self.forwarders.iter().flat_map(keys_of).collect()
+    }
+
+    /// Links of a topology that are not reported up from both ends: no node uses them.
+    pub(crate) fn down(&self, topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
+        let reports = forwarders.iter().filter_map(|it| {
+            let found = keys_of(it)
+                .into_iter()
+                .find_map(|key| self.reports.get(&key));
+            found.map(|report| &report.links)
+        });
+        let mut up: BTreeMap<&str, usize> = BTreeMap::new();
+        for (id, is_up) in reports.flatten() {
+            *up.entry(id).or_default() += usize::from(*is_up);
+        }
+        let links = (0..topology.links().len() as u32).map(LinkIndex);
+        let is_up = |link: &LinkIndex| up.get(topology.link_id(*link).as_str()).copied() >= Some(2);
+        links.filter(|link| !is_up(link)).collect()
+    }
+}
+
+fn keys_of(forwarder: &Forwarder) -> [String; 2] {
+    let (namespace, name) = (&forwarder.metadata.namespace, &forwarder.metadata.name);
+    [format!("{namespace}.{name}"), name.clone()]
+}
+
+/// Where nodes' reports of links are kept: of this boot, or beside the objects.
+pub(crate) fn link_states(paths: &Paths) -> PathBuf {
+    match paths.run_dir.join("link-states") {
+        directory if directory.is_dir() => directory,
+        _ => paths.cache_dir.join("link-states"),
+    }
+}
+
+/// The name of a file without its ending.
+pub(crate) fn stem(file: &Path) -> Option<String> {
+    Some(file.file_stem()?.to_str()?.to_owned())
+}
+
+/// Objects in a directory, in order; none where there is no directory. Hidden files are being written.
+pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let is_object = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".json"))
+    };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|it| it.path())
+        .filter(is_object)
+        .collect();
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,102 @@
+//! Removing what nobody needs, each by two proofs, looked for anew before it goes.
+
+use super::{
+    census::{census, shown},
+    leases::leases,
+    paths::Paths,
+    report::{Collected, Kind, Leak},
+};
+use crate::failure::Failure;
+use cni::agent::{self, Reply, Request};
+use dataplane::{LinuxKernel, netns::Netns};
+use std::{
+    fs,
+    io::{self, BufReader, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+/// How long the daemon may take to free a lease.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Removes every leak that has two proofs against it in two looks, one after the other.
+///
+/// # Errors
+/// As [`census`]. What cannot be removed is in the report.
+pub(crate) fn gc(paths: &Paths, dry_run: bool) -> Result<Collected, Failure> {
+    let first = census(paths)?;
+    let (removable, kept) = first
+        .leaks
+        .into_iter()
+        .partition(|leak: &Leak| leak.removable);
+    let mut collected = Collected {
+        dry_run,
+        kept,
+        removed: removable,
+        unknown: first.unknown,
+    };
+    if dry_run || collected.removed.is_empty() {
+        return Ok(collected);
+    }
+    // What was half made by the daemon a moment ago is whole now.
+    let second = census(paths)?.leaks;
+    for leak in std::mem::take(&mut collected.removed) {
+        if !second.contains(&leak) {
+            continue;
+        }
+        match remove(&leak, paths) {
+            Ok(()) => collected.removed.push(leak),
+            Err(error) => {
+                let why = format!("{}; not removed: {error}", leak.why);
+                collected.kept.push(Leak { why, ..leak });
+            }
+        }
+    }
+    Ok(collected)
+}
+
+fn remove(leak: &Leak, paths: &Paths) -> Result<(), String> {
+    match leak.kind {
+        Kind::Namespace => remove_namespace(&leak.name),
+        Kind::Link | Kind::Attachment | Kind::PodInterface => {
+            let netns = Netns::open(&leak.netns).map_err(|error| error.to_string())?;
+            // It refuses what does not carry our mark.
+            let gone = dataplane::attachment::unwire(&netns, &leak.name);
+            gone.map(drop).map_err(|error| error.to_string())
+        }
+        Kind::Lease => release(&leak.name, paths).map_err(|error| error.to_string()),
+        Kind::QueueFile | Kind::LinkState | Kind::StrayFile => match fs::remove_file(&leak.name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+            _ => Ok(()),
+        },
+        Kind::NextHop | Kind::Socket => Err("it is the daemon's to remove".to_owned()),
+    }
+}
+
+fn remove_namespace(name: &str) -> Result<(), String> {
+    let mut linux = LinuxKernel::new().map_err(|error| error.to_string())?;
+    let applied = dataplane::remove(&mut linux, [name.to_owned()]);
+    match applied.failures.first() {
+        Some(failure) => Err(failure.source.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// The journal is the daemon's: it is asked to free the lease, which it does by its own two proofs.
+fn release(name: &str, paths: &Paths) -> io::Result<()> {
+    let other = |error: Failure| io::Error::other(error.to_string());
+    let leases = leases(paths).map_err(other)?.leases;
+    let Some(lease) = leases.iter().find(|lease| shown(lease) == name) else {
+        return Ok(());
+    };
+    let mut stream = UnixStream::connect(&paths.socket)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(&agent::encode(&Request::Release {
+        key: lease.key.clone(),
+        netns: None,
+    }))?;
+    match agent::read::<Reply>(&mut BufReader::new(stream))? {
+        Some(Reply::Released(_)) => Ok(()),
+        other => Err(io::Error::other(format!("the daemon answered {other:?}"))),
+    }
+}

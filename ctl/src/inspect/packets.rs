@@ -1,0 +1,226 @@
+//! Packets sent from where a pod or a Forwarder is: in its network namespace.
+
+use super::{
+    leases::leases,
+    paths::Paths,
+    report::{Flow, Pinged, PingedOne, Traced},
+};
+use crate::{
+    failure::Failure,
+    lab::milliseconds,
+    output::print_json,
+    probe::{
+        echo, namespace,
+        ping::{Ping, ping as send},
+        trace::{End, Sink, Trace, trace as follow},
+    },
+};
+use rayon::prelude::*;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+/// Addresses that are pinged at once: each takes a socket and a thread.
+const AT_ONCE: usize = 32;
+/// How often a hop is asked before it counts as silent: 0.2 s, 0.4 s, 0.8 s, 1.6 s.
+const ATTEMPTS: u32 = 4;
+const QUIET: Duration = Duration::from_millis(200);
+
+/// The namespace that packets leave from.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct From {
+    /// Pod of this node, as NAMESPACE/NAME: found by its lease
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Option<String>,
+    /// Namespace, by name or path
+    #[arg(long, value_name = "NAME|PATH")]
+    netns: Option<String>,
+}
+
+/// Arguments of `inspect ping`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PingArgs {
+    #[command(flatten)]
+    from: From,
+    /// Addresses to ping, all at once
+    #[arg(required = true)]
+    to: Vec<IpAddr>,
+    /// Number of echo requests to each
+    #[arg(long, default_value_t = 3)]
+    count: u64,
+    /// Milliseconds between two
+    #[arg(long, default_value_t = 100)]
+    interval_ms: u64,
+    /// Milliseconds to wait for answers after the last
+    #[arg(long, default_value_t = 2000)]
+    timeout_ms: u64,
+    #[command(flatten)]
+    paths: Paths,
+}
+
+/// Arguments of `inspect trace`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TraceArgs {
+    #[command(flatten)]
+    from: From,
+    /// Address to trace to
+    to: IpAddr,
+    /// Port of an `inspect echo` that runs there
+    #[arg(long)]
+    port: u16,
+    /// Number of flows (source ports)
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    flows: u16,
+    /// Greatest number of hops
+    #[arg(long, default_value_t = 32)]
+    max_hops: u8,
+    #[command(flatten)]
+    paths: Paths,
+}
+
+/// Arguments of `inspect echo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EchoArgs {
+    #[command(flatten)]
+    from: From,
+    /// Address that packets are sent to
+    address: IpAddr,
+    /// Seconds after which it ends by itself
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    #[command(flatten)]
+    paths: Paths,
+}
+
+/// Pings every address.
+///
+/// # Errors
+/// [`Failure::NotFound`] when there is no such pod or namespace; what the kernel refuses.
+pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
+    let netns = args.from.netns(&args.paths)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(AT_ONCE.min(args.to.len()))
+        .build();
+    let pool = pool.map_err(|error| Failure::failed(&error))?;
+    let all = pool.install(|| {
+        args.to
+            .par_iter()
+            .map(|to| ping_one(args, &netns, *to))
+            .collect()
+    });
+    print_json(&Pinged { to: all })
+}
+
+fn ping_one(args: &PingArgs, netns: &str, to: IpAddr) -> PingedOne {
+    let asked = |source| Ping {
+        from: netns.to_owned(),
+        source,
+        to,
+        count: args.count,
+        interval: Duration::from_millis(args.interval_ms),
+        timeout: Duration::from_millis(args.timeout_ms),
+    };
+    let report = source(netns, to).and_then(|source| send(&asked(source), |_| {}));
+    match report {
+        Ok(report) => PingedOne {
+            address: to,
+            sent: report.sent,
+            received: report.received,
+            mean_ms: report.min_mean_max().map(|(_, mean, _)| milliseconds(mean)),
+            refused: report.refused,
+        },
+        Err(error) => PingedOne {
+            address: to,
+            sent: args.count,
+            received: 0,
+            mean_ms: None,
+            refused: Some(error.to_string()),
+        },
+    }
+}
+
+/// Follows flows to an address where `inspect echo` answers.
+///
+/// # Errors
+/// As [`ping`].
+pub(crate) fn trace(args: &TraceArgs) -> Result<(), Failure> {
+    let netns = args.from.netns(&args.paths)?;
+    let failed =
+        |error: io::Error| Failure::Failed(format!("failed to trace to {}: {error}", args.to));
+    let asked = Trace {
+        source: source(&netns, args.to).map_err(failed)?,
+        from: netns,
+        to: args.to,
+        sink: Sink::Echo(args.port),
+        flows: usize::from(args.flows),
+        max_hops: args.max_hops,
+        attempts: ATTEMPTS,
+        quiet: QUIET,
+    };
+    let flow = |path: crate::probe::trace::Path| Flow {
+        source_port: path.source_port,
+        reached: path.end == End::Reached,
+        hops: path.hops,
+    };
+    let paths = follow(&asked).map_err(failed)?;
+    print_json(&Traced {
+        flows: paths.into_iter().map(flow).collect(),
+    })
+}
+
+/// Sends back what arrives until stdin ends; says first at which port.
+///
+/// # Errors
+/// As [`ping`].
+pub(crate) fn echo(args: &EchoArgs) -> Result<(), Failure> {
+    let netns = args.from.netns(&args.paths)?;
+    let failed = |error: io::Error| {
+        Failure::Failed(format!("failed to listen at {}: {error}", args.address))
+    };
+    let socket = namespace::udp(&netns, SocketAddr::new(args.address, 0)).map_err(failed)?;
+    let port = socket
+        .local_addr()
+        .map_err(failed)?
+        .as_socket()
+        .map_or(0, |it| it.port());
+    crate::output::print(&format!("{{\"port\":{port}}}\n"))?;
+    echo::until_stdin_ends(&socket, Duration::from_secs(args.seconds)).map_err(failed)
+}
+
+/// The source address that the kernel takes.
+fn source(netns: &str, to: IpAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    namespace::within(netns, || {
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.connect((to, 9))?;
+        Ok(socket.local_addr()?.ip())
+    })
+}
+
+impl From {
+    fn netns(&self, paths: &Paths) -> Result<String, Failure> {
+        let Some(pod) = &self.pod else {
+            return Ok(self.netns.clone().unwrap_or_default());
+        };
+        let all = leases(paths)?.leases;
+        let found = all.iter().find(|lease| lease.pod == *pod);
+        let lease = found
+            .ok_or_else(|| Failure::NotFound(format!("no lease of a pod {pod} on this node")))?;
+        Ok(here(&lease.netns))
+    }
+}
+
+/// The path of a namespace in this mount namespace: a runtime may say `/var/run` where only `/run` is mounted.
+pub(super) fn here(path: &str) -> String {
+    match path.strip_prefix("/var/run/") {
+        Some(rest) if !Path::new(path).exists() => format!("/run/{rest}"),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,141 @@
+//! What a name on the command line means: a Forwarder, an App or a pod.
+
+use crate::{cluster::placed::Placed, failure::Failure, nearest::did_you_mean};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+use topology::{AppIndex, ForwarderIndex};
+
+/// Somewhere that packets come from or go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A Forwarder.
+    Forwarder(At),
+    /// A pod, or an instance of an App in a lab.
+    Pod(At),
+    /// Every instance of an App: the nearest is meant.
+    App(Named),
+}
+
+/// On one Forwarder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) forwarder: ForwarderIndex,
+    /// Its addresses, where they are known.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// An App.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    name: String,
+    index: AppIndex,
+}
+
+impl AsRef<AppIndex> for Named {
+    fn as_ref(&self) -> &AppIndex {
+        &self.index
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forwarder(at) | Self::Pod(at) => formatter.write_str(&at.name),
+            Self::App(app) => formatter.write_str(&app.name),
+        }
+    }
+}
+
+impl Place {
+    /// What `text` means.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] with what may have been meant; [`Failure::Invalid`] when it means several things.
+    pub(crate) fn find(placed: &Placed, text: &str) -> Result<Self, Failure> {
+        let (kind, name) = match text.split_once('/') {
+            Some((kind @ ("fwd" | "app" | "pod"), name)) => (Some(kind), name),
+            _ => (None, text),
+        };
+        let is_asked = |of: &str| kind.is_none_or(|kind| kind == of);
+        let mut found: Vec<(&str, Self)> = Vec::new();
+        if is_asked("fwd") {
+            found.extend(forwarder(placed, name).map(|place| ("fwd", place)));
+        }
+        if is_asked("app") {
+            found.extend(app(placed, name).map(|place| ("app", place)));
+        }
+        if is_asked("pod") {
+            found.extend(pod(placed, name).map(|place| ("pod", place)));
+        }
+        if found.len() > 1 {
+            let kinds: Vec<String> = found
+                .iter()
+                .map(|(kind, _)| format!("{kind}/{name}"))
+                .collect();
+            let message = format!(
+                "{name:?} means several things: write {}",
+                kinds.join(" or ")
+            );
+            return Err(Failure::Invalid(vec![message]));
+        }
+        let found = found.pop().map(|(_, place)| place);
+        found.ok_or_else(|| nothing(placed, text, name))
+    }
+
+    /// The Forwarders that it is on.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] for an App without an instance.
+    pub(crate) fn forwarders(&self, placed: &Placed) -> Result<BTreeSet<ForwarderIndex>, Failure> {
+        let app = match self {
+            Self::Forwarder(at) | Self::Pod(at) => return Ok([at.forwarder].into()),
+            Self::App(app) => app,
+        };
+        let attachments = &placed.topology.apps()[app.index.position()].attachments;
+        match attachments.is_empty() {
+            true => Err(Failure::NotFound(format!(
+                "App {:?} has no instance",
+                app.name
+            ))),
+            false => Ok(attachments.iter().map(|(at, _)| *at).collect()),
+        }
+    }
+}
+
+fn forwarder(placed: &Placed, name: &str) -> Option<Place> {
+    let forwarder = placed.topology.forwarder(name)?;
+    Some(Place::Forwarder(At {
+        name: name.to_owned(),
+        forwarder,
+        addresses: placed.addresses_of(name),
+    }))
+}
+
+fn app(placed: &Placed, name: &str) -> Option<Place> {
+    let index = placed.topology.app(name)?;
+    let name = name.to_owned();
+    Some(Place::App(Named { name, index }))
+}
+
+fn pod(placed: &Placed, name: &str) -> Option<Place> {
+    let pod = placed
+        .pods
+        .iter()
+        .find(|pod| pod.is_called(name, &placed.namespace))?;
+    Some(Place::Pod(At {
+        name: pod.name.clone(),
+        forwarder: placed.topology.forwarder(&pod.forwarder)?,
+        addresses: pod.addresses.clone(),
+    }))
+}
+
+fn nothing(placed: &Placed, text: &str, name: &str) -> Failure {
+    let forwarders = placed.topology.forwarders().iter().map(String::as_str);
+    let apps = placed.topology.apps().iter().map(|app| app.name.as_str());
+    let pods = placed.pods.iter().map(|pod| pod.name.as_str());
+    let hint = did_you_mean(name, forwarders.chain(apps).chain(pods));
+    let what = "no forwarder, App or attached pod";
+    Failure::NotFound(format!("{what} {text:?} in topology {}{hint}", placed.name))
+}
