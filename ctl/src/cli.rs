@@ -1,8 +1,8 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    completion, drain, failure::Failure, generate, graph, inspect, lab, lint, path, plan, routes,
-    status, validate,
+    completion, drain, failure::Failure, generate, graph, inspect, lab, leaks, lint, path, plan,
+    routes, status, trace, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -42,6 +42,12 @@ enum Verb {
     Validate(validate::Args),
     /// Print the ways that packets are computed to take from one place to another
     Path(path::Args),
+    /// Print the ways that packets take from one pod to another, beside the ways computed
+    Trace(trace::Args),
+    /// Name what nobody needs any more, on nodes and in the API
+    Check(leaks::CheckArgs),
+    /// Remove what nobody needs any more
+    Gc(leaks::GcArgs),
     /// Keep traffic away from forwarders or links of a topology in a cluster
     Drain(drain::Args),
     /// Let traffic come back to what was drained
@@ -73,6 +79,9 @@ impl Cli {
             Verb::Status(args) => status::run(&args),
             Verb::Validate(args) => validate::run(&args),
             Verb::Path(args) => path::run(&args),
+            Verb::Trace(args) => trace::run(&args),
+            Verb::Check(args) => leaks::check(&args),
+            Verb::Gc(args) => leaks::gc(&args),
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
             Verb::Lab(args) => lab::run(args),

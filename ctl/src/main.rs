@@ -23,8 +23,10 @@ mod held;
 mod input;
 mod inspect;
 mod lab;
+mod leaks;
 mod lint;
 mod nearest;
+mod nodes;
 mod output;
 mod path;
 mod plan;
@@ -34,6 +36,7 @@ mod progress;
 mod routes;
 mod status;
 mod tables;
+mod trace;
 mod validate;
 
 use clap::{CommandFactory, FromArgMatches};

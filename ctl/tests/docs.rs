@@ -62,7 +62,7 @@ fn every_verb_of_the_plugins_page_is_there() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 11);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub(crate) mod declared;
 pub(crate) mod expected;
 pub(crate) mod placed;
 pub(crate) mod refused;
+pub(crate) mod selected;
 pub(crate) mod stored;
 pub(crate) mod wait;
 

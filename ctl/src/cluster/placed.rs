@@ -59,6 +59,8 @@ pub(crate) struct Pod {
     pub(crate) node: String,
     /// Its addresses in the topology.
     pub(crate) addresses: Vec<IpAddr>,
+    /// What `inspect` finds it by: an option and its value.
+    pub(crate) found_by: [String; 2],
 }
 
 impl Pod {
@@ -141,6 +143,7 @@ fn instances(object: &MicroServiceTopology, topology: &Topology) -> Vec<Pod> {
         forwarder: forwarder.to_owned(),
         node: String::new(),
         addresses: Vec::new(),
+        found_by: Default::default(),
     };
     let apps = object.spec.apps.iter();
     let instances = apps.flat_map(|app| {
@@ -160,11 +163,23 @@ fn instances(object: &MicroServiceTopology, topology: &Topology) -> Vec<Pod> {
 pub(crate) fn of_cluster(cluster: &Cluster, stored: &Stored) -> Result<Placed, Failure> {
     let objects = cluster.forwarders(stored)?;
     let filled = objects.iter().filter(|object| is_filled(object));
-    of_forwarders(stored, filled.map(Forwarder::from).collect())
+    let forwarders: Vec<Forwarder> = filled.map(Forwarder::from).collect();
+    let topology = computed(stored, &forwarders)?;
+    Ok(of_forwarders(
+        stored.namespace(),
+        stored.name(),
+        topology,
+        forwarders,
+    ))
 }
 
-fn of_forwarders(stored: &Stored, forwarders: Vec<Forwarder>) -> Result<Placed, Failure> {
-    let topology = computed(stored, &forwarders)?;
+/// Of Forwarders, which `topology` is the graph of, with what their nodes report.
+pub(crate) fn of_forwarders(
+    namespace: &str,
+    name: &str,
+    topology: Topology,
+    forwarders: Vec<Forwarder>,
+) -> Placed {
     let states = || forwarders.iter().flat_map(|it| &it.status.link_states);
     let links = (0..topology.links().len() as u32).map(LinkIndex);
     let is_down = |link: &LinkIndex| {
@@ -173,9 +188,9 @@ fn of_forwarders(stored: &Stored, forwarders: Vec<Forwarder>) -> Result<Placed, 
     };
     let down = links.filter(is_down).collect();
     let node = |it: &Forwarder| (it.spec.name.clone(), it.spec.node.clone());
-    Ok(Placed {
-        name: stored.full_name(),
-        namespace: stored.namespace().to_owned(),
+    Placed {
+        name: format!("{namespace}/{name}"),
+        namespace: namespace.to_owned(),
         down,
         pods: pods(&forwarders),
         max_paths: forwarders
@@ -184,7 +199,7 @@ fn of_forwarders(stored: &Stored, forwarders: Vec<Forwarder>) -> Result<Placed, 
         nodes: forwarders.iter().map(node).collect(),
         topology,
         forwarders,
-    })
+    }
 }
 
 /// The pods that Forwarders report.
@@ -194,6 +209,7 @@ pub(crate) fn pods(forwarders: &[Forwarder]) -> Vec<Pod> {
         let attachments = forwarder.status.attachments.clone().into_iter();
         let named = attachments.filter(|attachment| !attachment.pod.is_empty());
         named.map(move |attachment| Pod {
+            found_by: ["--pod".to_owned(), attachment.pod.clone()],
             name: attachment.pod,
             app: attachment.app,
             forwarder: name.clone(),

@@ -94,6 +94,7 @@ fn release(name: &str, paths: &Paths) -> io::Result<()> {
     stream.write_all(&agent::encode(&Request::Release {
         key: lease.key.clone(),
         netns: None,
+        pod: None,
     }))?;
     match agent::read::<Reply>(&mut BufReader::new(stream))? {
         Some(Reply::Released(_)) => Ok(()),

@@ -185,6 +185,24 @@ pub(crate) enum Kind {
     Socket,
 }
 
+impl Kind {
+    /// As in JSON.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Link => "link",
+            Self::Attachment => "attachment",
+            Self::PodInterface => "pod-interface",
+            Self::NextHop => "next-hop",
+            Self::Lease => "lease",
+            Self::QueueFile => "queue-file",
+            Self::LinkState => "link-state",
+            Self::StrayFile => "stray-file",
+            Self::Socket => "socket",
+        }
+    }
+}
+
 /// What `gc` came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

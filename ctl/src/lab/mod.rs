@@ -48,13 +48,56 @@ mod watch;
 use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use args::Args;
+pub(crate) use args::FamilyArgs;
 use args::Verb;
-pub(crate) use reach::milliseconds;
+pub(crate) use reach::{families, milliseconds};
+pub(crate) use running::{Endpoint, Running, common};
+pub(crate) use trace::Seen;
+pub(crate) use traced::{Traced, text as traced_text, traced};
 
+use crate::cluster::placed::{Placed, Pod, of_forwarders};
 use crate::failure::Failure;
 
 /// How long processes may take to be gone once they were killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The topology of a running lab with its instances, and what its daemons report.
+///
+/// # Errors
+/// [`Failure::Failed`] when the lab's objects are no topology.
+pub(crate) fn placed(running: &Running) -> Result<Placed, Failure> {
+    let record = &running.record;
+    let mut reported = watch::read_all(&running.directory.status());
+    let mut forwarders = running.forwarders.clone();
+    for forwarder in &mut forwarders {
+        forwarder.status = reported
+            .remove(&forwarder.metadata.name)
+            .unwrap_or_default();
+    }
+    let topology = computed::declared(&forwarders)?;
+    let mut placed = of_forwarders(&record.namespace, &record.topology, topology, forwarders);
+    placed.pods = record
+        .instances
+        .iter()
+        .map(|(name, instance)| pod(name, instance))
+        .collect();
+    Ok(placed)
+}
+
+fn pod(name: &str, instance: &state::Instance) -> Pod {
+    Pod {
+        name: name.to_owned(),
+        app: instance.app.clone(),
+        forwarder: instance.forwarder.clone(),
+        node: instance.node.clone(),
+        addresses: instance
+            .addresses
+            .iter()
+            .map(ipnetwork::IpNetwork::ip)
+            .collect(),
+        found_by: ["--netns".to_owned(), instance.netns.clone()],
+    }
+}
 
 /// The namespaces of every lab of this machine's administrator, as their journals name them.
 pub(crate) fn journaled_namespaces() -> BTreeSet<String> {

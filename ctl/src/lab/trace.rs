@@ -27,7 +27,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let seen = tracer.trace(&from, &to, family, usize::from(args.flows))?;
     let expected = tracer.computed.edges(&from.forwarder, &to.forwarder);
     let traced = traced(&from, &to, family, &seen, expected.as_ref());
-    let is_well = traced.on_computed_path == traced.flows;
+    let is_well = traced.is_as_computed();
     args.output.print(&traced, text)?;
     if is_well {
         Ok(())

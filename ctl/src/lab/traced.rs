@@ -32,6 +32,16 @@ struct Way {
     flows: usize,
     reached: bool,
     computed: bool,
+    /// The last Forwarder on a computed path, where the way leaves it or ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    departs_after: Option<String>,
+}
+
+impl Traced {
+    /// Whether every flow arrived over computed paths.
+    pub(crate) fn is_as_computed(&self) -> bool {
+        self.on_computed_path == self.flows
+    }
 }
 
 /// A hop from one Forwarder to the next.
@@ -74,6 +84,7 @@ pub(crate) fn traced(
             };
             let computed = expected.is_some() && is_on(&&flow);
             Way {
+                departs_after: (!computed).then(|| departs_after(from, &flow, edges)),
                 hops: flow.hops,
                 flows,
                 reached,
@@ -105,6 +116,21 @@ pub(crate) fn traced(
     }
 }
 
+/// The last hop that is as computed; where it starts when none is.
+fn departs_after(from: &Endpoint, flow: &Seen, edges: &BTreeSet<Edge>) -> String {
+    let mut last = &from.name;
+    if flow.hops.first() == Some(&from.forwarder) {
+        last = &from.forwarder;
+        let pairs = flow.hops.windows(2);
+        let is_computed = |pair: &&[String]| edges.contains(&(pair[0].clone(), pair[1].clone()));
+        last = pairs
+            .take_while(is_computed)
+            .last()
+            .map_or(last, |pair| &pair[1]);
+    }
+    last.clone()
+}
+
 /// For people.
 pub(crate) fn text(traced: &Traced) -> String {
     let family = if traced.family == Family::V4 {
@@ -122,7 +148,10 @@ pub(crate) fn text(traced: &Traced) -> String {
         } else {
             "lost"
         };
-        let remark = if way.computed { "" } else { "   not computed" };
+        let remark = match &way.departs_after {
+            None => String::new(),
+            Some(last) => format!("   not computed: as computed up to {last}"),
+        };
         let hops: Vec<&str> = std::iter::once(traced.from.as_str())
             .filter(|from| way.hops.first().map(String::as_str) != Some(from))
             .chain(way.hops.iter().map(String::as_str))

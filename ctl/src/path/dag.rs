@@ -185,3 +185,16 @@ fn of_app(table: &Table, to: AppIndex) -> Option<Entry> {
         links: links.to_vec(),
     })
 }
+
+impl Dag {
+    /// Every hop from one Forwarder to the next, by name.
+    pub(crate) fn edges(&self) -> BTreeSet<(String, String)> {
+        let edge = |step: &Step| {
+            let from = step.name.clone();
+            let hops = step.next_hops.clone().into_iter();
+            hops.map(move |hop| (from.clone(), hop.via))
+                .collect::<Vec<_>>()
+        };
+        self.forwarders.iter().flat_map(edge).collect()
+    }
+}

@@ -129,12 +129,16 @@ fn table(report: &Report) -> String {
 }
 
 fn headline(report: &Report, way: &Dag) -> String {
-    let (from, to, on) = (&report.from, &report.to, &way.from);
+    let (from, to) = (&report.from, &report.to);
+    let on = match way.from == *from {
+        true => String::new(),
+        false => format!(" on {}", way.from),
+    };
     match (way.distance, way.paths) {
-        (None, _) => format!("{from} on {on} -> {to}: there is no way"),
-        (Some(distance), 1) => format!("{from} on {on} -> {to}: distance {distance}, 1 path"),
+        (None, _) => format!("{from}{on} -> {to}: there is no way"),
+        (Some(distance), 1) => format!("{from}{on} -> {to}: distance {distance}, 1 path"),
         (Some(distance), paths) => {
-            format!("{from} on {on} -> {to}: distance {distance}, {paths} paths")
+            format!("{from}{on} -> {to}: distance {distance}, {paths} paths")
         }
     }
 }

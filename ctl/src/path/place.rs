@@ -1,6 +1,10 @@
 //! What a name on the command line means: a Forwarder, an App or a pod.
 
-use crate::{cluster::placed::Placed, failure::Failure, nearest::did_you_mean};
+use crate::{
+    cluster::placed::{Placed, Pod},
+    failure::Failure,
+    nearest::did_you_mean,
+};
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 use topology::{AppIndex, ForwarderIndex};
 
@@ -24,6 +28,8 @@ pub(crate) struct At {
     pub(crate) forwarder: ForwarderIndex,
     /// Its addresses, where they are known.
     pub(crate) addresses: Vec<IpAddr>,
+    /// What `inspect` finds it by: an option and its value.
+    pub(crate) found_by: [String; 2],
 }
 
 /// An App.
@@ -84,6 +90,20 @@ impl Place {
         found.ok_or_else(|| nothing(placed, text, name))
     }
 
+    /// One pod or Forwarder that packets can really come from or go to: of an App its first pod.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] for an App without an attached pod.
+    pub(crate) fn real(&self, placed: &Placed) -> Result<At, Failure> {
+        let app = match self {
+            Self::Forwarder(at) | Self::Pod(at) => return Ok(at.clone()),
+            Self::App(app) => app,
+        };
+        let mut pods = placed.pods.iter().filter(|pod| pod.app == app.name);
+        let first = pods.find_map(|pod| at(placed, pod));
+        first.ok_or_else(|| Failure::NotFound(format!("App {:?} has no attached pod", app.name)))
+    }
+
     /// The Forwarders that it is on.
     ///
     /// # Errors
@@ -106,10 +126,13 @@ impl Place {
 
 fn forwarder(placed: &Placed, name: &str) -> Option<Place> {
     let forwarder = placed.topology.forwarder(name)?;
+    let object = placed.forwarders.iter().find(|it| it.spec.name == name);
+    let netns = object.map(node::catalog::netns_of).unwrap_or_default();
     Some(Place::Forwarder(At {
         name: name.to_owned(),
         forwarder,
         addresses: placed.addresses_of(name),
+        found_by: ["--netns".to_owned(), netns],
     }))
 }
 
@@ -120,15 +143,18 @@ fn app(placed: &Placed, name: &str) -> Option<Place> {
 }
 
 fn pod(placed: &Placed, name: &str) -> Option<Place> {
-    let pod = placed
-        .pods
-        .iter()
-        .find(|pod| pod.is_called(name, &placed.namespace))?;
-    Some(Place::Pod(At {
+    let mut pods = placed.pods.iter();
+    let pod = pods.find(|pod| pod.is_called(name, &placed.namespace))?;
+    at(placed, pod).map(Place::Pod)
+}
+
+fn at(placed: &Placed, pod: &Pod) -> Option<At> {
+    Some(At {
         name: pod.name.clone(),
         forwarder: placed.topology.forwarder(&pod.forwarder)?,
         addresses: pod.addresses.clone(),
-    }))
+        found_by: pod.found_by.clone(),
+    })
 }
 
 fn nothing(placed: &Placed, text: &str, name: &str) -> Failure {

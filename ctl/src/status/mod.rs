@@ -5,9 +5,8 @@ mod one;
 mod several;
 
 use crate::{
-    cluster::{Connection, wait::Wanted},
+    cluster::{selected::Selected, wait::Wanted},
     failure::Failure,
-    output::Output,
 };
 use std::time::Duration;
 
@@ -34,12 +33,8 @@ Examples in a cluster:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Topology; without it all of the namespace
-    #[arg(add = crate::plugin::topologies())]
-    name: Option<String>,
-    /// Topologies of all namespaces
-    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
-    all_namespaces: bool,
+    #[command(flatten)]
+    selected: Selected,
     /// Wait until the condition of --for holds
     #[arg(long, requires = "name")]
     wait: bool,
@@ -54,10 +49,6 @@ pub(crate) struct Args {
     condition: Awaited,
     #[command(flatten)]
     timeout: Timeout,
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    output: Output,
 }
 
 /// `--timeout`, shared by the verbs that wait.
@@ -103,9 +94,9 @@ impl Awaited {
 /// # Errors
 /// What the cluster refuses; [`Failure::NotFound`]; [`Failure::TimedOut`].
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let cluster = args.connection.open()?;
-    let Some(name) = &args.name else {
-        let topologies = cluster.topologies(args.all_namespaces)?;
+    let cluster = args.selected.connection.open()?;
+    let Some(name) = &args.selected.name else {
+        let topologies = args.selected.topologies(&cluster)?;
         return several::print(&topologies, &cluster.namespace, args);
     };
     let wanted = Wanted {
@@ -118,6 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         false => cluster.topology(name)?,
     };
     let forwarders = cluster.forwarders(&stored)?;
-    args.output
+    args.selected
+        .output
         .print(&one::report(&stored, &forwarders), one::table)
 }

@@ -31,14 +31,14 @@ struct Line {
 /// Prints them, or on stderr that there are none.
 pub(super) fn print(topologies: &[Stored], namespace: &str, args: &Args) -> Result<(), Failure> {
     if topologies.is_empty() {
-        let place = match args.all_namespaces {
+        let place = match args.selected.all_namespaces {
             true => "this cluster".to_owned(),
             false => format!("namespace {namespace:?}"),
         };
         crate::note(&format!("no topologies in {place}"));
     }
     let topologies = topologies.iter().map(line).collect();
-    args.output.print(&Report { topologies }, table)
+    args.selected.output.print(&Report { topologies }, table)
 }
 
 fn line(topology: &Stored) -> Line {

@@ -20,23 +20,80 @@ use topology::{Epoch, LinkIndex, Topology, table::digest_of_all};
 pub(super) struct Layer {
     layer: &'static str,
     against: &'static str,
+    /// `ok`, `differs`, or `unknown` where nothing could be compared.
+    state: State,
     /// How many objects were compared.
-    checked: usize,
+    pub(super) checked: usize,
     /// Forwarders whose nodes have said nothing: they are not compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_reported: Vec<String>,
+    /// What could not be compared, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unknown: Vec<Unknown>,
+    /// What of it was compared, where that is not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remark: Option<String>,
     pub(super) differences: Vec<Difference>,
 }
 
+/// What comparing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Differs,
+    Unknown,
+}
+
+/// A Forwarder or pod of a node that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Unknown {
+    object: String,
+    node: String,
+    why: String,
+}
+
 impl Layer {
-    fn new(layer: &'static str, against: &'static str, checked: usize) -> Self {
+    pub(super) fn new(layer: &'static str, against: &'static str, checked: usize) -> Self {
         Self {
             layer,
             against,
+            state: State::Ok,
             checked,
             not_reported: Vec::new(),
+            unknown: Vec::new(),
+            remark: None,
             differences: Vec::new(),
         }
+    }
+
+    /// Notes that these objects of a node could not be looked at.
+    pub(super) fn cannot_tell<'a>(
+        &mut self,
+        objects: impl IntoIterator<Item = &'a str>,
+        node: &str,
+        why: &str,
+    ) {
+        self.unknown
+            .extend(objects.into_iter().map(|object| Unknown {
+                object: object.to_owned(),
+                node: node.to_owned(),
+                why: why.to_owned(),
+            }));
+    }
+
+    /// With what all of it came to.
+    pub(super) fn settled(mut self) -> Self {
+        self.state = match (
+            self.differences.is_empty(),
+            self.checked,
+            self.unknown.is_empty(),
+        ) {
+            (false, ..) => State::Differs,
+            (true, 0, false) => State::Unknown,
+            (true, ..) => State::Ok,
+        };
+        self
     }
 
     /// In one line.
@@ -51,10 +108,36 @@ impl Layer {
             0 => String::new(),
             count => format!(", {count} not reported by their nodes"),
         };
-        match self.differences.len() {
-            0 => format!("ok       {layer} = {against}: {checked} compared{silent}"),
-            count => format!("DIFFERS  {layer} = {against}: {count} of it{silent}"),
+        let remark = self
+            .remark
+            .iter()
+            .map(|remark| format!(", {remark}"))
+            .collect::<String>();
+        let rest = format!("{silent}{remark}{}", self.unasked());
+        match self.state {
+            State::Ok => format!("ok       {layer} = {against}: {checked} compared{rest}"),
+            State::Unknown => format!("unknown  {layer} = {against}: nothing compared{rest}"),
+            State::Differs => {
+                let count = self.differences.len();
+                format!("DIFFERS  {layer} = {against}: {count} of it{rest}")
+            }
         }
+    }
+
+    /// Which nodes could not be asked, and why.
+    fn unasked(&self) -> String {
+        let mut by_why: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for unknown in &self.unknown {
+            by_why
+                .entry(&unknown.why)
+                .or_default()
+                .insert(&unknown.node);
+        }
+        let told = by_why.into_iter().map(|(why, nodes)| {
+            let nodes: Vec<&str> = nodes.into_iter().collect();
+            format!("; cannot tell of {}: {why}", nodes.join(", "))
+        });
+        told.collect()
     }
 }
 
@@ -204,7 +287,7 @@ impl Layers<'_> {
 }
 
 /// Tables computed with the links that nodes report = those that nodes report.
-fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
+pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     let is_silent = |forwarder: &&Forwarder| forwarder.status.epoch.is_empty();
     let (silent, told): (Vec<&Forwarder>, Vec<&Forwarder>) = forwarders.iter().partition(is_silent);
     let mut layer = Layer::new("computed", "reported", told.len());
@@ -229,7 +312,7 @@ fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
 }
 
 /// Links that are not reported up from both ends: no node uses them.
-fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
+pub(super) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
     let mut up: BTreeMap<&str, usize> = BTreeMap::new();
     for state in forwarders.iter().flat_map(|it| &it.status.link_states) {
         *up.entry(&state.id).or_default() += usize::from(state.up);

@@ -1,57 +1,70 @@
-//! `beemesh validate`: holds each layer of a topology in the cluster against the next.
+//! `beemesh validate`: holds each layer of a topology against the next.
 //!
 //! ```text
-//! declaration = Forwarder objects = computed tables = reported tables | kernel, traffic: on nodes
+//! declaration = Forwarder objects = computed tables = reported tables = kernels = traffic
+//! '------------ API server, or a lab's files ---------------------'   '---- nodes ----'
 //! ```
 
 mod difference;
 mod layers;
+mod nodes;
 
 use crate::{
     cluster::{
-        Cluster, Connection,
+        Cluster,
         expected::{Given, is_own},
-        stored::Stored,
+        placed,
+        selected::Selected,
+        stored::{Stored, is_filled},
     },
     failure::{Exit, Failure},
-    output::{self, Output},
+    lab,
+    nodes::{
+        Nodes,
+        cluster::{OfCluster, System},
+        lab::OfLab,
+    },
+    output,
 };
-use crds::{ForwarderObject, Node};
+use crds::{Forwarder, ForwarderObject, Node};
 use difference::Difference;
 use layers::{Layer, Layers};
 use serde::Serialize;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-Exits 1 when a layer differs. What runs on the nodes is not looked at: the kernel's routes and the
-traffic. A node that has reported nothing is told, and is no difference. Who may not list pods
-validates all but where Apps are attached.
+Exits 1 when a layer differs. What cannot be asked (a node that is away, a daemon that may not be entered) is
+told as unknown, and is no difference. Who may not list pods validates all but where Apps are attached.
+With -f a running lab is looked at: what its daemons report, its kernel and its traffic.
 
-JSON: {\"ok\", \"topologies\": [{\"namespace\", \"name\", \"ok\", \"layers\": [{\"layer\", \"against\",
-\"checked\", \"notReported\", \"differences\": [{\"object\", \"field\", \"expected\", \"found\"}]}]}],
-\"notLookedAt\": [\"kernel\", \"traffic\"]}.
+JSON: {\"ok\", \"topologies\": [{\"namespace\", \"name\", \"ok\", \"layers\": [{\"layer\", \"against\", \"state\":
+\"ok\"|\"differs\"|\"unknown\", \"checked\", \"remark\", \"notReported\", \"unknown\": [{\"object\", \"node\",
+\"why\"}], \"differences\": [{\"object\", \"field\", \"expected\", \"found\"}]}]}], \"notLookedAt\": [\"traffic\"]}.
 
-Examples in a cluster:
+Examples:
   beemesh validate
-  beemesh validate iot -n plant
-  beemesh validate -A -o json";
-
-/// Layers that only nodes can look at.
-const ON_NODES: [&str; 2] = ["kernel", "traffic"];
+  beemesh validate iot -n plant --traffic
+  beemesh validate -A -o json
+  beemesh validate -f examples/iot.yaml --traffic";
 
 /// Arguments of `beemesh validate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Topology; without it all of the namespace
-    #[arg(add = crate::plugin::topologies())]
-    name: Option<String>,
-    /// Topologies of all namespaces
-    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
-    all_namespaces: bool,
     #[command(flatten)]
-    connection: Connection,
+    selected: Selected,
     #[command(flatten)]
-    output: Output,
+    system: System,
+    /// YAML file with the MicroServiceTopology of a running lab; `-` is stdin
+    #[arg(short, long = "file", value_name = "FILE",
+          conflicts_with_all = ["name", "all_namespaces", "namespace", "context", "kubeconfig"])]
+    file: Option<PathBuf>,
+    /// Let attached pods ping one another too
+    #[arg(long)]
+    traffic: bool,
+    /// Ping at most N pairs of pods of a topology, evenly chosen
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "traffic")]
+    pairs: usize,
 }
 
 #[derive(Serialize)]
@@ -59,7 +72,7 @@ pub(crate) struct Args {
 struct Report {
     ok: bool,
     topologies: Vec<Validated>,
-    /// What is on the nodes, and the pods where they may not be listed.
+    /// The traffic where it was not asked for, and the pods where they may not be listed.
     not_looked_at: Vec<&'static str>,
 }
 
@@ -78,18 +91,14 @@ struct Validated {
 /// # Errors
 /// What the cluster refuses; [`Failure::NotFound`]; exit code 1 when a layer differs.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let cluster = args.connection.open()?;
-    let topologies = match &args.name {
-        Some(name) => vec![cluster.topology(name)?],
-        None => cluster.topologies(args.all_namespaces)?,
+    let topologies = match &args.file {
+        Some(file) => vec![of_lab(args, &lab::Running::join(file)?)?],
+        None => of_cluster(args)?,
     };
-    let nodes = cluster.nodes()?;
-    let validated: Result<Vec<Validated>, Failure> = topologies
-        .iter()
-        .map(|topology| validated(&cluster, topology, &nodes))
-        .collect();
-    let topologies = validated?;
-    let mut not_looked_at = ON_NODES.to_vec();
+    let mut not_looked_at = Vec::new();
+    if !args.traffic {
+        not_looked_at.push("traffic");
+    }
     if topologies.iter().any(|it| !it.has_pods) {
         not_looked_at.push("pods");
     }
@@ -98,18 +107,55 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         topologies,
         not_looked_at,
     };
-    args.output.print(&report, table)?;
+    args.selected.output.print(&report, table)?;
     match report.ok {
         true => Ok(()),
         false => Err(Failure::Told(Exit::Failed)),
     }
 }
 
-fn validated(cluster: &Cluster, topology: &Stored, nodes: &[Node]) -> Result<Validated, Failure> {
-    let objects = cluster.forwarders(topology)?;
+fn of_cluster(args: &Args) -> Result<Vec<Validated>, Failure> {
+    let cluster = args.selected.connection.open()?;
+    let topologies = args.selected.topologies(&cluster)?;
+    let all = cluster.nodes()?;
+    let nodes = OfCluster::find(&cluster, &args.system)?;
+    let of = |topology: &Stored| {
+        let objects = cluster.forwarders(topology)?;
+        let mut validated = validated(&cluster, topology, &objects, &all)?;
+        let filled = objects
+            .iter()
+            .filter(|it| is_own(topology, it) && is_filled(it));
+        let forwarders: Vec<Forwarder> = filled.map(Forwarder::from).collect();
+        let pods = placed::pods(&forwarders);
+        validated.ask(args, &nodes, &forwarders, &pods);
+        Ok(validated.settled())
+    };
+    topologies.iter().map(of).collect()
+}
+
+fn of_lab(args: &Args, running: &lab::Running) -> Result<Validated, Failure> {
+    let placed = lab::placed(running)?;
+    let mut validated = Validated {
+        has_pods: true,
+        namespace: running.record.namespace.clone(),
+        name: running.record.topology.clone(),
+        ok: true,
+        layers: vec![layers::reported(&placed.topology, &placed.forwarders)],
+    };
+    validated.ask(args, &OfLab::new(running), &placed.forwarders, &placed.pods);
+    Ok(validated.settled())
+}
+
+fn validated(
+    cluster: &Cluster,
+    topology: &Stored,
+    objects: &[ForwarderObject],
+    nodes: &[Node],
+) -> Result<Validated, Failure> {
     let allocation = cluster.allocation(topology)?.map(|it| it.spec);
     let (own, strange): (Vec<ForwarderObject>, Vec<ForwarderObject>) = objects
-        .into_iter()
+        .iter()
+        .cloned()
         .partition(|object| is_own(topology, object));
     let pods = match topology.declaration() {
         Ok(object) => cluster.pods(&object),
@@ -128,14 +174,42 @@ fn validated(cluster: &Cluster, topology: &Stored, nodes: &[Node]) -> Result<Val
         strange,
         given: Given::new(topology, &own, allocation),
     };
-    let (layers, has_pods) = (layers.all(), layers.pods.is_some());
     Ok(Validated {
-        has_pods,
+        has_pods: layers.pods.is_some(),
         namespace: topology.namespace().to_owned(),
         name: topology.name().to_owned(),
-        ok: layers.iter().all(|layer| layer.differences.is_empty()),
-        layers,
+        ok: true,
+        layers: layers.all(),
     })
+}
+
+impl Validated {
+    /// Adds the layers that only nodes can look at.
+    fn ask(
+        &mut self,
+        args: &Args,
+        nodes: &dyn Nodes,
+        forwarders: &[Forwarder],
+        pods: &[placed::Pod],
+    ) {
+        // Forwarders that are no graph are told by a layer before.
+        if let Ok(topology) = crds::topology_of(forwarders) {
+            self.layers
+                .push(nodes::kernel(nodes, &topology, forwarders));
+        }
+        if args.traffic {
+            self.layers.push(nodes::traffic(nodes, pods, args.pairs));
+        }
+    }
+
+    fn settled(self) -> Self {
+        let layers: Vec<Layer> = self.layers.into_iter().map(Layer::settled).collect();
+        Self {
+            ok: layers.iter().all(|layer| layer.differences.is_empty()),
+            layers,
+            ..self
+        }
+    }
 }
 
 fn table(report: &Report) -> String {
@@ -163,5 +237,8 @@ fn table(report: &Report) -> String {
     if report.topologies.is_empty() {
         text += "no topologies\n";
     }
-    text + &format!("not looked at: {}\n", report.not_looked_at.join(", "))
+    match report.not_looked_at.is_empty() {
+        true => text,
+        false => text + &format!("not looked at: {}\n", report.not_looked_at.join(", ")),
+    }
 }

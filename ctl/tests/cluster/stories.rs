@@ -203,7 +203,13 @@ pub(crate) fn validate_finds_what_was_tampered_with() -> Result<()> {
                 "3 not reported by their nodes",
             ],
         )?;
-        has(&text, &["not looked at: kernel, traffic\n"])?;
+        has(
+            &text,
+            &[
+                "unknown  reported = kernel: nothing compared; cannot tell of n1, n2, n3: no daemon runs in this cluster\n",
+            ],
+        )?;
+        has(&text, &["not looked at: traffic\n"])?;
         operated.report("tampered")?;
         beemesh(server, "validate iot -n tampered")?.code(0)?;
 

@@ -5,6 +5,7 @@
 mod crash;
 mod inspect;
 mod life;
+mod looks;
 mod neighbours;
 mod world;
 
@@ -35,6 +36,8 @@ fn main() {
         inspect::what_nobody_needs_is_named_and_removed_and_nothing_else,
         inspect::without_the_desired_state_nothing_is_a_leak,
         inspect::a_pod_is_pinged_and_traced_from_where_it_is,
+        looks::a_lab_is_validated_traced_and_checked_as_a_cluster_is,
+        looks::verbs_without_their_lab_say_how_to_start_it,
         crash::up_killed_at_any_point_is_cleaned_up_by_down,
         crash::killed_daemons_are_started_again_and_no_ping_is_lost,
         crash::down_ends_a_lab_whose_daemons_are_dead,

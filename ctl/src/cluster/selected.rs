@@ -1,0 +1,32 @@
+//! NAME, or every topology of a namespace or of all: shared by the verbs that look at several.
+
+use super::{Cluster, Connection, stored::Stored};
+use crate::{failure::Failure, output::Output};
+
+/// Which topologies of which cluster, and how they are printed.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Selected {
+    /// Topology; without it all of the namespace
+    #[arg(add = crate::plugin::topologies())]
+    pub(crate) name: Option<String>,
+    /// Topologies of all namespaces
+    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    pub(crate) all_namespaces: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+impl Selected {
+    /// The topologies that are meant, in order.
+    ///
+    /// # Errors
+    /// What the server refuses; [`Failure::NotFound`].
+    pub(crate) fn topologies(&self, cluster: &Cluster) -> Result<Vec<Stored>, Failure> {
+        match &self.name {
+            Some(name) => Ok(vec![cluster.topology(name)?]),
+            None => cluster.topologies(self.all_namespaces),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The nodes of a cluster, asked in the daemons' pods.
+
+use super::{Answer, Listening, Nodes, Question, exec};
+use crate::{cluster::Cluster, failure::Failure, inspect::paths::shared_options};
+use exec::Container;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// What the daemons' pods are labelled.
+pub(crate) const DAEMONS: &str =
+    "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
+/// The program in the image.
+pub(crate) const PROGRAM: &str = "/beemesh";
+/// How many nodes are asked at once.
+const AT_ONCE: usize = 16;
+/// Longest time that one node may take.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Where the daemons are, to be flattened into the arguments of a verb that asks nodes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct System {
+    /// Kubernetes namespace of beemesh itself [default: wherever the daemons are]
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Cluster")]
+    pub(crate) system_namespace: Option<String>,
+}
+
+/// The daemon of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Daemon {
+    container: Container,
+    options: Vec<String>,
+    /// Why it cannot be asked.
+    away: Option<String>,
+}
+
+/// The nodes of a cluster.
+pub(crate) struct OfCluster<'a> {
+    cluster: &'a Cluster,
+    daemons: BTreeMap<String, Daemon>,
+    without: BTreeSet<String>,
+}
+
+impl<'a> OfCluster<'a> {
+    /// Looks for the daemons' pods.
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub(crate) fn find(cluster: &'a Cluster, system: &System) -> Result<Self, Failure> {
+        let api: Api<Pod> = match &system.system_namespace {
+            Some(namespace) => cluster.api(namespace),
+            None => Api::all(cluster.client()),
+        };
+        let pods = cluster.list(&api, &ListParams::default().labels(DAEMONS))?;
+        let mut daemons: BTreeMap<String, Daemon> = BTreeMap::new();
+        for (node, daemon) in pods.items.iter().filter_map(daemon) {
+            // During an upgrade a node may have two: the one that runs is asked.
+            let known = daemons.get(&node);
+            if known.is_none_or(|known| known.away.is_some()) {
+                daemons.insert(node, daemon);
+            }
+        }
+        let all = cluster.nodes()?.into_iter().map(|node| node.name);
+        let without = all.filter(|node| !daemons.contains_key(node)).collect();
+        Ok(Self {
+            cluster,
+            daemons,
+            without,
+        })
+    }
+
+    fn command(&self, question: &Question) -> Result<(&Container, Vec<String>), String> {
+        if let Some(why) = self.away(&question.node) {
+            return Err(why);
+        }
+        let daemon = &self.daemons[&question.node];
+        let words = [PROGRAM, "inspect"].map(str::to_owned).into_iter();
+        let words = words.chain(question.arguments.iter().cloned());
+        Ok((
+            &daemon.container,
+            words.chain(daemon.options.iter().cloned()).collect(),
+        ))
+    }
+}
+
+impl Nodes for OfCluster<'_> {
+    fn names(&self) -> BTreeSet<String> {
+        self.daemons.keys().chain(&self.without).cloned().collect()
+    }
+
+    fn away(&self, node: &str) -> Option<String> {
+        match self.daemons.get(node) {
+            Some(daemon) => daemon.away.clone(),
+            None if self.daemons.is_empty() => Some("no daemon runs in this cluster".to_owned()),
+            None => Some("no daemon runs there".to_owned()),
+        }
+    }
+
+    fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+        let one = |question: &Question| {
+            let (client, command) = (self.cluster.client(), self.command(question));
+            async move {
+                let (container, command) = command?;
+                exec::run(client, container, &command, ANSWER)
+                    .await?
+                    .printed()
+            }
+        };
+        let answers = futures::stream::iter(questions.iter().map(one)).buffered(AT_ONCE);
+        self.cluster.block_on(answers.collect())
+    }
+
+    fn listen<'b>(
+        &'b self,
+        question: &Question,
+    ) -> Result<(String, Box<dyn Listening + 'b>), String> {
+        let (container, command) = self.command(question)?;
+        let client = self.cluster.client();
+        let started = exec::listen(client, container, &command, ANSWER);
+        let (line, running) = self.cluster.block_on(started)?;
+        let listener = Listener {
+            cluster: self.cluster,
+            running: Some(running),
+        };
+        Ok((line, Box::new(listener)))
+    }
+}
+
+struct Listener<'a> {
+    cluster: &'a Cluster,
+    running: Option<exec::Running>,
+}
+
+impl Listening for Listener<'_> {}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.cluster.block_on(running.end());
+        }
+    }
+}
+
+fn daemon(pod: &Pod) -> Option<(String, Daemon)> {
+    let spec = pod.spec.as_ref()?;
+    let container = spec.containers.first()?;
+    let words = container.command.iter().chain(&container.args).flatten();
+    let words: Vec<String> = words.cloned().collect();
+    let daemon = Daemon {
+        container: Container {
+            namespace: pod.metadata.namespace.clone()?,
+            pod: pod.metadata.name.clone()?,
+            name: container.name.clone(),
+        },
+        options: shared_options(&words),
+        away: away(pod),
+    };
+    Some((spec.node_name.clone()?, daemon))
+}
+
+fn away(pod: &Pod) -> Option<String> {
+    let status = pod.status.clone().unwrap_or_default();
+    let phase = status.phase.unwrap_or_default();
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let mut containers = status.container_statuses.into_iter().flatten();
+    let runs =
+        containers.any(|container| container.state.is_some_and(|state| state.running.is_some()));
+    match (pod.metadata.deletion_timestamp.is_some(), runs) {
+        (true, _) => Some(format!("its daemon {name} is being replaced")),
+        (false, false) => Some(format!("its daemon {name} does not run: {phase}")),
+        (false, true) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(state: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "d", "namespace": "s"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "node", "image": "i",
+                "command": ["/beemesh"], "args": ["node", "--state-dir=/x", "--http-address=:1"]}]},
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "node", "image": "i", "imageID": "",
+                "ready": false, "restartCount": 0, "state": state}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_daemon_is_asked_where_it_keeps_its_files_while_it_runs() {
+        let (node, running) = daemon(&pod(json!({"running": {}}))).unwrap();
+        assert_eq!((node.as_str(), &running.away), ("n1", &None));
+        assert_eq!(running.options, ["--state-dir=/x"]);
+        let (_, waiting) =
+            daemon(&pod(json!({"waiting": {"reason": "ImagePullBackOff"}}))).unwrap();
+        assert_eq!(waiting.away.unwrap(), "its daemon d does not run: Pending");
+    }
+}

@@ -1,0 +1,99 @@
+//! The hosts of a running lab: all on this machine.
+
+use super::{Answer, Listening, Nodes, Question};
+use crate::lab::Running;
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+/// The hosts of a lab.
+pub(crate) struct OfLab<'a> {
+    running: &'a Running,
+}
+
+impl<'a> OfLab<'a> {
+    /// Of a lab that runs.
+    pub(crate) fn new(running: &'a Running) -> Self {
+        Self { running }
+    }
+
+    /// This program, told where the daemon of a host keeps its files.
+    fn command(&self, question: &Question) -> Command {
+        let directory = &self.running.directory;
+        let (node, own) = (&question.node, directory.node(&question.node));
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg("inspect")
+            .args(&question.arguments)
+            .args(["--name", node])
+            .arg("--state-dir")
+            .arg(own.join("state"))
+            .arg("--cache-dir")
+            .arg(directory.objects())
+            .arg("--run-dir")
+            .arg(directory.objects())
+            .arg("--socket")
+            .arg(directory.socket(node));
+        command
+    }
+}
+
+impl Nodes for OfLab<'_> {
+    fn names(&self) -> BTreeSet<String> {
+        self.running.record.hosts.keys().cloned().collect()
+    }
+
+    fn away(&self, node: &str) -> Option<String> {
+        let is_there = self.running.record.hosts.contains_key(node);
+        (!is_there).then(|| "the lab has no such host".to_owned())
+    }
+
+    fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+        let one = |question: &Question| {
+            let output = self.command(question).stdin(Stdio::null()).output();
+            let output = output.map_err(|error| error.to_string())?;
+            super::exec::Ran {
+                code: output.status.code().unwrap_or(-1),
+                stdout: output.stdout,
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            }
+            .printed()
+        };
+        questions.iter().map(one).collect()
+    }
+
+    fn listen<'b>(
+        &'b self,
+        question: &Question,
+    ) -> Result<(String, Box<dyn Listening + 'b>), String> {
+        let mut command = self.command(question);
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = started.map_err(|error| error.to_string())?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            let read = BufReader::new(stdout).read_line(&mut line);
+            read.map_err(|error| error.to_string())?;
+        }
+        let listener = Listener { child };
+        match line.is_empty() {
+            true => Err("it ended without a word".to_owned()),
+            false => Ok((line, Box::new(listener))),
+        }
+    }
+}
+
+struct Listener {
+    child: Child,
+}
+
+impl Listening for Listener {}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // It ends with its stdin.
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,327 @@
+//! The layers that only nodes can look at: the kernel's routes, and the traffic of pods.
+
+use super::{
+    difference::Difference,
+    layers::{Layer, down},
+};
+use crate::{
+    cluster::placed::Pod,
+    held::Expected,
+    inspect::report::{Differing, Held, Kernel, Namespace, Pinged},
+    nodes::{Nodes, Question, read},
+};
+use crds::Forwarder;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+use topology::Topology;
+
+/// More namespaces than this are not named one by one in a question.
+const NAMED: usize = 40;
+/// No more addresses than this in one question.
+const ADDRESSES: usize = 200;
+/// More differing routes of one Forwarder than this are counted.
+const ROUTES: usize = 20;
+
+/// What Forwarders' nodes report = what their kernels hold.
+pub(super) fn kernel(nodes: &dyn Nodes, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
+    let mut layer = Layer::new("reported", "kernel", 0);
+    let down = down(topology, forwarders);
+    let expected = Expected::new(topology, forwarders, &down);
+    for (node, here) in by_node(forwarders) {
+        match kernel_of(nodes, node, &here) {
+            Ok(kernel) => {
+                for forwarder in here {
+                    layer.checked += 1;
+                    layer
+                        .differences
+                        .extend(differences(&expected, forwarder, &kernel));
+                }
+            }
+            Err(why) => layer.cannot_tell(here.iter().map(|it| it.spec.name.as_str()), node, &why),
+        }
+    }
+    layer
+}
+
+fn by_node(forwarders: &[Forwarder]) -> BTreeMap<&str, Vec<&Forwarder>> {
+    let mut by_node: BTreeMap<&str, Vec<&Forwarder>> = BTreeMap::new();
+    for forwarder in forwarders {
+        by_node
+            .entry(&forwarder.spec.node)
+            .or_default()
+            .push(forwarder);
+    }
+    by_node
+}
+
+fn kernel_of(nodes: &dyn Nodes, node: &str, here: &[&Forwarder]) -> Result<Kernel, String> {
+    if let Some(why) = nodes.away(node) {
+        return Err(why);
+    }
+    let mut question = Question::new(node, "kernel");
+    if here.len() <= NAMED {
+        for forwarder in here {
+            question
+                .arguments
+                .push(format!("--netns={}", node::catalog::netns_of(forwarder)));
+        }
+    }
+    read(
+        nodes
+            .ask(&[question])
+            .pop()
+            .unwrap_or_else(|| Err("no answer".to_owned())),
+    )
+}
+
+fn differences(expected: &Expected<'_>, forwarder: &Forwarder, kernel: &Kernel) -> Vec<Difference> {
+    let object = format!("fwd/{}", forwarder.metadata.name);
+    let netns = node::catalog::netns_of(forwarder);
+    let Some(namespace) = kernel.namespaces.iter().find(|it| it.netns == netns) else {
+        let found = kernel.unread.get(&netns).map_or("", String::as_str);
+        return Difference::of(&object, "namespace", &netns, found)
+            .into_iter()
+            .collect();
+    };
+    let Some(held) = expected.hold(forwarder, namespace) else {
+        return Vec::new();
+    };
+    let mut all = routes(&object, &held);
+    all.extend(addresses(&object, forwarder, namespace));
+    if !forwarder.status.digest.is_empty() {
+        let reported = &forwarder.status.digest;
+        all.extend(Difference::of(&object, "digest", reported, &held.kernel));
+    }
+    all
+}
+
+fn routes(object: &str, held: &Held) -> Vec<Difference> {
+    let shown = |hops: &[String]| match hops {
+        [] => "no route".to_owned(),
+        hops => hops.join(", "),
+    };
+    let route = |differing: &Differing| {
+        let Differing {
+            prefix,
+            to,
+            expected,
+            found,
+        } = differing;
+        let field = match to.as_str() {
+            "" => format!("route {prefix}"),
+            to => format!("route {prefix} to {to}"),
+        };
+        Difference::of(object, &field, &shown(expected), &shown(found))
+    };
+    let mut all: Vec<Difference> = held
+        .differences
+        .iter()
+        .take(ROUTES)
+        .filter_map(route)
+        .collect();
+    if held.differences.len() > ROUTES {
+        let more = format!("{} more", held.differences.len() - ROUTES);
+        all.extend(Difference::of(object, "routes", "", &more));
+    }
+    all
+}
+
+fn addresses(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Option<Difference> {
+    let own = forwarder
+        .spec
+        .blocks
+        .iter()
+        .copied()
+        .map(node::leases::router_address);
+    let text = |addresses: BTreeSet<IpAddr>| {
+        addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = namespace.addresses.iter().map(ipnetwork::IpNetwork::ip);
+    Difference::of(
+        object,
+        "addresses",
+        &text(own.collect()),
+        &text(found.collect()),
+    )
+}
+
+/// Every attached pod reaches every other: at most `limit` pairs, evenly chosen.
+pub(super) fn traffic(nodes: &dyn Nodes, pods: &[Pod], limit: usize) -> Layer {
+    let mut layer = Layer::new("kernel", "traffic", 0);
+    let all: Vec<(&Pod, &Pod)> = pods
+        .iter()
+        .flat_map(|from| pods.iter().map(move |to| (from, to)))
+        .filter(|(from, to)| from.name != to.name)
+        .collect();
+    let step = all.len().div_ceil(limit.max(1)).max(1);
+    let chosen: Vec<&(&Pod, &Pod)> = all.iter().step_by(step).collect();
+    if chosen.len() < all.len() {
+        layer.remark = Some(format!(
+            "{} of {} pairs, evenly chosen",
+            chosen.len(),
+            all.len()
+        ));
+    }
+    let mut by_sender: BTreeMap<&str, (&Pod, Vec<&Pod>)> = BTreeMap::new();
+    for (from, to) in chosen {
+        by_sender
+            .entry(&from.name)
+            .or_insert((from, Vec::new()))
+            .1
+            .push(to);
+    }
+    let (mut questions, mut asked) = (Vec::new(), Vec::new());
+    for (from, to) in by_sender.into_values() {
+        match nodes.away(&from.node) {
+            Some(why) => layer.cannot_tell([from.name.as_str()], &from.node, &why),
+            None => {
+                for targets in targets(from, &to).chunks(ADDRESSES) {
+                    questions.push(question(from, targets));
+                    asked.push((from, targets.to_vec()));
+                }
+            }
+        }
+    }
+    for ((from, targets), answer) in asked.into_iter().zip(nodes.ask(&questions)) {
+        match read::<Pinged>(answer) {
+            Ok(pinged) => layer.take(from, &targets, &pinged),
+            Err(why) => layer.cannot_tell([from.name.as_str()], &from.node, &why),
+        }
+    }
+    layer
+}
+
+/// Addresses of the families that both have, and whose they are.
+fn targets<'a>(from: &Pod, to: &[&'a Pod]) -> Vec<(IpAddr, &'a str)> {
+    let has = |address: &IpAddr| {
+        from.addresses
+            .iter()
+            .any(|own| own.is_ipv4() == address.is_ipv4())
+    };
+    let of = |pod: &&'a Pod| {
+        let (pod, has) = (*pod, &has);
+        pod.addresses
+            .iter()
+            .filter(move |it| has(it))
+            .map(move |it| (*it, pod.name.as_str()))
+    };
+    to.iter().flat_map(of).collect()
+}
+
+fn question(from: &Pod, targets: &[(IpAddr, &str)]) -> Question {
+    let [option, value] = &from.found_by;
+    let mut question = Question::new(&from.node, &format!("ping {option} {value}"));
+    question
+        .arguments
+        .extend(targets.iter().map(|(address, _)| address.to_string()));
+    question
+}
+
+impl Layer {
+    /// Pings that came back, and those that did not.
+    fn take(&mut self, from: &Pod, targets: &[(IpAddr, &str)], pinged: &Pinged) {
+        for (address, name) in targets {
+            self.checked += 1;
+            let one = pinged.to.iter().find(|it| it.address == *address);
+            let (received, refused) = one.map_or((0, None), |it| (it.received, it.refused.clone()));
+            if received == 0 {
+                let found = refused.unwrap_or_else(|| "no answer".to_owned());
+                let field = format!("ping {name} ({address})");
+                let object = format!("pod/{}", from.name);
+                self.differences
+                    .extend(Difference::of(&object, &field, "an answer", &found));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::{Answer, Listening};
+    use std::cell::RefCell;
+
+    /// Nodes that answer every ping but those to one address.
+    struct Pretended {
+        deaf: IpAddr,
+        asked: RefCell<Vec<Question>>,
+    }
+
+    impl Nodes for Pretended {
+        fn names(&self) -> BTreeSet<String> {
+            BTreeSet::from(["n1".to_owned(), "n2".to_owned()])
+        }
+
+        fn away(&self, node: &str) -> Option<String> {
+            (node == "n2").then(|| "no daemon runs there".to_owned())
+        }
+
+        fn ask(&self, questions: &[Question]) -> Vec<Answer> {
+            self.asked.borrow_mut().extend_from_slice(questions);
+            let answer = |question: &Question| {
+                let addresses = question.arguments[3..]
+                    .iter()
+                    .filter_map(|it| it.parse::<IpAddr>().ok());
+                let to: Vec<_> = addresses
+                    .map(|it| serde_json::json!({"address": it, "sent": 3, "received": if it == self.deaf { 0 } else { 3 }}))
+                    .collect();
+                serde_json::to_vec(&serde_json::json!({ "to": to }))
+                    .map_err(|error| error.to_string())
+            };
+            questions.iter().map(answer).collect()
+        }
+
+        fn listen<'a>(&'a self, _: &Question) -> Result<(String, Box<dyn Listening + 'a>), String> {
+            Err("not pretended".to_owned())
+        }
+    }
+
+    fn pod(name: &str, node: &str, addresses: &[&str]) -> Pod {
+        Pod {
+            name: name.to_owned(),
+            app: "app".to_owned(),
+            forwarder: "f".to_owned(),
+            node: node.to_owned(),
+            addresses: addresses.iter().filter_map(|it| it.parse().ok()).collect(),
+            found_by: ["--pod".to_owned(), name.to_owned()],
+        }
+    }
+
+    #[test]
+    fn pods_ping_one_another_in_the_families_that_both_have() {
+        let nodes = Pretended {
+            deaf: "10.0.0.3".parse().unwrap(),
+            asked: RefCell::default(),
+        };
+        let pods = [
+            pod("a", "n1", &["10.0.0.1", "fd00::1"]),
+            pod("b", "n1", &["10.0.0.2"]),
+            pod("c", "n1", &["10.0.0.3", "fd00::3"]),
+            pod("d", "n2", &["10.0.0.4"]),
+        ];
+        let layer = traffic(&nodes, &pods, 100);
+        // a: b, c, c in v6, d; b: a, c, d; c: a, a in v6, b, d. Nobody can ask d.
+        assert_eq!(layer.checked, 11);
+        let lost: Vec<&str> = layer
+            .differences
+            .iter()
+            .map(|it| it.object.as_str())
+            .collect();
+        assert_eq!(lost, ["pod/a", "pod/b"]);
+        assert_eq!(layer.unknown.len(), 1);
+        assert!(layer.remark.is_none());
+
+        nodes.asked.borrow_mut().clear();
+        let layer = traffic(&nodes, &pods, 4);
+        assert_eq!(
+            layer.remark.as_deref(),
+            Some("4 of 12 pairs, evenly chosen")
+        );
+    }
+}
