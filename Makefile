@@ -10,9 +10,11 @@ STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --relea
 
 RUN_PACKAGES := iproute2 nftables
 TEST_PACKAGES := $(RUN_PACKAGES) iputils-ping procps util-linux
+E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd containernetworking-plugins curl dash iperf3 iptables \
+	runc socat tcpdump traceroute
 BENCH_PACKAGES := $(TEST_PACKAGES) containernetworking-plugins iperf3 python3-venv
 
-# $(call packages,LIST): installs what is missing, and asks no package server when nothing is.
+# $(call packages,LIST): installs what is missing, and asks no package server when nothing is. No service is started by that.
 define packages
 @if ! command -v dpkg-query >/dev/null; then \
 	echo "not a Debian system: please see that these are installed: $(1)"; \
@@ -21,6 +23,10 @@ else \
 	if [ -n "$$missing" ]; then \
 		[ "$$(id -u)" = 0 ] || { echo "run as root, or install: $$missing"; exit 1; }; \
 		echo "installing" $$missing; \
+		if [ ! -e /usr/sbin/policy-rc.d ]; then \
+			trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
+			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 0755 /usr/sbin/policy-rc.d; \
+		fi; \
 		apt-get update -q >/dev/null; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing >/dev/null; \
 	fi; \
@@ -29,6 +35,8 @@ endef
 
 # Built once by Go into a cache outside the tree, see e2e/tools/fill; KUBEBUILDER_ASSETS is honoured first.
 TEST_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager helm kubeconform helm-docs promtool
+CLUSTER_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy helm coredns \
+	containerd containerd-shim-runc-v2 ctr cni-ptp cni-host-local cni-loopback
 BENCH_PROGRAMS := etcd kube-apiserver kubectl kwok
 
 # $(call programs,LIST): a line for each, with the time that its build took.
@@ -39,7 +47,7 @@ endef
 
 .PHONY: help
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## static programs: beemesh, beemesh-cni and beemesh-operator
@@ -89,6 +97,24 @@ test: ## unit, property, golden, kernel, CNI, lab tests (root for these), operat
 	$(call programs,$(TEST_PROGRAMS))
 	cargo build --locked --workspace --all-targets
 	@.ci/count cargo test --locked --workspace --no-fail-fast
+
+.PHONY: cluster-programs
+cluster-programs:
+	$(call packages,$(E2E_PACKAGES))
+	$(call programs,$(CLUSTER_PROGRAMS))
+	cargo build --locked -p beemesh-e2e
+
+.PHONY: e2e
+e2e: cluster-programs image ## user stories on a real cluster of three nodes that comes and goes (root, Go 1.26), or on that of KUBECONFIG
+	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir /var/tmp/beemesh-e2e-stories) stories --fresh
+
+.PHONY: cluster-up
+cluster-up: cluster-programs ## a real cluster of three nodes on this machine, to try things; `target/debug/beemesh-e2e --help` uses it
+	target/debug/beemesh-e2e up
+
+.PHONY: cluster-down
+cluster-down: ## take it down; nothing but its logs is left
+	target/debug/beemesh-e2e down
 
 .PHONY: bench
 bench: ## measure beside the peers; writes target/bench.json

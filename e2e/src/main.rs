@@ -1,7 +1,12 @@
 //! `beemesh-e2e`: a real cluster of several nodes on one machine, and the stories that run on it.
 
+mod run;
+mod stories;
+mod world;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -22,12 +27,8 @@ struct Arguments {
 enum Verb {
     /// Makes a cluster and waits until it is ready.
     Up {
-        /// How many nodes, 1 to 9.
-        #[arg(long, default_value_t = 3)]
-        nodes: u8,
-        /// mixed (containerd 1.6 on n1, containerd 2 elsewhere), containerd1 or containerd2.
-        #[arg(long, default_value = "mixed")]
-        runtime: Runtime,
+        #[command(flatten)]
+        make: Make,
     },
     /// Ends the cluster; nothing but its logs is left.
     Down,
@@ -40,6 +41,22 @@ enum Verb {
         /// OCI or docker archive.
         archive: PathBuf,
     },
+    /// Runs the stories: on the cluster of KUBECONFIG, or on one here, made for them when there is none.
+    Stories {
+        /// Only those whose name contains this.
+        filter: Option<String>,
+        /// Leave the cluster running afterwards; BEEMESH_E2E_KEEP=1 does the same.
+        #[arg(long)]
+        keep: bool,
+        /// Take down first the cluster that is there.
+        #[arg(long)]
+        fresh: bool,
+        /// Only name them.
+        #[arg(long)]
+        list: bool,
+        #[command(flatten)]
+        make: Make,
+    },
     /// Runs a command on the control plane (cp, with KUBECONFIG and kubectl) or on a node (n1, ...).
     Shell {
         /// cp, n1, n2, ...
@@ -50,16 +67,56 @@ enum Verb {
     },
 }
 
-fn main() -> Result<()> {
+/// What a cluster is made with.
+#[derive(Debug, clap::Args)]
+struct Make {
+    /// How many nodes, 1 to 9.
+    #[arg(long, default_value_t = 3)]
+    nodes: u8,
+    /// mixed (containerd 1.6 on n1, containerd 2 elsewhere), containerd1 or containerd2.
+    #[arg(long, default_value = "mixed")]
+    runtime: Runtime,
+    /// The minor version: 1.36 or 1.35 (built by Go the first time, in minutes).
+    #[arg(long, env = "BEEMESH_KUBERNETES")]
+    kubernetes: Option<String>,
+}
+
+impl Make {
+    fn settings(self, dir: PathBuf) -> Settings {
+        let Self {
+            nodes,
+            runtime,
+            kubernetes,
+        } = self;
+        Settings {
+            nodes,
+            runtime,
+            kubernetes,
+            dir,
+        }
+    }
+}
+
+fn main() -> Result<ExitCode> {
     let Arguments { dir, verb } = Arguments::parse();
     match verb {
-        Verb::Up { nodes, runtime } => {
-            let settings = Settings {
-                nodes,
-                runtime,
-                dir,
-            };
-            println!("{}", Cluster::up(settings)?.summary());
+        Verb::Up { make } => println!("{}", Cluster::up(make.settings(dir))?.summary()),
+        Verb::Stories {
+            filter,
+            keep,
+            fresh,
+            list,
+            make,
+        } => {
+            let keep = keep || std::env::var_os("BEEMESH_E2E_KEEP").is_some();
+            let settings = make.settings(dir);
+            return run::run(run::Plan {
+                settings,
+                filter,
+                keep,
+                fresh,
+                list,
+            });
         }
         Verb::Down => {
             cluster::check_is_cluster(&dir)?;
@@ -81,5 +138,5 @@ fn main() -> Result<()> {
             return Err(inside.args(command).exec().into());
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

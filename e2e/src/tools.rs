@@ -49,20 +49,34 @@ pub fn needs(names: &[&str]) -> Option<String> {
 /// # Errors
 /// When it is in no folder and cannot be built.
 pub fn find(name: &str) -> Result<PathBuf> {
+    find_of(name, None)
+}
+
+/// Like [`find`]; the programs of Kubernetes itself are those of its minor version `minor`, such as `1.35`.
+///
+/// # Errors
+/// When it is in no folder and cannot be built.
+pub fn find_of(name: &str, minor: Option<&str>) -> Result<PathBuf> {
+    let key = format!("{name} {}", minor.unwrap_or_default());
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = found.get(name) {
+    if let Some(path) = found.get(&key) {
         return Ok(path.clone());
     }
     let path = match in_assets(name) {
-        Some(path) => path,
-        None => fill(name)?,
+        Some(path) if minor.is_none() => path,
+        _ => fill(name, minor)?,
     };
-    found.insert(name.to_owned(), path.clone());
+    found.insert(key, path.clone());
     Ok(path)
 }
 
-fn fill(name: &str) -> Result<PathBuf> {
-    let output = Command::new(filler()).arg(name).output();
+fn fill(name: &str, minor: Option<&str>) -> Result<PathBuf> {
+    let mut command = Command::new(filler());
+    command.arg(name);
+    if let Some(minor) = minor {
+        command.env("BEEMESH_KUBERNETES", minor);
+    }
+    let output = command.output();
     let output = output.context("failed to run e2e/tools/fill")?;
     if !output.status.success() {
         bail!(

@@ -1,5 +1,6 @@
 //! kubectl and helm as a story's hands, on the cluster made here or on the user's own.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::down;
 use super::place::Place;
 use crate::kubectl::{Ran, run};
 use crate::{eventually, tools};
@@ -87,6 +89,25 @@ impl Access {
             ran.ok()
         });
         refused.map_or(applied, Ran::ok)
+    }
+
+    /// The same, but what names no namespace is in `namespace`.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read, or its copy not be written.
+    pub fn in_namespace(&self, namespace: &str) -> Result<Self> {
+        let view = ["config", "view", "--raw", "--minify", "--flatten"];
+        let mut config = self.json(&view)?;
+        config["contexts"][0]["context"]["namespace"] = namespace.into();
+        let folder = match &self.place {
+            Some(place) => place.layout.keys(),
+            None => down::artifacts(),
+        };
+        fs::create_dir_all(&folder)?;
+        let kubeconfig = folder.join(format!("{namespace}.kubeconfig"));
+        fs::write(&kubeconfig, config.to_string())?;
+        let place = self.place.clone();
+        Ok(Self { place, kubeconfig })
     }
 
     /// Runs helm; that it failed is in what is returned.

@@ -123,16 +123,20 @@ fn is_of(pid: u32, path: &str, own_cgroup: &str) -> bool {
     holds("cgroup", &format!("/{own_cgroup}/")) || holds("mountinfo", &format!("{path}/"))
 }
 
+/// Whether there is a cluster in `dir`, running or not.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    let root = dir.to_owned();
+    Layout { root }.settings().exists()
+}
+
 /// Refuses a folder that is somebody else's.
 ///
 /// # Errors
 /// When `dir` holds something, but no cluster.
 pub fn check_is_cluster(dir: &Path) -> Result<()> {
-    let layout = Layout {
-        root: dir.to_owned(),
-    };
     let is_empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-    if !is_empty && !layout.settings().exists() {
+    if !is_empty && !exists(dir) {
         bail!("{} holds no cluster, and is left as it is", dir.display());
     }
     Ok(())

@@ -42,6 +42,7 @@ mod up;
 mod wires;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -49,7 +50,7 @@ use anyhow::{Context, Result};
 pub use access::Access;
 pub use census::Census;
 pub use component::Component;
-pub use down::{check_is_cluster, down, kept_logs};
+pub use down::{check_is_cluster, down, exists, kept_logs};
 pub use dump::folder as dump_folder;
 pub use image::{COREDNS, PAUSE, TEST};
 pub use node::Node;
@@ -72,6 +73,8 @@ pub fn default_dir() -> PathBuf {
 #[derive(Debug)]
 pub struct Cluster {
     settings: Settings,
+    /// How many nodes there are by now.
+    count: AtomicU8,
     access: Access,
 }
 
@@ -94,7 +97,12 @@ impl Cluster {
         let place = node::control(&settings);
         let kubeconfig = place.layout.kubeconfig("admin");
         let access = Access::within(place, kubeconfig);
-        Ok(Self { settings, access })
+        let count = settings.nodes.into();
+        Ok(Self {
+            settings,
+            count,
+            access,
+        })
     }
 
     /// Ends all of it; see [`down()`].
@@ -114,7 +122,7 @@ impl Cluster {
     /// All nodes, `n1` first.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
-        let names = node_names(self.settings.nodes);
+        let names = self.names();
         names
             .iter()
             .map(|name| Node::new(&self.settings, name))
@@ -155,8 +163,16 @@ impl Cluster {
     /// # Errors
     /// When it does not get ready.
     pub fn restart(&self, component: Component) -> Result<()> {
-        node::start(&self.settings, &node::control(&self.settings), component)?;
+        self.start(component)?;
         self.wait_api()
+    }
+
+    /// The same, but without waiting for the API server.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, component: Component) -> Result<()> {
+        node::start(&self.settings, &node::control(&self.settings), component)
     }
 
     /// Waits until the API server says that it is ready.
@@ -192,7 +208,7 @@ impl Cluster {
             Ok(node["status"]["nodeInfo"]["bootID"].to_string())
         };
         let before = boot_id()?;
-        self.node(name)?.reboot(&node_names(self.settings.nodes))?;
+        self.node(name)?.reboot(&self.names())?;
         eventually(&format!("{name} is back"), READY, || {
             ensure(boot_id()? != before, || {
                 "its status is of before".to_owned()
@@ -205,12 +221,16 @@ impl Cluster {
     ///
     /// # Errors
     /// When it does not come up, or there are nine.
-    pub fn add_node(&mut self) -> Result<Node> {
-        let count = self.settings.nodes + 1;
+    pub fn add_node(&self) -> Result<Node> {
+        let count = self.count.load(Ordering::SeqCst) + 1;
         ensure(count <= MOST_NODES, || format!("{MOST_NODES} are the most"))?;
-        self.settings.nodes = count;
-        self.settings.write()?;
-        let names = node_names(count);
+        let settings = Settings {
+            nodes: count,
+            ..self.settings.clone()
+        };
+        settings.write()?;
+        self.count.store(count, Ordering::SeqCst);
+        let names = self.names();
         let node = Node::new(&self.settings, &format!("n{count}"));
         node.boot(&names)?;
         for name in wires::all_places(&names) {
@@ -239,6 +259,10 @@ impl Cluster {
             node.import(&kept)?;
         }
         Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        node_names(self.count.load(Ordering::SeqCst))
     }
 
     fn layout(&self) -> Layout {

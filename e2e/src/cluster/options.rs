@@ -44,6 +44,8 @@ pub struct Settings {
     pub nodes: u8,
     /// Which container runtime they have.
     pub runtime: Runtime,
+    /// Its minor version, such as `1.35`; none is the newest that `e2e/tools` has.
+    pub kubernetes: Option<String>,
     /// The folder that holds all of the cluster. It must not exist, or be empty.
     pub dir: PathBuf,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
         Self {
             nodes: 3,
             runtime: Runtime::Mixed,
+            kubernetes: None,
             dir: super::default_dir(),
         }
     }
@@ -63,7 +66,8 @@ impl Settings {
         let runtime = RUNTIMES
             .iter()
             .find(|(_, runtime)| *runtime == self.runtime);
-        let text = json!({"nodes": self.nodes, "runtime": runtime.map(|(name, _)| name)});
+        let runtime = runtime.map(|(name, _)| name);
+        let text = json!({"nodes": self.nodes, "runtime": runtime, "kubernetes": self.kubernetes});
         let layout = Layout {
             root: self.dir.clone(),
         };
@@ -79,6 +83,7 @@ impl Settings {
         Ok(Self {
             nodes: nodes.context("settings name no number of nodes")?,
             runtime: value["runtime"].as_str().unwrap_or("mixed").parse()?,
+            kubernetes: value["kubernetes"].as_str().map(str::to_owned),
             dir,
         })
     }

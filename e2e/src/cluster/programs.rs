@@ -19,7 +19,11 @@ pub(super) fn line(settings: &Settings, component: Component, name: &str) -> Res
     };
     let program = match component {
         Component::Containerd if has_containerd_1(settings, name) => "/usr/bin/containerd".into(),
-        _ => tools::find(component.program())?.display().to_string(),
+        _ => {
+            let minor = settings.kubernetes.as_deref();
+            let file = tools::find_of(component.program(), minor)?;
+            file.display().to_string()
+        }
     };
     let arguments = match component {
         Component::Etcd => etcd(&layout),

@@ -79,7 +79,7 @@ pub(super) fn up(settings: &Settings) -> Result<()> {
         bail!("{} nodes: 1 to {MOST_NODES} can be had", settings.nodes);
     }
     for program in PROGRAMS {
-        tools::find(program)?;
+        tools::find_of(program, settings.kubernetes.as_deref())?;
     }
     let clock = Clock(Instant::now());
     let layout = prepare(settings)?;

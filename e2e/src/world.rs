@@ -1,0 +1,189 @@
+//! What a story has at hand: an API server, a namespace of its own, and the nodes when the cluster is ours.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use e2e::cluster::{self, Access, Cluster};
+use e2e::{Ran, ensure, eventually};
+use serde_json::{Value, json};
+
+/// A pod that is not there after this long does not come.
+const READY: Duration = Duration::from_secs(120);
+/// Where the chart is installed.
+pub(crate) const SYSTEM: &str = "beemesh-system";
+
+/// Whether beemesh has been installed, and with what end: all stories share one installation.
+type Installed = Arc<Mutex<Option<Result<(), String>>>>;
+
+/// The world as one story sees it. Clones share the cluster.
+#[derive(Clone)]
+pub(crate) struct World {
+    /// kubectl and helm, in the story's namespace unless they name another.
+    pub(crate) access: Access,
+    /// The story's own Kubernetes namespace.
+    pub(crate) namespace: String,
+    cluster: Option<Arc<Cluster>>,
+    installed: Installed,
+}
+
+impl World {
+    pub(crate) fn new(access: Access, cluster: Option<Cluster>) -> Self {
+        Self {
+            access,
+            namespace: "default".to_owned(),
+            cluster: cluster.map(Arc::new),
+            installed: Installed::default(),
+        }
+    }
+
+    /// The nodes, switch and control plane.
+    ///
+    /// # Errors
+    /// When the cluster is the user's: such stories are not run there.
+    pub(crate) fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_deref().context("the nodes are not ours")
+    }
+
+    /// This world in a new namespace for the story `name`.
+    pub(crate) fn enter(&self, name: &str) -> Result<Self> {
+        let namespace: String = name.replace('_', "-").chars().take(55).collect();
+        let namespace = namespace.trim_end_matches('-').to_owned();
+        let object =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        self.access.apply(&object.to_string())?;
+        // Pods want it, and a controller makes it a moment later.
+        eventually("the namespace has its service account", READY, || {
+            let question = [
+                "get",
+                "serviceaccount",
+                "default",
+                "--namespace",
+                &namespace,
+            ];
+            self.access.ok(&question).map(drop)
+        })?;
+        let access = self.access.in_namespace(&namespace)?;
+        Ok(Self {
+            access,
+            namespace,
+            ..self.clone()
+        })
+    }
+
+    /// Deletes the story's namespace and waits until all of it has ended, so that the next story meets nothing of it.
+    pub(crate) fn leave(&self) -> Result<()> {
+        let delete = ["delete", "namespace", &self.namespace, "--timeout=120s"];
+        self.access.ok(&delete).map(drop)
+    }
+
+    /// Writes down all that may explain a failure of `story`, and returns where.
+    pub(crate) fn dump(&self, story: &str) -> Result<PathBuf> {
+        let folder = cluster::dump_folder(story);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        self.access.dump(&self.namespace, &folder)?;
+        if self.cluster.is_some() {
+            self.cluster()?.dump(&folder)?;
+        }
+        Ok(folder)
+    }
+
+    /// Names of all nodes, in order.
+    pub(crate) fn nodes(&self) -> Result<Vec<String>> {
+        let words = "jsonpath={.items[*].metadata.name}";
+        let names = self.access.ok(&["get", "nodes", "-o", words])?;
+        Ok(names.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Installs the chart with its default values, once for all stories, and waits until all of it is ready.
+    ///
+    /// On a cluster of the user's, what is installed there is taken as it is.
+    pub(crate) fn install(&self) -> Result<()> {
+        let mut installed = self
+            .installed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = installed.get_or_insert_with(|| match self.cluster {
+            Some(_) => self.helm_install().map_err(|error| format!("{error:#}")),
+            None => Ok(()),
+        });
+        outcome
+            .clone()
+            .map_err(|error| anyhow!("beemesh is not installed: {error}"))
+    }
+
+    fn helm_install(&self) -> Result<()> {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let archive = std::env::var_os("BEEMESH_IMAGE")
+            .map_or_else(|| tree.join("target/beemesh-image.tar"), PathBuf::from);
+        self.cluster()?.load_image(&archive)?;
+        let chart = tree.join("charts/beemesh");
+        let more = std::env::var("BEEMESH_E2E_HELM").unwrap_or_default();
+        let mut line = vec!["upgrade", "--install", "beemesh"];
+        line.push(chart.to_str().context("a path that is no text")?);
+        line.extend(["--namespace", SYSTEM, "--create-namespace"]);
+        line.extend(["--wait", "--timeout=180s"]);
+        line.extend(more.split_whitespace());
+        self.access.helm(&line)?.ok().map(drop)
+    }
+
+    /// Makes the pod `name` with `labels` on `node` (empty: anywhere); it only sleeps.
+    pub(crate) fn pod(&self, name: &str, node: &str, labels: &[(&str, &str)]) -> Result<()> {
+        self.access
+            .apply(&pod(name, node, labels).to_string())
+            .map(drop)
+    }
+
+    /// Waits until all pods that `selector` (`app=sensors`) selects are ready, and there is one.
+    pub(crate) fn wait_pods(&self, selector: &str) -> Result<()> {
+        eventually(&format!("pods {selector} are ready"), READY, || {
+            let line = ["wait", "pod", "--for=condition=Ready", "--timeout=20s"];
+            let line = [&line[..], &["--selector", selector]].concat();
+            self.access.ok(&line).map(drop)
+        })
+    }
+
+    /// Runs `script` (sh) in the pod `name`.
+    pub(crate) fn exec(&self, name: &str, script: &str) -> Result<Ran> {
+        self.access
+            .kubectl(&["exec", name, "--", "sh", "-c", script])
+    }
+
+    /// One echo request and its answer, awaited for a while: routes may be on their way.
+    pub(crate) fn ping(&self, pod: &str, address: &str) -> Result<()> {
+        let what = format!("{pod} reaches {address}");
+        eventually(&what, Duration::from_secs(30), || {
+            let ran = self.exec(pod, &format!("ping -n -c 1 -W 1 {address}"))?;
+            ensure(ran.is_success, || ran.stdout + &ran.stderr)
+        })
+    }
+
+    /// The addresses of the pod `name` on the cluster's primary network.
+    pub(crate) fn primary_addresses(&self, name: &str) -> Result<Vec<String>> {
+        let pod = self.access.json(&["get", "pod", name])?;
+        let entries = pod["status"]["podIPs"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let addresses = entries.iter().filter_map(|entry| entry["ip"].as_str());
+        Ok(addresses.map(str::to_owned).collect())
+    }
+}
+
+fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
+    let labels: Value = labels.iter().map(|&(key, value)| (key, value)).collect();
+    let image = std::env::var("BEEMESH_E2E_IMAGE").unwrap_or_else(|_| cluster::TEST.to_owned());
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+        "spec": {"terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}], "containers": [{
+            "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "2147483647"],
+        }]},
+    });
+    if !node.is_empty() {
+        pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+    }
+    pod
+}
