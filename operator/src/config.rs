@@ -16,6 +16,12 @@ pub struct Config {
     /// Watch only these namespaces, separated by commas [default: all].
     #[arg(long, env = "BEEMESH_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
+    /// Make the Secret of this name, with the key that the daemons of the nodes share, where there is none [default: make none].
+    #[arg(long, env = "BEEMESH_MESH_KEY_SECRET")]
+    pub mesh_key_secret: Option<String>,
+    /// Namespace of that Secret [default: this pod's].
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
     /// Where /metrics, /livez, /readyz and /healthz are served.
     #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
     pub listen_metrics: SocketAddr,
@@ -126,11 +132,15 @@ mod tests {
             "--namespaces=x,y",
             "--anonymous-read=false",
             "--resync=90s",
+            "--mesh-key-secret=k",
+            "--namespace=own",
         ]);
         let config = config.expect("all are right");
         assert_eq!(config.replica(), "a");
         assert_eq!(config.namespaces, ["x", "y"]);
         assert!(!config.anonymous_read);
+        assert_eq!(config.mesh_key_secret.as_deref(), Some("k"));
+        assert_eq!(config.namespace.as_deref(), Some("own"));
         assert_eq!(config.resync, Duration::from_secs(90));
         assert!(parse(&["--resync=0"]).is_err());
     }

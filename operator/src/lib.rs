@@ -17,6 +17,7 @@ pub mod apply;
 pub mod check;
 pub mod config;
 pub mod controllers;
+pub mod mesh_key;
 pub mod observe;
 pub mod plan;
 pub mod rest;

@@ -27,6 +27,7 @@ use crate::{
     apply::Writer,
     config::Config,
     controllers::{self, Context},
+    mesh_key,
     observe::{self, Cache, Kind, Scope},
     rest::{self, ListenError, Rest, TlsFiles},
     telemetry::{self, Logs, Metrics, Observed, ObservedTopology, Probes},
@@ -83,6 +84,10 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let anonymous = config.anonymous_read;
     let api = Rest::new(&settings, cache.clone(), anonymous, logs, metrics.clone());
     let api = (listen_api(&config).await?, api.map_err(Error::Client)?);
+    if let Some(name) = config.mesh_key_secret {
+        let (namespace, resync) = (config.namespace, config.resync);
+        service.spawn(mesh_key::run(client.clone(), namespace, name, resync));
+    }
     service.spawn(observe::run(cache, client, metrics, scope));
     let mut work = JoinSet::new();
     work.spawn(api.0.serve(api.1.router(), until(stopping.clone())));

@@ -5,6 +5,7 @@ mod bad;
 mod cluster;
 mod first;
 mod lifecycle;
+mod mesh_key;
 mod names;
 mod placement;
 mod pods;
@@ -20,7 +21,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 21] = [
+    let tests: [(&str, Test); 22] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -84,6 +85,10 @@ fn main() -> ExitCode {
         (
             "replicas_give_nothing_twice",
             lifecycle::replicas_give_nothing_twice,
+        ),
+        (
+            "the_key_of_the_mesh_is_made_once",
+            mesh_key::the_key_of_the_mesh_is_made_once,
         ),
         (
             "it_waits_for_definitions_and_servers",

@@ -1,0 +1,113 @@
+//! The key that the daemons of the nodes share: a Secret, made once.
+//!
+//! Nothing waits for it, and an API server that is away is asked again. Whoever wants another key
+//! changes the Secret: it is never overwritten.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, api::PostParams};
+use thiserror::Error;
+use tokio::time::sleep;
+
+use crate::{apply::chain, observe::jittered};
+
+/// The Secret's only entry.
+const ENTRY: &str = "key";
+/// Bytes of a key before they are written as text.
+const KEY_BYTES: usize = 32;
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Error)]
+enum Error {
+    #[error("failed to ask for the Secret")]
+    Ask(#[source] kube::Error),
+    #[error("failed to make the Secret")]
+    Make(#[source] kube::Error),
+    #[error("the system gives no random bytes")]
+    Random,
+}
+
+/// Makes sure for ever that the Secret `name` is there, looking every `resync`.
+pub async fn run(client: Client, namespace: Option<String>, name: String, resync: Duration) {
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let secrets: Api<Secret> = Api::namespaced(client, &namespace);
+    let mut retry = RETRY_MIN;
+    let mut told = None;
+    loop {
+        let pause = match ensure(&secrets, &name).await {
+            Ok(is_new) => {
+                match is_new {
+                    true => tracing::info!(namespace, name, "made the key of the mesh"),
+                    false => tracing::debug!(namespace, name, "the key of the mesh is there"),
+                }
+                (retry, told) = (RETRY_MIN, None);
+                resync
+            }
+            Err(error) => {
+                let error = chain(&error);
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(namespace, name, error, "no key of the mesh yet");
+                    told = Some(error);
+                }
+                let pause = retry;
+                retry = RETRY_MAX.min(retry * 2);
+                pause
+            }
+        };
+        sleep(jittered(pause)).await;
+    }
+}
+
+/// True when the Secret was made now.
+async fn ensure(secrets: &Api<Secret>, name: &str) -> Result<bool, Error> {
+    if secrets.get_opt(name).await.map_err(Error::Ask)?.is_some() {
+        return Ok(false);
+    }
+    let secret = secret(name, &random()?);
+    match secrets.create(&PostParams::default(), &secret).await {
+        Ok(_) => Ok(true),
+        // Another replica was faster: its key counts.
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
+        Err(error) => Err(Error::Make(error)),
+    }
+}
+
+fn random() -> Result<[u8; KEY_BYTES], Error> {
+    let mut key = [0; KEY_BYTES];
+    let provider = rustls::crypto::ring::default_provider();
+    let filled = provider.secure_random.fill(&mut key);
+    filled.map(|()| key).map_err(|_| Error::Random)
+}
+
+/// The Secret of a key. The key is text there: more can be written below it, a line each.
+fn secret(name: &str, key: &[u8; KEY_BYTES]) -> Secret {
+    let labels = [("app.kubernetes.io/managed-by", "beemesh-operator")];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let text = BASE64_STANDARD.encode(key) + "\n";
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.into()),
+            ..ObjectMeta::default()
+        },
+        string_data: Some(BTreeMap::from([(ENTRY.to_owned(), text)])),
+        ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_line_of_text_and_never_the_same() {
+        let text = |key| secret("k", &key).string_data.unwrap()[ENTRY].clone();
+        let one = text(random().unwrap());
+        assert_eq!(one.lines().count(), 1);
+        assert_eq!(BASE64_STANDARD.decode(one.trim()).unwrap().len(), KEY_BYTES);
+        assert_ne!(one, text(random().unwrap()));
+    }
+}
