@@ -2,6 +2,7 @@
 //!
 //! Without privilege every test is shown as ignored, never green.
 
+mod flood;
 mod foreign;
 mod killed;
 mod killer;
@@ -30,6 +31,9 @@ fn main() {
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
         routing::a_cut_loses_little_also_where_only_the_other_end_knows,
         routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
+        flood::link_states_go_from_daemon_to_daemon,
+        flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
+        flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
         foreign::what_a_foreign_hand_deletes_is_made_again,
         foreign::a_namespace_that_lost_its_name_but_lives_on_is_replaced,
         foreign::pods_that_lost_their_interface_are_told_and_can_be_detached,
@@ -62,6 +66,13 @@ fn main() {
     let scale = scale
         .with_kind("needs root and BEEMESH_SCALE=1000")
         .with_ignored_flag(!is_privileged || scale::size().is_none());
-    let trials = trials.chain([scale]);
+    let latency = Trial::test("a_link_that_falls_is_known_everywhere", || {
+        flood::a_link_that_falls_is_known_everywhere();
+        Ok(())
+    });
+    let latency = latency
+        .with_kind("needs root and BEEMESH_LATENCY=100")
+        .with_ignored_flag(!is_privileged || flood::rounds().is_none());
+    let trials = trials.chain([scale, latency]);
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }

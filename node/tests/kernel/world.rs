@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) tag: String,
     /// Least seconds between two looks of a daemon at everything.
     pub(crate) resync_seconds: u64,
+    /// Daemons tell one another of links, with a key that all have.
+    pub(crate) has_peer_key: bool,
     directory: tempfile::TempDir,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     daemons: BTreeMap<String, Child>,
@@ -69,6 +71,7 @@ impl World {
         let mut world = World {
             tag,
             resync_seconds: 1,
+            has_peer_key: false,
             directory,
             hosts: BTreeMap::new(),
             daemons: BTreeMap::new(),
@@ -131,6 +134,10 @@ impl World {
 
     pub(crate) fn state(&self, node: &str) -> PathBuf {
         self.directory.path().join(node)
+    }
+
+    pub(crate) fn run_dir(&self, node: &str) -> PathBuf {
+        self.state(node).join("run")
     }
 
     pub(crate) fn socket(&self, node: &str) -> PathBuf {
@@ -223,6 +230,14 @@ impl World {
             .env("RUST_LOG", "info,node::engine=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
+        if self.has_peer_key {
+            let key = self.directory.path().join("key");
+            if !key.exists() {
+                fs::write(&key, "a key of thirty-two bytes or more").expect("a file");
+            }
+            command.arg("--run-dir").arg(self.run_dir(node));
+            command.arg("--peer-key-file").arg(key);
+        }
         self.daemons
             .insert(node.to_owned(), command.spawn().expect("nsenter"));
     }

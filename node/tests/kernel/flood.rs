@@ -1,0 +1,221 @@
+//! Daemons that share no directory of link states tell one another.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::routing::{triangle, two_pods};
+use crate::world::{World, output, run, wait_for};
+
+/// How many times a link is set down and up for a figure, if at all.
+pub(crate) fn rounds() -> Option<usize> {
+    std::env::var("BEEMESH_LATENCY").ok()?.parse().ok()
+}
+
+/// Three hosts with a Forwarder each, linked in a triangle, without shared link states.
+fn three() -> World {
+    let mut world = World::new(3);
+    world.has_peer_key = true;
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1", "n2", "n3"]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    for node in ["n1", "n2", "n3"] {
+        wait_for("all are told", || {
+            count(&world, node, "telling link states") >= 2
+        });
+        wait_for("all are heard", || {
+            count(&world, node, "hearing link states") >= 2
+        });
+    }
+    world
+}
+
+fn count(world: &World, node: &str, what: &str) -> usize {
+    world.log(node).matches(what).count()
+}
+
+/// Whether a link of a Forwarder is up, as a node was told.
+fn is_up(world: &World, node: &str, forwarder: &str, link: &str) -> Option<bool> {
+    let name = crds::names::object(&world.tag, forwarder);
+    let directory = world.run_dir(node).join("link-states");
+    let files = fs::read_dir(directory).ok()?.flatten();
+    let mut files = files.map(|file| file.path());
+    // The key of a Forwarder may have its namespace before its name.
+    let file = files.find(|path| {
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let is_hidden = stem.is_none_or(|stem| stem.starts_with('.'));
+        !is_hidden && stem.is_some_and(|stem| stem.ends_with(&name))
+    })?;
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    report["links"][link].as_bool()
+}
+
+fn routes(world: &World) -> String {
+    let netns = ["f2", "f3"].map(|name| world.forwarder_netns(name));
+    let show =
+        |netns| run(&format!("ip -n {netns} route show")) + &run(&format!("ip -n {netns} nexthop"));
+    netns.map(show).concat()
+}
+
+/// What the daemons of the others wrote to their kernels.
+fn writes(world: &World) -> u64 {
+    let rounds = ["n2", "n3"].map(|node| world.rounds(node));
+    rounds.iter().flatten().sum()
+}
+
+pub(crate) fn link_states_go_from_daemon_to_daemon() {
+    let world = three();
+    let tag = world.tag.clone();
+    let [_, address] = two_pods(&world, ["n1", "n2"]);
+    let f1 = world.forwarder_netns("f1");
+    let link = "f1/f2";
+    run(&format!("ip -n {f1} link set l-f2 down"));
+    for node in ["n1", "n2", "n3"] {
+        wait_for("it is told", || {
+            is_up(&world, node, "f1", link) == Some(false)
+        });
+    }
+    wait_for("the other end knows", || {
+        world.status(&tag, "f2").links.up == 1
+    });
+    assert!(world.reaches("p1", address), "around");
+    run(&format!("ip -n {f1} link set l-f2 up"));
+    world.wait_until_ready(&tag);
+    assert!(!world.objects().join("link-states").exists());
+}
+
+pub(crate) fn daemons_that_die_or_lose_their_reports_change_nothing_elsewhere() {
+    let mut world = three();
+    let tag = world.tag.clone();
+    let [_, address] = two_pods(&world, ["n1", "n2"]);
+    world.wait_until_ready(&tag);
+    let is_quiet = |world: &World| {
+        let before = ["n2", "n3"].map(|node| world.rounds(node).len());
+        wait_for("a look at everything", || {
+            let now = ["n2", "n3"].map(|node| world.rounds(node).len());
+            now.iter()
+                .zip(before)
+                .all(|(now, before)| *now >= before + 2)
+        });
+    };
+    is_quiet(&world);
+    let before = (routes(&world), writes(&world));
+    for is_wiped in [false, true] {
+        let heard =
+            |world: &World| ["n2", "n3"].map(|node| count(world, node, "hearing link states"));
+        let known = heard(&world);
+        world.kill("n1");
+        if is_wiped {
+            fs::remove_dir_all(world.run_dir("n1")).expect("a directory");
+        }
+        assert!(world.reaches("p1", address), "without a daemon");
+        world.start("n1");
+        wait_for("it is heard again", || {
+            heard(&world)
+                .iter()
+                .zip(known)
+                .all(|(now, known)| *now > known)
+        });
+        for (of, link) in [("f1", "f1/f2"), ("f2", "f1/f2"), ("f3", "f1/f3")] {
+            wait_for("it knows everything again", || {
+                is_up(&world, "n1", of, link) == Some(true)
+            });
+        }
+        is_quiet(&world);
+        assert_eq!(
+            (routes(&world), writes(&world)),
+            before,
+            "wiped: {is_wiped}"
+        );
+        assert!(world.reaches("p1", address));
+    }
+}
+
+pub(crate) fn what_happens_while_nodes_are_cut_off_is_told_when_they_are_not() {
+    let world = three();
+    let tag = world.tag.clone();
+    let (host, f1) = (world.netns("n1"), world.forwarder_netns("f1"));
+    let nft = |line: &str| {
+        let line = format!("nsenter --net=/run/netns/{host} nft {line}");
+        let output = output(&line);
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    nft("add table inet cut");
+    for hook in ["input", "output"] {
+        let rule = format!(
+            "add chain inet cut {hook} {{ type filter hook {hook} priority 0 ; tcp dport 4788 drop ; tcp sport 4788 drop ; }}"
+        );
+        nft(&rule);
+    }
+    run(&format!("ip -n {f1} link set l-f2 down"));
+    wait_for("the node itself knows", || {
+        is_up(&world, "n1", "f1", "f1/f2") == Some(false)
+    });
+    for node in ["n2", "n3"] {
+        wait_for("the silence is noticed", || {
+            world.log(node).contains("link states are not heard")
+        });
+        // Its last word stands: nobody knows better.
+        assert_eq!(is_up(&world, node, "f1", "f1/f2"), Some(true));
+    }
+    nft("delete table inet cut");
+    for node in ["n2", "n3"] {
+        wait_for("it is told", || {
+            is_up(&world, node, "f1", "f1/f2") == Some(false)
+        });
+    }
+    wait_for("the other end knows", || {
+        world.status(&tag, "f2").links.up == 1
+    });
+    run(&format!("ip -n {f1} link set l-f2 up"));
+    world.wait_until_ready(&tag);
+}
+
+/// Prints how long it takes from a link set down, or up, to its node's report, and from there to the
+/// report at another node.
+pub(crate) fn a_link_that_falls_is_known_everywhere() {
+    let world = three();
+    let f1 = world.forwarder_netns("f1");
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for round in 0..rounds().unwrap_or(1) {
+        let state = round % 2 == 1;
+        let word = if state { "up" } else { "down" };
+        let mut set = Command::new("ip");
+        set.args(["-n", &f1, "link", "set", "l-f2", word]);
+        let started = Instant::now();
+        let mut set = set.spawn().expect("ip");
+        let told = until(|| is_up(&world, "n1", "f1", "f1/f2") == Some(state));
+        let heard = until(|| is_up(&world, "n2", "f1", "f1/f2") == Some(state));
+        assert!(set.wait().expect("ip").success());
+        own.push(told - started);
+        others.push(heard - started);
+        // The next one begins in peace.
+        wait_for("the third knows", || {
+            is_up(&world, "n3", "f1", "f1/f2") == Some(state)
+        });
+    }
+    own.sort();
+    others.sort();
+    let median = |times: &[Duration]| times[times.len() / 2].as_micros();
+    println!(
+        "link set by ip: report on its node {} us, on another node {} us (medians of {})",
+        median(&own),
+        median(&others),
+        own.len()
+    );
+}
+
+/// When a condition came to hold.
+fn until(condition: impl Fn() -> bool) -> Instant {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    Instant::now()
+}
