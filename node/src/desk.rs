@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,8 @@ pub struct Desk<W> {
     /// What was told last of pods that could not be attached, by uid.
     failures: Mutex<HashMap<String, String>>,
     tally: Mutex<Tally>,
+    /// Claims for which the API server is being asked.
+    asking: AtomicUsize,
     /// Counts changes of the pods, the catalog and the leases.
     news: watch::Sender<u64>,
 }
@@ -98,6 +101,7 @@ impl<W: Wires> Desk<W> {
             pods: None,
             failures: Mutex::default(),
             tally: Mutex::default(),
+            asking: AtomicUsize::new(0),
             news: watch::Sender::new(0),
         }
     }
@@ -154,9 +158,37 @@ impl<W: Wires> Desk<W> {
     }
 
     /// Replaces which pods were seen to be without their interface. Their leases stay until the
-    /// runtime gives them up.
+    /// runtime gives them up, or the daemon attaches them anew.
     pub fn miss(&self, lost: BTreeSet<Key>) {
-        self.state().lost = lost;
+        let before = std::mem::replace(&mut self.state().lost, lost.clone());
+        if before != lost {
+            self.hear();
+        }
+    }
+
+    /// Which pods are without their interface in which topology.
+    pub fn lost(&self) -> BTreeSet<(Key, Network)> {
+        let lost: Vec<Lease> = {
+            let state = self.state();
+            let leases = state
+                .lost
+                .iter()
+                .filter_map(|key| state.book.leases().get(key));
+            leases.cloned().collect()
+        };
+        let confirmed = lost
+            .into_iter()
+            .filter(|lease| lease.phase == Phase::Confirmed);
+        let mut of = BTreeSet::new();
+        for lease in confirmed {
+            for share in &lease.shares {
+                // What cannot be told is not lost.
+                if !self.wires.is_wired(&share.attachment).unwrap_or(true) {
+                    of.insert((lease.key.clone(), share.network()));
+                }
+            }
+        }
+        of
     }
 
     /// What is attached, by the path of the Forwarder's namespace.

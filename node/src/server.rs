@@ -143,16 +143,18 @@ async fn answer<W: Wires + 'static>(
     let end = Instant::now() + PATIENCE;
     let request = Arc::new(request);
     let mut news = desk.news();
-    let mut is_first = true;
+    // The first answer says most: only then was the API server asked.
+    let mut awaited: Option<String> = None;
     loop {
         let (asked, of) = (Arc::clone(&request), Arc::clone(desk));
+        let is_first = awaited.is_none();
         let answered = tokio::task::spawn_blocking(move || of.ask(&asked, plugin, is_first));
-        let reason = match answered.await.map_err(io::Error::other)? {
+        match answered.await.map_err(io::Error::other)? {
             Answer::Now(reply) => return Ok(reply),
-            Answer::Awaited(reason) => reason,
-        };
-        is_first = false;
+            Answer::Awaited(reason) => drop(awaited.get_or_insert(reason)),
+        }
         if !matches!(timeout_at(end, news.changed()).await, Ok(Ok(()))) {
+            let reason = awaited.unwrap_or_default();
             return Ok(Reply::TryLater { reason });
         }
     }
@@ -276,9 +278,18 @@ mod tests {
         let forwarder = Forwarder::new("default", ForwarderSpec::default());
         desk.open(Arc::new(Catalog::new("n1", [&forwarder], [], vec![], true)));
         let begun = Instant::now();
+        let stir = {
+            let desk = Arc::clone(&desk);
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE / 2).await;
+                desk.hear();
+            })
+        };
         let reply = answer(claim(), None, &desk).await.unwrap();
-        assert!(matches!(reply, Reply::TryLater { .. }), "{reply:?}");
+        let reason = "pod default/p is not known yet: the API server is away".to_owned();
+        assert_eq!(reply, Reply::TryLater { reason });
         assert_eq!(begun.elapsed(), PATIENCE);
+        stir.await.unwrap();
 
         let asked = {
             let desk = Arc::clone(&desk);

@@ -1,6 +1,7 @@
 //! ADD: who asks, what it gets, and what is promised to nobody else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cni::agent::{Claim, Reply, code};
 use crds::attach::Pod;
@@ -16,6 +17,9 @@ use crate::wires::Wires;
 
 /// Annotation of a static pod's image in the API: the uid that the kubelet and the runtime use.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Of the threads for plugins, those that may wait for the API server.
+const ASKING_AT_ONCE: usize = 4;
 
 /// Who asks, as far as it is known.
 enum Asker {
@@ -147,9 +151,9 @@ impl<W: Wires> Desk<W> {
             return Asker::Nobody;
         }
         let (namespace, name) = (&asker.namespace, &asker.name);
-        // Asking may take seconds; from then on the watch tells.
         let lookup = match is_first {
-            true => pods.find(namespace, name, asker.uid.as_deref()),
+            true => self.find(&**pods, asker),
+            // From then on the watch tells.
             false => Lookup::Absent,
         };
         match lookup {
@@ -160,6 +164,19 @@ impl<W: Wires> Desk<W> {
             // The runtime may know it before we are told.
             Lookup::Absent => Asker::Awaited(format!("pod {namespace}/{name} is not known yet")),
         }
+    }
+}
+
+impl<W: Wires> Desk<W> {
+    /// Asks for a pod, which may take seconds and a thread: not for more than a few at one time.
+    fn find(&self, pods: &dyn Pods, asker: &cni::agent::Pod) -> Lookup {
+        let others = self.asking.fetch_add(1, Ordering::Relaxed);
+        let lookup = match others < ASKING_AT_ONCE {
+            true => pods.find(&asker.namespace, &asker.name, asker.uid.as_deref()),
+            false => Lookup::Absent,
+        };
+        self.asking.fetch_sub(1, Ordering::Relaxed);
+        lookup
     }
 }
 

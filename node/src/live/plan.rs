@@ -57,12 +57,18 @@ pub enum Step {
 /// Where one topology wants one pod: App and Forwarder, or why it has no place for it.
 type Wish = Result<(String, String), String>;
 
-/// What is to be done so that the pods `here` are where `catalog` wants them.
+/// What is to be done so that the pods `here` are where `catalog` wants them. Those in `lost` have no
+/// interface any more where their lease says so.
 ///
 /// # Guarantees
 /// Nothing is detached while the desired state is incomplete, or because a topology cannot be read.
 /// A lease under way is left alone. When all steps are done, none is left.
-pub fn plan(here: &[Arc<PodHere>], leases: &[Lease], catalog: &Catalog) -> Vec<Step> {
+pub fn plan(
+    here: &[Arc<PodHere>],
+    leases: &[Lease],
+    lost: &BTreeSet<(Key, Network)>,
+    catalog: &Catalog,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let running: Vec<&Arc<PodHere>> = here.iter().filter(|here| takes_part(here)).collect();
     let mut wishes = wishes(&running, catalog);
@@ -70,7 +76,8 @@ pub fn plan(here: &[Arc<PodHere>], leases: &[Lease], catalog: &Catalog) -> Vec<S
     for (pod, wishes) in running.iter().zip(&mut wishes) {
         let held = by_pod.get(pod.pod.uid.as_str());
         let held = held.map(Vec::as_slice).unwrap_or_default();
-        one(pod, wishes, held, catalog, &mut steps);
+        let held = Held { leases: held, lost };
+        one(pod, wishes, &held, catalog, &mut steps);
     }
     let ended = here.iter().filter(|here| !here.is_running);
     for lease in ended
@@ -139,24 +146,38 @@ fn sort<'a>(
     (by_pod, forgotten)
 }
 
+/// What a pod has.
+struct Held<'a> {
+    leases: &'a [&'a Lease],
+    lost: &'a BTreeSet<(Key, Network)>,
+}
+
 /// What is to be done about one pod.
 fn one(
     pod: &Arc<PodHere>,
     wishes: &BTreeMap<&Network, Wish>,
-    held: &[&Lease],
+    held: &Held<'_>,
     catalog: &Catalog,
     steps: &mut Vec<Step>,
 ) {
+    let is_lost = |lease: &Lease, network: &Network| {
+        // Of a pod that goes the interface may go first.
+        !pod.is_leaving && held.lost.contains(&(lease.key.clone(), network.clone()))
+    };
     let mut kept: BTreeSet<Network> = BTreeSet::new();
     // The runtime's first: of two in one topology, the daemon's goes.
-    let (own, theirs): (Vec<&Lease>, Vec<&Lease>) =
-        held.iter().copied().partition(|lease| is_key(&lease.key));
+    let (own, theirs): (Vec<&Lease>, Vec<&Lease>) = held
+        .leases
+        .iter()
+        .copied()
+        .partition(|lease| is_key(&lease.key));
     for lease in theirs.into_iter().chain(own) {
         for share in &lease.shares {
             let network = share.network();
             let is_double = is_key(&lease.key) && kept.contains(&network);
             let why = match is_double {
                 true => Some("the runtime attached it as well".to_owned()),
+                false if is_lost(lease, &network) => Some("its interface was deleted".to_owned()),
                 false => why_not(pod, wishes, lease, share, catalog),
             };
             let why = why.filter(|_| lease.phase == Phase::Confirmed);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cni::agent::Key;
 use cni::known::Known;
 use crds::attach::Pod;
 
@@ -27,7 +28,7 @@ mod tests;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// A pod without a place is told after this: its Forwarder may be on its way.
+/// What passes by itself within this is let pass: a Forwarder that is on its way, a DEL under way.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Where things are on this node.
@@ -52,6 +53,8 @@ pub struct Rounds<W> {
     retries: HashMap<(String, Network), Retry>,
     /// Pods without a place, by uid: why, and since when.
     refused: HashMap<String, (String, Instant)>,
+    /// Attachments without their interface, and since when.
+    lost: BTreeMap<(Key, Network), Instant>,
     /// The last annotation told, by uid, and what was there then.
     statuses: HashMap<String, (Option<String>, String)>,
 }
@@ -78,6 +81,7 @@ impl<W: Wires> Rounds<W> {
             plugin,
             retries: HashMap::new(),
             refused: HashMap::new(),
+            lost: BTreeMap::new(),
             statuses: HashMap::new(),
         }
     }
@@ -86,7 +90,8 @@ impl<W: Wires> Rounds<W> {
     pub fn turn(&mut self, now: Instant) -> Option<Instant> {
         let catalog = self.desk.catalog()?;
         let here = self.pods.here();
-        let steps = plan(&here, &self.desk.leases(), &catalog);
+        let lost = self.lost(now);
+        let steps = plan(&here, &self.desk.leases(), &lost, &catalog);
         self.count(&steps);
         self.forget(&here, &steps);
         let mut attach = Vec::new();
@@ -108,6 +113,18 @@ impl<W: Wires> Rounds<W> {
         self.tell_statuses(&here);
         self.keep(&here, &catalog);
         self.next(now)
+    }
+
+    /// What has been without its interface for a while: of a DEL that is under way it goes first.
+    fn lost(&mut self, now: Instant) -> BTreeSet<(Key, Network)> {
+        let lost = self.desk.lost();
+        self.lost.retain(|of, _| lost.contains(of));
+        for of in lost {
+            self.lost.entry(of).or_insert(now);
+        }
+        let is_due = |since: &Instant| now.saturating_duration_since(*since) >= GRACE;
+        let due = self.lost.iter().filter(|(_, since)| is_due(since));
+        due.map(|(of, _)| of.clone()).collect()
     }
 
     fn count(&self, steps: &[Step]) {
@@ -140,7 +157,7 @@ impl<W: Wires> Rounds<W> {
             .retain_failures(|uid| !uids.contains(uid) || refused.contains(uid) || is_wanted(uid));
     }
 
-    fn forget_lease(&self, key: &cni::agent::Key) {
+    fn forget_lease(&self, key: &Key) {
         let leases = self.desk.leases();
         let Some(lease) = leases.iter().find(|lease| lease.key == *key) else {
             return;
@@ -308,8 +325,11 @@ impl<W: Wires> Rounds<W> {
     /// When something is due without any news.
     fn next(&self, now: Instant) -> Option<Instant> {
         let retries = self.retries.values().map(|retry| retry.at);
-        let told = self.refused.values().map(|(_, since)| *since + GRACE);
-        retries.chain(told.filter(|at| *at > now)).min()
+        let refused = self.refused.values().map(|(_, since)| *since);
+        let graces = refused
+            .chain(self.lost.values().copied())
+            .map(|since| since + GRACE);
+        retries.chain(graces.filter(|at| *at > now)).min()
     }
 }
 

@@ -118,7 +118,7 @@ fn told(steps: &[Step]) -> String {
 
 fn planned(pods: Vec<PodHere>, leases: &[Lease], catalog: &Catalog) -> String {
     let here: Vec<_> = pods.into_iter().map(Arc::new).collect();
-    told(&plan(&here, leases, catalog))
+    told(&plan(&here, leases, &BTreeSet::new(), catalog))
 }
 
 #[test]
@@ -218,6 +218,26 @@ fn pods_that_start_end_or_leave_are_let_do_so() {
 }
 
 #[test]
+fn a_pod_that_lost_its_interface_gets_another() {
+    let lease = leased(1, false, "iot/a lab/a");
+    let iot = lease.shares[0].network();
+    let lost = BTreeSet::from([(lease.key.clone(), iot)]);
+    let here = [Arc::new(pod("iot=a lab=a"))];
+    let steps = plan(&here, std::slice::from_ref(&lease), &lost, &catalog());
+    assert_eq!(told(&steps), "leave eth0 iot");
+    let left = leased(1, false, "lab/a");
+    assert_eq!(
+        planned(vec![pod("iot=a lab=a")], &[left], &catalog()),
+        "attach iot"
+    );
+    let leaving = PodHere {
+        is_leaving: true,
+        ..pod("iot=a lab=a")
+    };
+    assert!(plan(&[Arc::new(leaving)], &[lease], &lost, &catalog()).is_empty());
+}
+
+#[test]
 fn who_joined_by_a_configuration_of_its_own_stays() {
     let catalog = catalog();
     let asked = Lease {
@@ -307,11 +327,11 @@ mod whole {
                 }))
                 .collect();
             for _ in 0..2 {
-                for step in plan(&here, &leases, &catalog) {
+                for step in plan(&here, &leases, &BTreeSet::new(), &catalog) {
                     take(&step, &mut leases, &wishes);
                 }
             }
-            let rest = plan(&here, &leases, &catalog);
+            let rest = plan(&here, &leases, &BTreeSet::new(), &catalog);
             let is_rest = |step: &Step| !matches!(step, Step::Refuse { .. });
             prop_assert!(!rest.iter().any(is_rest), "{rest:?}");
             let held: Vec<String> = leases.iter().flat_map(|lease| &lease.shares)

@@ -20,12 +20,16 @@ use crate::catalog::Place;
 use crate::live::key;
 use crate::pods::Lookup;
 
-/// A kernel that does everything.
-struct NoWires;
+/// A kernel that does everything, and has lost one attachment.
+#[derive(Clone, Default)]
+struct NoWires {
+    lost: Arc<Mutex<Option<String>>>,
+}
 
 impl Wires for NoWires {
-    fn is_wired(&self, _: &Attachment) -> Result<bool, Error> {
-        Ok(true)
+    fn is_wired(&self, attachment: &Attachment) -> Result<bool, Error> {
+        let lost = self.lost.lock().unwrap();
+        Ok(lost.as_ref() != Some(&attachment.forwarder_interface))
     }
 
     fn cut(&self, _: &Attachment) -> Result<(), Error> {
@@ -119,6 +123,7 @@ struct World {
     pods: Arc<MemoryPods>,
     plugin: FakePlugin,
     rounds: Rounds<NoWires>,
+    wires: NoWires,
     now: Instant,
 }
 
@@ -130,7 +135,8 @@ impl World {
         let (book, _) = Book::open(directory.path(), "boot").unwrap();
         let pods = Arc::new(MemoryPods::default());
         let port: Arc<dyn Pods> = Arc::<MemoryPods>::clone(&pods);
-        let desk = Desk::new(book, NoWires, Arc::default(), Duration::from_secs(30));
+        let wires = NoWires::default();
+        let desk = Desk::new(book, wires.clone(), Arc::default(), Duration::from_secs(30));
         let desk = Arc::new(desk.with_pods(Arc::clone(&port)));
         desk.open(Arc::new(catalog(node)));
         let plugin = FakePlugin {
@@ -150,6 +156,7 @@ impl World {
             pods,
             plugin,
             rounds,
+            wires,
             now: Instant::now(),
         }
     }
@@ -395,4 +402,26 @@ fn an_annotation_that_another_replaces_is_completed_again() {
         set(&world, &completed.unwrap());
         world.turn(100);
     }
+}
+
+#[test]
+fn a_pod_that_lost_its_interface_for_good_gets_another() {
+    let mut world = World::new("n1");
+    world.put("p", &OURS);
+    world.run("7", "p");
+    world.turn(0);
+    let lease = world.rounds.desk.leases().remove(0);
+    world.told();
+    let interface = lease.shares[0].attachment.forwarder_interface.clone();
+    *world.wires.lost.lock().unwrap() = Some(interface);
+    world.rounds.desk.miss(BTreeSet::from([lease.key.clone()]));
+    assert_eq!(world.turn(100), Some(3000), "perhaps a DEL is under way");
+    assert_eq!(world.rounds.desk.leases(), [lease]);
+    world.turn(3000);
+    assert!(world.attached().is_empty());
+    *world.wires.lost.lock().unwrap() = None;
+    world.rounds.desk.miss(BTreeSet::new());
+    world.turn(100);
+    assert_eq!(world.attached(), ["default/p"]);
+    assert_eq!(world.told()[0], "Detached");
 }
