@@ -46,6 +46,7 @@ pub mod replay;
 mod run;
 pub mod server;
 pub mod source;
+pub mod telemetry;
 pub mod underlay;
 pub mod watch;
 pub mod wires;

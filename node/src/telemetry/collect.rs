@@ -1,0 +1,152 @@
+//! What is read at each scrape: never stale, and gone with what it is about.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge};
+
+use super::Counts;
+
+/// What the parts of the daemon know of themselves. What is none is not told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// The engine's.
+    pub counts: Counts,
+    /// Attachments of pods.
+    pub attachments: u64,
+    /// Of these, what the daemon attached to pods that were running.
+    pub live_attachments: Option<u64>,
+    /// The plugin is where the runtime finds it, and the runtime takes us.
+    pub cni: Option<Cni>,
+    /// Nodes that this one exchanges link states with: all, and those that it does now.
+    pub peers: Option<(u64, u64)>,
+    /// Seconds since the API server was last heard.
+    pub cache_age: Option<f64>,
+    /// Writes to the API server by result.
+    pub api_writes: Vec<(&'static str, u64)>,
+}
+
+/// How the plugin's installation stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cni {
+    /// Nothing keeps the runtime from calling it.
+    pub is_installed: bool,
+    /// The runtime takes another list.
+    pub is_displaced: bool,
+    /// Times that something was written or removed.
+    pub writes: u64,
+}
+
+/// Asks at each scrape.
+pub(super) struct Observations {
+    observe: Box<dyn Fn() -> Observed + Send + Sync>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+impl Observations {
+    pub(super) fn new(observe: impl Fn() -> Observed + Send + Sync + 'static) -> Observations {
+        let observe = Box::new(observe);
+        Observations { observe }
+    }
+}
+
+impl fmt::Debug for Observations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observations")
+    }
+}
+
+impl Collector for Observations {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let observed = (self.observe)();
+        let mut told = Told(&mut encoder);
+        told.engine(&observed.counts)?;
+        told.gauge("attachments", "Attachments of pods.", observed.attachments)?;
+        if let Some(count) = observed.live_attachments {
+            let help =
+                "Attachments that the daemon itself made, of pods that were running already.";
+            told.gauge("live_attachments", help, count)?;
+        }
+        if let Some(cni) = observed.cni {
+            told.cni(cni)?;
+        }
+        if let Some((all, connected)) = observed.peers {
+            let help = "Nodes that share a topology with this one.";
+            told.gauge("peers", help, all)?;
+            let help = "Of these, nodes that link states go to and come from.";
+            told.gauge("peers_connected", help, connected)?;
+        }
+        if let Some(age) = observed.cache_age {
+            let help = "How long ago the API server was last heard, in seconds.";
+            told.gauge_of("cache_age_seconds", help, ConstGauge::new(age))?;
+        }
+        told.api_writes(&observed.api_writes)
+    }
+}
+
+/// Where metrics are told one after another.
+struct Told<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Told<'_, '_> {
+    fn engine(&mut self, counts: &Counts) -> fmt::Result {
+        self.gauge("forwarders", "Forwarders of this node.", counts.forwarders)?;
+        self.gauge("links", "Links of this node's Forwarders.", counts.links)?;
+        let help = "Of these, links that can be used in both directions.";
+        self.gauge("links_up", help, counts.links_up)?;
+        let help = "Writes to the kernel; none in steady state.";
+        self.counter("kernel_writes", help, counts.kernel_writes)?;
+        let help = "Writes that the kernel refused; they are tried again.";
+        self.counter("kernel_failures", help, counts.kernel_failures)?;
+        let help = "Looks at the whole kernel state.";
+        self.counter("resyncs", help, counts.resyncs)
+    }
+
+    fn cni(&mut self, cni: Cni) -> fmt::Result {
+        let help = "Whether the runtime finds the plugin and its configuration, 1 or 0.";
+        self.gauge("cni_installed", help, u64::from(cni.is_installed))?;
+        let help =
+            "Whether the runtime takes another configuration although ours is there, 1 or 0.";
+        self.gauge("cni_displaced", help, u64::from(cni.is_displaced))?;
+        let help = "Writes to the directories of the runtime; none in steady state.";
+        self.counter("cni_install_writes", help, cni.writes)
+    }
+
+    fn api_writes(&mut self, writes: &[(&'static str, u64)]) -> fmt::Result {
+        let help = "Writes to the API server, by result.";
+        let name = "beemesh_node_api_writes";
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (result, count) in writes {
+            let labels = ByResult { result };
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.gauge_of(name, help, ConstGauge::new(value.cast_signed()))
+    }
+
+    fn gauge_of(&mut self, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
+        let name = format!("beemesh_node_{name}");
+        metric.encode(
+            self.0
+                .encode_descriptor(&name, help, None, MetricType::Gauge)?,
+        )
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let name = format!("beemesh_node_{name}");
+        let metric = ConstCounter::new(value);
+        metric.encode(
+            self.0
+                .encode_descriptor(&name, help, None, MetricType::Counter)?,
+        )
+    }
+}

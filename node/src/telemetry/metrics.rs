@@ -1,0 +1,127 @@
+//! Counters and histograms, and the text that Prometheus reads.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use cni::agent::{Reply, Request};
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::Vitals;
+use super::collect::{Observations, Observed};
+use super::process::Process;
+use super::text::prometheus;
+
+/// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
+pub(super) const SECONDS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// All metrics of the daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: RwLock<Registry>,
+    requests: Family<Answered, Histogram, Seconds>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    request: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug)]
+struct Seconds;
+
+impl MetricConstructor<Histogram> for Seconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(SECONDS)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Metrics of an engine, and of plugins that have asked nothing yet.
+    pub fn new(vitals: &Vitals) -> Metrics {
+        let requests = Family::new_with_constructor(Seconds);
+        let mut registry = Registry::default();
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        let help = "Which daemon this is, value 1";
+        registry.register("beemesh_node_build", help, Info::new(version));
+        let help =
+            "How long it took from a change to a kernel that has it, for all Forwarders together";
+        let name = "beemesh_node_convergence_duration_seconds";
+        registry.register(name, help, vitals.rounds());
+        let help = "How long answers to the plugin took, by request and result";
+        let name = "beemesh_node_cni_request_duration_seconds";
+        registry.register(name, help, requests.clone());
+        registry.register_collector(Box::new(Process));
+        let registry = RwLock::new(registry);
+        Metrics(Arc::new(Inner { registry, requests }))
+    }
+
+    /// From now on each scrape also tells what `observe` returns then.
+    pub fn observe(&self, observe: impl Fn() -> Observed + Send + Sync + 'static) {
+        let mut registry = self
+            .0
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(Observations::new(observe)));
+    }
+
+    /// A plugin was answered.
+    pub fn answered(&self, request: &'static str, reply: &Reply, took: Duration) {
+        let result = result_of(reply);
+        let seconds = self.0.requests.get_or_create(&Answered { request, result });
+        seconds.observe(took.as_secs_f64());
+    }
+
+    /// All of it in the text format of Prometheus (0.0.4).
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self
+            .0
+            .registry
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        encode(&mut text, &registry).expect("a String takes every write");
+        prometheus(&text)
+    }
+}
+
+/// One word for a request; an ADD is a claim and a confirm, a DEL a release.
+pub fn word_of(request: &Request) -> &'static str {
+    match request {
+        Request::Claim(_) => "claim",
+        Request::Confirm { .. } => "confirm",
+        Request::Abort { .. } => "abort",
+        Request::Release { .. } => "release",
+        Request::Check { .. } => "check",
+        Request::Collect { .. } => "collect",
+        Request::Status => "status",
+    }
+}
+
+fn result_of(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::NotOurs => "not_ours",
+        Reply::TryLater { .. } => "try_later",
+        Reply::Refused { .. } => "refused",
+        _ => "done",
+    }
+}
+
+#[cfg(test)]
+mod tests;
