@@ -212,6 +212,13 @@ impl<W: Wires> Desk<W> {
         attached
     }
 
+    /// How many attachments there are, also such as are only claimed yet.
+    pub fn attachment_count(&self) -> usize {
+        let state = self.state();
+        let leases = state.book.leases().iter();
+        leases.map(|lease| lease.shares.len()).sum()
+    }
+
     /// True when nothing is leased.
     pub fn is_unused(&self) -> bool {
         self.state().book.leases().iter().next().is_none()

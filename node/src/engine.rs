@@ -24,6 +24,7 @@ use crate::mesh::Mesh;
 use crate::owned::Owned;
 use crate::pods::Pods;
 use crate::source::{Snapshot, Source};
+use crate::telemetry::Vitals;
 use crate::wires::KernelWires;
 
 mod events;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub owned: Owned,
     /// Least time between two looks at everything.
     pub resync: Duration,
+    /// Where it says how it is doing.
+    pub vitals: Vitals,
 }
 
 /// The state of the loop.
@@ -140,7 +143,10 @@ impl Engine {
         self.load();
         self.take_reports(&Which::All);
         loop {
-            let pending = self.parts.inbox.take(self.deadline());
+            let deadline = self.deadline();
+            self.parts.vitals.beat(deadline);
+            let pending = self.parts.inbox.take(deadline);
+            self.parts.vitals.beat(Instant::now());
             if pending.stop {
                 return;
             }
@@ -193,6 +199,7 @@ impl Engine {
         self.remove_unwanted();
         self.open_desk();
         self.report();
+        self.tell_vitals();
         self.end_round();
     }
 
@@ -210,6 +217,11 @@ impl Engine {
             compared,
             failures,
         } = self.round;
+        self.parts.vitals.count(|counts| {
+            counts.kernel_writes += writes;
+            counts.kernel_failures += failures;
+        });
+        self.parts.vitals.converged(started.elapsed());
         let took_ms = started.elapsed().as_millis() as u64;
         if (writes, failures) == (0, 0) {
             // The steady state, every few seconds.
@@ -244,6 +256,7 @@ impl Engine {
         let now = Instant::now();
         // What is under way goes first: else a look would begin anew for ever where it takes long.
         if !self.is_busy() && self.looks.begin(now, processor_time()) {
+            self.parts.vitals.count(|counts| counts.resyncs += 1);
             self.load();
             self.take_reports(&Which::All);
             self.mark_all();

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
+use crate::telemetry::{Metrics, word_of};
 use crate::wires::Wires;
 
 /// Connections at one time; more wait in the socket's backlog.
@@ -62,8 +63,8 @@ impl Server {
         })
     }
 
-    /// Answers for ever.
-    pub async fn serve<W: Wires + 'static>(&self, desk: Arc<Desk<W>>) {
+    /// Answers for ever, and counts how long that takes.
+    pub async fn serve<W: Wires + 'static>(&self, desk: Arc<Desk<W>>, metrics: Metrics) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -71,9 +72,9 @@ impl Server {
             };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let desk = Arc::clone(&desk);
+                    let (desk, metrics) = (Arc::clone(&desk), metrics.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, desk).await {
+                        if let Err(error) = converse(stream, desk, metrics).await {
                             tracing::debug!(%error, "a plugin hung up");
                         }
                         drop(permit);
@@ -97,7 +98,11 @@ impl Drop for Server {
 }
 
 /// Answers one plugin's questions, one after another.
-async fn converse<W: Wires + 'static>(stream: UnixStream, desk: Arc<Desk<W>>) -> io::Result<()> {
+async fn converse<W: Wires + 'static>(
+    stream: UnixStream,
+    desk: Arc<Desk<W>>,
+    metrics: Metrics,
+) -> io::Result<()> {
     let plugin = stream.peer_cred()?.pid();
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
@@ -110,7 +115,12 @@ async fn converse<W: Wires + 'static>(stream: UnixStream, desk: Arc<Desk<W>>) ->
             return Ok(());
         }
         let (reply, is_last) = match agent::decode::<Request>(&line) {
-            Ok(request) => (answer(request, plugin, &desk).await?, false),
+            Ok(request) => {
+                let (word, asked) = (word_of(&request), Instant::now());
+                let reply = answer(request, plugin, &desk).await?;
+                metrics.answered(word, &reply, asked.elapsed());
+                (reply, false)
+            }
             Err(error) => {
                 let message = error.to_string();
                 // What follows a line that was too long or torn is not the start of one.
@@ -190,7 +200,7 @@ mod tests {
             let client_path = path.clone();
             let client = tokio::task::spawn_blocking(move || client(&client_path));
             tokio::select! {
-                () = server.serve(desk) => {}
+                () = server.serve(desk, Metrics::default()) => {}
                 done = client => done.unwrap(),
             }
         });

@@ -67,6 +67,8 @@ pub(super) struct Local {
     pub(super) programmed: Option<u64>,
     pub(super) epoch: String,
     pub(super) digest: String,
+    /// Links that were reported as up.
+    pub(super) links_up: u32,
     pub(super) is_made: bool,
     pub(super) is_watched: bool,
     pub(super) is_structure_due: bool,
@@ -99,6 +101,7 @@ impl Local {
             programmed: None,
             epoch: String::new(),
             digest: String::new(),
+            links_up: 0,
             is_made: false,
             is_watched: false,
             is_structure_due: true,

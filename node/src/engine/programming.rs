@@ -1,5 +1,7 @@
 //! From tables to routes in the kernel, by diff.
 
+use std::time::Instant;
+
 use dataplane::{Kernel, LinuxKernel, diff, observe_again};
 use rayon::prelude::*;
 use topology::{Spf, Table};
@@ -54,6 +56,7 @@ impl Engine {
                 (object.clone(), outcome)
             };
             let outcomes: Vec<_> = due.par_iter().map(job).collect();
+            self.parts.vitals.beat(Instant::now());
             for (object, outcome) in outcomes {
                 self.take(&object, outcome);
             }

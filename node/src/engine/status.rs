@@ -36,6 +36,7 @@ impl Engine {
                 Ok(_) => {
                     if let Some(local) = self.locals.get_mut(&object) {
                         local.is_status_due = false;
+                        local.links_up = status.links.up;
                     }
                 }
                 Err(error) => tracing::warn!(error = chain(&error), "failed to report"),
@@ -75,6 +76,22 @@ impl Engine {
             conditions: vec![ready(local, before), attached(local, before)],
             link_states: links,
         }
+    }
+
+    /// Says how things stand here; from the first complete state on plugins are answered by it.
+    pub(super) fn tell_vitals(&self) {
+        let links = |local: &Local| local.forwarder.spec.links.len() as u64;
+        let links = self.locals.values().map(links).sum();
+        let up = |local: &Local| u64::from(local.links_up);
+        let links_up = self.locals.values().map(up).sum();
+        self.parts.vitals.count(|counts| {
+            counts.forwarders = self.locals.len() as u64;
+            counts.links = links;
+            counts.links_up = links_up;
+        });
+        self.parts
+            .vitals
+            .set_ready(self.may_delete && !self.is_catalog_due);
     }
 
     /// Tells the desk what pods can be attached to.

@@ -24,6 +24,7 @@ pub mod plan;
 pub use files::Places;
 pub use plan::{Report, Wanted};
 
+use crate::Config;
 pub use crate::config::InstallCni as Mode;
 use crate::error::Error;
 use crate::watch::Watch;
@@ -79,6 +80,17 @@ impl Installer {
             entry,
             state: Mutex::new(state),
         }
+    }
+
+    /// The installer that `config` asks for.
+    pub fn of(config: &Config) -> Installer {
+        let places = Places {
+            conf_dir: config.cni_conf_dir.clone(),
+            bin_dir: config.cni_bin_dir.clone(),
+            program: program(),
+        };
+        let entry = conflist::entry(&config.socket, &config.state_dir);
+        Installer::new(config.install_cni, places, entry)
     }
 
     /// How things stand.
@@ -252,6 +264,15 @@ impl State {
             }
         }
     }
+}
+
+/// The plugin of this version: beside the daemon's own program, or where `BEEMESH_CNI` says.
+fn program() -> PathBuf {
+    let named = std::env::var_os("BEEMESH_CNI").map(PathBuf::from);
+    named.unwrap_or_else(|| {
+        let own = std::env::current_exe().unwrap_or_default();
+        own.with_file_name(conflist::PLUGIN)
+    })
 }
 
 /// An error and its causes in one line.

@@ -19,10 +19,12 @@ use crate::engine::{Engine, Parts};
 use crate::error::Error;
 use crate::flood::Flood;
 use crate::inbox::Inbox;
+use crate::install::Installer;
 use crate::link_state;
 use crate::owned::Owned;
 use crate::server::Server;
 use crate::source::Snapshot;
+use crate::telemetry::{Metrics, Vitals};
 use crate::wires::KernelWires;
 
 mod files;
@@ -30,6 +32,7 @@ mod lock;
 mod monitor;
 mod origin;
 mod tasks;
+mod told;
 
 use lock::lock;
 use origin::Ports;
@@ -75,6 +78,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     let replay_due = Arc::new(Notify::new());
     let files = files::watch(&config, &inbox, &replay_due)?;
     let monitor = monitor::start(&inbox)?;
+    let vitals = Vitals::default();
     let (views, seen) = watch::channel(Arc::new(Snapshot::default()));
     let parts = Parts {
         site: Site {
@@ -91,11 +95,15 @@ pub fn run(config: Config) -> Result<(), Error> {
         monitor: monitor.as_ref().map(|monitor| Arc::clone(&monitor.monitor)),
         owned: Owned::open(&config.state_dir),
         resync: config.resync,
+        vitals: vitals.clone(),
     };
     let flood = config.flood();
     let flood = flood.map(|settings| Flood::start(settings, seen.clone()));
     let flood = flood.transpose()?;
     let shared = Shared {
+        installer: Arc::new(Installer::of(&config)),
+        metrics: Metrics::new(&vitals),
+        vitals,
         config: Arc::new(config),
         inbox: Arc::clone(&inbox),
         desk: Arc::clone(&desk),
@@ -125,7 +133,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {
-            () = server.serve(Arc::clone(&desk)) => {}
+            () = server.serve(Arc::clone(&desk), shared.metrics.clone()) => {}
             _ = end => return Err(started("the engine again")(io::Error::other("it ended"))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

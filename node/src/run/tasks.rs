@@ -6,14 +6,17 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::files::renew;
+use super::told;
 use crate::config::{Config, Origin};
 use crate::desk::Desk;
 use crate::flood;
 use crate::inbox::Inbox;
+use crate::install::Installer;
 use crate::live;
 use crate::pods::Pods;
 use crate::replay::replay;
 use crate::source::Snapshot;
+use crate::telemetry::{Metrics, Vitals};
 use crate::underlay;
 use crate::watch::Watch;
 use crate::wires::KernelWires;
@@ -36,6 +39,12 @@ pub struct Shared {
     pub views: watch::Receiver<Arc<Snapshot>>,
     /// How the exchange of link states does; none where there is none.
     pub peers: Option<Arc<flood::Status>>,
+    /// How the engine is doing.
+    pub vitals: Vitals,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Who puts the plugin where the runtime finds it.
+    pub installer: Arc<Installer>,
 }
 
 /// Starts every task, a line for each; they end with the runtime.
@@ -47,6 +56,8 @@ pub(super) fn spawn(shared: &Shared, files: Watch, replay_due: Arc<Notify>) {
     if let Origin::Kubernetes { .. } = shared.config.origin {
         tokio::spawn(live::run(shared.clone()));
     }
+    tokio::spawn(Arc::clone(&shared.installer).keep(shared.vitals.readiness()));
+    tokio::spawn(told::serve(shared.clone()));
 }
 
 /// Collects leases that nobody will release: at once, then now and again.

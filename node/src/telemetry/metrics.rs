@@ -51,6 +51,12 @@ impl fmt::Debug for Metrics {
     }
 }
 
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new(&Vitals::default())
+    }
+}
+
 impl Metrics {
     /// Metrics of an engine, and of plugins that have asked nothing yet.
     pub fn new(vitals: &Vitals) -> Metrics {

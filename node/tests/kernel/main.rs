@@ -4,6 +4,7 @@
 
 mod flood;
 mod foreign;
+mod install;
 mod killed;
 mod killer;
 mod live;
@@ -37,6 +38,9 @@ fn main() {
         foreign::what_a_foreign_hand_deletes_is_made_again,
         foreign::a_namespace_that_lost_its_name_but_lives_on_is_replaced,
         foreign::pods_that_lost_their_interface_are_told_and_can_be_detached,
+        install::a_daemon_killed_at_any_write_leaves_a_list_that_is_whole_or_none,
+        install::probes_tell_why_a_node_is_not_ready,
+        install::a_steady_node_writes_nothing,
         killed::a_plugin_killed_at_any_system_call_leaves_nothing,
         killed::a_daemon_killed_at_any_write_gives_no_address_twice_and_keeps_none,
         routing::removed_forwarders_leave_nothing_behind,

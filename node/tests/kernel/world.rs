@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) resync_seconds: u64,
     /// Daemons tell one another of links, with a key that all have.
     pub(crate) has_peer_key: bool,
+    /// What daemons are told beyond the usual.
+    pub(crate) arguments: Vec<String>,
     directory: tempfile::TempDir,
     hosts: BTreeMap<String, Vec<IpAddr>>,
     daemons: BTreeMap<String, Child>,
@@ -72,6 +74,7 @@ impl World {
             tag,
             resync_seconds: 1,
             has_peer_key: false,
+            arguments: Vec::new(),
             directory,
             hosts: BTreeMap::new(),
             daemons: BTreeMap::new(),
@@ -227,6 +230,7 @@ impl World {
             .arg(&state)
             .arg("--boot-id")
             .arg(boot_id)
+            .args(&self.arguments)
             .env("RUST_LOG", "info,node::engine=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
