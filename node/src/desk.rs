@@ -212,10 +212,14 @@ impl<W: Wires> Desk<W> {
         attached
     }
 
-    /// How many attachments there are, also such as are only claimed yet.
-    pub fn attachment_count(&self) -> usize {
+    /// How many attachments there are, also such as are only claimed yet, if `counts` the lease.
+    pub fn attachment_count(&self, counts: impl Fn(&Key) -> bool) -> usize {
         let state = self.state();
-        let leases = state.book.leases().iter();
+        let leases = state
+            .book
+            .leases()
+            .iter()
+            .filter(|lease| counts(&lease.key));
         leases.map(|lease| lease.shares.len()).sum()
     }
 

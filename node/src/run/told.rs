@@ -4,8 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::tasks::Shared;
-use crate::config::InstallCni;
+use crate::config::{InstallCni, Origin};
+use crate::desk::enumerate;
+use crate::flood;
 use crate::install::Installer;
+use crate::live;
 use crate::telemetry::{Check, Cni, Observed, Probes, Server, router};
 
 /// Serves probes and metrics for ever, where that is asked for.
@@ -44,7 +47,31 @@ fn probes(shared: &Shared) -> Probes {
             Check::warning(installer.report().primary)
         });
     }
+    if let Some(peers) = shared.peers.clone() {
+        probes.ready_when("peers", move || Check::warning(trouble(&peers.now())));
+    }
     probes
+}
+
+fn counts(peers: &flood::Overview) -> (u64, u64) {
+    (peers.total_count() as u64, peers.connected_count() as u64)
+}
+
+/// What is wrong with the exchange of link states. Whoever is away is routed around: the node serves.
+fn trouble(peers: &flood::Overview) -> Option<String> {
+    let all = peers.problems.iter();
+    let all = all.map(|(part, problem)| format!("{part}: {problem}"));
+    let mut all: Vec<String> = all.collect();
+    let (total, connected) = counts(peers);
+    if connected < total {
+        let away = peers.peers.iter().filter(|(_, peer)| !peer.is_connected());
+        let away: Vec<&str> = away.map(|(name, _)| name.as_str()).collect();
+        all.push(format!(
+            "{connected} of {total}, without {}",
+            enumerate(&away)
+        ));
+    }
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn inode(path: &Path) -> Option<u64> {
@@ -53,11 +80,14 @@ fn inode(path: &Path) -> Option<u64> {
 
 fn observe(shared: &Shared) {
     let (vitals, desk) = (shared.vitals.clone(), shared.desk.clone());
-    let installer = shared.installer.clone();
+    let (installer, peers) = (shared.installer.clone(), shared.peers.clone());
+    let is_cluster = matches!(shared.config.origin, Origin::Kubernetes { .. });
     shared.metrics.observe(move || Observed {
         counts: vitals.counts(),
-        attachments: desk.attachment_count() as u64,
+        attachments: desk.attachment_count(|_| true) as u64,
+        live_attachments: is_cluster.then(|| desk.attachment_count(live::is_key) as u64),
         cni: installed(&installer),
+        peers: peers.as_ref().map(|peers| counts(&peers.now())),
         ..Observed::default()
     });
 }

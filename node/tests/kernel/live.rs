@@ -171,7 +171,7 @@ impl Served {
                 let server = Server::bind(&socket).expect("a socket");
                 ready.send(()).expect("somebody waits");
                 tokio::select! {
-                    () = server.serve(desk) => {}
+                    () = server.serve(desk, node::telemetry::Metrics::default()) => {}
                     _ = ended => {}
                 }
             });
