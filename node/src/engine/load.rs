@@ -9,7 +9,7 @@ use crds::Forwarder;
 use super::{Engine, Local};
 use crate::catalog::network_of;
 use crate::leases::Network;
-use crate::link_state::Which;
+use crate::link_state::{Report, Which};
 use crate::mesh::Mesh;
 
 impl Engine {
@@ -161,8 +161,9 @@ impl Engine {
     pub(super) fn take_reports(&mut self, which: &Which) {
         for (object, report) in self.parts.link_states.read(which) {
             if let Some(local) = self.locals.get_mut(&object) {
-                // Somebody took away what this node had told.
-                local.are_ends_due |= report.is_none();
+                // Somebody took away what this node had told, or said something else.
+                let is_ours = |report: &Report| report.origin == self.parts.site.node;
+                local.are_ends_due |= !report.as_ref().is_some_and(is_ours);
                 continue;
             }
             let report = report.unwrap_or_default();

@@ -97,25 +97,29 @@ impl Keeper {
         tokio::spawn(answer(self.context.clone(), events));
         let mut look = interval(self.context.timing().look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut snapshots = self.snapshots.clone();
-        snapshots.mark_changed();
+        self.snapshots.mark_changed();
         loop {
             let changed = Arc::clone(&self.changed);
             let actions = tokio::select! {
-                which = changed.take() => self.see(&which),
-                Some(event) = heard.recv() => {
-                    let actions = self.hear(event);
-                    self.apply(&actions);
-                    // What others say changes nothing of what we have to tell.
-                    continue;
-                }
-                seen = snapshots.changed() => {
+                seen = self.snapshots.changed() => {
                     if seen.is_err() {
                         // The engine is gone, and so is the daemon.
                         return;
                     }
-                    let snapshot = Arc::clone(&snapshots.borrow_and_update());
-                    self.follow(&snapshot)
+                    self.snapshots.mark_changed();
+                    self.follow()
+                }
+                which = changed.take() => self.see(&which),
+                Some(event) = heard.recv() => {
+                    let is_view_new = self.snapshots.has_changed().unwrap_or(false);
+                    let mut actions = self.follow();
+                    actions.extend(self.hear(event));
+                    if !is_view_new {
+                        self.apply(&actions);
+                        // What others say changes nothing of what we have to tell.
+                        continue;
+                    }
+                    actions
                 }
                 _ = look.tick() => self.look(),
             };
@@ -143,13 +147,23 @@ impl Keeper {
     }
 
     fn see(&mut self, which: &Which) -> Vec<Action> {
-        match which {
-            Which::All => self.store.see_all(self.files.read_all()),
-            Which::Some(names) => names
-                .iter()
-                .flat_map(|name| self.store.see(name, self.files.read(name)))
-                .collect(),
+        let Which::Some(names) = which else {
+            return self.see_all();
+        };
+        let read = |name: &String| (name.clone(), self.files.read(name));
+        let files: Vec<_> = names.iter().map(read).collect();
+        let mut actions = self.follow();
+        for (name, report) in files {
+            actions.extend(self.store.see(&name, report));
         }
+        actions
+    }
+
+    fn see_all(&mut self) -> Vec<Action> {
+        let files = self.files.read_all();
+        let mut actions = self.follow();
+        actions.extend(self.store.see_all(files));
+        actions
     }
 
     fn hear(&mut self, event: Event) -> Vec<Action> {
@@ -190,9 +204,16 @@ impl Keeper {
         }
     }
 
-    /// Takes a new desired state: other peers, other addresses, other owners.
-    fn follow(&mut self, snapshot: &Snapshot) -> Vec<Action> {
-        let view = View::new(&self.context.settings.node, snapshot);
+    /// Takes the desired state if it is new: other peers, other addresses, other owners.
+    ///
+    /// The engine tells it before it reports on what is new in it. So it is taken after files are
+    /// read and before they are judged: no report of ours is taken for one that is over.
+    fn follow(&mut self) -> Vec<Action> {
+        if !self.snapshots.has_changed().unwrap_or(false) {
+            return Vec::new();
+        }
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let view = View::new(&self.context.settings.node, &snapshot);
         if view == **self.view.borrow() {
             return Vec::new();
         }
@@ -241,7 +262,7 @@ impl Keeper {
             return Vec::new();
         }
         self.is_behind = false;
-        let actions = self.store.see_all(self.files.read_all());
+        let actions = self.see_all();
         self.apply(&actions);
         if !self.is_behind {
             self.context.status.set_problem("files", None);

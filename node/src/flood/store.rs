@@ -151,8 +151,11 @@ impl Store {
                     links,
                 };
                 said.insert(forwarder.clone(), Arc::new(report));
+                if let Err(error) = limit(said) {
+                    said.remove(&forwarder);
+                    return Err(error);
+                }
                 session.confirmed.insert(forwarder.clone());
-                limit(said)?;
                 vec![forwarder]
             }
             Message::Withdrawn { forwarder } => {
