@@ -1,7 +1,7 @@
 //! Puts the parts together, and takes them apart on SIGTERM.
 //!
 //! ```text
-//! watches (1x for each kind) -> Cache -> controllers (4x) -> Writer -> API server
+//! watches (1x for each kind) -> Cache -> controllers (5x) -> Writer -> API server
 //!                                 +----> REST API (1x), metrics, probes (1x)
 //! ```
 
@@ -101,6 +101,11 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     ));
     work.spawn(controllers::names::run(
         context.clone(),
+        until(stopping.clone()),
+    ));
+    work.spawn(controllers::network_attachments::run(
+        context.clone(),
+        config.namespaces.clone(),
         until(stopping.clone()),
     ));
     work.spawn(controllers::sweep::run(context, until(stopping)));

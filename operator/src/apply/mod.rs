@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod fresh;
 mod names;
+mod network_attachments;
 mod objects;
 mod remove;
 mod status;

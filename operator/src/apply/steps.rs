@@ -200,6 +200,6 @@ pub(super) fn parameters() -> PostParams {
     }
 }
 
-fn dynamic(object: Value) -> DynamicObject {
+pub(super) fn dynamic(object: Value) -> DynamicObject {
     serde_json::from_value(object).expect("it has kind and metadata: all are made in `objects`")
 }

@@ -5,10 +5,12 @@
 //!     topology  (1x): world -> plan -> steps -> status, events
 //!     forwarder (1x): status.computed
 //!     names     (1x): Services and EndpointSlices of Apps
+//!     network attachments (1x): NetworkAttachmentDefinitions on request
 //!     sweep     (1x): what has lost its topology
 //! ```
 pub mod forwarder;
 pub mod names;
+pub mod network_attachments;
 mod retry;
 pub mod sweep;
 pub mod topology;

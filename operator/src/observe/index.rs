@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, mem, sync::Arc};
 
 use crds::Node;
+use kube::ResourceExt;
 
 use super::{
     Entry, Key, concern,
     readiness::Kind,
     state::{Concerned, Held, HeldAllocation, HeldForwarder, HeldRange, State},
 };
-use crate::plan::Pod;
+use crate::plan::{Pod, network_attachment::is_wanted};
 
 impl Held {
     pub(super) fn kind(&self) -> Kind {
@@ -78,6 +79,10 @@ impl State {
         let is_other = old.as_ref().map(|old| &old.uid) != new.as_ref().map(|new| &new.uid);
         if is_other {
             concerned.names.insert(key.clone());
+        }
+        let is_wanted = |entry: &Arc<Entry>| is_wanted(entry.object.annotations());
+        if is_other || old.as_ref().map(is_wanted) != new.as_ref().map(is_wanted) {
+            concerned.definitions.insert(key.clone());
         }
         swap(&mut self.topologies, key, new);
     }

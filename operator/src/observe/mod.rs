@@ -111,6 +111,8 @@ struct Inner {
     forwarders: Queue<Key>,
     /// Topologies whose names are to be looked at.
     names: Queue<Key>,
+    /// Topologies whose NetworkAttachmentDefinition is to be looked at.
+    definitions: Queue<Key>,
     /// Something may have lost its owner.
     sweep: Queue<()>,
     /// Whether everything has been listed once.
@@ -129,6 +131,7 @@ impl Cache {
                 topologies: Queue::default(),
                 forwarders: Queue::default(),
                 names: Queue::default(),
+                definitions: Queue::default(),
                 sweep: Queue::default(),
                 is_complete: watch::Sender::new(false),
                 replica: replica.to_owned(),

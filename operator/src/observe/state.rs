@@ -100,6 +100,8 @@ pub(super) struct Concerned {
     pub(super) forwarders: BTreeSet<Key>,
     /// Topologies whose names are to be looked at.
     pub(super) names: BTreeSet<Key>,
+    /// Topologies that may want a NetworkAttachmentDefinition, or want none any more.
+    pub(super) definitions: BTreeSet<Key>,
     pub(super) sweep: bool,
 }
 

@@ -295,6 +295,16 @@ impl Cache {
         self.inner.names.push(key.clone(), delay);
     }
 
+    /// The next topology whose NetworkAttachmentDefinition is to be looked at.
+    pub async fn next_definition(&self) -> Key {
+        self.inner.definitions.next().await
+    }
+
+    /// Looks at the NetworkAttachmentDefinition of a topology again after `delay`.
+    pub fn requeue_definition(&self, key: &Key, delay: Duration) {
+        self.inner.definitions.push(key.clone(), delay);
+    }
+
     /// Waits until something may have lost its owner.
     pub async fn next_sweep(&self) {
         self.inner.sweep.next().await;
@@ -334,6 +344,10 @@ impl Cache {
         for topology in concerned.names {
             let delay = GATHER + self.stagger(&topology);
             self.inner.names.push(topology, delay);
+        }
+        for topology in concerned.definitions {
+            let delay = GATHER + self.stagger(&topology);
+            self.inner.definitions.push(topology, delay);
         }
         if concerned.sweep {
             self.inner.sweep.push((), SWEEP);

@@ -36,6 +36,7 @@ mod computed;
 mod fill;
 mod live;
 pub mod names;
+pub mod network_attachment;
 mod ranges;
 mod sound;
 mod wanted;

@@ -29,9 +29,14 @@ impl Cluster {
 
     /// Our definitions and an operator on `server`, for a test that needs it alone.
     pub(crate) fn on(server: ApiServer) -> Result<Cluster> {
+        Cluster::with(server, &[])
+    }
+
+    /// The same with `more` arguments of the operator.
+    pub(crate) fn with(server: ApiServer, more: &[&str]) -> Result<Cluster> {
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
         server.apply_crds(&definitions)?;
-        let operator = operator(&server, "operator")?;
+        let operator = operator_with(&server, "operator", more)?;
         Ok(Cluster { server, operator })
     }
 
@@ -63,6 +68,10 @@ impl Cluster {
 
 /// Starts an operator against `server`.
 pub(crate) fn operator(server: &ApiServer, name: &str) -> Result<Process> {
+    operator_with(server, name, &[])
+}
+
+fn operator_with(server: &ApiServer, name: &str, more: &[&str]) -> Result<Process> {
     let metrics = format!("127.0.0.1:{}", free_port()?);
     let api = format!("127.0.0.1:{}", free_port()?);
     let arguments = [
@@ -77,7 +86,7 @@ pub(crate) fn operator(server: &ApiServer, name: &str) -> Result<Process> {
     Process::start(
         env!("CARGO_BIN_EXE_beemesh-operator"),
         name,
-        &arguments,
+        &[&arguments, more].concat(),
         &server.kubeconfig(),
         server.folder(),
     )

@@ -7,6 +7,7 @@ mod first;
 mod lifecycle;
 mod mesh_key;
 mod names;
+mod network_attachments;
 mod placement;
 mod pods;
 mod status;
@@ -55,6 +56,10 @@ fn main() -> ExitCode {
         (
             "names_go_with_their_topology",
             names::names_go_with_their_topology,
+        ),
+        (
+            "network_attachments_are_made_on_request_where_there_is_such_a_kind",
+            network_attachments::made_on_request_where_there_is_such_a_kind,
         ),
         (
             "reports_of_nodes_make_it_ready_and_degraded",

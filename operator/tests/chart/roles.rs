@@ -9,7 +9,7 @@ use crate::helm::{self, Values};
 
 /// Group, resource, verbs: all that the operator may do.
 #[rustfmt::skip]
-const OPERATOR: [(&str, &str, &str); 13] = [
+const OPERATOR: [(&str, &str, &str); 14] = [
     ("beemesh.io",            "microservicetopologies",        "get list watch"),
     ("beemesh.io",            "microservicetopologies/status", "get patch"),
     ("beemesh.io",            "forwarders",                    "create delete get list patch watch"),
@@ -20,6 +20,7 @@ const OPERATOR: [(&str, &str, &str); 13] = [
     ("",                      "pods",                          "get list watch"),
     ("",                      "services",                      "create delete get list patch watch"),
     ("discovery.k8s.io",      "endpointslices",                "create delete get list patch watch"),
+    ("k8s.cni.cncf.io",       "network-attachment-definitions", "create delete get list patch"),
     ("events.k8s.io",         "events",                        "create patch"),
     ("authentication.k8s.io", "tokenreviews",                  "create"),
     ("authorization.k8s.io",  "subjectaccessreviews",          "create"),
