@@ -135,8 +135,9 @@ impl Arguments {
     /// # Errors
     /// When the engine cannot start or cannot go on.
     pub fn run(self) -> Result<(), Error> {
-        let filter =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&self.log_level));
+        // What fails at the API server is said once by whoever asked, not at each try by the client.
+        let quiet = format!("kube_client=off,kube_runtime=off,{}", self.log_level);
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);

@@ -2,12 +2,13 @@
 //!
 //! Knows: which Forwarders are this node's, which links are usable, what follows from both for the
 //! kernel, and which pod has which address. Refuses to know: how topologies become Forwarders (the
-//! operator's and `crds`'), how paths are computed (`topology`'s), netlink (`dataplane`'s),
-//! Kubernetes' API. Nothing here waits for another node.
+//! operator's and `crds`'), how paths are computed (`topology`'s), netlink (`dataplane`'s).
+//! Kubernetes' API is known to `source::kubernetes` alone. Nothing here waits for another node.
 //!
 //! ```text
 //! inotify  (1x thread) -- files ------.                     .-> rayon (Nx) -- SPF, tables --.
 //! monitor  (1x thread) -- links ------|                     |                               |
+//! kubernetes (1x thread) - objects ---|                     |                               |
 //! underlay (1x task)   -- addresses --+-> Inbox (1 slot -> engine (1x thread) <-------------'
 //! desk     ------------ leases -------'    a thing)         |       |-> kernel: namespaces, links, routes
 //!                                                           |       |-> link states, status (files)

@@ -25,6 +25,8 @@ use crate::error::Error;
 use crate::leases::Network;
 
 mod record;
+#[cfg(test)]
+mod tests;
 
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_millis(500);
@@ -201,8 +203,8 @@ impl Cache {
         for name in DIRECTORIES {
             atomic::settle(&self.path.join(name))?;
         }
-        let bytes = serde_json::to_vec(&index).unwrap_or_default();
-        atomic::write(&self.path.join(INDEX), &bytes)?;
+        let json = serde_json::to_vec(&index).unwrap_or_default();
+        atomic::write(&self.path.join(INDEX), &record::seal(&json).0)?;
         written.retain(|path, _| {
             let is_wanted = wanted.contains(path);
             if !is_wanted {
@@ -217,7 +219,8 @@ impl Cache {
     /// What the directory says. Takes away what counts for nothing.
     fn load(&self) -> BTreeMap<Feed, Table> {
         let index = fs::read(self.path.join(INDEX)).unwrap_or_default();
-        let index: Index = serde_json::from_slice(&index).unwrap_or_default();
+        let index = record::unseal(&index).map(|(json, _)| serde_json::from_slice(json));
+        let index: Index = index.and_then(Result::ok).unwrap_or_default();
         let is_ours = index.version == VERSION && index.node == self.node;
         let is_marked = fs::exists(self.path.join(MARK)).unwrap_or(true);
         self.is_marked.store(is_marked, Ordering::Relaxed);

@@ -14,6 +14,9 @@ use crate::leases::Network;
 use crate::pods::PodHere;
 use crate::source::Snapshot;
 
+#[cfg(test)]
+mod tests;
+
 /// A watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Feed {

@@ -149,6 +149,7 @@ impl Watch {
     ) -> Next {
         pin_mut!(events);
         let mut listing = None;
+        let mut is_listed = false;
         loop {
             let error = match tokio::time::timeout(QUIET, events.next()).await {
                 // Nothing happens, and nothing fails.
@@ -158,6 +159,7 @@ impl Watch {
                 }
                 Err(_) => continue,
                 Ok(Some(Ok(event))) => {
+                    is_listed |= matches!(event, Event::InitDone);
                     self.take(event, &mut listing, read);
                     continue;
                 }
@@ -172,7 +174,7 @@ impl Watch {
             tokio::time::sleep(backoff.next()).await;
             match code {
                 // Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
-                Some(400 | 422 | 500) if listing.is_some() => return Next::ByList,
+                Some(400 | 422 | 500) if !is_listed => return Next::ByList,
                 Some(404) => return Next::Same,
                 _ => {}
             }

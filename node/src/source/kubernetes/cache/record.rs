@@ -1,4 +1,4 @@
-//! An object as a file: its checksum in a line, then JSON.
+//! A file: its checksum in a line, then JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,21 +50,28 @@ pub(super) fn encode(item: &Item) -> (Vec<u8>, u32) {
         Item::Pod(pod) => serde_json::to_vec(&PodRecord::from(&**pod)),
     };
     // They are made of text, numbers, lists and maps with text for keys.
-    let json = encoded.unwrap_or_default();
-    let checksum = crc32fast::hash(&json);
+    seal(&encoded.unwrap_or_default())
+}
+
+/// `json` with its checksum, and that.
+pub(super) fn seal(json: &[u8]) -> (Vec<u8>, u32) {
+    let checksum = crc32fast::hash(json);
     let mut bytes = format!("{checksum:08x}\n").into_bytes();
     bytes.extend(json);
     (bytes, checksum)
 }
 
-/// The item of a file of a feed's, with its checksum; none when it is damaged.
-pub(super) fn decode(bytes: &[u8], feed: &Feed) -> Option<(Item, u32)> {
-    let (line, rest) = bytes.split_at_checked(9)?;
+/// What was sealed, with its checksum; none when it is damaged.
+pub(super) fn unseal(bytes: &[u8]) -> Option<(&[u8], u32)> {
+    let (line, json) = bytes.split_at_checked(9)?;
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let checksum = u32::from_str_radix(line, 16).ok()?;
-    if crc32fast::hash(rest) != checksum {
-        return None;
-    }
+    (crc32fast::hash(json) == checksum).then_some((json, checksum))
+}
+
+/// The item of a file of a feed's, with its checksum; none when it is damaged.
+pub(super) fn decode(bytes: &[u8], feed: &Feed) -> Option<(Item, u32)> {
+    let (rest, checksum) = unseal(bytes)?;
     let item = match feed {
         Feed::Own => return None,
         Feed::Network(_) => Item::Forwarder(declared(rest)?),
