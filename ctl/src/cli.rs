@@ -1,8 +1,8 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    completion, drain, failure::Failure, generate, graph, inspect, lab, leaks, lint, path, plan,
-    routes, status, trace, validate,
+    bundle, completion, connectivity, drain, failure::Failure, generate, graph, inspect, lab,
+    leaks, lint, path, plan, routes, status, trace, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -48,6 +48,10 @@ enum Verb {
     Check(leaks::CheckArgs),
     /// Remove what nobody needs any more
     Gc(leaks::GcArgs),
+    /// Test with pods of its own that a topology over all nodes works
+    Connectivity(connectivity::Args),
+    /// Write an archive for whoever is asked for help, without secrets
+    Bundle(bundle::Args),
     /// Keep traffic away from forwarders or links of a topology in a cluster
     Drain(drain::Args),
     /// Let traffic come back to what was drained
@@ -62,6 +66,9 @@ enum Verb {
     /// Tell what this node is, as JSON (run by other verbs in the daemon's pod)
     #[command(hide = true)]
     Inspect(inspect::Args),
+    /// Be one end of a connectivity test (run by it in its pods)
+    #[command(hide = true)]
+    Probe(connectivity::peer::Args),
 }
 
 impl Cli {
@@ -82,11 +89,14 @@ impl Cli {
             Verb::Trace(args) => trace::run(&args),
             Verb::Check(args) => leaks::check(&args),
             Verb::Gc(args) => leaks::gc(&args),
+            Verb::Connectivity(args) => connectivity::run(&args),
+            Verb::Bundle(args) => bundle::run(&args),
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
             Verb::Lab(args) => lab::run(args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Inspect(args) => inspect::run(&args),
+            Verb::Probe(args) => connectivity::peer::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),
         }
     }

@@ -11,9 +11,11 @@
 //!                      \_ problems -> stderr, exit 2     \-> spec.drain (drain, undrain only)
 //! ```
 
+mod bundle;
 mod cli;
 mod cluster;
 mod completion;
+mod connectivity;
 mod drain;
 mod draw;
 mod failure;

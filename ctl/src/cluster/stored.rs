@@ -8,12 +8,12 @@ use crds::{
 };
 use k8s_openapi::{api::core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, api::ListParams, core::NamespaceResourceScope};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 
 /// A topology whose spec is read only when it is needed: one that cannot be read hides no other.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Stored {
     /// As Kubernetes keeps it.
     pub(crate) metadata: ObjectMeta,

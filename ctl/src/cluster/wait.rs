@@ -35,9 +35,22 @@ impl Cluster {
     /// [`Failure::NotFound`] when there is no such topology, or it goes; [`Failure::TimedOut`] with
     /// the reason why the condition does not hold; what the server refuses.
     pub(crate) fn wait(&self, name: &str, wanted: Wanted<'_>) -> Result<Stored, Failure> {
+        self.wait_in(&self.namespace, name, wanted)
+    }
+
+    /// As [`Cluster::wait`], in another namespace.
+    ///
+    /// # Errors
+    /// As [`Cluster::wait`].
+    pub(crate) fn wait_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted: Wanted<'_>,
+    ) -> Result<Stored, Failure> {
         let mut last = None;
         let watched = self.block_on(async {
-            let watch = self.watch(name, wanted, &mut last);
+            let watch = self.watch(namespace, name, wanted, &mut last);
             tokio::time::timeout(wanted.timeout, watch).await
         });
         match watched {
@@ -45,7 +58,7 @@ impl Cluster {
             Ok(Ok(None)) => Err(self.no_topology(name)),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::TimedOut(late(
-                &self.namespace,
+                namespace,
                 name,
                 wanted,
                 last.as_ref(),
@@ -56,11 +69,12 @@ impl Cluster {
     /// `None` when there is none.
     async fn watch(
         &self,
+        namespace: &str,
         name: &str,
         wanted: Wanted<'_>,
         last: &mut Option<Stored>,
     ) -> Result<Option<Stored>, Failure> {
-        let api: Api<Stored> = self.api(&self.namespace);
+        let api: Api<Stored> = self.api(namespace);
         let mut states = pin!(watch_object(api, name).default_backoff());
         while let Some(state) = states.next().await {
             match state {

@@ -43,6 +43,7 @@ impl Desired {
                 .problems
                 .push(format!("{}: {error}", directory.display())),
         }
+        desired.problems.extend(unsettled(&paths.cache_dir));
         for file in files(&link_states(paths)).unwrap_or_default() {
             let report = fs::read(&file).ok();
             let report = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -55,10 +56,7 @@ impl Desired {
 
     fn take(&mut self, file: &Path) {
         let read = fs::read_to_string(file).map_err(|error| error.to_string());
-        // YAML, of which JSON is a part.
-        let parsed = read.and_then(|text| {
-            serde_saphyr::from_str::<Forwarder>(&text).map_err(|error| error.to_string())
-        });
+        let parsed = read.and_then(|text| forwarder(&text));
         match parsed {
             Ok(forwarder) => self.forwarders.push(forwarder),
             Err(error) => self.problems.push(format!("{}: {error}", file.display())),
@@ -111,6 +109,54 @@ impl Desired {
     }
 }
 
+/// As a daemon in Kubernetes keeps it: a line with a checksum, and the object within what else it knows of it.
+#[derive(serde::Deserialize)]
+struct Kept {
+    forwarder: Forwarder,
+}
+
+fn forwarder(text: &str) -> Result<Forwarder, String> {
+    match text.split_once('\n') {
+        Some((checksum, kept)) if checksum.len() == 8 && kept.starts_with('{') => {
+            let kept: Result<Kept, _> = serde_json::from_str(kept);
+            kept.map(|kept| kept.forwarder)
+                .map_err(|error| error.to_string())
+        }
+        _ => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+    }
+}
+
+/// Of the index that a daemon in Kubernetes writes last.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    tables: Vec<Table>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Table {
+    is_whole: bool,
+}
+
+/// Why there may be more than the files say: they are being written, or were not all known.
+fn unsettled(cache: &Path) -> Option<String> {
+    let index = match fs::read(cache.join("index.json")) {
+        Ok(index) => index,
+        // Of a directory of plain objects.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(format!("{}: {error}", cache.display())),
+    };
+    if cache.join("changing").exists() {
+        return Some("the objects are changing this moment".to_owned());
+    }
+    match serde_json::from_slice::<Index>(&index) {
+        Ok(index) if index.tables.iter().all(|table| table.is_whole) => None,
+        Ok(_) => Some("the daemon has not seen all objects yet".to_owned()),
+        Err(error) => Some(format!("{}: {error}", cache.join("index.json").display())),
+    }
+}
+
 fn keys_of(forwarder: &Forwarder) -> [String; 2] {
     let (namespace, name) = (&forwarder.metadata.namespace, &forwarder.metadata.name);
     [format!("{namespace}.{name}"), name.clone()]
@@ -149,4 +195,34 @@ pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_read_as_a_lab_and_as_a_daemon_in_kubernetes_keep_them() {
+        let plain = r#"{"apiVersion": "beemesh.io/v1alpha1", "kind": "Forwarder", "metadata": {"name": "t.a"},
+            "spec": {"topology": "t", "name": "a", "node": "n1"}}"#;
+        let kept = format!("0a1b2c3d\n{{\"forwarder\": {plain}, \"generation\": 1}}");
+        for text in [plain, &kept] {
+            assert_eq!(forwarder(text).unwrap().spec.node, "n1", "{text}");
+        }
+        assert!(forwarder("0a1b2c3d\n{").is_err());
+    }
+
+    #[test]
+    fn what_is_changing_is_not_complete() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(unsettled(cache.path()), None, "plain objects");
+        let index = cache.path().join("index.json");
+        fs::write(&index, r#"{"tables": [{"isWhole": true}]}"#).unwrap();
+        assert_eq!(unsettled(cache.path()), None);
+        fs::write(cache.path().join("changing"), "").unwrap();
+        assert!(unsettled(cache.path()).is_some());
+        fs::remove_file(cache.path().join("changing")).unwrap();
+        fs::write(&index, r#"{"tables": [{"isWhole": false}]}"#).unwrap();
+        assert!(unsettled(cache.path()).is_some());
+    }
 }

@@ -47,7 +47,8 @@ const GC_EXAMPLES: &str = "\
 Removes what `check` calls removable: against each there are two proofs, looked for twice. Nothing is removed
 whose need cannot be told. Exits 1 when something could not be removed.
 
-JSON: {\"dryRun\", \"removed\": [], \"kept\": [], \"unknown\": []}, entries as those of `check`.
+JSON: {\"dryRun\", \"removed\": [], \"kept\": [], \"orphansRemoved\": [], \"orphansKept\": [], \"unknown\": []},
+entries as those of `check`.
 
 Examples:
   beemesh gc --dry-run

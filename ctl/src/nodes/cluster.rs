@@ -14,6 +14,8 @@ use std::{
 /// What the daemons' pods are labelled.
 pub(crate) const DAEMONS: &str =
     "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
+/// What everything of beemesh is labelled.
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
 /// The program in the image.
 pub(crate) const PROGRAM: &str = "/beemesh";
 /// How many nodes are asked at once.
@@ -33,6 +35,7 @@ pub(crate) struct System {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Daemon {
     container: Container,
+    image: String,
     options: Vec<String>,
     /// Why it cannot be asked.
     away: Option<String>,
@@ -64,13 +67,26 @@ impl<'a> OfCluster<'a> {
                 daemons.insert(node, daemon);
             }
         }
-        let all = cluster.nodes()?.into_iter().map(|node| node.name);
+        // Who may not list nodes asks those with a daemon.
+        let all = cluster.nodes().unwrap_or_default();
+        let all = all.into_iter().map(|node| node.name);
         let without = all.filter(|node| !daemons.contains_key(node)).collect();
         Ok(Self {
             cluster,
             daemons,
             without,
         })
+    }
+
+    /// The image that daemons are of, and the namespace that they are in.
+    pub(crate) fn image(&self) -> Option<(&str, &str)> {
+        let daemon = self.daemons.values().next()?;
+        Some((&daemon.image, &daemon.container.namespace))
+    }
+
+    /// Nodes with a daemon.
+    pub(crate) fn with_daemon(&self) -> BTreeSet<String> {
+        self.daemons.keys().cloned().collect()
     }
 
     fn command(&self, question: &Question) -> Result<(&Container, Vec<String>), String> {
@@ -156,6 +172,7 @@ fn daemon(pod: &Pod) -> Option<(String, Daemon)> {
             pod: pod.metadata.name.clone()?,
             name: container.name.clone(),
         },
+        image: container.image.clone().unwrap_or_default(),
         options: shared_options(&words),
         away: away(pod),
     };

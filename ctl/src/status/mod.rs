@@ -59,7 +59,11 @@ pub(crate) struct Timeout {
     pub(crate) timeout: Duration,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// `90s`, `2m`.
+///
+/// # Errors
+/// What was expected.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     crds::duration::parse(text).ok_or_else(|| "expected a time such as 90s".into())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Without the servers every test is shown as ignored, with the sentence what to install.
 
+mod looks;
 mod operated;
 mod plugin;
 mod refusals;
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
         refusals::file_and_name_exclude_each_other,
         views::without_an_operator_status_says_so_and_wait_times_out,
         views::a_topology_that_nobody_computed_is_drawn_as_declared,
+        looks::paths_go_where_nodes_say_that_links_are_up,
+        looks::what_outlived_its_topology_is_named_and_removed,
+        looks::a_test_of_connectivity_without_daemons_makes_nothing,
+        looks::the_archive_for_support_holds_no_secret,
         plugin::kubectl_runs_and_completes_the_plugin,
         stories::what_is_planned_is_what_is_given,
         stories::a_topology_is_looked_at_as_its_file_is,

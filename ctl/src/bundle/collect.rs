@@ -1,0 +1,231 @@
+//! What goes into the archive, and a line for what could not be had.
+
+use super::{archive::Archive, scrub};
+use crate::{
+    cluster::{Cluster, stored::Stored},
+    failure::Failure,
+    nodes::{
+        Nodes, Question,
+        cluster::{OfCluster, PART_OF},
+    },
+};
+use crds::{AllocationObject, ForwarderObject, VniRangeObject};
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{ConfigMap, Event, Node, Pod},
+};
+use kube::{
+    Api, Resource,
+    api::{ListParams, LogParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{collections::BTreeSet, fmt::Debug, io};
+
+/// Longest log of one container, in bytes.
+const LOG_BYTES: i64 = 4 << 20;
+/// What each node is asked, and the file that it goes to.
+const QUESTIONS: [&str; 3] = ["kernel", "leases", "census"];
+
+struct Collector<'a> {
+    cluster: &'a Cluster,
+    archive: &'a mut Archive,
+    errors: Vec<String>,
+}
+
+/// Adds everything. Returns what could not be had.
+///
+/// # Errors
+/// What the file system says of the archive.
+pub(super) fn all(
+    cluster: &Cluster,
+    nodes: Result<OfCluster<'_>, Failure>,
+    log_lines: i64,
+    archive: &mut Archive,
+) -> io::Result<Vec<String>> {
+    let mut collector = Collector {
+        cluster,
+        archive,
+        errors: Vec::new(),
+    };
+    collector.versions()?;
+    collector.objects()?;
+    collector.system(log_lines)?;
+    match nodes {
+        Ok(nodes) => collector.nodes(&nodes)?,
+        Err(failure) => collector.error("nodes", &failure.lines().join("; ")),
+    }
+    let Collector {
+        archive, errors, ..
+    } = collector;
+    if !errors.is_empty() {
+        archive.add("errors.txt", &(errors.join("\n") + "\n"))?;
+    }
+    Ok(errors)
+}
+
+impl Collector<'_> {
+    fn error(&mut self, what: &str, why: &str) {
+        self.errors.push(format!("{what}: {why}"));
+    }
+
+    fn versions(&mut self) -> io::Result<()> {
+        let mut text = format!("beemesh {}\n", env!("CARGO_PKG_VERSION"));
+        match self
+            .cluster
+            .block_on(self.cluster.client().apiserver_version())
+        {
+            Ok(version) => text += &format!("kubernetes {}\n", version.git_version),
+            Err(error) => self.error("version of the API server", &error.to_string()),
+        }
+        self.archive.add("versions.txt", &text)
+    }
+
+    /// Our kinds, and what happened to them.
+    fn objects(&mut self) -> io::Result<()> {
+        let all = ListParams::default();
+        let topologies = self.list::<Stored>("topologies", &all)?;
+        let forwarders = self.list::<ForwarderObject>("forwarders", &all)?;
+        self.list::<AllocationObject>("allocations", &all)?;
+        self.list::<VniRangeObject>("vniranges", &all)?;
+        self.list::<Node>("nodes", &all)?;
+        let objects = topologies.iter().chain(&forwarders);
+        let namespaces: BTreeSet<&str> = objects
+            .filter_map(|it| it["metadata"]["namespace"].as_str())
+            .collect();
+        for namespace in namespaces {
+            self.events(namespace)?;
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, namespace: &str) -> io::Result<()> {
+        let events = self.cluster.list(
+            &self.cluster.api::<Event>(namespace),
+            &ListParams::default(),
+        );
+        match events {
+            Ok(events) => self
+                .add_objects(&format!("events/{namespace}.yaml"), &events.items)
+                .map(drop),
+            Err(failure) => {
+                self.error(
+                    &format!("events of {namespace}"),
+                    &failure.lines().join("; "),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The pods of beemesh itself, what makes them, and their logs.
+    fn system(&mut self, log_lines: i64) -> io::Result<()> {
+        let ours = ListParams::default().labels(PART_OF);
+        self.list::<Deployment>("deployments", &ours)?;
+        self.list::<DaemonSet>("daemonsets", &ours)?;
+        self.list::<ConfigMap>("configmaps", &ours)?;
+        let pods = self.list::<Pod>("pods", &ours)?;
+        let of = |pod: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let metadata = &pod["metadata"];
+            let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+            let containers: Vec<String> = containers.map(|it| text(&it["name"])).collect();
+            (
+                text(&metadata["namespace"]),
+                text(&metadata["name"]),
+                containers,
+            )
+        };
+        let mut namespaces = BTreeSet::new();
+        for (namespace, pod, containers) in pods.iter().map(of) {
+            for container in containers {
+                self.log((&namespace, &pod, &container), log_lines, false)?;
+                self.log((&namespace, &pod, &container), log_lines, true)?;
+            }
+            namespaces.insert(namespace);
+        }
+        for namespace in &namespaces {
+            self.events(namespace)?;
+        }
+        Ok(())
+    }
+
+    fn log(
+        &mut self,
+        (namespace, pod, container): (&str, &str, &str),
+        lines: i64,
+        previous: bool,
+    ) -> io::Result<()> {
+        let parameters = LogParams {
+            container: Some(container.to_owned()),
+            tail_lines: Some(lines),
+            limit_bytes: Some(LOG_BYTES),
+            previous,
+            timestamps: true,
+            ..LogParams::default()
+        };
+        let api: Api<Pod> = self.cluster.api(namespace);
+        let suffix = if previous { ".previous" } else { "" };
+        match self.cluster.block_on(api.logs(pod, &parameters)) {
+            Ok(text) => self
+                .archive
+                .add(&format!("logs/{pod}.{container}{suffix}.log"), &text),
+            // Most containers have not run before.
+            Err(kube::Error::Api(status)) if previous && status.code == 400 => Ok(()),
+            Err(error) => {
+                self.error(
+                    &format!("log of {namespace}/{pod}{suffix}"),
+                    &error.to_string(),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn nodes(&mut self, nodes: &OfCluster<'_>) -> io::Result<()> {
+        let mut asked = Vec::new();
+        for node in nodes.names() {
+            match nodes.away(&node) {
+                Some(why) => self.error(&format!("node {node}"), &why),
+                None => asked.extend(QUESTIONS.map(|question| Question::new(&node, question))),
+            }
+        }
+        for (question, answer) in asked.iter().zip(nodes.ask(&asked)) {
+            let (node, what) = (&question.node, question.arguments.join(" "));
+            match answer {
+                Ok(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    self.archive
+                        .add(&format!("nodes/{node}/{what}.json"), &text)?;
+                }
+                Err(why) => self.error(&format!("{what} of node {node}"), &why),
+            }
+        }
+        Ok(())
+    }
+
+    /// All objects of a kind in all namespaces, in one file.
+    fn list<K>(&mut self, name: &str, parameters: &ListParams) -> io::Result<Vec<Value>>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        match self
+            .cluster
+            .list(&Api::<K>::all(self.cluster.client()), parameters)
+        {
+            Ok(objects) => self.add_objects(&format!("objects/{name}.yaml"), &objects.items),
+            Err(failure) => {
+                self.error(name, &failure.lines().join("; "));
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn add_objects<K: Serialize>(&mut self, file: &str, objects: &[K]) -> io::Result<Vec<Value>> {
+        let value = |object: &K| scrub::object(serde_json::to_value(object).unwrap_or_default());
+        let values: Vec<Value> = objects.iter().map(value).collect();
+        let text = crate::output::to_yaml(&values).unwrap_or_else(|failure| failure.to_string());
+        self.archive.add(file, &text)?;
+        Ok(values)
+    }
+}
