@@ -130,12 +130,11 @@ fn main() -> Result<ExitCode> {
         Verb::Kubeconfig => println!("{}", Cluster::open(&dir)?.access().kubeconfig().display()),
         Verb::Load { archive } => Cluster::open(&dir)?.load_image(&archive)?,
         Verb::Shell { place, command } => {
-            let command = match command.is_empty() {
-                true => vec!["bash".to_owned()],
-                false => command,
-            };
-            let mut inside = Cluster::open(&dir)?.command(&place)?;
-            return Err(inside.args(command).exec().into());
+            let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
+            if words.is_empty() {
+                words.push("bash");
+            }
+            return Err(Cluster::open(&dir)?.command(&place, &words)?.exec().into());
         }
     }
     Ok(ExitCode::SUCCESS)

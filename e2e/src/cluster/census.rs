@@ -71,3 +71,21 @@ impl Node {
         Ok(Census(sections))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn census(links: &[&str]) -> Census {
+        let links = links.iter().map(|&link| link.to_owned()).collect();
+        Census(BTreeMap::from([("links", links)]))
+    }
+
+    #[test]
+    fn changes_name_what_came_and_what_went() {
+        let (before, after) = (census(&["lo", "eth0"]), census(&["lo", "vx1"]));
+        let expected = ["links: + vx1", "links: - eth0"];
+        assert_eq!(before.changes(&after), expected);
+        assert!(before.changes(&before).is_empty());
+    }
+}

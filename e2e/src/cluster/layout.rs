@@ -111,3 +111,29 @@ pub(super) fn has_containerd_1(settings: &Settings, name: &str) -> bool {
         Containerd2 => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_have_addresses_of_their_own() {
+        #[rustfmt::skip]
+        let cases = [
+            // place    node network                    pods
+            ("n1",      ["172.30.0.11", "fd30::11"],    ["10.244.1.0/24", "fd44:0:0:1::/64"]),
+            ("n9",      ["172.30.0.19", "fd30::19"],    ["10.244.9.0/24", "fd44:0:0:9::/64"]),
+        ];
+        for (name, expected, pods) in cases {
+            assert_eq!(addresses(name), expected, "{name}");
+            assert_eq!(pod_networks(name), pods, "{name}");
+        }
+        assert_eq!(addresses(CONTROL), ["172.30.0.10", "fd30::10"]);
+    }
+
+    #[test]
+    fn clusters_in_two_folders_share_no_cgroup() {
+        let names = ["/var/tmp/a", "/var/tmp/b"].map(|dir| cgroup(Path::new(dir)));
+        assert_ne!(names[0], names[1]);
+    }
+}

@@ -42,6 +42,7 @@ mod up;
 mod wires;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub use node::Node;
 pub use options::{Runtime, Settings};
 pub use up::needs;
 
-use crate::{ensure, eventually};
+use crate::{ensure, eventually, tools};
 use layout::{CONTROL, Layout, MOST_NODES};
 
 /// A cold, busy machine of two cores has been seen to need 20 s.
@@ -271,22 +272,29 @@ impl Cluster {
         }
     }
 
-    /// A command in the control plane's namespaces, or in a node's.
+    /// A command on a node, or, at `cp`, in the control plane's network with the caller's own files, and with kubectl, helm
+    /// and an administrator's `KUBECONFIG`.
     ///
     /// # Errors
     /// When there is no such place, or it does not run.
-    pub fn command(&self, place: &str) -> Result<std::process::Command> {
-        ensure(place == CONTROL || self.node(place).is_ok(), || {
-            format!("no place {place}: cp, or a node")
-        })?;
-        let mut command = Node::new(&self.settings, place).place.inside()?;
-        let path = programs::path(&self.settings, place)?;
-        let kubectl = crate::tools::find("kubectl")?;
-        let tools = kubectl.parent().context("a program has a folder")?;
-        command.env("PATH", format!("{path}:{}", tools.display()));
-        if place == CONTROL {
-            command.env("KUBECONFIG", self.access.kubeconfig());
+    pub fn command(&self, place: &str, words: &[&str]) -> Result<Command> {
+        let (program, arguments) = words.split_first().context("no command")?;
+        if place != CONTROL {
+            let mut command = self.node(place)?.place.inside()?;
+            command.args(words);
+            command.env("PATH", programs::path(&self.settings, place)?);
+            return Ok(command);
         }
+        let mut command = self.access.command(program, arguments)?;
+        let kubectl = tools::find("kubectl")?;
+        let mut path = kubectl
+            .parent()
+            .context("a program has a folder")?
+            .as_os_str()
+            .to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", path);
         Ok(command)
     }
 }
