@@ -21,7 +21,7 @@
 //!
 //! A story gets on with: [`Cluster::access`] (kubectl, apply, helm), [`Cluster::node`] and then [`Node::run`],
 //! [`Node::kill9`], [`Node::restart`], [`Node::cut_cable`], [`Cluster::reboot`], [`Cluster::add_node`],
-//! [`Cluster::kill9`] of the API server, [`Node::census`], [`Cluster::load_image`].
+//! [`Cluster::remove_node`], [`Cluster::kill9`] of the API server, [`Node::census`], [`Cluster::load_image`].
 
 mod access;
 mod census;
@@ -245,6 +245,27 @@ impl Cluster {
         node.start_programs()?;
         self.wait_nodes()?;
         Ok(node)
+    }
+
+    /// Takes the last node away, for good: its power, its disk and its Kubernetes node.
+    ///
+    /// # Errors
+    /// When something of it goes on, or it is the only one.
+    pub fn remove_node(&self) -> Result<()> {
+        let count = self.count.load(Ordering::SeqCst) - 1;
+        ensure(count > 0, || "no cluster without nodes".to_owned())?;
+        let node = self.nodes().pop().context("no nodes")?;
+        let name = node.name().to_owned();
+        node.power_off()?;
+        self.access.ok(&["delete", "node", &name])?;
+        std::fs::remove_dir_all(self.settings.dir.join(&name))?;
+        let settings = Settings {
+            nodes: count,
+            ..self.settings.clone()
+        };
+        settings.write()?;
+        self.count.store(count, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Makes the image in `archive` known to all nodes, and to those that come.

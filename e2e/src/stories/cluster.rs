@@ -30,6 +30,11 @@ pub(super) const STORIES: &[Story] = &[
         needs_nodes: true,
         tell: programs_are_killed_one_by_one_and_pods_live_on,
     },
+    Story {
+        name: "a_node_joins_a_running_cluster_and_leaves_it",
+        needs_nodes: true,
+        tell: a_node_joins_a_running_cluster_and_leaves_it,
+    },
 ];
 
 /// Lease, grace period and a busy machine.
@@ -141,5 +146,26 @@ fn programs_are_killed_one_by_one_and_pods_live_on(world: &World) -> Result<()> 
     let restarts = world.access.ok(&["get", "pods", "-o", restarts])?;
     ensure(restarts == "0 0", || {
         format!("containers were started again: {restarts}")
+    })
+}
+
+fn a_node_joins_a_running_cluster_and_leaves_it(world: &World) -> Result<()> {
+    world.pod("old", "n1", &[("app", "joined")])?;
+    let cluster = world.cluster()?;
+    let added = cluster.add_node()?;
+    world.pod("new", added.name(), &[("app", "joined")])?;
+    world.wait_pods("app=joined")?;
+    for address in world.primary_addresses("new")? {
+        world.ping("old", &address)?;
+    }
+    for address in world.primary_addresses("old")? {
+        world.ping("new", &address)?;
+    }
+    // It is drained first, as an administrator would.
+    world.access.ok(&["delete", "pod", "new"])?;
+    cluster.remove_node()?;
+    let nodes = world.nodes()?;
+    ensure(!nodes.iter().any(|node| node == added.name()), || {
+        format!("{nodes:?}")
     })
 }
