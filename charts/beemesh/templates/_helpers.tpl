@@ -113,3 +113,8 @@ annotations:
 {{- define "beemesh.meshKey.name" -}}
 {{- default (printf "%s-mesh-key" (include "beemesh.fullname" .)) .Values.meshKey.secretName -}}
 {{- end -}}
+
+{{/* Whether the operator makes that Secret. */}}
+{{- define "beemesh.meshKey.isMade" -}}
+{{- and .Values.node.enabled (not .Values.meshKey.secretName) -}}
+{{- end -}}

@@ -44,13 +44,27 @@ const TAINTS: (&str, &str, &str) = ("", "nodes", "patch");
 /// The same of the hook that runs before the release goes, in its own namespace.
 const UNINSTALL: [(&str, &str, &str); 1] = [("", "pods", "get list patch watch")];
 
+/// What the operator may in its own namespace: make the key of the mesh, and look for it by name.
+const KEY: [(&str, &str, &str); 2] = [("", "secrets", "create"), ("", "secrets", "get")];
+
 pub(crate) fn the_operator_may_what_it_needs_and_nothing_else() -> Result<()> {
-    compare(
-        "ClusterRole",
-        "beemesh-operator",
-        Values::Default,
-        &OPERATOR,
-    )
+    let name = "beemesh-operator";
+    compare("ClusterRole", name, Values::Default, &OPERATOR)?;
+    compare("Role", name, Values::Default, &KEY)?;
+    for role in helm::objects_of("Role", Values::Default)? {
+        for rule in role["rules"].as_array().context("no rules")? {
+            let is_of_key = words(&rule["resourceNames"]).eq(["beemesh-mesh-key"]);
+            let reads_secrets = rule["resources"][0] == "secrets" && rule["verbs"][0] != "create";
+            ensure!(is_of_key || !reads_secrets, "{rule}");
+        }
+    }
+    for role in helm::objects_of("Role", Values::Everything)? {
+        ensure!(
+            role["metadata"]["name"] != name,
+            "the key is the user's: {role}"
+        );
+    }
+    Ok(())
 }
 
 pub(crate) fn a_daemon_may_what_it_needs_and_nothing_else() -> Result<()> {

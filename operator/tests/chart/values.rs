@@ -105,6 +105,8 @@ pub(crate) fn the_operator_takes_the_arguments_of_the_chart() -> Result<()> {
             config.api_address().ip().is_loopback() != has_tls,
             "{config:?}"
         );
+        let makes_key = matches!(values, Values::Default);
+        ensure!(config.mesh_key_secret.is_some() == makes_key, "{config:?}");
         let ports = container["ports"].to_string();
         ensure!(
             ports.contains(&config.listen_metrics.port().to_string()),
