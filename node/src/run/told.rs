@@ -86,6 +86,10 @@ fn observe(shared: &Shared) {
         counts: vitals.counts(),
         attachments: desk.attachment_count(|_| true) as u64,
         live_attachments: is_cluster.then(|| desk.attachment_count(live::is_key) as u64),
+        missing: is_cluster.then(|| {
+            let missing = desk.missing();
+            (missing.waiting as u64, missing.refused as u64)
+        }),
         cni: installed(&installer),
         peers: peers.as_ref().map(|peers| counts(&peers.now())),
         ..Observed::default()

@@ -17,6 +17,8 @@ pub struct Observed {
     pub attachments: u64,
     /// Of these, what the daemon attached to pods that were running.
     pub live_attachments: Option<u64>,
+    /// Pods that should be attached and are not: those that will be, and those that cannot be.
+    pub missing: Option<(u64, u64)>,
     /// The plugin is where the runtime finds it, and the runtime takes us.
     pub cni: Option<Cni>,
     /// Nodes that this one exchanges link states with: all, and those that it does now.
@@ -71,6 +73,12 @@ impl Collector for Observations {
             let help =
                 "Attachments that the daemon itself made, of pods that were running already.";
             told.gauge("live_attachments", help, count)?;
+        }
+        if let Some((waiting, refused)) = observed.missing {
+            let help = "Running pods that are to be attached and are not yet.";
+            told.gauge("pods_waiting", help, waiting)?;
+            let help = "Running pods that should be attached and have no place: see their events.";
+            told.gauge("pods_refused", help, refused)?;
         }
         if let Some(cni) = observed.cni {
             told.cni(cni)?;

@@ -25,6 +25,7 @@ pub(crate) fn counted() -> Metrics {
         },
         attachments: 5,
         live_attachments: Some(1),
+        missing: Some((2, 3)),
         cni: Some(Cni {
             is_installed: true,
             is_displaced: false,
@@ -93,6 +94,8 @@ fn values_are_those_that_were_counted() {
     #[rustfmt::skip]
     let expected = [
         "beemesh_node_links_up 2",
+        "beemesh_node_pods_waiting 2",
+        "beemesh_node_pods_refused 3",
         "beemesh_node_kernel_writes_total 70",
         "beemesh_node_cni_installed 1",
         "beemesh_node_cni_displaced 0",
