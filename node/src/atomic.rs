@@ -18,7 +18,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     settle(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// As [`write`], but the name survives a power cut only after [`settle`]: for many files at once.
+/// As [`write()`], but the name survives a power cut only after [`settle`]: for many files at once.
 ///
 /// # Errors
 /// [`Error::File`]; the file is then as it was.
@@ -43,7 +43,7 @@ pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, None, false, |file| file.write_all(bytes))
 }
 
-/// As [`write`], of exactly this mode, with what `fill` writes.
+/// As [`write()`], of exactly this mode, with what `fill` writes.
 ///
 /// # Errors
 /// [`Error::File`]; the file is then as it was.
