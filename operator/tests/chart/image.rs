@@ -1,6 +1,6 @@
 //! The image archive that `make image` writes, of pretended programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -73,17 +73,22 @@ pub(crate) fn a_missing_program_is_named() -> Result<()> {
 }
 
 pub(crate) fn the_archive_holds_the_image_that_the_chart_runs() -> Result<()> {
-    for (kind, program) in [
-        ("Deployment", "/beemesh-operator"),
-        ("Pod", "/beemesh-operator"),
-        ("DaemonSet", "/beemesh"),
-        ("Job", "/beemesh"),
+    for (kind, programs) in [
+        ("Deployment", &["/beemesh-operator"][..]),
+        ("Pod", &["/beemesh-operator", "/beemesh"]),
+        ("DaemonSet", &["/beemesh"]),
+        ("Job", &["/beemesh"]),
     ] {
-        let object = &helm::objects_of(kind, Values::Default)?[0];
-        let template = object["spec"].get("template").unwrap_or(object);
-        let container = &template["spec"]["containers"][0];
-        ensure!(container["image"] == REFERENCE, "{container}");
-        ensure!(container["command"][0] == program, "{container}");
+        let mut found = BTreeSet::new();
+        for object in helm::objects_of(kind, Values::Default)? {
+            let template = object["spec"].get("template").unwrap_or(&object);
+            let container = &template["spec"]["containers"][0];
+            ensure!(container["image"] == REFERENCE, "{container}");
+            let program = container["command"][0].as_str();
+            found.insert(program.context("no command")?.to_owned());
+        }
+        let expected: BTreeSet<String> = programs.iter().map(|&program| program.into()).collect();
+        ensure!(found == expected, "{kind}: {found:?}");
     }
     Ok(())
 }

@@ -44,6 +44,15 @@ const TAINTS: (&str, &str, &str) = ("", "nodes", "patch");
 /// The same of the hook that runs before the release goes, in its own namespace.
 const UNINSTALL: [(&str, &str, &str); 1] = [("", "pods", "get list patch watch")];
 
+/// The same of `helm test`, in its own namespace.
+#[rustfmt::skip]
+const CONNECTIVITY: [(&str, &str, &str); 4] = [
+    ("beemesh.io", "microservicetopologies", "create delete get list patch watch"),
+    ("beemesh.io", "forwarders",             "get list watch"),
+    ("",           "pods",                   "create delete get list patch watch"),
+    ("",           "pods/exec",              "create get"),
+];
+
 /// What the operator may in its own namespace: make the key of the mesh, and look for it by name.
 const KEY: [(&str, &str, &str); 2] = [("", "secrets", "create"), ("", "secrets", "get")];
 
@@ -76,7 +85,13 @@ pub(crate) fn a_daemon_may_what_it_needs_and_nothing_else() -> Result<()> {
         Values::Everything,
         &with_taint,
     )?;
-    compare("Role", "beemesh-uninstall", Values::Default, &UNINSTALL)
+    compare("Role", "beemesh-uninstall", Values::Default, &UNINSTALL)?;
+    compare(
+        "Role",
+        "beemesh-connectivity",
+        Values::Default,
+        &CONNECTIVITY,
+    )
 }
 
 /// Holds the rules of a role beside those that are `expected`.
@@ -131,7 +146,7 @@ pub(crate) fn pods_have_no_privilege() -> Result<()> {
             );
         }
     }
-    ensure!(count == 3, "{count} pods");
+    ensure!(count == 4, "{count} pods");
     Ok(())
 }
 
