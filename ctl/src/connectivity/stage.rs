@@ -113,9 +113,8 @@ impl<'a> Stage<'a> {
     }
 
     fn left(&self) -> Duration {
-        self.until
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_secs(1))
+        let left = self.until.saturating_duration_since(Instant::now());
+        Duration::from_secs(left.as_secs().max(1))
     }
 
     fn apply<K>(&self, api: &Api<K>, name: &str, object: &Value) -> Result<K, Failure>

@@ -115,14 +115,20 @@ struct Kept {
     forwarder: Forwarder,
 }
 
+/// What is behind the line with the checksum; `None` where there is no such line.
+fn within(text: &str) -> Option<&str> {
+    let (checksum, kept) = text.split_once('\n')?;
+    (checksum.len() == 8 && kept.starts_with('{')).then_some(kept)
+}
+
 fn forwarder(text: &str) -> Result<Forwarder, String> {
-    match text.split_once('\n') {
-        Some((checksum, kept)) if checksum.len() == 8 && kept.starts_with('{') => {
+    match within(text) {
+        Some(kept) => {
             let kept: Result<Kept, _> = serde_json::from_str(kept);
             kept.map(|kept| kept.forwarder)
                 .map_err(|error| error.to_string())
         }
-        _ => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        None => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
     }
 }
 
@@ -141,7 +147,7 @@ struct Table {
 
 /// Why there may be more than the files say: they are being written, or were not all known.
 fn unsettled(cache: &Path) -> Option<String> {
-    let index = match fs::read(cache.join("index.json")) {
+    let index = match fs::read_to_string(cache.join("index.json")) {
         Ok(index) => index,
         // Of a directory of plain objects.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -150,7 +156,7 @@ fn unsettled(cache: &Path) -> Option<String> {
     if cache.join("changing").exists() {
         return Some("the objects are changing this moment".to_owned());
     }
-    match serde_json::from_slice::<Index>(&index) {
+    match serde_json::from_str::<Index>(within(&index).unwrap_or(&index)) {
         Ok(index) if index.tables.iter().all(|table| table.is_whole) => None,
         Ok(_) => Some("the daemon has not seen all objects yet".to_owned()),
         Err(error) => Some(format!("{}: {error}", cache.join("index.json").display())),
@@ -219,6 +225,8 @@ mod tests {
         let index = cache.path().join("index.json");
         fs::write(&index, r#"{"tables": [{"isWhole": true}]}"#).unwrap();
         assert_eq!(unsettled(cache.path()), None);
+        fs::write(&index, "0a1b2c3d\n{\"tables\": [{\"isWhole\": true}]}").unwrap();
+        assert_eq!(unsettled(cache.path()), None, "with its checksum");
         fs::write(cache.path().join("changing"), "").unwrap();
         assert!(unsettled(cache.path()).is_some());
         fs::remove_file(cache.path().join("changing")).unwrap();
