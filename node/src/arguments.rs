@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{InstallCni, Origin};
 use crate::flood::DEFAULT_PORT;
-use crate::{Config, DEFAULT_RESYNC, Error, run};
+use crate::{Config, DEFAULT_RESYNC, Error, rights, run};
 
 /// Where health and metrics of a node of a cluster are served unless told otherwise.
 const HTTP_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4790);
@@ -135,6 +135,10 @@ impl Arguments {
     /// # Errors
     /// When the engine cannot start or cannot go on.
     pub fn run(self) -> Result<(), Error> {
+        if self.kubernetes {
+            // Before there is a second thread: rights are a thread's own.
+            rights::confine()?;
+        }
         // What fails at the API server is said once by whoever asked, not at each try by the client.
         let quiet = format!("kube_client=off,kube_runtime=off,{}", self.log_level);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
@@ -143,7 +147,12 @@ impl Arguments {
             .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().init(),
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+        if self.kubernetes {
+            for obstacle in rights::obstacles() {
+                tracing::error!(obstacle, "the node cannot be looked after");
+            }
         }
         run(self.into())
     }

@@ -25,12 +25,15 @@ use crate::owned::Owned;
 use crate::server::Server;
 use crate::source::Snapshot;
 use crate::telemetry::{Metrics, Vitals};
+use crate::uninstall::Own;
 use crate::wires::KernelWires;
 
 mod files;
+mod leave;
 mod lock;
 mod monitor;
 mod origin;
+mod standing;
 mod tasks;
 mod told;
 
@@ -40,6 +43,8 @@ pub use tasks::Shared;
 
 /// How long a daemon before this one may take to be gone.
 const HANDOVER: Duration = Duration::from_secs(5);
+/// How long plugins may still be answered when the node is to be clean.
+const ANSWERS: Duration = Duration::from_secs(10);
 /// Steps for plugins at one time.
 const BLOCKING_THREADS: usize = 16;
 
@@ -52,13 +57,35 @@ const BLOCKING_THREADS: usize = 16;
 /// Only what makes a start impossible: the directory, the state directory or the socket cannot be
 /// used. Whatever goes wrong later is logged, reported in status and tried again.
 pub fn run(config: Config) -> Result<(), Error> {
+    let _lock = lock(&config.state_dir, HANDOVER)?;
+    let own = match config.origin {
+        Origin::Kubernetes { .. } => Own::from_environment(),
+        Origin::Directory(_) => None,
+    };
+    let end = serve(config.clone(), own.as_ref())?;
+    match (end, own) {
+        // Nothing of what served is there any more.
+        (End::Leave, Some(own)) => leave::leave(&config, &own),
+        _ => Ok(()),
+    }
+}
+
+/// Why the daemon does not serve any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was told to end.
+    Told,
+    /// The node is to be clean.
+    Leave,
+}
+
+fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
     let started = |what| move |source| Error::Start { what, source };
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(started("the runtime"))?;
-    let _lock = lock(&config.state_dir, HANDOVER)?;
     let inbox = Arc::new(Inbox::default());
     let Ports { source, pods } = origin::open(&config, &inbox)?;
     let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
@@ -129,7 +156,8 @@ pub fn run(config: Config) -> Result<(), Error> {
         .map_err(started("the engine"))?;
     tracing::info!(node = config.name, socket = %config.socket.display(), "started");
     let result = runtime.block_on(async {
-        tasks::spawn(&shared, files, replay_due);
+        let (permit, is_permitted) = watch::channel(false);
+        tasks::spawn(&shared, files, replay_due, is_permitted);
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {
@@ -137,15 +165,26 @@ pub fn run(config: Config) -> Result<(), Error> {
             _ = end => return Err(started("the engine again")(io::Error::other("it ended"))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = standing::stand(own, &shared, permit) => return Ok(End::Leave),
         }
-        Ok(())
+        Ok(End::Told)
     });
+    if let Ok(End::Leave) = result {
+        tracing::info!("the node is to be clean");
+        // First of all, so that no new pod comes; what fails is tried again.
+        let _ = shared.installer.withdraw();
+    }
     inbox.tell(|pending| pending.stop = true);
     drop((monitor, flood));
     let is_sound = engine.join().is_ok();
     tracing::info!(is_sound, "stopped; the kernel stays as it is");
-    // A plugin that is being answered is not waited for: it asks the next daemon.
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    // A plugin that is being answered is not waited for: it asks the next daemon. There is none
+    // where the node is to be clean.
+    let patience = match result {
+        Ok(End::Leave) => ANSWERS,
+        _ => Duration::from_millis(500),
+    };
+    runtime.shutdown_timeout(patience);
     result
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::files::renew;
-use super::told;
+use super::{standing, told};
 use crate::config::{Config, Origin};
 use crate::desk::Desk;
 use crate::flood;
@@ -48,7 +48,12 @@ pub struct Shared {
 }
 
 /// Starts every task, a line for each; they end with the runtime.
-pub(super) fn spawn(shared: &Shared, files: Watch, replay_due: Arc<Notify>) {
+pub(super) fn spawn(
+    shared: &Shared,
+    files: Watch,
+    replay_due: Arc<Notify>,
+    permit: watch::Receiver<bool>,
+) {
     tokio::spawn(underlay::watch(Arc::clone(&shared.inbox)));
     tokio::spawn(keep_house(Arc::clone(&shared.desk)));
     tokio::spawn(renew(files, shared.config.resync));
@@ -56,8 +61,9 @@ pub(super) fn spawn(shared: &Shared, files: Watch, replay_due: Arc<Notify>) {
     if let Origin::Kubernetes { .. } = shared.config.origin {
         tokio::spawn(live::run(shared.clone()));
     }
-    tokio::spawn(Arc::clone(&shared.installer).keep(shared.vitals.readiness()));
+    tokio::spawn(Arc::clone(&shared.installer).keep(permit));
     tokio::spawn(told::serve(shared.clone()));
+    tokio::spawn(standing::tell_node(shared.clone()));
 }
 
 /// Collects leases that nobody will release: at once, then now and again.

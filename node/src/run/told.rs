@@ -23,7 +23,7 @@ pub(super) async fn serve(shared: Shared) {
     server.serve(router(shared.metrics, probes)).await;
 }
 
-fn probes(shared: &Shared) -> Probes {
+pub(super) fn probes(shared: &Shared) -> Probes {
     let probes = Probes::new(shared.vitals.clone());
     let socket = shared.config.socket.clone();
     let bound = inode(&socket);

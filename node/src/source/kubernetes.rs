@@ -26,7 +26,7 @@ use crate::inbox::Inbox;
 use crate::pods::Pods;
 
 mod cache;
-mod client;
+pub(crate) mod client;
 mod health;
 mod normal;
 mod pods;

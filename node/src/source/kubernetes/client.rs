@@ -13,7 +13,7 @@ use crate::error::Error;
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client as `kubeconfig` says, or the environment. It waits for no server.
-pub(super) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Start {
         what: "the client of the API server",
         source: io::Error::other(error),

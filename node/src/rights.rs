@@ -1,0 +1,132 @@
+//! What the daemon may do: no more than it needs, from before its first thread on.
+//!
+//! In a cluster its container is privileged, for that alone lets its namespaces be seen by the node.
+//! So it gives up itself what it does not need, for good: neither it nor the plugin that it runs can
+//! have it again.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use caps::errors::CapsError;
+use caps::{CapSet, Capability};
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::error::Error;
+
+/// What is kept, and what for.
+pub const KEPT: [(Capability, &str); 4] = [
+    (
+        Capability::CAP_NET_ADMIN,
+        "links, addresses, routes, and their settings",
+    ),
+    (
+        Capability::CAP_SYS_ADMIN,
+        "making, naming and entering network namespaces",
+    ),
+    (
+        Capability::CAP_SYS_PTRACE,
+        "finding the network namespace of a running pod",
+    ),
+    (
+        Capability::CAP_DAC_OVERRIDE,
+        "directories of the runtime that belong to another user",
+    ),
+];
+
+/// Where settings of the network are written.
+const SETTINGS: &str = "/proc/sys/net";
+
+/// Gives up everything but [`KEPT`], in all sets of the calling thread: threads that it starts from
+/// then on, and programs, have no more.
+///
+/// # Errors
+/// [`Error::Start`] when the kernel does not do it.
+pub fn confine() -> Result<(), Error> {
+    drop_all().map_err(|error| Error::Start {
+        what: "with fewer rights",
+        source: io::Error::other(error),
+    })
+}
+
+fn drop_all() -> Result<(), CapsError> {
+    let kept: HashSet<Capability> = KEPT.iter().map(|(capability, _)| *capability).collect();
+    caps::clear(None, CapSet::Ambient)?;
+    // Who may not lower the bound was not given more than this by whoever did.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        let bound = caps::read(None, CapSet::Bounding)?;
+        for capability in bound.difference(&kept) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+    }
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let kept = permitted.intersection(&kept).copied().collect();
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    caps::clear(None, CapSet::Inheritable)
+}
+
+/// What keeps the daemon from its work in this container, as sentences; empty where nothing does.
+pub fn obstacles() -> Vec<String> {
+    let has = |capability: &Capability| {
+        caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false)
+    };
+    let missing = KEPT.iter().filter(|(capability, _)| !has(capability));
+    let missing =
+        missing.map(|(capability, what)| format!("{capability} is missing: it is for {what}"));
+    let mut all: Vec<String> = missing.collect();
+    let settings = Path::new(SETTINGS);
+    if statvfs(settings).is_ok_and(|of| of.flags().contains(FsFlags::ST_RDONLY)) {
+        all.push(format!(
+            "{SETTINGS} is read-only: the container is not privileged"
+        ));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_thread_has_what_is_kept_and_no_more() {
+        let before = caps::read(None, CapSet::Permitted).unwrap();
+        let kept: HashSet<Capability> = KEPT.iter().map(|(capability, _)| *capability).collect();
+        let expected: HashSet<Capability> = before.intersection(&kept).copied().collect();
+        // Rights are a thread's own: the other tests keep theirs.
+        let confined = thread::spawn(move || {
+            confine().unwrap();
+            confine().unwrap();
+            let read = |set| caps::read(None, set).unwrap();
+            // What it starts has no more either.
+            let child = thread::spawn(|| caps::read(None, CapSet::Effective).unwrap());
+            let sets = [CapSet::Effective, CapSet::Permitted].map(read);
+            let none = [CapSet::Inheritable, CapSet::Ambient].map(read);
+            (sets, none, read(CapSet::Bounding), child.join().unwrap())
+        });
+        let (sets, none, bounding, child) = confined.join().unwrap();
+        assert_eq!(sets, [expected.clone(), expected.clone()]);
+        assert_eq!(child, expected);
+        assert!(none.iter().all(HashSet::is_empty));
+        if before.contains(&Capability::CAP_SETPCAP) {
+            assert!(bounding.is_subset(&kept), "{bounding:?}");
+        }
+        assert_eq!(caps::read(None, CapSet::Permitted).unwrap(), before);
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let obstacles = thread::spawn(|| {
+            caps::clear(None, CapSet::Effective).unwrap();
+            obstacles()
+        });
+        let obstacles = obstacles.join().unwrap();
+        assert!(
+            obstacles[0].starts_with("CAP_NET_ADMIN is missing"),
+            "{obstacles:?}"
+        );
+        assert!(obstacles.len() >= KEPT.len());
+    }
+}

@@ -1,0 +1,85 @@
+//! The daemon of a node that is to be clean: it removes what is there, says so, and waits for its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster;
+use crate::config::{Config, Origin};
+use crate::error::Error;
+use crate::source::kubernetes::client;
+use crate::telemetry::{Check, Metrics, Probes, Server, Vitals, router};
+use crate::uninstall::{Own, REQUESTED, Remains};
+
+/// Time between two looks at the own pod, and between two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Cleans the node and answers, as often as it is asked, until SIGTERM.
+///
+/// # Errors
+/// [`Error::Start`] when there is no runtime or no way to the API server.
+pub(super) fn leave(config: &Config, own: &Own) -> Result<(), Error> {
+    let started = |what| move |source| Error::Start { what, source };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(started("the runtime"))?;
+    let Origin::Kubernetes { kubeconfig } = &config.origin else {
+        return Ok(());
+    };
+    runtime.block_on(async {
+        let client = client::client(kubeconfig.as_deref()).await?;
+        if let Some(address) = config.http_address {
+            tokio::spawn(async move {
+                let server = Server::bind_in_time(address).await;
+                server.serve(probes()).await;
+            });
+        }
+        let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
+        tokio::select! {
+            () = clean(Arc::new(Remains::find(config)), &client, own) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Alive, and not ready.
+fn probes() -> axum::Router {
+    let vitals = Vitals::default();
+    // Nothing is awaited of an engine that is gone.
+    vitals.beat(std::time::Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
+    vitals.set_ready(true);
+    let metrics = Metrics::new(&vitals);
+    let probes = Probes::new(vitals);
+    probes.ready_when("uninstall", || {
+        Check::Failed("the node was cleaned".to_owned())
+    });
+    router(metrics, probes)
+}
+
+async fn clean(remains: Arc<Remains>, client: &Client, own: &Own) {
+    let mut is_asked = true;
+    loop {
+        if is_asked {
+            let work = Arc::clone(&remains);
+            // A panic in it was logged; the next try follows.
+            let removed = tokio::task::spawn_blocking(move || (work.remove(), work.census())).await;
+            if let Ok((failures, census)) = removed {
+                for error in &failures {
+                    tracing::warn!(error = error as &dyn std::error::Error, "not removed yet");
+                }
+                tracing::info!(?census, "cleaned");
+                if let Err(error) = cluster::answer(client, own, &census).await {
+                    tracing::warn!(%error, "failed to answer; tried again");
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+        let asked = cluster::asked(client, own).await;
+        is_asked = asked.is_ok_and(|word| word.as_deref() == Some(REQUESTED));
+    }
+}

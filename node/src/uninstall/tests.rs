@@ -1,0 +1,169 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::config::Origin;
+use crate::pods::{Lookup, PodHere, Told};
+
+struct Node {
+    directory: tempfile::TempDir,
+    config: Config,
+}
+
+impl Node {
+    fn new() -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mut config = Config::new("n1", Origin::Directory(at("objects")));
+        config.install_cni = InstallCni::Chained;
+        config.state_dir = at("state");
+        config.cache_dir = at("cache");
+        config.cni_bin_dir = at("bin");
+        config.cni_conf_dir = at("net.d");
+        config.boot_id = at("boot");
+        for name in [
+            "state/del",
+            "cache/pods",
+            "bin",
+            "net.d",
+            "objects/link-states",
+        ] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        let node = Node { directory, config };
+        let ours = [
+            "state/namespaces.json",
+            "state/known.json",
+            "state/lock",
+            "state/del/x.json",
+            "cache/pods/a.json",
+            "objects/link-states/a.yaml",
+            "bin/beemesh-cni",
+            "bin/.beemesh-cni.7.0.tmp",
+            "net.d/00-beemesh.conflist",
+            "net.d/00-beemesh.conflist.cilium_bak",
+        ];
+        ours.iter().for_each(|name| node.write(name, "{}"));
+        node
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.directory.path().join(name), content).unwrap();
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut left = vec![self.directory.path().to_owned()];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => left.push(path),
+                    false => all.push(
+                        path.strip_prefix(&self.directory)
+                            .unwrap()
+                            .display()
+                            .to_string(),
+                    ),
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+#[test]
+fn everything_of_ours_goes_and_nothing_else() {
+    let node = Node::new();
+    node.write("bin/ptp", "theirs");
+    node.write("net.d/10-ptp.conflist", "theirs");
+    let remains = Remains::find(&node.config);
+    let before: u64 = remains.census().values().sum();
+    assert_eq!(before, 10, "{:?}", remains.census());
+    for _ in 0..2 {
+        let failures = remains.remove();
+        assert!(failures.is_empty(), "{failures:?}");
+        assert!(
+            remains.census().values().all(|left| *left == 0),
+            "{:?}",
+            remains.census()
+        );
+        assert_eq!(node.files(), ["bin/ptp", "net.d/10-ptp.conflist"]);
+    }
+}
+
+#[test]
+fn the_plugin_stays_where_a_list_of_others_names_it() {
+    let node = Node::new();
+    let by_hand = r#"{"cniVersion":"1.0.0","name":"a","plugins":[{"type":"beemesh-cni"}]}"#;
+    node.write("net.d/10-a.conflist", by_hand);
+    let remains = Remains::find(&node.config);
+    remains.remove();
+    assert_eq!(remains.census()["foreignConflists"], 1);
+    assert_eq!(
+        node.files(),
+        [
+            "bin/.beemesh-cni.7.0.tmp",
+            "bin/beemesh-cni",
+            "net.d/10-a.conflist"
+        ]
+    );
+}
+
+#[test]
+fn what_was_not_installed_by_us_is_let_be() {
+    let mut node = Node::new();
+    node.config.install_cni = InstallCni::None;
+    let remains = Remains::find(&node.config);
+    remains.remove();
+    assert_eq!(remains.census().values().sum::<u64>(), 0);
+    assert!(node.directory.path().join("bin/beemesh-cni").exists());
+    assert!(
+        node.directory
+            .path()
+            .join("net.d/00-beemesh.conflist")
+            .exists()
+    );
+}
+
+struct Here(Vec<Arc<PodHere>>);
+
+impl Pods for Here {
+    fn find(&self, _: &str, _: &str, _: Option<&str>) -> Lookup {
+        Lookup::Unknown
+    }
+
+    fn here(&self) -> Vec<Arc<PodHere>> {
+        self.0.clone()
+    }
+
+    fn tell(&self, _: Told) {}
+}
+
+#[test]
+fn the_own_pod_says_whether_to_stay() {
+    let own = Own {
+        namespace: "beemesh-system".to_owned(),
+        name: "node-x".to_owned(),
+    };
+    let pod = |name: &str, annotation: Option<&str>| {
+        let mut here = PodHere::default();
+        here.pod.namespace = "beemesh-system".to_owned();
+        here.pod.name = name.to_owned();
+        let annotation = annotation.map(|value| (ANNOTATION.to_owned(), value.to_owned()));
+        here.pod.annotations.extend(annotation);
+        Arc::new(here)
+    };
+    #[rustfmt::skip]
+    let cases = [
+        (vec![],                                                     Word::Unknown),
+        (vec![pod("node-y", Some(REQUESTED))],                       Word::Unknown),
+        (vec![pod("node-y", Some(REQUESTED)), pod("node-x", None)],  Word::Stay),
+        (vec![pod("node-x", Some(REQUESTED))],                       Word::Leave),
+        // Answered by a daemon before this one: nothing is to come back.
+        (vec![pod("node-x", Some(DONE))],                            Word::Leave),
+    ];
+    for (here, expected) in cases {
+        assert_eq!(own.word(&Here(here.clone())), expected, "{here:?}");
+    }
+}
