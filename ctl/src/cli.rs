@@ -2,7 +2,7 @@
 
 use crate::{
     bundle, completion, connectivity, drain, failure::Failure, generate, graph, inspect, lab,
-    leaks, lint, path, plan, routes, status, trace, validate,
+    leaks, lint, path, plan, routes, status, trace, uninstall, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -58,6 +58,8 @@ enum Verb {
     Undrain(drain::UndrainArgs),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
+    /// Take beemesh off all nodes of a cluster, and prove that nothing is left
+    Uninstall(uninstall::Args),
     /// Print a script that completes verbs and options in a shell
     Completion(completion::Args),
     /// Run the engine of one node (started by the lab and by the DaemonSet)
@@ -94,6 +96,7 @@ impl Cli {
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
             Verb::Lab(args) => lab::run(args),
+            Verb::Uninstall(args) => uninstall::run(&args),
             Verb::Completion(args) => completion::run(&args),
             Verb::Inspect(args) => inspect::run(&args),
             Verb::Probe(args) => connectivity::peer::run(&args),

@@ -39,6 +39,7 @@ mod routes;
 mod status;
 mod tables;
 mod trace;
+mod uninstall;
 mod validate;
 
 use clap::{CommandFactory, FromArgMatches};

@@ -210,6 +210,32 @@ impl Cluster {
             .map_err(|trouble| self.failure(&asked, trouble))
     }
 
+    /// Merges `patch` into an object; one that is not there, or is another one by now, is passed over.
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub(crate) fn merge<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<(), Failure>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let asked = Asked::new::<K>("patch", api.namespace());
+        let patch = Patch::Merge(patch);
+        let patched = self.block_on(in_time(api.patch(name, &PatchParams::default(), &patch)));
+        match patched {
+            Err(Trouble::Refused(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                Ok(())
+            }
+            answer => answer
+                .map(drop)
+                .map_err(|trouble| self.failure(&asked, trouble)),
+        }
+    }
+
     /// What `error` means for who asked.
     pub(crate) fn refusal(&self, asked: &Asked, error: &kube::Error) -> Failure {
         refused::failure(&self.server, asked, error)

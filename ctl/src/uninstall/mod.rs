@@ -1,0 +1,131 @@
+//! `beemesh uninstall`: each daemon cleans its node, and proves it.
+//!
+//! ```text
+//! daemons' pods -- annotation `requested` --> daemon removes, counts -- annotations --> answers -> table
+//! ```
+//! What is asked again is answered again; a node that is away now is cleaned when it is asked later.
+
+mod answers;
+
+use crate::{
+    cluster::{Cluster, Connection},
+    failure::Failure,
+    nodes::cluster::{DAEMONS, System},
+    note,
+    output::{self, Output, table_text},
+};
+use answers::{ANNOTATION, Answers, REQUESTED, State};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at the pods.
+const PAUSE: Duration = Duration::from_millis(500);
+
+const EXAMPLES: &str = "\
+Every daemon removes the configuration and the plugin that it installed, the attachments of pods, the
+Forwarders' network namespaces with all that is in them, and what it remembers. Then it counts what is
+left, and stays idle until its pod goes. Topologies stay as they are; `helm uninstall` calls this first.
+
+JSON: {\"nodes\": [{\"node\", \"pod\", \"state\": \"clean|left|no answer\", \"left\": {KIND: COUNT}}]}.
+Exits 1 when something is left on a node, and 4 when nodes did not answer in time; both are named.
+
+Examples in a cluster:
+  beemesh uninstall
+  beemesh uninstall --timeout 5m -o json";
+
+/// Arguments of `beemesh uninstall`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    system: System,
+    /// Longest time to wait for the nodes, such as `90s` or `2m`
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crds::duration::parse(text).ok_or_else(|| "expected a time such as 90s".into())
+}
+
+/// Runs `beemesh uninstall`.
+///
+/// # Errors
+/// What the server refuses; [`Failure::TimedOut`] and [`Failure::Failed`] with the names of nodes.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let cluster = args.connection.open()?;
+    let daemons: Api<Pod> = match &args.system.system_namespace {
+        Some(namespace) => cluster.api(namespace),
+        None => Api::all(cluster.client()),
+    };
+    let deadline = Instant::now() + args.timeout;
+    let mut answers = Answers::default();
+    loop {
+        let pods = cluster.list(&daemons, &ListParams::default().labels(DAEMONS))?;
+        for pod in answers.take(&pods.items) {
+            request(&cluster, &pod)?;
+        }
+        if answers.all(State::Clean) || Instant::now() >= deadline {
+            break;
+        }
+        cluster.block_on(tokio::time::sleep(PAUSE));
+    }
+    if answers.is_empty() {
+        note("no daemon runs in this cluster: there is nothing to clean");
+    }
+    args.output.print(&answers.shown(), |_| drawn(&answers))?;
+    verdict(&answers, args.timeout)
+}
+
+/// Asks a daemon by its pod; one that is gone by now needs no asking.
+fn request(cluster: &Cluster, pod: &Pod) -> Result<(), Failure> {
+    let metadata = &pod.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let (Some(name), Some(uid)) = (&metadata.name, &metadata.uid) else {
+        return Ok(());
+    };
+    let annotations = serde_json::json!({ANNOTATION: REQUESTED, answers::CENSUS: null});
+    // With the uid: a later pod of this name is asked anew.
+    let patch = serde_json::json!({"metadata": {"uid": uid, "annotations": annotations}});
+    cluster.merge(&cluster.api::<Pod>(namespace), name, &patch)
+}
+
+fn drawn(answers: &Answers) -> String {
+    let mut table = output::table(&["NODE", "STATE", "LEFT"], &[]);
+    for answer in answers.iter() {
+        let left = answer.left();
+        let left = if left.is_empty() {
+            "-".to_owned()
+        } else {
+            left
+        };
+        table.add_row([answer.node.as_str(), answer.state.word(), &left]);
+    }
+    table_text(&table)
+}
+
+fn verdict(answers: &Answers, timeout: Duration) -> Result<(), Failure> {
+    let silent = answers.named(State::Silent);
+    let left = answers.named(State::Left);
+    let mut parts = Vec::new();
+    if !silent.is_empty() {
+        let seconds = timeout.as_secs();
+        parts.push(format!(
+            "no answer in {seconds}s from {}",
+            silent.join(", ")
+        ));
+    }
+    if !left.is_empty() {
+        parts.push(format!("something is left on {}", left.join(", ")));
+    }
+    match (silent.is_empty(), left.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(Failure::TimedOut(parts.join("; "))),
+        (true, false) => Err(Failure::Failed(parts.join("; "))),
+    }
+}
