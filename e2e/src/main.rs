@@ -1,5 +1,9 @@
 //! `beemesh-e2e`: a real cluster of several nodes on one machine, and the stories that run on it.
 
+mod figures;
+mod mesh;
+mod nodes;
+mod plugin;
 mod run;
 mod stories;
 mod world;
@@ -42,6 +46,9 @@ enum Verb {
         archive: PathBuf,
     },
     /// Runs the stories: on the cluster of KUBECONFIG, or on one here, made for them when there is none.
+    ///
+    /// BEEMESH_IMAGE names the archive to install (target/beemesh-image.tar), BEEMESH_CTL the command `beemesh` to use,
+    /// BEEMESH_E2E_AWAY the seconds without API server (600), BEEMESH_E2E_PINGS the pings of a round (30000).
     Stories {
         /// Only those whose name contains this.
         filter: Option<String>,

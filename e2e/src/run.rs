@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use e2e::cluster::{self, Access, Cluster, Settings};
@@ -51,6 +52,8 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     };
     let trials = stories::all().into_iter().map(|story| trial(story, &world));
     let code = finish(&plan, trials.collect());
+    world.memory()?;
+    eprintln!("\n{}", world.figures.table());
     if is_left {
         eprintln!("the cluster is left as it is");
     }
@@ -63,7 +66,11 @@ fn made(plan: &Plan) -> Result<World> {
         cluster::check_is_cluster(&plan.settings.dir)?;
         cluster::down(&plan.settings.dir)?;
     }
-    Cluster::up(plan.settings.clone()).map(world_of)
+    let started = Instant::now();
+    let world = Cluster::up(plan.settings.clone()).map(world_of)?;
+    let what = "cluster, until all nodes are ready and names are resolved";
+    world.figures.time(what, started.elapsed());
+    Ok(world)
 }
 
 fn world_of(cluster: Cluster) -> World {
@@ -83,17 +90,22 @@ fn finish(plan: &Plan, trials: Vec<Trial>) -> ExitCode {
 
 fn trial(story: &'static Story, world: &World) -> Trial {
     let world = world.clone();
-    let is_ignored = story.needs_nodes && world.cluster().is_err();
-    let kind = if is_ignored {
-        "needs nodes of our own"
-    } else {
-        ""
+    let kind = match stories::waits_for(story.name) {
+        Some(what) => what,
+        None if story.needs_nodes && world.cluster().is_err() => "needs nodes of our own",
+        None => "",
     };
     let run = move || {
+        let started = Instant::now();
         let own = world.enter(story.name).map_err(failed)?;
-        match (story.tell)(&own) {
+        let outcome = (story.tell)(&own);
+        let took = started.elapsed();
+        own.figures.time(&format!("story {}", story.name), took);
+        match outcome {
             Ok(()) => own.leave().map_err(failed),
             Err(error) => {
+                // At once too: the others may take long.
+                eprintln!("{error:#}");
                 let place = own.dump(story.name).map_err(failed)?;
                 Err(Failed::from(format!(
                     "{error:#}\nstate: {}",
@@ -104,7 +116,7 @@ fn trial(story: &'static Story, world: &World) -> Trial {
     };
     Trial::test(story.name, run)
         .with_kind(kind)
-        .with_ignored_flag(is_ignored)
+        .with_ignored_flag(!kind.is_empty())
 }
 
 fn nothing(story: &Story, missing: &Option<String>) -> Trial {

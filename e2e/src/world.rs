@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use e2e::cluster::{self, Access, Cluster};
 use e2e::{Ran, ensure, eventually};
 use serde_json::{Value, json};
+
+use crate::figures::Figures;
 
 /// A pod that is not there after this long does not come.
 const READY: Duration = Duration::from_secs(120);
@@ -24,8 +26,12 @@ pub(crate) struct World {
     pub(crate) access: Access,
     /// The story's own Kubernetes namespace.
     pub(crate) namespace: String,
+    /// What is told at the end.
+    pub(crate) figures: Figures,
     cluster: Option<Arc<Cluster>>,
     installed: Installed,
+    /// Further namespaces of the story.
+    others: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -35,6 +41,8 @@ impl World {
             namespace: "default".to_owned(),
             cluster: cluster.map(Arc::new),
             installed: Installed::default(),
+            figures: Figures::default(),
+            others: Arc::default(),
         }
     }
 
@@ -49,33 +57,49 @@ impl World {
     /// This world in a new namespace for the story `name`.
     pub(crate) fn enter(&self, name: &str) -> Result<Self> {
         let namespace: String = name.replace('_', "-").chars().take(55).collect();
-        let namespace = namespace.trim_end_matches('-').to_owned();
+        let namespace = namespace.trim_end_matches('-');
+        // Of a run before, on a cluster that stayed.
+        for old in [namespace.to_owned(), format!("{namespace}-other")] {
+            let delete = ["delete", "namespace", &old, "--ignore-not-found"];
+            self.access
+                .ok(&[&delete[..], &["--timeout=120s"]].concat())?;
+        }
+        self.namespace(namespace)
+    }
+
+    /// This world in a second namespace, which goes with the first.
+    pub(crate) fn other(&self) -> Result<Self> {
+        let namespace = format!("{}-other", self.namespace);
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.push(namespace.clone());
+        self.namespace(&namespace)
+    }
+
+    fn namespace(&self, namespace: &str) -> Result<Self> {
         let object =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         self.access.apply(&object.to_string())?;
         // Pods want it, and a controller makes it a moment later.
         eventually("the namespace has its service account", READY, || {
-            let question = [
-                "get",
-                "serviceaccount",
-                "default",
-                "--namespace",
-                &namespace,
-            ];
+            let question = ["get", "serviceaccount", "default", "--namespace", namespace];
             self.access.ok(&question).map(drop)
         })?;
-        let access = self.access.in_namespace(&namespace)?;
         Ok(Self {
-            access,
-            namespace,
+            access: self.access.in_namespace(namespace)?,
+            namespace: namespace.to_owned(),
             ..self.clone()
         })
     }
 
     /// Deletes the story's namespace and waits until all of it has ended, so that the next story meets nothing of it.
     pub(crate) fn leave(&self) -> Result<()> {
-        let delete = ["delete", "namespace", &self.namespace, "--timeout=120s"];
-        self.access.ok(&delete).map(drop)
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delete = vec!["delete", "namespace", &self.namespace];
+        delete.extend(others.iter().map(String::as_str));
+        delete.extend(["--ignore-not-found", "--timeout=120s"]);
+        self.access.ok(&delete)?;
+        others.clear();
+        Ok(())
     }
 
     /// Writes down all that may explain a failure of `story`, and returns where.
@@ -116,17 +140,26 @@ impl World {
     }
 
     fn helm_install(&self) -> Result<()> {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let archive = std::env::var_os("BEEMESH_IMAGE")
-            .map_or_else(|| tree.join("target/beemesh-image.tar"), PathBuf::from);
+            .map_or_else(|| tree().join("target/beemesh-image.tar"), PathBuf::from);
         self.cluster()?.load_image(&archive)?;
-        let chart = tree.join("charts/beemesh");
-        let more = std::env::var("BEEMESH_E2E_HELM").unwrap_or_default();
+        let started = Instant::now();
+        self.helm_upgrade(&[])?;
+        self.figures
+            .time("helm install until all is ready", started.elapsed());
+        Ok(())
+    }
+
+    /// `helm upgrade --install` with `more` settings; waits until all of it is ready.
+    pub(crate) fn helm_upgrade(&self, more: &[&str]) -> Result<()> {
+        let chart = tree().join("charts/beemesh");
+        let theirs = std::env::var("BEEMESH_E2E_HELM").unwrap_or_default();
         let mut line = vec!["upgrade", "--install", "beemesh"];
         line.push(chart.to_str().context("a path that is no text")?);
         line.extend(["--namespace", SYSTEM, "--create-namespace"]);
         line.extend(["--wait", "--timeout=180s"]);
-        line.extend(more.split_whitespace());
+        line.extend(theirs.split_whitespace());
+        line.extend(more);
         self.access.helm(&line)?.ok().map(drop)
     }
 
@@ -173,7 +206,30 @@ impl World {
     }
 }
 
-fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
+/// The repository.
+pub(crate) fn tree() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// `replicas` pods that only sleep, on `node` (empty: anywhere that takes pods).
+pub(crate) fn deployment(name: &str, replicas: u32, node: &str) -> Value {
+    let mut template = pod(name, node, &[("app", name)]);
+    let metadata = template["metadata"].take();
+    let mut spec = template["spec"].take();
+    // A drained node takes none.
+    spec["tolerations"] = json!([]);
+    let labels = &metadata["labels"];
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    })
+}
+
+/// A pod that only sleeps, with `labels`, on `node` (empty: anywhere).
+pub(crate) fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
     let labels: Value = labels.iter().map(|&(key, value)| (key, value)).collect();
     let image = std::env::var("BEEMESH_E2E_IMAGE").unwrap_or_else(|_| cluster::TEST.to_owned());
     let mut pod = json!({

@@ -118,6 +118,14 @@ impl Access {
         run(self.command("helm", arguments)?, "")
     }
 
+    /// Runs the program at the path `program` as [`Access::command`] does; that it failed is in what is returned.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Ran> {
+        run(self.command(program, arguments)?, "")
+    }
+
     /// A command `program` (kubectl, helm, or a path) that reaches the API server: with its network and `KUBECONFIG`.
     ///
     /// # Errors

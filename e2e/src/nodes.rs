@@ -1,0 +1,170 @@
+//! What stories see on nodes, and break there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use e2e::cluster::{Census, Node};
+use e2e::{Ran, ensure, eventually};
+
+use crate::mesh::{Place, SETTLED};
+use crate::world::World;
+
+const MIB: f64 = 1024.0 * 1024.0;
+/// All that the Forwarders' namespaces hold, a line for each thing, none of which changes by itself.
+const INSIDE: &str = r#"for n in $(ls /run/netns | grep '^bm-'); do
+{ ip -n $n -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//'; ip -n $n -o address | awk '{print $2, $3, $4}'
+ip -n $n route show table all; ip -n $n -6 route show table all; ip -n $n nexthop; } | sed "s/^/$n /"; done"#;
+
+/// What was seen on one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    census: Census,
+    inside: BTreeSet<String>,
+}
+
+impl Held {
+    fn of(node: &Node) -> Result<Self> {
+        let inside = node.ok(INSIDE)?;
+        Ok(Self {
+            census: node.census()?,
+            inside: inside.lines().map(str::to_owned).collect(),
+        })
+    }
+
+    /// What is more and less in `later`, a line each.
+    pub(crate) fn changes(&self, later: &Self) -> Vec<String> {
+        let more = later.inside.difference(&self.inside);
+        let less = self.inside.difference(&later.inside);
+        let mut lines = self.census.changes(&later.census);
+        lines.extend(more.map(|line| format!("inside: + {line}")));
+        lines.extend(less.map(|line| format!("inside: - {line}")));
+        lines
+    }
+
+    /// Whatever bears our name.
+    pub(crate) fn ours(&self) -> Vec<String> {
+        let census = self.census.0.iter();
+        let lines = census.flat_map(|(section, lines)| {
+            let ours = lines
+                .iter()
+                .filter(|line| line.contains("beemesh") || line.contains("bm-"));
+            ours.map(move |line| format!("{section}: {line}"))
+        });
+        lines.chain(self.inside.iter().cloned()).collect()
+    }
+}
+
+/// By node.
+pub(crate) type Holdings = BTreeMap<String, Held>;
+
+impl World {
+    /// What all nodes hold.
+    pub(crate) fn holdings(&self) -> Result<Holdings> {
+        let nodes = self.cluster()?.nodes();
+        let held = nodes
+            .iter()
+            .map(|node| Ok((node.name().to_owned(), Held::of(node)?)));
+        held.collect()
+    }
+
+    /// What all nodes hold, once it is the same twice: what ended a moment ago is still being removed.
+    pub(crate) fn settled_holdings(&self) -> Result<Holdings> {
+        let mut before = self.holdings()?;
+        eventually("nothing changes any more", SETTLED, || {
+            let now = self.holdings()?;
+            let changes = changes(&before, &now);
+            before = now;
+            ensure(changes.is_empty(), || changes.join("\n"))
+        })?;
+        Ok(before)
+    }
+
+    /// Waits until all nodes hold what they held before.
+    pub(crate) fn wait_holdings(&self, before: &Holdings) -> Result<()> {
+        eventually("the nodes hold what they held before", SETTLED, || {
+            let changes = changes(before, &self.holdings()?);
+            ensure(changes.is_empty(), || changes.join("\n"))
+        })
+    }
+
+    /// Runs `script` (sh) in a Forwarder's network namespace, on its node.
+    pub(crate) fn in_forwarder(&self, place: &Place, script: &str) -> Result<Ran> {
+        let node = self.cluster()?.node(&place.node)?;
+        node.run(&format!("ip netns exec {} sh -c '{script}'", place.netns))
+    }
+
+    /// Sets the end of a link down or up, in the namespace of the Forwarder that it leads away from.
+    pub(crate) fn set_link(&self, from: &Place, to: &str, is_up: bool) -> Result<()> {
+        let word = if is_up { "up" } else { "down" };
+        self.in_forwarder(from, &format!("ip link set l-{to} {word}"))?
+            .ok()
+            .map(drop)
+    }
+
+    /// SIGKILL to each process on `node` whose command line begins with `line`.
+    pub(crate) fn kill9(&self, node: &str, line: &str) -> Result<()> {
+        let script = format!(
+            "for p in /proc/[0-9]*; do c=$(tr '\\0' ' ' <$p/cmdline 2>/dev/null) || continue
+            case \"$c\" in '{line}'*) kill -9 ${{p#/proc/}} && echo killed ${{p#/proc/}};; esac; done"
+        );
+        let killed = self.cluster()?.node(node)?.ok(&script)?;
+        ensure(!killed.is_empty(), || format!("no {line} on {node}"))
+    }
+
+    /// Process id, on its node, of a running container of a pod: of its `sandbox`, or of its `container`.
+    pub(crate) fn task(&self, node: &str, uid: &str, kind: &str) -> Result<String> {
+        let labels = format!(
+            "labels.\"io.kubernetes.pod.uid\"=={uid},labels.\"io.cri-containerd.kind\"=={kind}"
+        );
+        let script = format!(
+            "for c in $(ctr -n k8s.io containers ls -q '{labels}'); do \
+             ctr -n k8s.io tasks ls | awk -v c=$c '$1 == c && $3 == \"RUNNING\" {{print $2}}'; done"
+        );
+        let pids = self.cluster()?.node(node)?.ok(&script)?;
+        let pid = pids.lines().last().map(str::to_owned);
+        pid.with_context(|| format!("no running {kind} of pod {uid} on {node}"))
+    }
+}
+
+impl World {
+    /// Adds the memory of each of beemesh's processes to the figures, where the nodes are ours.
+    pub(crate) fn memory(&self) -> Result<()> {
+        let Ok(cluster) = self.cluster() else {
+            return Ok(());
+        };
+        for node in cluster.nodes() {
+            for pid in node.pids() {
+                let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+                let line = line.unwrap_or_default().replace('\0', " ");
+                if !line.starts_with("/beemesh") {
+                    continue;
+                }
+                let words: Vec<&str> = line.split(' ').take(2).collect();
+                let words: Vec<&str> = words
+                    .into_iter()
+                    .filter(|it| !it.starts_with('-'))
+                    .collect();
+                let bytes = e2e::resident_bytes(pid).unwrap_or(0) as f64;
+                let what = format!("memory of {} on {}", words.join(" "), node.name());
+                self.figures.add(&what, format!("{:.1} MiB", bytes / MIB));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lines `NODE SECTION: + ENTRY`.
+pub(crate) fn changes(before: &Holdings, after: &Holdings) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (node, held) in before {
+        let Some(later) = after.get(node) else {
+            continue;
+        };
+        lines.extend(
+            held.changes(later)
+                .iter()
+                .map(|line| format!("{node} {line}")),
+        );
+    }
+    lines
+}

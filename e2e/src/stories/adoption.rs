@@ -1,0 +1,127 @@
+//! Packets do not know of daemons: not one is lost while these are killed, restarted and replaced.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use e2e::{ensure, eventually};
+use serde_json::Value;
+
+use super::Story;
+use crate::mesh::{Mesh, SETTLED};
+use crate::world::{SYSTEM, World};
+
+pub(super) const STORIES: &[Story] = &[story!(
+    no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced,
+    nodes
+)];
+
+/// The image that the daemons run, and the name under which the new ones get it.
+const IMAGE: &str = "localhost/beemesh";
+
+fn no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced(world: &World) -> Result<()> {
+    world.install()?;
+    let nodes = world.nodes()?;
+    let last = nodes.len() - 1;
+    world.declare(
+        &Mesh::new("steady")
+            .on_each(&nodes)
+            .shape("Line")
+            .app("pair"),
+    )?;
+    world.pod("from", &nodes[0], &[("app", "pair")])?;
+    world.pod("to", &nodes[last], &[("app", "pair")])?;
+    world.wait_pods("app=pair")?;
+    world.reach_all(&["from", "to"], "steady")?;
+    let before = world.settled_holdings()?;
+    let is_over = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let pings: Vec<_> = world
+            .addresses("to", "steady")?
+            .into_iter()
+            .map(|address| {
+                scope.spawn({
+                    let is_over = &is_over;
+                    move || ping(world, &address.to_string(), is_over)
+                })
+            })
+            .collect();
+        let outcome = disturb(world);
+        is_over.store(true, Ordering::SeqCst);
+        let mut sent = 0;
+        for ping in pings {
+            sent += ping.join().map_err(|_| anyhow!("a thread panicked"))??;
+        }
+        outcome.map(|()| sent)
+    })?;
+    let figure = format!("0 of {sent}");
+    world
+        .figures
+        .add("pings at 1 ms lost while daemons were replaced", figure);
+    world.wait_holdings(&before)?;
+    world.reach_all(&["from", "to"], "steady")
+}
+
+/// Rounds of pings at 1 ms until told to end, one at least; how many were sent. An error when one was lost.
+fn ping(world: &World, address: &str, is_over: &AtomicBool) -> Result<u64> {
+    let count = std::env::var("BEEMESH_E2E_PINGS").unwrap_or_else(|_| "30000".to_owned());
+    let mut sent = 0;
+    loop {
+        let line = format!("ping -n -q -i 0.001 -c {count} -W 10 {address}");
+        let ran = world.exec("from", &line)?;
+        let said = ran.stdout.clone() + &ran.stderr;
+        ensure(said.contains(" 0% packet loss"), || said.clone())?;
+        sent += count.parse::<u64>()?;
+        if is_over.load(Ordering::SeqCst) {
+            return Ok(sent);
+        }
+    }
+}
+
+fn disturb(world: &World) -> Result<()> {
+    let nodes = world.nodes()?;
+    for node in &nodes {
+        let before = restarts(world, node)?;
+        world.kill9(node, "/beemesh node")?;
+        eventually(&format!("the daemon of {node} is back"), SETTLED, || {
+            let now = restarts(world, node)?;
+            ensure(now > before, || format!("{now} restarts"))
+        })?;
+    }
+    world.wait_daemons()?;
+    // Restarted, as a user would.
+    let daemonsets = ["rollout", "restart", "daemonset", "--namespace", SYSTEM];
+    world.access.ok(&daemonsets)?;
+    world.wait_daemons()?;
+    // Replaced by another image, of which nothing but its name is different.
+    let (old, new) = tags(world)?;
+    for node in world.cluster()?.nodes() {
+        let tag = format!("ctr -n k8s.io images tag --force {IMAGE}:{old} {IMAGE}:{new}");
+        node.ok(&tag)?;
+    }
+    world.helm_upgrade(&["--set", &format!("image.tag={new}")])?;
+    world.wait_daemons()
+}
+
+/// The tag that runs, and another one.
+fn tags(world: &World) -> Result<(String, String)> {
+    let words = "jsonpath={.items[0].spec.template.spec.containers[0].image}";
+    let get = ["get", "daemonset", "--namespace", SYSTEM, "-o", words];
+    let image = world.access.ok(&get)?;
+    let (_, old) = image.rsplit_once(':').context(image.clone())?;
+    let new = match old.strip_suffix("-next") {
+        Some(plain) => plain.to_owned(),
+        None => format!("{old}-next"),
+    };
+    Ok((old.to_owned(), new))
+}
+
+fn restarts(world: &World, node: &str) -> Result<u64> {
+    let pod = world.daemon(node)?;
+    let pod: Value = world
+        .access
+        .json(&["get", "pod", &pod, "--namespace", SYSTEM])?;
+    let status = &pod["status"]["containerStatuses"][0];
+    let count = status["restartCount"].as_u64();
+    count.with_context(|| format!("the daemon of {node} has no status"))
+}

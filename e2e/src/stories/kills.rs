@@ -1,0 +1,145 @@
+//! SIGKILL in the middle of the work, of everything that takes part in it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::cluster::Component;
+use e2e::{ensure, eventually};
+
+use super::Story;
+use crate::mesh::{Mesh, SETTLED};
+use crate::world::{World, deployment};
+
+pub(super) const STORIES: &[Story] = &[
+    story!(daemons_are_killed_while_pods_come_and_go, nodes),
+    story!(operators_are_killed_while_topologies_come_and_go, nodes),
+    story!(container_runtimes_are_killed_while_pods_come_and_go, nodes),
+    story!(kubelets_are_killed_while_pods_come_and_go, nodes),
+];
+
+/// Kubelets wait longer and longer before they start again what was killed: up to minutes.
+const BACK: Duration = Duration::from_secs(240);
+const MANY: usize = 12;
+
+/// What is killed, at a step of the work.
+type Kill<'a> = &'a dyn Fn(&World, &str) -> Result<()>;
+
+/// Scales up and down, and calls `kill` for a node each time that the work is half done.
+fn disturbed(world: &World, kill: Kill<'_>) -> Result<()> {
+    world.install()?;
+    let nodes = world.nodes()?;
+    world.declare(&Mesh::new("wide").on_each(&nodes).app("many"))?;
+    world
+        .access
+        .apply(&deployment("many", nodes.len() as u32, "").to_string())?;
+    settle(world, nodes.len())?;
+    ask(world, 0)?;
+    settle(world, 0)?;
+    let before = world.settled_holdings()?;
+    // The two runtimes, then all at once.
+    for (round, node) in nodes.iter().take(2).enumerate() {
+        ask(world, MANY)?;
+        half_way(world, |attached| attached > 0)?;
+        kill(world, node)?;
+        settle(world, MANY)?;
+        ask(world, 0)?;
+        half_way(world, |attached| attached < MANY)?;
+        kill(world, &nodes[(round + 1) % 2])?;
+        settle(world, 0)?;
+    }
+    world.wait_holdings(&before)
+}
+
+fn ask(world: &World, count: usize) -> Result<()> {
+    let replicas = format!("--replicas={count}");
+    world
+        .access
+        .ok(&["scale", "deployment/many", &replicas])
+        .map(drop)
+}
+
+fn half_way(world: &World, is_reached: impl Fn(usize) -> bool) -> Result<()> {
+    eventually("the work has begun", SETTLED, || {
+        let attached = world.attached("wide")?.len();
+        ensure(is_reached(attached), || format!("{attached} attached"))
+    })
+}
+
+fn settle(world: &World, count: usize) -> Result<()> {
+    eventually(&format!("{count} pods are attached"), BACK, || {
+        let left = world.access.ok(&["get", "pods", "-o", "name"])?;
+        let attached = world.attached("wide")?.len();
+        ensure(left.lines().count() == count && attached == count, || {
+            format!("{} pods, {attached} attached", left.lines().count())
+        })
+    })?;
+    if count > 0 {
+        world.wait_pods("app=many")?;
+        let pods: Vec<String> = world.attached("wide")?.into_keys().collect();
+        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+        world.reach_all(&pods[..3], "wide")?;
+    }
+    Ok(())
+}
+
+fn daemons_are_killed_while_pods_come_and_go(world: &World) -> Result<()> {
+    disturbed(world, &|world, node| world.kill9(node, "/beemesh node"))?;
+    world.wait_daemons()
+}
+
+fn container_runtimes_are_killed_while_pods_come_and_go(world: &World) -> Result<()> {
+    disturbed(world, &|world, node| {
+        restart(world, node, Component::Containerd)
+    })
+}
+
+fn kubelets_are_killed_while_pods_come_and_go(world: &World) -> Result<()> {
+    disturbed(world, &|world, node| {
+        restart(world, node, Component::Kubelet)
+    })
+}
+
+fn restart(world: &World, node: &str, component: Component) -> Result<()> {
+    let node = world.cluster()?.node(node)?;
+    node.kill9(component)?;
+    node.restart(component)
+}
+
+fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()> {
+    world.install()?;
+    let nodes = world.nodes()?;
+    let last = nodes.len() - 1;
+    let before = world.settled_holdings()?;
+    world.pod("one", &nodes[0], &[("app", "x")])?;
+    world.pod("two", &nodes[last], &[("app", "x")])?;
+    for round in 0..2 {
+        let mesh = Mesh::new("brief").on_each(&nodes).app("x");
+        world.access.apply(&mesh.0.to_string())?;
+        kill_operators(world)?;
+        world.wait_topology("brief", "Ready")?;
+        world.reach_all(&["one", "two"], "brief")?;
+        if round == 0 {
+            world
+                .access
+                .ok(&["delete", "mst", "brief", "--wait=false"])?;
+            kill_operators(world)?;
+            eventually("no forwarder is left", BACK, || {
+                let left = world.forwarders("brief")?;
+                ensure(left.is_empty(), || format!("{} are left", left.len()))
+            })?;
+        }
+    }
+    world
+        .access
+        .ok(&["delete", "mst/brief", "pod/one", "pod/two"])?;
+    world.wait_holdings(&before)
+}
+
+/// All replicas at once.
+fn kill_operators(world: &World) -> Result<()> {
+    let mut killed = 0;
+    for node in world.nodes()? {
+        killed += usize::from(world.kill9(&node, "/beemesh-operator").is_ok());
+    }
+    ensure(killed > 0, || "no operator was killed".to_owned())
+}
