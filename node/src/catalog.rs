@@ -35,6 +35,8 @@ pub struct Place {
 #[derive(Clone, Debug)]
 struct Known {
     topology: Arc<MicroServiceTopology>,
+    /// The same for who is no pod: external Apps can be joined by name.
+    outside: Arc<MicroServiceTopology>,
     /// Name and node of each of its Forwarders.
     forwarders: Vec<(String, String)>,
     /// Made of Forwarders: what is missing may be declared all the same.
@@ -196,7 +198,11 @@ impl Catalog {
             if guest.only.as_ref().is_some_and(|only| only != network) {
                 continue;
             }
-            let assigned = known.assign(&[stand_in(guest, network)]);
+            let seen = match guest.pod.namespace.is_empty() {
+                true => &known.outside,
+                false => &known.topology,
+            };
+            let assigned = known.assign_by(seen, &[stand_in(guest, network)]);
             if let Some(unattached) = assigned.unattached.into_iter().next() {
                 return Admission::Refused(code::NOT_ADMITTED, unattached.message);
             }
@@ -272,15 +278,20 @@ impl Known {
         };
         Known {
             topology: Arc::clone(topology),
+            outside: rebuilt::with_joinable_external(topology),
             forwarders: forwarders.iter().map(place).collect(),
             is_rebuilt,
         }
     }
 
     fn assign(&self, pods: &[impl Borrow<Pod>]) -> Attachments {
+        self.assign_by(&self.topology, pods)
+    }
+
+    fn assign_by(&self, topology: &MicroServiceTopology, pods: &[impl Borrow<Pod>]) -> Attachments {
         let places = self.forwarders.iter();
         let places: Vec<Placed<'_>> = places.map(|(name, node)| Placed { name, node }).collect();
-        assign(&self.topology, &places, pods)
+        assign(topology, &places, pods)
     }
 }
 

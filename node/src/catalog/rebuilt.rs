@@ -1,6 +1,7 @@
 //! A topology made again from its Forwarders, as far as pods go by it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crds::attach::APP;
 use crds::topology::AppEntry;
@@ -32,6 +33,24 @@ pub(super) fn topology(network: &Network, forwarders: &[&Forwarder]) -> MicroSer
     let mut topology = MicroServiceTopology::new(network.topology.clone(), spec);
     topology.metadata.namespace.clone_from(&network.namespace);
     topology
+}
+
+/// The topology as a machine's own runtime may see it: what leads to an external App joins it by its name.
+/// No pod ever does.
+pub(super) fn with_joinable_external(
+    topology: &Arc<MicroServiceTopology>,
+) -> Arc<MicroServiceTopology> {
+    if topology.spec.apps.iter().all(|app| app.external.is_none()) {
+        return Arc::clone(topology);
+    }
+    let mut joinable = MicroServiceTopology::clone(topology);
+    for app in &mut joinable.spec.apps {
+        if let Some(external) = app.external.take() {
+            app.forwarder = external.forwarder;
+            app.pod_selector = Some(by_name(&app.name));
+        }
+    }
+    Arc::new(joinable)
 }
 
 fn by_name(app: &str) -> LabelSelector {

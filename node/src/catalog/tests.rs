@@ -1,6 +1,6 @@
 use crds::attach::{APP, TOPOLOGIES};
 use crds::forwarder::ForwarderApp;
-use crds::topology::AppEntry;
+use crds::topology::{AppEntry, External};
 use crds::{ForwarderSpec, LabelSelector, MicroServiceTopologySpec};
 
 use super::*;
@@ -173,6 +173,36 @@ fn instances_of_what_is_outside_are_asked_for_by_name() {
     assert_eq!(told(&catalog, catalog.admit(&asked)), "join@f1");
     asked.pod.labels.insert(APP.into(), "meter".into());
     assert_eq!(told(&catalog, catalog.admit(&asked)), "meter@f1");
+}
+
+#[test]
+fn what_is_no_pod_joins_the_external_app_that_it_names_and_pods_do_not() {
+    let mut meter = AppEntry::new("meter");
+    meter.external = Some(External {
+        forwarder: "f1".into(),
+        cidrs: vec!["192.0.2.0/24".parse().unwrap()],
+    });
+    let spec = MicroServiceTopologySpec {
+        apps: vec![meter],
+        ..MicroServiceTopologySpec::default()
+    };
+    let mut topology = MicroServiceTopology::new("iot", spec);
+    topology.metadata.namespace = "plant".into();
+    let forwarder = forwarder("plant", "iot", "f1", vec![]);
+    let place = Place {
+        forwarder: Arc::new(forwarder.clone()),
+        netns: "f1".into(),
+        mtu: 1500,
+        is_ready: true,
+    };
+    let catalog = Catalog::new("n1", [&forwarder], [&Arc::new(topology)], vec![place], true);
+    let told_of = |namespace| {
+        let mut asked = guest(namespace, "topologies=plant/iot");
+        asked.pod.labels.insert(APP.into(), "meter".into());
+        told(&catalog, catalog.admit(&asked))
+    };
+    assert_eq!(told_of(""), "meter@f1");
+    assert_eq!(told_of("plant"), "103");
 }
 
 #[test]
