@@ -95,6 +95,12 @@ mod tests {
         let before = caps::read(None, CapSet::Permitted).unwrap();
         let kept: HashSet<Capability> = KEPT.iter().map(|(capability, _)| *capability).collect();
         let expected: HashSet<Capability> = before.intersection(&kept).copied().collect();
+        // With more rights, as pods' processes may have.
+        let mut pod = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let netns = format!("/proc/{}/ns/net", pod.id());
         // Rights are a thread's own: the other tests keep theirs.
         let confined = thread::spawn(move || {
             confine().unwrap();
@@ -104,14 +110,19 @@ mod tests {
             let child = thread::spawn(|| caps::read(None, CapSet::Effective).unwrap());
             let sets = [CapSet::Effective, CapSet::Permitted].map(read);
             let none = [CapSet::Inheritable, CapSet::Ambient].map(read);
-            (sets, none, read(CapSet::Bounding), child.join().unwrap())
+            let seen = std::fs::metadata(netns);
+            let child = child.join().unwrap();
+            (sets, none, read(CapSet::Bounding), child, seen)
         });
-        let (sets, none, bounding, child) = confined.join().unwrap();
+        let (sets, none, bounding, child, seen) = confined.join().unwrap();
+        pod.kill().unwrap();
+        pod.wait().unwrap();
         assert_eq!(sets, [expected.clone(), expected.clone()]);
         assert_eq!(child, expected);
         assert!(none.iter().all(HashSet::is_empty));
         if before.contains(&Capability::CAP_SETPCAP) {
             assert!(bounding.is_subset(&kept), "{bounding:?}");
+            assert!(seen.is_ok(), "{seen:?}");
         }
         assert_eq!(caps::read(None, CapSet::Permitted).unwrap(), before);
     }

@@ -27,6 +27,7 @@ fn main() {
     let tests = tests![
         routing::forwarders_of_one_host_are_linked_by_veth,
         routing::forwarders_of_two_hosts_are_linked_by_vxlan,
+        routing::a_daemon_with_the_rights_of_a_cluster_does_all_of_it,
         routing::traffic_goes_around_a_link_that_falls_and_comes_back,
         routing::a_link_that_was_taken_down_by_hand_is_left_down_and_told,
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,

@@ -70,6 +70,43 @@ pub(crate) fn forwarders_of_two_hosts_are_linked_by_vxlan() {
     );
 }
 
+pub(crate) fn a_daemon_with_the_rights_of_a_cluster_does_all_of_it() {
+    let mut world = World::new(2);
+    world.is_confined = true;
+    let tag = world.tag.clone();
+    // A pair of one host, and tunnels.
+    world.declare(&tag, &triangle(["n1", "n2", "n1"]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    let process = world.process("n1");
+    let status = run(&format!("cat /proc/{process}/status"));
+    let kept = node::rights::KEPT.iter();
+    let kept = kept.fold(0, |all, (capability, _)| all | capability.bitmask());
+    assert!(
+        status.contains(&format!("CapPrm:\t{kept:016x}")),
+        "{status}"
+    );
+    let [_, address] = two_pods(&world, ["n1", "n2"]);
+    assert!(world.reaches("p1", address));
+    // Made again, taken away, adopted by the next daemon.
+    let f1 = world.forwarder_netns("f1");
+    run(&format!("ip -n {f1} link delete l-f2"));
+    wait_for("made again", || {
+        world.status(&tag, "f1").links.up == 2 && world.reaches("p1", address)
+    });
+    world.kill("n1");
+    world.start("n1");
+    world.wait_until_ready(&tag);
+    for (node, pod, forwarder) in [("n1", "p1", "f1"), ("n2", "p2", "f2")] {
+        let (is_done, output) = world.cni("DEL", node, pod, &on(forwarder));
+        assert!(is_done, "{output}");
+    }
+    world.remove_all();
+    wait_for("gone", || {
+        !std::path::Path::new("/run/netns").join(&f1).exists()
+    });
+}
+
 pub(crate) fn traffic_goes_around_a_link_that_falls_and_comes_back() {
     for nodes in [["n1", "n1", "n1"], ["n1", "n2", "n2"]] {
         let mut world = World::new(2);

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) resync_seconds: u64,
     /// Daemons tell one another of links, with a key that all have.
     pub(crate) has_peer_key: bool,
+    /// Daemons have no more rights than in a cluster.
+    pub(crate) is_confined: bool,
     /// What daemons are told beyond the usual.
     pub(crate) arguments: Vec<String>,
     directory: tempfile::TempDir,
@@ -63,6 +65,17 @@ pub(crate) fn output(line: &str) -> Output {
     Command::new(program).args(words).output().expect(program)
 }
 
+/// A command before a command, which then has the rights of a daemon in a cluster.
+fn confined() -> Vec<String> {
+    let name = |(capability, _): &(caps::Capability, &str)| {
+        let name = capability.to_string().to_lowercase();
+        name.replace("cap_", "+")
+    };
+    let kept: Vec<String> = node::rights::KEPT.iter().map(name).collect();
+    let bound = format!("--bounding-set=-all,{}", kept.join(","));
+    vec!["setpriv".to_owned(), "--inh-caps=-all".to_owned(), bound]
+}
+
 impl World {
     /// Hosts `n1` to `n<hosts>`; several ones are joined by a bridge.
     pub(crate) fn new(hosts: usize) -> World {
@@ -74,6 +87,7 @@ impl World {
             tag,
             resync_seconds: 1,
             has_peer_key: false,
+            is_confined: false,
             arguments: Vec::new(),
             directory,
             hosts: BTreeMap::new(),
@@ -219,6 +233,11 @@ impl World {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{netns}"))
+            .args(if self.is_confined {
+                confined()
+            } else {
+                Vec::new()
+            })
             .arg(env!("CARGO_BIN_EXE_beemesh-node"))
             .args(["--name", node, "--claim-timeout-seconds", "5"])
             .arg(format!("--resync-seconds={}", self.resync_seconds))

@@ -4,6 +4,7 @@ mod away;
 mod bed;
 mod follow;
 mod killed;
+mod leaving;
 mod pods;
 mod relay;
 mod status;
@@ -72,6 +73,23 @@ fn main() -> ExitCode {
     let trials = tests
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
-    let trials: Vec<Trial> = trials.collect();
+    let unable = leaving::missing().or_else(|| missing.clone());
+    let daemons: [(&str, Test); 3] = [
+        (
+            "a_ready_node_loses_its_startup_taint_alone",
+            leaving::a_ready_node_loses_its_startup_taint_alone,
+        ),
+        (
+            "a_node_that_is_asked_is_clean_and_proves_it_again",
+            leaving::a_node_that_is_asked_is_clean_and_proves_it_again,
+        ),
+        (
+            "a_daemon_killed_while_it_cleans_goes_on",
+            leaving::a_daemon_killed_while_it_cleans_goes_on,
+        ),
+    ];
+    let daemons = daemons.into_iter();
+    let daemons = daemons.map(|(name, test)| e2e::trial(name, unable.as_deref(), test));
+    let trials: Vec<Trial> = trials.chain(daemons).collect();
     run(&Arguments::from_args(), trials).exit_code()
 }
