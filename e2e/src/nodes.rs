@@ -36,9 +36,16 @@ impl Held {
         let more = later.inside.difference(&self.inside);
         let less = self.inside.difference(&later.inside);
         let mut lines = self.census.changes(&later.census);
+        // What is started again is another container, and the runtime's matter.
+        lines.retain(|line| !line.contains(" /run/containerd/"));
         lines.extend(more.map(|line| format!("inside: + {line}")));
         lines.extend(less.map(|line| format!("inside: - {line}")));
         lines
+    }
+
+    /// What the Forwarders' namespaces hold.
+    pub(crate) fn inside(&self) -> &BTreeSet<String> {
+        &self.inside
     }
 
     /// Whatever bears our name.
