@@ -157,7 +157,7 @@ impl World {
         let mut line = vec!["upgrade", "--install", "beemesh"];
         line.push(chart.to_str().context("a path that is no text")?);
         line.extend(["--namespace", SYSTEM, "--create-namespace"]);
-        line.extend(["--wait", "--timeout=180s"]);
+        line.extend(["--wait", "--timeout=180s", "--reset-values"]);
         line.extend(theirs.split_whitespace());
         line.extend(more);
         self.access.helm(&line)?.ok().map(drop)

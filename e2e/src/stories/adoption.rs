@@ -109,6 +109,9 @@ fn disturb(world: &World) -> Result<()> {
         node.ok(&tag)?;
     }
     world.helm_upgrade(&["--set", &format!("image.tag={new}")])?;
+    world.wait_daemons()?;
+    // And back: nodes that come know the first name alone.
+    world.helm_upgrade(&[])?;
     world.wait_daemons()
 }
 

@@ -142,8 +142,8 @@ fn a_cut_link_is_routed_around_and_used_again(world: &World) -> Result<()> {
         world
             .beemesh(&[
                 "path",
-                "sensors",
-                "analytics",
+                "pod/sensors",
+                "pod/analytics",
                 "--topology",
                 "iot",
                 "-o",
