@@ -55,7 +55,6 @@ const UNSEEN: &str = "not seen to pass on a whole cluster yet";
 
 /// Stories that are not run, each with what it waits for.
 const WAITING: &[(&str, &str)] = &[
-    ("a_cut_link_is_routed_around_and_used_again", UNSEEN),
     (
         "a_network_behind_a_forwarder_is_reached_from_pods_and_back",
         "IPv6 does not reach what is behind the Forwarder, IPv4 does",
@@ -64,7 +63,6 @@ const WAITING: &[(&str, &str)] = &[
         "no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced",
         UNSEEN,
     ),
-    ("a_rebooted_node_comes_back_into_its_topologies", UNSEEN),
     ("a_node_that_is_added_takes_part", UNSEEN),
     ("daemons_are_killed_while_pods_come_and_go", UNSEEN),
     ("operators_are_killed_while_topologies_come_and_go", UNSEEN),
