@@ -158,6 +158,14 @@ fn complete_forwarder(
 ) -> Result<(), Error> {
     let mut plan = Plan::default();
     plan.up(index, &attachment.alias);
+    // Who looks for what is behind the pod by neighbour discovery must have a link-local address (RFC 4861, section 7.2.2).
+    for gateway in attachment
+        .gateways
+        .iter()
+        .filter(|gateway| gateway.is_ipv6())
+    {
+        plan.address(index, *gateway);
+    }
     for address in &attachment.addresses {
         plan.neighbour(index, address.ip(), attachment.pod_mac);
         plan.route(index, &IpNetwork::from(address.ip()), None, NLM_F_EXCL);
