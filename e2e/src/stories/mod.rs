@@ -64,7 +64,6 @@ const WAITING: &[(&str, &str)] = &[
         UNSEEN,
     ),
     ("a_node_that_is_added_takes_part", UNSEEN),
-    ("daemons_are_killed_while_pods_come_and_go", UNSEEN),
     ("operators_are_killed_while_topologies_come_and_go", UNSEEN),
     (
         "container_runtimes_are_killed_while_pods_come_and_go",
