@@ -65,7 +65,6 @@ const WAITING: &[(&str, &str)] = &[
     ),
     ("a_node_that_is_added_takes_part", UNSEEN),
     ("operators_are_killed_while_topologies_come_and_go", UNSEEN),
-    ("kubelets_are_killed_while_pods_come_and_go", UNSEEN),
     (
         "all_goes_on_without_the_api_server_whatever_is_restarted_or_cut",
         UNSEEN,
