@@ -87,7 +87,11 @@ fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
         .build()
         .map_err(started("the runtime"))?;
     let inbox = Arc::new(Inbox::default());
-    let Ports { source, pods } = origin::open(&config, &inbox)?;
+    let Ports {
+        source,
+        pods,
+        health,
+    } = origin::open(&config, &inbox)?;
     let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     if !damage.is_empty() {
@@ -135,6 +139,7 @@ fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
         inbox: Arc::clone(&inbox),
         desk: Arc::clone(&desk),
         pods,
+        health,
         views: seen,
         peers: flood.as_ref().map(Flood::status),
     };

@@ -8,12 +8,14 @@ use crate::inbox::Inbox;
 use crate::pods::{NoPods, Pods};
 use crate::source::Source;
 use crate::source::directory::Directory;
-use crate::source::kubernetes::Kubernetes;
+use crate::source::kubernetes::{Health, Kubernetes};
 
 /// Both ports to an origin.
 pub(super) struct Ports {
     pub(super) source: Box<dyn Source>,
     pub(super) pods: Arc<dyn Pods>,
+    /// How it gets on with the API server, where there is one.
+    pub(super) health: Option<Arc<Health>>,
 }
 
 /// Opens where Forwarders are declared, and who knows this node's pods; `inbox` hears of changes.
@@ -22,6 +24,7 @@ pub(super) fn open(config: &Config, inbox: &Arc<Inbox>) -> Result<Ports, Error> 
         Origin::Directory(directory) => Ok(Ports {
             source: Box::new(Directory::open(directory)?),
             pods: Arc::new(NoPods),
+            health: None,
         }),
         Origin::Kubernetes { kubeconfig } => {
             let kubeconfig = kubeconfig.as_deref();
@@ -29,6 +32,7 @@ pub(super) fn open(config: &Config, inbox: &Arc<Inbox>) -> Result<Ports, Error> 
             let opened = Kubernetes::open(&config.name, kubeconfig, &config.cache_dir, inbox)?;
             Ok(Ports {
                 pods: opened.pods(),
+                health: Some(opened.health()),
                 source: Box::new(opened),
             })
         }

@@ -16,6 +16,7 @@ use crate::live;
 use crate::pods::Pods;
 use crate::replay::replay;
 use crate::source::Snapshot;
+use crate::source::kubernetes::Health;
 use crate::telemetry::{Metrics, Vitals};
 use crate::underlay;
 use crate::watch::Watch;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub desk: Arc<Desk<KernelWires>>,
     /// What Kubernetes says of this node's pods.
     pub pods: Arc<dyn Pods>,
+    /// How the daemon gets on with the API server, where there is one.
+    pub health: Option<Arc<Health>>,
     /// The desired state as the engine has it.
     pub views: watch::Receiver<Arc<Snapshot>>,
     /// How the exchange of link states does; none where there is none.

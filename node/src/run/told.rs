@@ -81,6 +81,7 @@ fn inode(path: &Path) -> Option<u64> {
 fn observe(shared: &Shared) {
     let (vitals, desk) = (shared.vitals.clone(), shared.desk.clone());
     let (installer, peers) = (shared.installer.clone(), shared.peers.clone());
+    let health = shared.health.clone();
     let is_cluster = matches!(shared.config.origin, Origin::Kubernetes { .. });
     shared.metrics.observe(move || Observed {
         counts: vitals.counts(),
@@ -92,7 +93,11 @@ fn observe(shared: &Shared) {
         }),
         cni: installed(&installer),
         peers: peers.as_ref().map(|peers| counts(&peers.now())),
-        ..Observed::default()
+        cache_age: health.as_ref().map(|it| it.failing_for().as_secs_f64()),
+        api_writes: health.as_ref().map_or_else(Vec::new, |it| {
+            let (done, failed) = it.writes();
+            vec![("ok", done), ("failed", failed)]
+        }),
     });
 }
 

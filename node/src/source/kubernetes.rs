@@ -37,7 +37,7 @@ mod tells;
 mod watching;
 
 use cache::Cache;
-use health::Health;
+pub use health::Health;
 use reports::Reports;
 use store::{Change, Store};
 use tells::Tells;
@@ -59,7 +59,7 @@ struct Shared {
     cache: Cache,
     reports: Reports,
     tells: Tells,
-    health: Health,
+    health: Arc<Health>,
     networks_changed: Notify,
     api: Api,
 }
@@ -104,7 +104,7 @@ impl Kubernetes {
             cache,
             reports: Reports::default(),
             tells: Tells::default(),
-            health: Health::default(),
+            health: Arc::default(),
             networks_changed: Notify::new(),
             api: Api {
                 client,
@@ -122,6 +122,11 @@ impl Kubernetes {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// How it gets on with the API server.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.shared.health)
     }
 
     /// What it knows of this node's pods.

@@ -23,7 +23,7 @@ pub struct Observed {
     pub cni: Option<Cni>,
     /// Nodes that this one exchanges link states with: all, and those that it does now.
     pub peers: Option<(u64, u64)>,
-    /// Seconds since the API server was last heard.
+    /// Seconds for which the last known state may have been out of date.
     pub cache_age: Option<f64>,
     /// Writes to the API server by result.
     pub api_writes: Vec<(&'static str, u64)>,
@@ -90,7 +90,7 @@ impl Collector for Observations {
             told.gauge("peers_connected", help, connected)?;
         }
         if let Some(age) = observed.cache_age {
-            let help = "How long ago the API server was last heard, in seconds.";
+            let help = "For how long the API server has failed, in seconds; 0 while it answers.";
             told.gauge_of("cache_age_seconds", help, ConstGauge::new(age))?;
         }
         told.api_writes(&observed.api_writes)

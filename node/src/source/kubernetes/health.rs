@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,39 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest one: an API server that comes back is heard again within this.
 const LAST: Duration = Duration::from_secs(5);
 
-/// What fails, by what was asked.
+/// What fails, by what was asked, and how much was written.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub struct Health {
     failing: Mutex<BTreeMap<String, Option<u16>>>,
+    /// When the first of what fails now began to.
+    since: Mutex<Option<Instant>>,
+    written: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Health {
+    /// For how long something asked of the API server has failed; zero while nothing does.
+    pub fn failing_for(&self) -> Duration {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Writes that were done, and those that failed.
+    pub fn writes(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.written), read(&self.refused))
+    }
+
+    /// Counts a write.
+    pub(super) fn wrote(&self, is_done: bool) {
+        let count = if is_done {
+            &self.written
+        } else {
+            &self.refused
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// `what` failed, with the HTTP status of the answer if there was one.
     pub(super) fn failed(&self, what: &str, code: Option<u16>, error: &str) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,6 +55,9 @@ impl Health {
             Some(_) => failing.get(what) == Some(&code),
         };
         failing.insert(what.to_owned(), code);
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
+        drop(since);
         if is_known {
             tracing::debug!(what, ?code, error, "the API server fails still");
         } else {
@@ -46,6 +76,9 @@ impl Health {
         let Some(code) = failing.remove(what) else {
             return;
         };
+        if failing.is_empty() {
+            *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         if code.is_some() || !failing.values().any(Option::is_none) {
             tracing::info!(what, "the API server answers again");
         }
@@ -104,4 +137,30 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failing_ends_with_the_last_thing_that_fails() {
+        let health = Health::default();
+        assert_eq!(health.failing_for(), Duration::ZERO);
+        health.failed("pods", None, "refused");
+        health.failed("nodes", Some(403), "forbidden");
+        health.succeeded("pods");
+        assert!(health.failing_for() > Duration::ZERO);
+        health.succeeded("nodes");
+        assert_eq!(health.failing_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn writes_are_counted_by_how_they_end() {
+        let health = Health::default();
+        for is_done in [true, true, false] {
+            health.wrote(is_done);
+        }
+        assert_eq!(health.writes(), (2, 1));
+    }
 }

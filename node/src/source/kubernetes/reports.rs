@@ -200,6 +200,7 @@ impl Shared {
             wanted,
             result,
         } = done;
+        self.health.wrote(result.is_ok());
         let mut object = match result {
             Ok(object) => object,
             Err(error) => return self.failed(&key, &error),

@@ -116,6 +116,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         }
         let answer = timeout(ANSWER, tell(&shared, &told)).await;
+        shared.health.wrote(matches!(answer, Ok(Ok(()))));
         let error = match answer {
             Ok(Ok(())) => {
                 shared.health.succeeded(WHAT);
