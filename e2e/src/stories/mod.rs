@@ -66,10 +66,6 @@ const WAITING: &[(&str, &str)] = &[
     ("a_node_that_is_added_takes_part", UNSEEN),
     ("operators_are_killed_while_topologies_come_and_go", UNSEEN),
     (
-        "all_goes_on_without_the_api_server_whatever_is_restarted_or_cut",
-        UNSEEN,
-    ),
-    (
         "uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back",
         UNSEEN,
     ),
