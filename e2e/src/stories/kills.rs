@@ -8,7 +8,7 @@ use e2e::{ensure, eventually};
 
 use super::Story;
 use crate::mesh::{Mesh, SETTLED};
-use crate::world::{World, deployment};
+use crate::world::{SYSTEM, World, deployment};
 
 pub(super) const STORIES: &[Story] = &[
     story!(daemons_are_killed_while_pods_come_and_go, nodes),
@@ -114,11 +114,13 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
     world.pod("two", &nodes[last], &[("app", "x")])?;
     for round in 0..2 {
         let mesh = Mesh::new("brief").on_each(&nodes).app("x");
+        wait_operators(world)?;
         world.access.apply(&mesh.0.to_string())?;
         kill_operators(world)?;
         world.wait_topology("brief", "Ready")?;
         world.reach_all(&["one", "two"], "brief")?;
         if round == 0 {
+            wait_operators(world)?;
             world
                 .access
                 .ok(&["delete", "mst", "brief", "--wait=false"])?;
@@ -135,11 +137,22 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
     world.wait_holdings(&before)
 }
 
-/// All replicas at once.
+/// Waits until all replicas are there: those that were killed may have to wait before they are started again.
+fn wait_operators(world: &World) -> Result<()> {
+    let status = ["rollout", "status", "deployment", "--namespace", SYSTEM];
+    let line = [&status[..], &["--timeout=240s"]].concat();
+    world.access.ok(&line).map(drop)
+}
+
+/// All replicas at once. That they run is told late, and so is that they do not.
 fn kill_operators(world: &World) -> Result<()> {
-    let mut killed = 0;
-    for node in world.nodes()? {
-        killed += usize::from(world.kill9(&node, "/beemesh-operator").is_ok());
-    }
-    ensure(killed > 0, || "no operator was killed".to_owned())
+    let nodes = world.nodes()?;
+    eventually("operators run, and are killed", BACK, || {
+        let kills = nodes
+            .iter()
+            .map(|node| world.kill9(node, "/beemesh-operator"));
+        ensure(kills.filter(Result::is_ok).count() > 0, || {
+            "no operator was killed".to_owned()
+        })
+    })
 }

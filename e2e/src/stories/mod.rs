@@ -64,7 +64,6 @@ const WAITING: &[(&str, &str)] = &[
         UNSEEN,
     ),
     ("a_node_that_is_added_takes_part", UNSEEN),
-    ("operators_are_killed_while_topologies_come_and_go", UNSEEN),
     (
         "uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back",
         UNSEEN,
