@@ -15,10 +15,14 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use crate::error::Error;
 
 /// What is kept, and what for.
-pub const KEPT: [(Capability, &str); 4] = [
+pub const KEPT: [(Capability, &str); 5] = [
     (
         Capability::CAP_NET_ADMIN,
         "links, addresses, routes, and their settings",
+    ),
+    (
+        Capability::CAP_NET_BROADCAST,
+        "hearing at once of a link that goes down, in all namespaces",
     ),
     (
         Capability::CAP_SYS_ADMIN,
@@ -112,14 +116,18 @@ mod tests {
             let none = [CapSet::Inheritable, CapSet::Ambient].map(read);
             let seen = std::fs::metadata(netns);
             let child = child.join().unwrap();
-            (sets, none, read(CapSet::Bounding), child, seen)
+            let hears = dataplane::monitor::Monitor::new();
+            (sets, none, read(CapSet::Bounding), child, seen, hears)
         });
-        let (sets, none, bounding, child, seen) = confined.join().unwrap();
+        let (sets, none, bounding, child, seen, hears) = confined.join().unwrap();
         pod.kill().unwrap();
         pod.wait().unwrap();
         assert_eq!(sets, [expected.clone(), expected.clone()]);
         assert_eq!(child, expected);
         assert!(none.iter().all(HashSet::is_empty));
+        if before.contains(&Capability::CAP_NET_BROADCAST) {
+            assert!(hears.is_ok(), "{hears:?}");
+        }
         if before.contains(&Capability::CAP_SETPCAP) {
             assert!(bounding.is_subset(&kept), "{bounding:?}");
             assert!(seen.is_ok(), "{seen:?}");
