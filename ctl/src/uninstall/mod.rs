@@ -73,7 +73,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         if answers.all(State::Clean) || Instant::now() >= deadline {
             break;
         }
-        cluster.block_on(tokio::time::sleep(PAUSE));
+        // Made inside of the runtime, whose clock it is.
+        cluster.block_on(async { tokio::time::sleep(PAUSE).await });
     }
     if answers.is_empty() {
         note("no daemon runs in this cluster: there is nothing to clean");
