@@ -56,10 +56,6 @@ const UNSEEN: &str = "not seen to pass on a whole cluster yet";
 /// Stories that are not run, each with what it waits for.
 const WAITING: &[(&str, &str)] = &[
     (
-        "a_network_behind_a_forwarder_is_reached_from_pods_and_back",
-        "IPv6 does not reach what is behind the Forwarder, IPv4 does",
-    ),
-    (
         "no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced",
         UNSEEN,
     ),
