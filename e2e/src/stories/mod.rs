@@ -59,7 +59,6 @@ const WAITING: &[(&str, &str)] = &[
         "no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced",
         UNSEEN,
     ),
-    ("a_node_that_is_added_takes_part", UNSEEN),
     (
         "uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back",
         UNSEEN,
