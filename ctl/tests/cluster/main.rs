@@ -7,6 +7,7 @@ mod operated;
 mod plugin;
 mod refusals;
 mod stories;
+mod uninstall;
 mod views;
 mod world;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         looks::what_outlived_its_topology_is_named_and_removed,
         looks::a_test_of_connectivity_without_daemons_makes_nothing,
         looks::the_archive_for_support_holds_no_secret,
+        uninstall::each_daemon_is_asked_and_its_answer_awaited,
         plugin::kubectl_runs_and_completes_the_plugin,
         stories::what_is_planned_is_what_is_given,
         stories::a_topology_is_looked_at_as_its_file_is,
