@@ -10,6 +10,8 @@ use crate::mesh::{Place, SETTLED};
 use crate::world::World;
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// Where a node, before there is any beemesh, mounts a folder of its disk; what is in it is in a section of its own.
+const DISK: &str = "/var/lib/beemesh";
 /// All that the Forwarders' namespaces hold, a line for each thing, none of which changes by itself.
 const INSIDE: &str = r#"for n in $(ls /run/netns | grep '^bm-'); do
 { ip -n $n -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//'; ip -n $n -o address | awk '{print $2, $3, $4}'
@@ -54,7 +56,8 @@ impl Held {
         let lines = census.flat_map(|(section, lines)| {
             let ours = lines
                 .iter()
-                .filter(|line| line.contains("beemesh") || line.contains("bm-"));
+                .filter(|line| line.contains("beemesh") || line.contains("bm-"))
+                .filter(|line| *section != "mounts" || *line != DISK);
             ours.map(move |line| format!("{section}: {line}"))
         });
         lines.chain(self.inside.iter().cloned()).collect()
