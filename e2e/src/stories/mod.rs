@@ -54,16 +54,10 @@ pub(crate) struct Story {
 const UNSEEN: &str = "not seen to pass on a whole cluster yet";
 
 /// Stories that are not run, each with what it waits for.
-const WAITING: &[(&str, &str)] = &[
-    (
-        "no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced",
-        UNSEEN,
-    ),
-    (
-        "uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back",
-        UNSEEN,
-    ),
-];
+const WAITING: &[(&str, &str)] = &[(
+    "uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back",
+    UNSEEN,
+)];
 
 /// Why the story `name` is not run; `None` when it is. With BEEMESH_E2E_WAITING all are run.
 pub(crate) fn waits_for(name: &str) -> Option<&'static str> {
