@@ -234,7 +234,8 @@ pub(crate) fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
     let image = std::env::var("BEEMESH_E2E_IMAGE").unwrap_or_else(|_| cluster::TEST.to_owned());
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
-        "spec": {"terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}], "containers": [{
+        // Not 0: with that the API server forgets a pod before its node has taken it apart, and a census counts what is left.
+        "spec": {"terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}], "containers": [{
             "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "2147483647"],
         }]},
     });
