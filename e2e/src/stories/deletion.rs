@@ -28,6 +28,12 @@ fn made(world: &World, name: &str) -> Result<()> {
 
 fn deleted_pods_first_topology_first_or_all_at_once_nothing_stays(world: &World) -> Result<()> {
     world.install()?;
+    // From the first topology on each daemon has a list of its namespaces, if an empty one.
+    made(world, "before")?;
+    world
+        .access
+        .ok(&["delete", "mst/before", "pod/one", "pod/two"])?;
+    no_lease_is_left(world)?;
     let nothing = world.settled_holdings()?;
 
     made(world, "pods-first")?;

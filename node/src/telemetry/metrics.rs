@@ -13,8 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::Vitals;
 use super::collect::{Observations, Observed};
-use super::process::Process;
-use super::text::prometheus;
+use exposition::{Process, prometheus};
 
 /// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
 pub(super) const SECONDS: [f64; 13] = [

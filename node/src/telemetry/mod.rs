@@ -11,9 +11,7 @@
 mod collect;
 mod metrics;
 mod probes;
-mod process;
 mod server;
-mod text;
 mod vitals;
 mod web;
 

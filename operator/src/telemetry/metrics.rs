@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use exposition::{Process, prometheus};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
@@ -18,11 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{
-    collect::{Observations, Observed},
-    process::Process,
-    text::prometheus,
-};
+use super::collect::{Observations, Observed};
 
 /// All metrics of the operator. Cheap to clone.
 #[derive(Clone, Debug)]

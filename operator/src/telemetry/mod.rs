@@ -12,8 +12,6 @@ mod collect;
 mod logs;
 mod metrics;
 mod probes;
-mod process;
-mod text;
 mod web;
 
 pub use self::{

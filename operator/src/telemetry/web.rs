@@ -8,7 +8,7 @@ use axum::{
     routing::get,
 };
 
-use super::{Check, Metrics, Probes, text};
+use super::{Check, Metrics, Probes};
 
 /// `/metrics`, `/livez`, `/readyz`, `/healthz`; probes take `?verbose`.
 pub fn router(metrics: Metrics, probes: Probes) -> Router {
@@ -21,7 +21,12 @@ pub fn router(metrics: Metrics, probes: Probes) -> Router {
     let ready = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("readyz", &probes.ready(), query.as_deref())
     };
-    let scrape = || async move { ([(header::CONTENT_TYPE, text::MEDIA_TYPE)], metrics.text()) };
+    let scrape = || async move {
+        (
+            [(header::CONTENT_TYPE, exposition::MEDIA_TYPE)],
+            metrics.text(),
+        )
+    };
     Router::new()
         .route("/livez", get(live))
         .route("/healthz", get(health))

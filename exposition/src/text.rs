@@ -3,11 +3,11 @@
 use std::{borrow::Cow, fmt::Write};
 
 /// The media type of the text format of Prometheus.
-pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `text` in the older format: a counter is called `_total` in its heading too, an info is a gauge,
 /// and there is neither a unit nor an end mark.
-pub(super) fn prometheus(text: &str) -> String {
+pub fn prometheus(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut headings: Vec<[&str; 3]> = Vec::new();
     for line in text.lines() {

@@ -10,7 +10,7 @@ use prometheus_client::{
 
 /// Reads `/proc/self` at each scrape; what cannot be read is left out.
 #[derive(Debug)]
-pub(super) struct Process;
+pub struct Process;
 
 /// Ticks in a second in `/proc`: the same on every architecture that Rust's Linux targets have.
 const TICKS: f64 = 100.0;
