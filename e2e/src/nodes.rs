@@ -113,12 +113,17 @@ impl World {
 
     /// SIGKILL to each process on `node` whose command line begins with `line`.
     pub(crate) fn kill9(&self, node: &str, line: &str) -> Result<()> {
+        self.signal(node, line, "KILL")
+    }
+
+    /// The same with another signal, such as `STOP`.
+    pub(crate) fn signal(&self, node: &str, line: &str, signal: &str) -> Result<()> {
         let script = format!(
             "for p in /proc/[0-9]*; do c=$(tr '\\0' ' ' <$p/cmdline 2>/dev/null) || continue
-            case \"$c\" in '{line}'*) kill -9 ${{p#/proc/}} && echo killed ${{p#/proc/}};; esac; done"
+            case \"$c\" in '{line}'*) kill -{signal} ${{p#/proc/}} && echo sent ${{p#/proc/}};; esac; done"
         );
-        let killed = self.cluster()?.node(node)?.ok(&script)?;
-        ensure(!killed.is_empty(), || format!("no {line} on {node}"))
+        let sent = self.cluster()?.node(node)?.ok(&script)?;
+        ensure(!sent.is_empty(), || format!("no {line} on {node}"))
     }
 
     /// Process id, on its node, of a running container of a pod: of its `sandbox`, or of its `container`.

@@ -30,6 +30,7 @@ mod deletion;
 mod external;
 mod families;
 mod first;
+mod gc;
 mod helm;
 mod install;
 mod kills;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> Vec<&'static Story> {
         multus::STORIES,
         scale::STORIES,
         plugin::STORIES,
+        gc::STORIES,
         adoption::STORIES,
         nodes::STORIES,
         kills::STORIES,
