@@ -95,7 +95,16 @@ impl World {
 
     /// Waits until a condition of the topology is true of what is declared now.
     pub(crate) fn wait_topology(&self, name: &str, condition: &str) -> Result<()> {
-        eventually(&format!("topology {name} is {condition}"), SETTLED, || {
+        self.wait_topology_within(SETTLED, name, condition)
+    }
+
+    pub(crate) fn wait_topology_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        condition: &str,
+    ) -> Result<()> {
+        eventually(&format!("topology {name} is {condition}"), patience, || {
             let topology = self.access.json(&["get", "mst", name])?;
             let found = condition_of(&topology, condition);
             let is_current = found["observedGeneration"] == topology["metadata"]["generation"];

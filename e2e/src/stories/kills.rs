@@ -17,8 +17,8 @@ pub(super) const STORIES: &[Story] = &[
     story!(kubelets_are_killed_while_pods_come_and_go, nodes),
 ];
 
-/// Kubelets wait longer and longer before they start again what was killed: up to minutes.
-const BACK: Duration = Duration::from_secs(240);
+/// Kubelets wait longer and longer before they start again what was killed: up to five minutes.
+const BACK: Duration = Duration::from_secs(330);
 const MANY: usize = 12;
 
 /// What is killed, at a step of the work.
@@ -117,7 +117,7 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
         wait_operators(world)?;
         world.access.apply(&mesh.0.to_string())?;
         kill_operators(world)?;
-        world.wait_topology("brief", "Ready")?;
+        world.wait_topology_within(BACK, "brief", "Ready")?;
         world.reach_all(&["one", "two"], "brief")?;
         if round == 0 {
             wait_operators(world)?;
@@ -137,10 +137,10 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
     world.wait_holdings(&before)
 }
 
-/// Waits until all replicas are there: those that were killed may have to wait before they are started again.
+/// Waits until all replicas are there.
 fn wait_operators(world: &World) -> Result<()> {
     let status = ["rollout", "status", "deployment", "--namespace", SYSTEM];
-    let line = [&status[..], &["--timeout=240s"]].concat();
+    let line = [&status[..], &["--timeout=330s"]].concat();
     world.access.ok(&line).map(drop)
 }
 

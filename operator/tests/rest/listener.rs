@@ -16,7 +16,7 @@ use tokio::{runtime::Runtime, sync::oneshot};
 use crate::client::{self, Answer, Asked};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, crate::Test); 5] = [
+    let tests: [(&str, crate::Test); 6] = [
         (
             "listener::refuses_to_serve_plain_to_the_network",
             refuses_to_serve_plain_to_the_network,
@@ -24,6 +24,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         (
             "listener::a_new_certificate_is_served_once_it_is_whole",
             a_new_certificate_is_served_once_it_is_whole,
+        ),
+        (
+            "listener::check_asks_where_the_system_trusts_nobody",
+            check_asks_where_the_system_trusts_nobody,
         ),
         (
             "listener::a_certificate_that_is_none_is_told",
@@ -106,6 +110,30 @@ fn a_new_certificate_is_served_once_it_is_whole() -> Result<()> {
     );
     drop(stop);
     Ok(runtime.block_on(served)?)
+}
+
+/// As in our image, which has no certificates of authorities.
+fn check_asks_where_the_system_trusts_nobody() -> Result<()> {
+    let runtime = Runtime::new()?;
+    let folder = tempfile::tempdir()?;
+    write_pair(folder.path())?;
+    for (scheme, tls) in [("http", None), ("https", Some(files(folder.path())))] {
+        let server = runtime.block_on(Server::bind(&options(loopback(), tls)))?;
+        let address = server.address()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = runtime.spawn(server.serve(router(), async { drop(stopped.await) }));
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_beemesh-operator"))
+            .args(["check", "--timeout=5"])
+            .arg(format!("{scheme}://{address}/"))
+            .env("SSL_CERT_FILE", "/dev/null")
+            .env("SSL_CERT_DIR", folder.path().join("none"))
+            .output()?;
+        drop(stop);
+        runtime.block_on(served)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{scheme}: {said}");
+    }
+    Ok(())
 }
 
 fn a_certificate_that_is_none_is_told() -> Result<()> {
