@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use cni::agent::{Claim, Reply, code};
 use crds::attach::Pod;
 
-use super::{Answer, Desk, State, is_same, now};
+use super::{Answer, Desk, State, now};
 use crate::assemble::assemble;
 use crate::catalog::{Admission, Catalog, Choice, Guest, network_of};
 use crate::error::Error;
@@ -178,6 +178,11 @@ impl<W: Wires> Desk<W> {
         self.asking.fetch_sub(1, Ordering::Relaxed);
         lookup
     }
+}
+
+/// Whether the lease is of the same namespace that the claim is for.
+fn is_same(lease: &Lease, claim: &Claim) -> bool {
+    lease.netns_id == claim.netns_id && !lease.is_past_boot
 }
 
 fn refused(code: u32, message: String) -> Answer {

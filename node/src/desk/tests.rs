@@ -1,13 +1,14 @@
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cni::agent::NetnsId;
+use cni::agent::{Attachment, Claim, NetnsId, Reply, Request};
 use crds::forwarder::ForwarderApp;
 use crds::{Forwarder, ForwarderSpec};
 
-use std::path::Path;
-
 use super::*;
 use crate::catalog::Place;
+use crate::error::Error;
 use crate::live;
 
 mod pods;
