@@ -32,7 +32,6 @@ mod turn;
 mod view;
 
 pub use ask::Answer;
-pub(crate) use claim::runtime_uid;
 pub(crate) use status::enumerate;
 
 /// Where the plugin's questions are answered.

@@ -4,6 +4,12 @@ use std::sync::Arc;
 
 use crds::attach::Pod;
 
+#[cfg(test)]
+pub(crate) mod memory;
+
+/// Annotation of a static pod's image in the API: the uid that the kubelet and the runtime use.
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// The port to whoever knows this node's pods.
 pub trait Pods: Send + Sync {
     /// What is known of a pod. With a `uid`, another pod of the same name is not meant.
@@ -40,6 +46,17 @@ pub struct PodHere {
     pub is_running: bool,
     /// Its deletion was asked for.
     pub is_leaving: bool,
+}
+
+/// The uid that kubelet and runtime know a pod by. Of a static pod it stays when its image in the API
+/// is made anew, and gets another uid there.
+pub(crate) fn runtime_uid(pod: &Pod) -> &str {
+    pod.annotations.get(MIRROR).unwrap_or(&pod.uid)
+}
+
+/// Whether this is a pod's uid, in the API or at the runtime.
+pub(crate) fn is_called(pod: &Pod, uid: &str) -> bool {
+    uid == pod.uid || uid == runtime_uid(pod)
 }
 
 /// Something about a pod that others are to see.

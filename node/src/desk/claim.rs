@@ -12,11 +12,8 @@ use crate::catalog::{Admission, Catalog, Choice, Guest, network_of};
 use crate::error::Error;
 use crate::leases::{Lease, Network, Phase, Record};
 use crate::live;
-use crate::pods::{Lookup, PodHere, Pods};
+use crate::pods::{Lookup, PodHere, Pods, is_called, runtime_uid};
 use crate::wires::Wires;
-
-/// Annotation of a static pod's image in the API: the uid that the kubelet and the runtime use.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Of the threads for plugins, those that may wait for the API server.
 const ASKING_AT_ONCE: usize = 4;
@@ -110,7 +107,7 @@ impl<W: Wires> Desk<W> {
             plugin,
             since: now(),
             pod: name.unwrap_or_default(),
-            uid: guest.pod.uid,
+            uid: runtime_uid(&guest.pod).to_owned(),
             is_asked_for: guest.is_asked_for,
             shares,
             is_past_boot: false,
@@ -202,7 +199,8 @@ fn is_held(
         .map(|choice| network_of(&catalog.places()[choice.place].forwarder));
     let networks: Vec<Network> = networks.collect();
     let is_same_pod = |lease: &&Lease| {
-        lease.netns_id == claim.netns_id || !lease.uid.is_empty() && lease.uid == guest.pod.uid
+        let uid = runtime_uid(&guest.pod);
+        lease.netns_id == claim.netns_id || !lease.uid.is_empty() && lease.uid == uid
     };
     let leases = state.book.leases().iter().filter(is_same_pod);
     let mut held = leases
@@ -216,15 +214,10 @@ fn find_here(pods: &dyn Pods, wanted: &cni::agent::Pod) -> Option<Arc<PodHere>> 
     let is_meant = |here: &Arc<PodHere>| {
         let pod = &here.pod;
         let uid = wanted.uid.as_deref();
-        let is_uid = uid.is_none_or(|uid| uid == pod.uid || uid == runtime_uid(pod));
+        let is_uid = uid.is_none_or(|uid| is_called(pod, uid));
         pod.namespace == wanted.namespace && pod.name == wanted.name && is_uid
     };
     pods.here().into_iter().find(is_meant)
-}
-
-/// The uid that kubelet and runtime know a pod by.
-pub(crate) fn runtime_uid(pod: &Pod) -> &str {
-    pod.annotations.get(MIRROR).unwrap_or(&pod.uid)
 }
 
 /// What the plugin says of a pod that nobody else knows.

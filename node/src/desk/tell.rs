@@ -4,17 +4,19 @@ use crds::attach::Pod;
 
 use super::{Desk, lock};
 use crate::leases::{Lease, Share};
-use crate::pods::{News, Told};
+use crate::pods::{News, Told, runtime_uid};
 use crate::wires::Wires;
 
 impl<W: Wires> Desk<W> {
     /// Tells why a pod is not attached, unless that was told last.
     pub fn tell_failure(&self, pod: &Pod, message: &str) {
+        // `kubectl describe` looks for a static pod's events by that uid as well.
+        let uid = runtime_uid(pod);
         let mut failures = lock(&self.failures);
-        if failures.get(&pod.uid).is_some_and(|told| told == message) {
+        if failures.get(uid).is_some_and(|told| told == message) {
             return;
         }
-        failures.insert(pod.uid.clone(), message.to_owned());
+        failures.insert(uid.to_owned(), message.to_owned());
         drop(failures);
         tracing::warn!(
             pod = pod.name,
@@ -23,7 +25,7 @@ impl<W: Wires> Desk<W> {
             "not attached"
         );
         let name = (pod.namespace.as_str(), pod.name.as_str());
-        self.tell(name, &pod.uid, true, "FailedAttach", message.to_owned());
+        self.tell(name, uid, true, "FailedAttach", message.to_owned());
     }
 
     /// Forgets what was told of pods that are no more.

@@ -9,7 +9,7 @@ use crds::attach::{Pod, TOPOLOGIES};
 use super::is_key;
 use crate::catalog::Catalog;
 use crate::leases::{Lease, Network, Phase, Share};
-use crate::pods::PodHere;
+use crate::pods::{PodHere, runtime_uid};
 
 #[cfg(test)]
 mod tests;
@@ -74,14 +74,14 @@ pub fn plan(
     let mut wishes = wishes(&running, catalog);
     let (by_pod, forgotten) = sort(leases, here);
     for (pod, wishes) in running.iter().zip(&mut wishes) {
-        let held = by_pod.get(pod.pod.uid.as_str());
+        let held = by_pod.get(runtime_uid(&pod.pod));
         let held = held.map(Vec::as_slice).unwrap_or_default();
         let held = Held { leases: held, lost };
         one(pod, wishes, &held, catalog, &mut steps);
     }
     let ended = here.iter().filter(|here| !here.is_running);
     for lease in ended
-        .filter_map(|pod| by_pod.get(pod.pod.uid.as_str()))
+        .filter_map(|pod| by_pod.get(runtime_uid(&pod.pod)))
         .flatten()
     {
         // What the runtime attached it detaches.
@@ -125,7 +125,7 @@ fn sort<'a>(
 ) -> (HashMap<&'a str, Vec<&'a Lease>>, Vec<&'a Lease>) {
     let names = here.iter().map(|here| {
         let pod = &here.pod;
-        (format!("{}/{}", pod.namespace, pod.name), pod.uid.as_str())
+        (format!("{}/{}", pod.namespace, pod.name), runtime_uid(pod))
     });
     let uid_by_name: HashMap<String, &str> = names.collect();
     let uids: BTreeSet<&str> = uid_by_name.values().copied().collect();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{NETWORK, key};
 use crate::config::Config;
 use crate::leases::Network;
+use crate::pods::runtime_uid;
 
 /// The program's name.
 const PROGRAM: &str = "beemesh-cni";
@@ -82,7 +83,8 @@ impl Plugin {
 impl Attach for Plugin {
     fn attach(&self, call: &Call<'_>) -> Result<(), String> {
         let program = self.program()?;
-        let key = key(&call.pod.uid, call.interface);
+        let uid = runtime_uid(call.pod);
+        let key = key(uid, call.interface);
         let config = json!({
             "cniVersion": "1.1.0",
             "name": NETWORK,
@@ -92,8 +94,8 @@ impl Attach for Plugin {
             "stateDir": self.state_dir,
         });
         let arguments = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_UID={}",
-            call.pod.namespace, call.pod.name, call.pod.uid
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_UID={uid}",
+            call.pod.namespace, call.pod.name
         );
         let mut child = Command::new(&program)
             .env_clear()

@@ -16,9 +16,9 @@ use super::plugin::{Attach, Call};
 use super::processes::{self, Found};
 use crate::assemble::own_interface;
 use crate::catalog::{Catalog, Guest};
-use crate::desk::{Desk, Tally, runtime_uid};
+use crate::desk::{Desk, Tally};
 use crate::leases::{Lease, Network, Phase, Share};
-use crate::pods::{News, PodHere, Pods, Told};
+use crate::pods::{News, PodHere, Pods, Told, is_called, runtime_uid};
 use crate::wires::Wires;
 
 #[cfg(test)]
@@ -138,20 +138,21 @@ impl<W: Wires> Rounds<W> {
 
     /// Forgets what is no matter any more.
     fn forget(&mut self, here: &[Arc<PodHere>], steps: &[Step]) {
-        let uids: BTreeSet<&str> = here.iter().map(|here| here.pod.uid.as_str()).collect();
+        let uids: BTreeSet<&str> = here.iter().map(|here| runtime_uid(&here.pod)).collect();
         let (mut wanted, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for step in steps {
             match step {
                 Step::Attach { pod, network } | Step::Await { pod, network } => {
-                    wanted.insert((pod.pod.uid.clone(), network.clone()));
+                    wanted.insert((runtime_uid(&pod.pod).to_owned(), network.clone()));
                 }
-                Step::Refuse { pod, .. } => drop(refused.insert(pod.pod.uid.as_str())),
+                Step::Refuse { pod, .. } => drop(refused.insert(runtime_uid(&pod.pod))),
                 Step::Leave { .. } | Step::Forget { .. } => {}
             }
         }
         self.retries.retain(|of, _| wanted.contains(of));
         self.refused.retain(|uid, _| refused.contains(uid.as_str()));
-        self.statuses.retain(|uid, _| uids.contains(uid.as_str()));
+        let is_here = |uid: &str| here.iter().any(|here| here.pod.uid == uid);
+        self.statuses.retain(|uid, _| is_here(uid));
         let is_wanted = |uid: &str| wanted.iter().any(|(wanted, _)| wanted == uid);
         self.desk
             .retain_failures(|uid| !uids.contains(uid) || refused.contains(uid) || is_wanted(uid));
@@ -171,7 +172,7 @@ impl<W: Wires> Rounds<W> {
     }
 
     fn refuse(&mut self, pod: &Pod, why: String, now: Instant) {
-        let known = self.refused.entry(pod.uid.clone());
+        let known = self.refused.entry(runtime_uid(pod).to_owned());
         let (told, since) = known.or_insert_with(|| (why.clone(), now));
         if *told != why {
             *told = why;
@@ -183,7 +184,8 @@ impl<W: Wires> Rounds<W> {
 
     fn attach(&mut self, mut wanted: Vec<(Arc<PodHere>, Network)>, now: Instant) {
         wanted.retain(|(pod, network)| {
-            let retry = self.retries.get(&(pod.pod.uid.clone(), network.clone()));
+            let of = (runtime_uid(&pod.pod).to_owned(), network.clone());
+            let retry = self.retries.get(&of);
             retry.is_none_or(|retry| retry.at <= now)
         });
         if wanted.is_empty() {
@@ -191,13 +193,13 @@ impl<W: Wires> Rounds<W> {
         }
         let found = self.find(&wanted);
         for (pod, network) in wanted {
-            let uid = &pod.pod.uid;
-            let attached = match found.get(runtime_uid(&pod.pod)) {
+            let uid = runtime_uid(&pod.pod);
+            let attached = match found.get(uid) {
                 Some(found) => self.attach_one(&pod.pod, &network, found),
                 // It starts or it ends: the runtime has the word.
                 None => false,
             };
-            let of = (uid.clone(), network);
+            let of = (uid.to_owned(), network);
             match attached {
                 true => drop(self.retries.remove(&of)),
                 false => self.postpone(of, now),
@@ -272,7 +274,7 @@ impl<W: Wires> Rounds<W> {
         {
             let pod = &here.pod;
             let shares = shares
-                .get(pod.uid.as_str())
+                .get(runtime_uid(pod))
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             let Some(value) = merge(here.network_status.as_deref(), shares) else {
@@ -336,7 +338,7 @@ impl<W: Wires> Rounds<W> {
 fn is_of(lease: &Lease, pod: &Pod) -> bool {
     match lease.uid.as_str() {
         "" => lease.pod == format!("{}/{}", pod.namespace, pod.name),
-        uid => uid == pod.uid,
+        uid => is_called(pod, uid),
     }
 }
 

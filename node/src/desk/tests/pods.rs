@@ -1,78 +1,12 @@
 //! Claims of pods that Kubernetes knows, or does not know yet.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use cni::agent::Pod as Asker;
 
 use super::*;
-use crate::pods::{Lookup, News, PodHere, Pods, Told};
-
-/// Kubernetes in memory.
-#[derive(Debug, Default)]
-struct MemoryPods {
-    here: Mutex<Vec<Arc<PodHere>>>,
-    is_away: AtomicBool,
-    asked: AtomicUsize,
-    told: Mutex<Vec<Told>>,
-}
-
-impl Pods for MemoryPods {
-    fn find(&self, namespace: &str, name: &str, uid: Option<&str>) -> Lookup {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let here = lock(&self.here);
-        let found = here.iter().find(|here| {
-            let pod = &here.pod;
-            pod.namespace == namespace && pod.name == name && uid.is_none_or(|uid| uid == pod.uid)
-        });
-        match found {
-            Some(found) => Lookup::Found(Arc::clone(found)),
-            None if self.is_away.load(Ordering::Relaxed) => Lookup::Unknown,
-            None => Lookup::Absent,
-        }
-    }
-
-    fn here(&self) -> Vec<Arc<PodHere>> {
-        lock(&self.here).clone()
-    }
-
-    fn tell(&self, told: Told) {
-        lock(&self.told).push(told);
-    }
-}
-
-impl MemoryPods {
-    fn put(&self, name: &str, labels: &[(&str, &str)]) {
-        let labels = labels.iter();
-        let pod = crds::attach::Pod {
-            namespace: "default".into(),
-            name: name.into(),
-            uid: format!("uid-{name}"),
-            node: "n1".into(),
-            labels: labels
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-            annotations: BTreeMap::new(),
-        };
-        let here = PodHere {
-            pod,
-            is_running: true,
-            ..PodHere::default()
-        };
-        lock(&self.here).push(Arc::new(here));
-    }
-
-    /// Reasons and messages of the events so far.
-    fn events(&self) -> Vec<(&'static str, String)> {
-        let told = lock(&self.told);
-        let events = told.iter().filter_map(|told| match &told.news {
-            News::Event {
-                reason, message, ..
-            } => Some((*reason, message.clone())),
-            News::NetworkStatus(_) => None,
-        });
-        events.collect()
-    }
-}
+use crate::pods::memory::MemoryPods;
+use crate::pods::{MIRROR, Pods};
 
 fn desk_of<'a>(
     directory: &Path,
@@ -184,25 +118,24 @@ fn a_static_pod_is_found_by_the_uid_of_its_kubelet() {
     let pods = Arc::new(MemoryPods::default());
     let desk = desk_of(directory.path(), &wires, &pods);
     pods.put("static-n1", &[]);
-    let mut mirror = (*pods.here()[0]).clone();
+    pods.change("static-n1", |here| {
+        here.pod.uid = "of-the-mirror".to_owned()
+    });
     let asked = claim_of(1, "default", "static-n1");
-    mirror.pod.uid = "of-the-mirror".to_owned();
-    *lock(&pods.here) = vec![Arc::new(mirror.clone())];
     assert!(
         matches!(ask(&desk, &asked, true), Answer::Awaited(_)),
         "another pod of this name"
     );
-    let own = (
-        "kubernetes.io/config.mirror".to_owned(),
-        "uid-static-n1".to_owned(),
-    );
-    mirror.pod.annotations.extend([own]);
-    *lock(&pods.here) = vec![Arc::new(mirror)];
+    pods.change("static-n1", |here| {
+        let own = (MIRROR.to_owned(), "uid-static-n1".to_owned());
+        here.pod.annotations.extend([own]);
+    });
     assert!(matches!(
         ask(&desk, &asked, true),
         Answer::Now(Reply::Claimed(_))
     ));
-    assert_eq!(desk.leases()[0].uid, "of-the-mirror");
+    // The one that lasts: the mirror may be made anew any time.
+    assert_eq!(desk.leases()[0].uid, "uid-static-n1");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use cni::agent::{Attachment, Claim, NetnsId, Reply, Request};
 use cni::known;
@@ -18,7 +19,8 @@ use crate::Error;
 use crate::book::Book;
 use crate::catalog::Place;
 use crate::live::key;
-use crate::pods::Lookup;
+use crate::pods::MIRROR;
+use crate::pods::memory::MemoryPods;
 
 /// A kernel that does everything, and has lost one attachment.
 #[derive(Clone, Default)]
@@ -41,39 +43,6 @@ impl Wires for NoWires {
     }
 }
 
-/// Kubernetes in memory.
-#[derive(Default)]
-struct MemoryPods {
-    here: Mutex<Vec<PodHere>>,
-    is_away: Mutex<bool>,
-    told: Mutex<Vec<Told>>,
-}
-
-impl Pods for MemoryPods {
-    fn find(&self, _: &str, name: &str, _: Option<&str>) -> Lookup {
-        let here = self.here();
-        match here.into_iter().find(|here| here.pod.name == name) {
-            Some(found) => Lookup::Found(found),
-            None if *self.is_away.lock().unwrap() => Lookup::Unknown,
-            None => Lookup::Absent,
-        }
-    }
-
-    fn here(&self) -> Vec<Arc<PodHere>> {
-        let here = self.here.lock().unwrap();
-        here.iter().cloned().map(Arc::new).collect()
-    }
-
-    fn tell(&self, told: Told) {
-        if let News::NetworkStatus(value) = &told.news {
-            let mut here = self.here.lock().unwrap();
-            let of = here.iter_mut().find(|here| here.pod.uid == told.uid);
-            of.expect("it is here").network_status = Some(value.clone());
-        }
-        self.told.lock().unwrap().push(told);
-    }
-}
-
 /// Claims and confirms, as the plugin does; or fails with these words.
 #[derive(Clone)]
 struct FakePlugin {
@@ -88,7 +57,7 @@ impl Attach for FakePlugin {
         if let Some(failure) = &*self.failure.lock().unwrap() {
             return Err(failure.clone());
         }
-        let key = key(&call.pod.uid, call.interface);
+        let key = key(runtime_uid(call.pod), call.interface);
         let claim = Claim {
             key: key.clone(),
             netns: call.netns.display().to_string(),
@@ -101,7 +70,7 @@ impl Attach for FakePlugin {
             pod: Some(cni::agent::Pod {
                 namespace: call.pod.namespace.clone(),
                 name: call.pod.name.clone(),
-                uid: Some(call.pod.uid.clone()),
+                uid: Some(runtime_uid(call.pod).to_owned()),
             }),
             chained: false,
             topology: Some(call.network.to_string()),
@@ -159,26 +128,6 @@ impl World {
             wires,
             now: Instant::now(),
         }
-    }
-
-    fn put(&self, name: &str, labels: &[(&str, &str)]) {
-        let mut here = self.pods.here.lock().unwrap();
-        here.retain(|here| here.pod.name != name);
-        let labels = labels.iter();
-        here.push(PodHere {
-            pod: Pod {
-                namespace: "default".into(),
-                name: name.into(),
-                uid: format!("uid-{name}"),
-                node: "n1".into(),
-                labels: labels
-                    .map(|(k, v)| (k.to_string(), v.to_string()))
-                    .collect(),
-                annotations: BTreeMap::new(),
-            },
-            is_running: true,
-            ..PodHere::default()
-        });
     }
 
     /// Shows a process of a pod.
@@ -256,7 +205,7 @@ const OURS: [(&str, &str); 1] = [("iot", "a")];
 #[test]
 fn a_pod_is_attached_when_it_runs_and_detached_when_it_belongs_no_more() {
     let mut world = World::new("n1");
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     assert_eq!(world.turn(0), Some(500), "no process yet");
     world.run("7", "p");
     assert_eq!(world.turn(100), Some(400), "not looked for again at once");
@@ -278,7 +227,7 @@ fn a_pod_is_attached_when_it_runs_and_detached_when_it_belongs_no_more() {
     );
     assert_eq!(world.rounds.desk.missing(), Tally::default());
 
-    world.put("p", &[]);
+    world.pods.put("p", &[]);
     world.turn(100);
     assert!(world.attached().is_empty());
     assert_eq!(
@@ -286,7 +235,7 @@ fn a_pod_is_attached_when_it_runs_and_detached_when_it_belongs_no_more() {
         ["Detached"],
         "the fresh object has no annotation"
     );
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.turn(100);
     assert_eq!(world.attached(), ["default/p"], "as often as it likes");
 }
@@ -295,7 +244,7 @@ fn a_pod_is_attached_when_it_runs_and_detached_when_it_belongs_no_more() {
 fn what_fails_is_tried_again_ever_more_rarely_and_told_once() {
     let mut world = World::new("n1");
     *world.plugin.failure.lock().unwrap() = Some("no such luck".to_owned());
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.run("7", "p");
     let mut pauses = Vec::new();
     let mut after = 0;
@@ -315,7 +264,7 @@ fn what_fails_is_tried_again_ever_more_rarely_and_told_once() {
     *world.plugin.failure.lock().unwrap() = None;
     assert_eq!(world.turn(after), None);
     assert_eq!(world.told()[0], "Attached");
-    world.put("p", &[]);
+    world.pods.put("p", &[]);
     world.turn(1);
     assert_eq!(world.rounds.desk.failures(), 0);
 }
@@ -323,7 +272,7 @@ fn what_fails_is_tried_again_ever_more_rarely_and_told_once() {
 #[test]
 fn a_pod_without_a_place_is_told_after_a_while() {
     let mut world = World::new("n2");
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.run("7", "p");
     assert_eq!(world.turn(0), Some(3000));
     assert_eq!(world.turn(2000), Some(1000));
@@ -341,14 +290,14 @@ fn a_pod_without_a_place_is_told_after_a_while() {
 #[test]
 fn what_the_daemon_attached_goes_when_the_pod_is_certainly_gone() {
     let mut world = World::new("n1");
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.run("7", "p");
     world.turn(0);
     let here = std::mem::take(&mut *world.pods.here.lock().unwrap());
-    *world.pods.is_away.lock().unwrap() = true;
+    world.pods.is_away.store(true, Ordering::Relaxed);
     world.turn(100);
     assert_eq!(world.attached(), ["default/p"], "the API server is away");
-    *world.pods.is_away.lock().unwrap() = false;
+    world.pods.is_away.store(false, Ordering::Relaxed);
     *world.pods.here.lock().unwrap() = here;
     world.turn(100);
     assert_eq!(world.attached(), ["default/p"]);
@@ -361,9 +310,9 @@ fn what_the_daemon_attached_goes_when_the_pod_is_certainly_gone() {
 fn the_plugin_is_left_word_of_who_is_not_ours() {
     let mut world = World::new("n1");
     let word = |world: &World| known::Known::read(world.directory.path()).ok();
-    world.put("p", &OURS);
-    world.put("q", &[]);
-    world.put("r", &[("beemesh.io/topologies", "to-come")]);
+    world.pods.put("p", &OURS);
+    world.pods.put("q", &[]);
+    world.pods.put("r", &[("beemesh.io/topologies", "to-come")]);
     let mut incomplete = catalog("n1");
     incomplete.is_complete = false;
     world.rounds.desk.open(Arc::new(incomplete));
@@ -381,12 +330,12 @@ fn the_plugin_is_left_word_of_who_is_not_ours() {
 #[test]
 fn an_annotation_that_another_replaces_is_completed_again() {
     let mut world = World::new("n1");
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.run("7", "p");
     world.turn(0);
     let set = |world: &World, value: &str| {
-        let mut here = world.pods.here.lock().unwrap();
-        here[0].network_status = Some(value.to_owned());
+        let value = Some(value.to_owned());
+        world.pods.change("p", |here| here.network_status = value);
     };
     let multus = r#"[{"name":"cbr0"}]"#;
     world.told();
@@ -407,7 +356,7 @@ fn an_annotation_that_another_replaces_is_completed_again() {
 #[test]
 fn a_pod_that_lost_its_interface_for_good_gets_another() {
     let mut world = World::new("n1");
-    world.put("p", &OURS);
+    world.pods.put("p", &OURS);
     world.run("7", "p");
     world.turn(0);
     let lease = world.rounds.desk.leases().remove(0);
@@ -424,4 +373,28 @@ fn a_pod_that_lost_its_interface_for_good_gets_another() {
     world.turn(100);
     assert_eq!(world.attached(), ["default/p"]);
     assert_eq!(world.told()[0], "Detached");
+}
+
+#[test]
+fn a_static_pod_stays_attached_when_its_mirror_is_made_anew() {
+    let mut world = World::new("n1");
+    let mirror = |world: &World, uid: &str| {
+        world.pods.put("p", &OURS);
+        world.pods.change("p", |here| {
+            here.pod.uid = uid.to_owned();
+            let own = (MIRROR.to_owned(), "uid-p".to_owned());
+            here.pod.annotations.extend([own]);
+        });
+    };
+    mirror(&world, "first");
+    world.run("7", "p");
+    assert_eq!(world.turn(0), None);
+    let leases = world.rounds.desk.leases();
+    assert_eq!(leases[0].key.container_id, "live-uid-p");
+    assert_eq!(world.told().len(), 2);
+    mirror(&world, "second");
+    assert_eq!(world.turn(100), None);
+    assert_eq!(world.rounds.desk.leases(), leases);
+    assert_eq!(world.calls(), 1);
+    assert_eq!(world.told().len(), 1, "the annotation of the new object");
 }

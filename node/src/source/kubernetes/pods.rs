@@ -10,8 +10,8 @@ use kube::core::ApiResource;
 
 use super::Shared;
 use super::health::code;
-use super::read::{WirePod, is_called, pod_here};
-use crate::pods::{Lookup, PodHere, Pods, Told};
+use super::read::{WirePod, pod_here};
+use crate::pods::{Lookup, PodHere, Pods, Told, is_called};
 
 /// How long the API server is asked for one pod.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -14,15 +14,13 @@ use serde_json::{Value, json};
 
 use super::store::{Declared, Item, Read};
 use crate::leases::Network;
-use crate::pods::PodHere;
+use crate::pods::{MIRROR, PodHere};
 use crate::source::check_forwarder;
 
 /// Annotation of a pod that tells which networks it is in.
 pub(super) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// Only these annotations of a pod are kept.
 const OURS: &str = "beemesh.io/";
-/// Annotation of the pod that stands for a static one: what the kubelet calls that.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Longest key in bytes: files are named by keys.
 pub(super) const KEY_MAX: usize = 200;
 
@@ -171,15 +169,6 @@ pub(super) fn pod_here(object: WirePod) -> PodHere {
             annotations,
         },
     }
-}
-
-/// Whether the runtime's `uid` is this pod's. Of a static pod the runtime knows another one than the API server.
-pub(super) fn is_called(pod: &Pod, uid: &str) -> bool {
-    pod.uid == uid
-        || pod
-            .annotations
-            .get(MIRROR)
-            .is_some_and(|mirror| mirror == uid)
 }
 
 fn part(data: &mut Value, name: &str) -> Value {
