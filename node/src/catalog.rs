@@ -12,6 +12,7 @@ use crds::attach::{Attachments, Pod, TOPOLOGIES, assign};
 use crds::expand::Place as Placed;
 use crds::{Forwarder, MicroServiceTopology, names};
 
+use crate::desk::enumerate;
 use crate::leases::Network;
 
 mod rebuilt;
@@ -174,12 +175,8 @@ impl Catalog {
 
     /// Whether some topology takes pods of a Kubernetes namespace.
     pub fn takes_from(&self, namespace: &str) -> bool {
-        let mut topologies = self.known.values().map(|known| &known.topology);
-        topologies.any(|topology| {
-            let mut allowed = topology.spec.allowed_namespaces.iter();
-            topology.metadata.namespace == namespace
-                || allowed.any(|allowed| allowed == namespace || allowed == "*")
-        })
+        let mut known = self.known.values();
+        known.any(|known| known.takes_from(namespace))
     }
 
     /// Decides which topologies take a guest, and where.
@@ -213,8 +210,7 @@ impl Catalog {
                 }
             }
         }
-        if let Some(absent) = self.absent(guest) {
-            let message = format!("there is no topology {absent}");
+        if let Some(message) = self.absent(guest) {
             return Admission::Refused(code::NOT_ADMITTED, message);
         }
         match choices.is_empty() {
@@ -236,14 +232,37 @@ impl Catalog {
         }
     }
 
-    /// The first topology that a guest names and that is not there.
+    /// That a guest names a topology which is not there, in words; none when all it names are.
     pub fn absent(&self, guest: &Guest) -> Option<String> {
+        let (namer, name) = self.first_absent(guest)?;
+        let of = &guest.pod.namespace;
+        let open = self.known.iter().filter(|(_, known)| known.takes_from(of));
+        let open = open.map(|(network, _)| match network.namespace == *of {
+            true => network.topology.clone(),
+            false => network.to_string(),
+        });
+        let open: Vec<String> = open.collect();
+        let open: Vec<&str> = open.iter().map(String::as_str).collect();
+        let open = match open.is_empty() {
+            true => "no topology takes pods of this namespace".to_owned(),
+            false => format!("pods of this namespace may join {}", enumerate(&open)),
+        };
+        Some(format!(
+            "{namer} names topology {name}, which is not there: {open}"
+        ))
+    }
+
+    /// The first topology that a guest names and that is not there, and what names it.
+    fn first_absent(&self, guest: &Guest) -> Option<(String, String)> {
         if let Some(only) = &guest.only {
-            return (!self.knows(only)).then(|| only.to_string());
+            let namer = "the network configuration".to_owned();
+            return (!self.knows(only)).then(|| (namer, only.to_string()));
         }
         let pod = &guest.pod;
-        let wish = pod.annotations.get(TOPOLOGIES);
-        let names = wish.or_else(|| pod.labels.get(TOPOLOGIES))?.split(',');
+        let annotation = pod.annotations.get(TOPOLOGIES);
+        let annotation = annotation.map(|names| ("annotation", names));
+        let label = || Some(("label", pod.labels.get(TOPOLOGIES)?));
+        let (kind, names) = annotation.or_else(label)?;
         let is_there = |name: &str| {
             let (namespace, topology) = name.split_once('/').unwrap_or((&pod.namespace, name));
             let mut known = self.known.keys();
@@ -252,8 +271,9 @@ impl Catalog {
                     && (network.namespace == namespace || namespace.is_empty())
             })
         };
-        let mut names = names.map(str::trim).filter(|name| !name.is_empty());
-        names.find(|name| !is_there(name)).map(str::to_owned)
+        let mut names = names.split(',').map(str::trim);
+        let absent = names.find(|name| !name.is_empty() && !is_there(name))?;
+        Some((format!("{kind} {TOPOLOGIES}"), absent.to_owned()))
     }
 }
 
@@ -282,6 +302,13 @@ impl Known {
             forwarders: forwarders.iter().map(place).collect(),
             is_rebuilt,
         }
+    }
+
+    fn takes_from(&self, namespace: &str) -> bool {
+        let topology = &self.topology;
+        let mut allowed = topology.spec.allowed_namespaces.iter();
+        topology.metadata.namespace == namespace
+            || allowed.any(|allowed| allowed == namespace || allowed == "*")
     }
 
     fn assign(&self, pods: &[impl Borrow<Pod>]) -> Attachments {

@@ -7,7 +7,7 @@ use cni::agent::Key;
 use crds::attach::{Pod, TOPOLOGIES};
 
 use super::is_key;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Guest};
 use crate::leases::{Lease, Network, Phase, Share};
 use crate::pods::{PodHere, runtime_uid};
 
@@ -189,21 +189,26 @@ fn one(
     if pod.is_leaving {
         return;
     }
+    let mut refused = Vec::new();
     for (network, wish) in wishes {
         if kept.contains(*network) {
             continue;
         }
         let (pod, network) = (Arc::clone(pod), (*network).clone());
-        steps.push(match wish {
+        match wish {
             Ok((_, forwarder)) if catalog.is_ready(&network, forwarder) => {
-                Step::Attach { pod, network }
+                steps.push(Step::Attach { pod, network });
             }
-            Ok(_) => Step::Await { pod, network },
-            Err(why) => Step::Refuse {
-                pod,
-                why: why.clone(),
-            },
-        });
+            Ok(_) => steps.push(Step::Await { pod, network }),
+            Err(why) => refused.push(why.clone()),
+        }
+    }
+    if catalog.is_complete {
+        refused.extend(catalog.absent(&Guest::from(pod.pod.clone())));
+    }
+    if !refused.is_empty() {
+        let (pod, why) = (Arc::clone(pod), refused.join("; "));
+        steps.push(Step::Refuse { pod, why });
     }
 }
 

@@ -398,3 +398,44 @@ fn a_static_pod_stays_attached_when_its_mirror_is_made_anew() {
     assert_eq!(world.calls(), 1);
     assert_eq!(world.told().len(), 1, "the annotation of the new object");
 }
+
+#[test]
+fn a_running_pod_that_names_what_is_not_there_is_told_once() {
+    let mut world = World::new("n1");
+    world.pods.put("p", &OURS);
+    world.run("7", "p");
+    world.turn(0);
+    world.told();
+    let name = |world: &World, topologies: &str| {
+        world.pods.change("p", |here| {
+            let wish = ("beemesh.io/topologies".to_owned(), topologies.to_owned());
+            here.pod.annotations.extend([wish]);
+        });
+    };
+    let events = |world: &World| {
+        let events = world.pods.events();
+        world.told();
+        events
+    };
+    name(&world, "iot, nope");
+    assert_eq!(world.turn(100), Some(3000), "it may be on its way");
+    assert!(world.pods.events().is_empty());
+    world.turn(3000);
+    let expected = "annotation beemesh.io/topologies names topology nope, which is not there: \
+         pods of this namespace may join iot";
+    assert_eq!(events(&world), [("FailedAttach", expected.to_owned())]);
+    assert_eq!(world.attached(), ["default/p"], "it keeps what it has");
+    for _ in 0..3 {
+        world.turn(3000);
+    }
+    assert!(events(&world).is_empty());
+    assert_eq!(world.rounds.desk.missing().refused, 1);
+    name(&world, "iot");
+    assert_eq!(world.turn(100), None);
+    assert_eq!((events(&world).len(), world.rounds.desk.failures()), (0, 0));
+    let mut incomplete = catalog("n1");
+    incomplete.is_complete = false;
+    world.rounds.desk.open(Arc::new(incomplete));
+    name(&world, "iot, nope");
+    assert_eq!(world.turn(100), None, "not on a guess");
+}
