@@ -1,6 +1,6 @@
 //! beemesh goes, leaves nodes as it found them, and comes again.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::{ensure, eventually};
 
 use super::Story;
@@ -8,12 +8,48 @@ use crate::mesh::{Mesh, SETTLED};
 use crate::nodes::{Holdings, changes};
 use crate::world::{SYSTEM, World};
 
-pub(super) const STORIES: &[Story] = &[story!(
-    uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back,
-    nodes
-)];
+pub(super) const STORIES: &[Story] = &[
+    story!(
+        uninstalling_names_the_node_that_does_not_answer_and_goes_on_later,
+        nodes
+    ),
+    story!(
+        uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back,
+        nodes
+    ),
+];
 
 const PODS: [&str; 2] = ["one", "two"];
+
+const UNINSTALL: [&str; 6] = [
+    "uninstall",
+    "beemesh",
+    "--namespace",
+    SYSTEM,
+    "--wait",
+    "--timeout=180s",
+];
+
+fn uninstalling_names_the_node_that_does_not_answer_and_goes_on_later(world: &World) -> Result<()> {
+    world.install()?;
+    world.helm_upgrade(&["--set", "uninstall.timeout=15s"])?;
+    let nodes = world.nodes()?;
+    let (silent, others) = nodes.split_last().context("no nodes")?;
+    world.signal(silent, "/beemesh node", "STOP")?;
+    let outcome = world.access.helm(&UNINSTALL)?;
+    let logs = ["logs", "job/beemesh-uninstall", "--namespace", SYSTEM];
+    let told = world.access.ok(&logs);
+    world.signal(silent, "/beemesh node", "CONT")?;
+    ensure(outcome.ok().is_err(), || "it was uninstalled".to_owned())?;
+    let told = told?;
+    let last = told.lines().last().unwrap_or_default();
+    ensure(last.contains(silent.as_str()), || told.clone())?;
+    ensure(!others.iter().any(|node| last.contains(node)), || {
+        told.clone()
+    })?;
+    uninstalled(world)?;
+    world.helm_upgrade(&[])
+}
 
 fn uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back(world: &World) -> Result<()> {
     world.install()?;
@@ -50,15 +86,12 @@ fn uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back(world: &World)
 
 /// Uninstalls, and sees that nothing on any node bears our name.
 fn uninstalled(world: &World) -> Result<Holdings> {
-    let uninstall = ["uninstall", "beemesh", "--namespace", SYSTEM, "--wait"];
-    world
-        .access
-        .helm(&[&uninstall[..], &["--timeout=180s"]].concat())?
-        .ok()?;
+    world.access.helm(&UNINSTALL)?.ok()?;
     eventually("no pod of ours is left", SETTLED, || {
-        let pods = world
-            .access
-            .ok(&["get", "pods", "--namespace", SYSTEM, "-o", "name"])?;
+        // Helm leaves a test that failed, for its log.
+        let selector = "app.kubernetes.io/component!=test";
+        let pods = ["get", "pods", "--namespace", SYSTEM, "-o", "name"];
+        let pods = world.access.ok(&[&pods[..], &["-l", selector]].concat())?;
         ensure(pods.is_empty(), || pods.clone())
     })?;
     let holdings = world.settled_holdings()?;
