@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::agent::{Attachment, Claim};
 use crds::names::INTERFACE_NAME_MAX;
+use dataplane::attachment::Pair;
 use dataplane::mac::{Mac, link_mac};
 use dataplane::{ALIAS_PREFIX, ATTACHMENT_PREFIX};
 use ipnetwork::IpNetwork;
@@ -46,7 +47,8 @@ pub fn assemble(
             false => own_interface(&network, &taken),
         };
         taken.insert(interface.clone());
-        let attachment = attachment(claim, &choice.app, place, addresses, interface);
+        let ends = ends(claim, &choice.app, place, interface);
+        let attachment = attachment(&choice.app, place, addresses, ends);
         shares.push(Share {
             namespace: network.namespace,
             attachment,
@@ -55,15 +57,41 @@ pub fn assemble(
     Ok(shares)
 }
 
-fn attachment(
-    claim: &Claim,
-    app: &str,
-    place: &Place,
-    addresses: Vec<IpNetwork>,
-    pod_interface: String,
-) -> Attachment {
+/// What was wired to a place once, as it would be wired today; none when that was not by this node.
+/// What cannot be told is left out: the App, or the address of a block.
+pub(crate) fn restore(place: &Place, pair: &Pair) -> Option<Attachment> {
     let spec = &place.forwarder.spec;
-    let key = &claim.key;
+    let app = || {
+        let alias = pair.forwarder_alias.strip_prefix(ALIAS_PREFIX)?;
+        let rest = alias.strip_prefix(&*spec.topology)?.strip_prefix('/')?;
+        Some(rest.split_once('/')?.0)
+    };
+    let of = |block: &IpNetwork| {
+        let mut inside = pair.addresses.iter().filter(|ip| block.contains(**ip));
+        let address = inside.next().filter(|_| inside.next().is_none())?;
+        Some(IpNetwork::from(*address))
+    };
+    let addresses = spec.blocks.iter().filter_map(of).collect();
+    let ends = Ends {
+        pod_interface: pair.pod_interface.clone(),
+        pod_mac: pair.pod_mac,
+        forwarder_mac: pair.forwarder_mac,
+        alias: pair.forwarder_alias.clone(),
+    };
+    let attachment = attachment(app().unwrap_or_default(), place, addresses, ends);
+    (attachment.forwarder_interface == pair.forwarder_interface).then_some(attachment)
+}
+
+/// The two ends of a link.
+struct Ends {
+    pod_interface: String,
+    pod_mac: Mac,
+    forwarder_mac: Mac,
+    alias: String,
+}
+
+fn ends(claim: &Claim, app: &str, place: &Place, pod_interface: String) -> Ends {
+    let (spec, key) = (&place.forwarder.spec, &claim.key);
     let identity = [
         key.network.as_str(),
         &key.container_id,
@@ -72,11 +100,20 @@ fn attachment(
         &spec.topology,
     ]
     .join("\u{0}");
-    let pod_mac = link_mac(&identity, "pod");
     let pod = claim
         .pod
         .as_ref()
         .map_or(&key.container_id, |pod| &pod.name);
+    Ends {
+        pod_interface,
+        pod_mac: link_mac(&identity, "pod"),
+        forwarder_mac: link_mac(&identity, "forwarder"),
+        alias: format!("{ALIAS_PREFIX}{}/{app}/{pod}", spec.topology),
+    }
+}
+
+fn attachment(app: &str, place: &Place, addresses: Vec<IpNetwork>, ends: Ends) -> Attachment {
+    let spec = &place.forwarder.spec;
     let has = |is_ipv4| addresses.iter().any(|address| address.is_ipv4() == is_ipv4);
     let gateways = [
         (true, IpAddr::V4(GATEWAY_V4)),
@@ -88,10 +125,10 @@ fn attachment(
         app: app.to_owned(),
         forwarder: spec.name.clone(),
         forwarder_netns: netns_path(&place.netns),
-        forwarder_interface: forwarder_interface(pod_mac),
-        pod_interface,
-        pod_mac: spell(pod_mac),
-        forwarder_mac: spell(link_mac(&identity, "forwarder")),
+        forwarder_interface: forwarder_interface(ends.pod_mac),
+        pod_interface: ends.pod_interface,
+        pod_mac: spell(ends.pod_mac),
+        forwarder_mac: spell(ends.forwarder_mac),
         gateways: gateways
             .into_iter()
             .filter(|(is_ipv4, _)| has(*is_ipv4))
@@ -103,7 +140,7 @@ fn attachment(
             .collect(),
         addresses,
         mtu: place.mtu,
-        alias: format!("{ALIAS_PREFIX}{}/{app}/{pod}", spec.topology),
+        alias: ends.alias,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::leases::Network;
 use crate::pods::Pods;
 use crate::wires::Wires;
 
+mod adopt;
 mod ask;
 mod claim;
 mod house;

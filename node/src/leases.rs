@@ -249,6 +249,17 @@ impl Leases {
         self.held = held;
     }
 
+    /// What is in the kernel and not leased, as far as it is known.
+    pub fn strays(&self) -> impl Iterator<Item = &(Network, IpAddr)> {
+        let held = self.held.iter();
+        held.filter(|place| !self.used.contains_key(*place))
+    }
+
+    /// Whether an address is leased.
+    pub fn is_used(&self, network: &Network, address: IpAddr) -> bool {
+        self.used.contains_key(&(network.clone(), address))
+    }
+
     /// An address of `block` that nobody has; `None` when there is none. The block's first host
     /// address is the Forwarder's own.
     ///
@@ -276,13 +287,7 @@ impl Leases {
             return false;
         };
         let inside = |(of, address): &&(Network, IpAddr)| of == network && block.contains(*address);
-        let taken = self.used.keys().filter(inside).count()
-            + self
-                .held
-                .iter()
-                .filter(inside)
-                .filter(|place| !self.used.contains_key(*place))
-                .count();
+        let taken = self.used.keys().filter(inside).count() + self.strays().filter(inside).count();
         (taken as u128) < last - first + 1
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use cni::agent::{Attachment, NetnsId};
+use dataplane::attachment::{Owner, Pair, verify};
 use dataplane::netns::Netns;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -23,6 +24,18 @@ pub trait Wires: Send + Sync {
     /// # Errors
     /// [`Error::Kernel`] while it is still there, or may be.
     fn cut(&self, attachment: &Attachment) -> Result<(), Error>;
+
+    /// What links a pod's namespace with a Forwarder's, whoever remembers it.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when that cannot be told.
+    fn pairs(&self, pod: &Path, forwarder: &Path) -> Result<Vec<Pair>, Error>;
+
+    /// Whether a pair is wired as an attachment is.
+    ///
+    /// # Errors
+    /// As [`Wires::pairs`].
+    fn is_whole(&self, pod: &Path, pair: &Pair, attachment: &Attachment) -> Result<bool, Error>;
 
     /// Whether the pod's namespace is still the one at that path.
     fn is_alive(&self, netns: &str, id: NetnsId) -> bool;
@@ -49,6 +62,13 @@ fn open(attachment: &Attachment) -> Result<Option<Netns>, Error> {
 fn kernel_error(attachment: &Attachment, source: dataplane::Error) -> Error {
     Error::Kernel {
         object: attachment.forwarder_interface.clone(),
+        source: Box::new(source),
+    }
+}
+
+fn unread(pod: &Path, source: dataplane::Error) -> Error {
+    Error::Kernel {
+        object: pod.display().to_string(),
         source: Box::new(source),
     }
 }
@@ -80,6 +100,40 @@ impl Wires for KernelWires {
         dataplane::attachment::unwire(&netns, &attachment.forwarder_interface)
             .map(drop)
             .map_err(|source| kernel_error(attachment, source))
+    }
+
+    fn pairs(&self, pod: &Path, forwarder: &Path) -> Result<Vec<Pair>, Error> {
+        let pairs = || {
+            let (pod, forwarder) = (Netns::open_path(pod)?, Netns::open_path(forwarder)?);
+            dataplane::attachment::pairs(&pod, &forwarder)
+        };
+        pairs().map_err(|source| unread(pod, source))
+    }
+
+    fn is_whole(&self, pod: &Path, pair: &Pair, attachment: &Attachment) -> Result<bool, Error> {
+        let whole = dataplane::attachment::Attachment {
+            pod_interface: pair.pod_interface.clone(),
+            forwarder_interface: pair.forwarder_interface.clone(),
+            pod_mac: pair.pod_mac,
+            forwarder_mac: pair.forwarder_mac,
+            addresses: attachment.addresses.clone(),
+            gateways: attachment.gateways.clone(),
+            routes: attachment.routes.clone(),
+            mtu: attachment.mtu,
+            alias: pair.forwarder_alias.clone(),
+            owner: Owner {
+                alias: pair.pod_alias.clone(),
+                interface: pair.pod_interface.clone(),
+                interface_prefix: String::new(),
+            },
+        };
+        let differences = || {
+            let forwarder = Netns::open_path(Path::new(&attachment.forwarder_netns))?;
+            verify(&Netns::open_path(pod)?, &forwarder, &whole)
+        };
+        let differences = differences().map_err(|source| unread(pod, source))?;
+        tracing::debug!(?differences, interface = pair.pod_interface, "compared");
+        Ok(differences.is_empty())
     }
 
     fn is_alive(&self, netns: &str, id: NetnsId) -> bool {

@@ -12,6 +12,7 @@
 //! moment; the alias follows. What carries neither is never deleted.
 
 mod link;
+mod pairs;
 mod unwire;
 mod verify;
 mod wire;
@@ -22,6 +23,7 @@ use ipnetwork::IpNetwork;
 
 use crate::mac::Mac;
 
+pub use pairs::{Pair, pairs};
 pub use unwire::{pod_interfaces, unwire, unwire_pod};
 pub use verify::verify;
 pub use wire::wire;

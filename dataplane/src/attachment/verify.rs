@@ -166,7 +166,7 @@ fn compare_routes(
     Ok(())
 }
 
-fn addresses(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpAddr>, Error> {
+pub(super) fn addresses(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpAddr>, Error> {
     let mut batch = Batch::new();
     batch.message(
         RTM_GETADDR,

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cni::agent::{Attachment, Claim, NetnsId, Reply, Request};
 use crds::forwarder::ForwarderApp;
 use crds::{Forwarder, ForwarderSpec};
+use dataplane::attachment::Pair;
 
 use super::*;
 use crate::catalog::Place;
 use crate::error::Error;
 use crate::live;
 
+mod adopt;
 mod pods;
 
 /// A kernel of pods' links in memory.
@@ -19,6 +21,9 @@ struct MemoryWires {
     wired: Mutex<BTreeSet<String>>,
     is_stuck: AtomicBool,
     dead: Mutex<BTreeSet<String>>,
+    /// By the path of the Forwarder's namespace.
+    pairs: Mutex<Vec<(String, Pair)>>,
+    is_torn: AtomicBool,
 }
 
 impl Wires for &MemoryWires {
@@ -38,6 +43,18 @@ impl Wires for &MemoryWires {
         }
         lock(&self.wired).remove(&attachment.forwarder_interface);
         Ok(())
+    }
+
+    fn pairs(&self, _: &Path, forwarder: &Path) -> Result<Vec<Pair>, Error> {
+        let pairs = lock(&self.pairs);
+        let of = pairs
+            .iter()
+            .filter(|(netns, _)| Path::new(netns) == forwarder);
+        Ok(of.map(|(_, pair)| pair.clone()).collect())
+    }
+
+    fn is_whole(&self, _: &Path, _: &Pair, _: &Attachment) -> Result<bool, Error> {
+        Ok(!self.is_torn.load(Ordering::Relaxed))
     }
 
     fn is_alive(&self, netns: &str, _: NetnsId) -> bool {

@@ -99,7 +99,7 @@ pub fn plan(
     steps
 }
 
-fn takes_part(here: &PodHere) -> bool {
+pub(super) fn takes_part(here: &PodHere) -> bool {
     here.is_running && !here.is_host_network
 }
 

@@ -21,8 +21,11 @@ use crate::leases::{Lease, Network, Phase, Share};
 use crate::pods::{News, PodHere, Pods, Told, is_called, runtime_uid};
 use crate::wires::Wires;
 
+mod strays;
 #[cfg(test)]
 mod tests;
+
+use strays::Strays;
 
 /// The first pause before something is tried again; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -55,6 +58,8 @@ pub struct Rounds<W> {
     refused: HashMap<String, (String, Instant)>,
     /// Attachments without their interface, and since when.
     lost: BTreeMap<(Key, Network), Instant>,
+    /// What was looked for and not found.
+    strays: Option<Strays>,
     /// The last annotation told, by uid, and what was there then.
     statuses: HashMap<String, (Option<String>, String)>,
 }
@@ -82,6 +87,7 @@ impl<W: Wires> Rounds<W> {
             retries: HashMap::new(),
             refused: HashMap::new(),
             lost: BTreeMap::new(),
+            strays: None,
             statuses: HashMap::new(),
         }
     }
@@ -90,6 +96,7 @@ impl<W: Wires> Rounds<W> {
     pub fn turn(&mut self, now: Instant) -> Option<Instant> {
         let catalog = self.desk.catalog()?;
         let here = self.pods.here();
+        self.adopt_strays(&here);
         let lost = self.lost(now);
         let steps = plan(&here, &self.desk.leases(), &lost, &catalog);
         self.count(&steps);
@@ -191,7 +198,8 @@ impl<W: Wires> Rounds<W> {
         if wanted.is_empty() {
             return;
         }
-        let found = self.find(&wanted);
+        let pods: Vec<&Pod> = wanted.iter().map(|(pod, _)| &pod.pod).collect();
+        let found = self.find(&pods);
         for (pod, network) in wanted {
             let uid = runtime_uid(&pod.pod);
             let attached = match found.get(uid) {
@@ -207,11 +215,8 @@ impl<W: Wires> Rounds<W> {
         }
     }
 
-    fn find(&self, wanted: &[(Arc<PodHere>, Network)]) -> BTreeMap<String, Found> {
-        let uids: BTreeSet<&str> = wanted
-            .iter()
-            .map(|(pod, _)| runtime_uid(&pod.pod))
-            .collect();
+    fn find(&self, wanted: &[&Pod]) -> BTreeMap<String, Found> {
+        let uids: BTreeSet<&str> = wanted.iter().map(|pod| runtime_uid(pod)).collect();
         let uids: Vec<&str> = uids.into_iter().collect();
         let found = processes::find(&self.places.host_proc, &self.places.netns, &uids);
         found.unwrap_or_else(|error| {
@@ -221,6 +226,16 @@ impl<W: Wires> Rounds<W> {
     }
 
     fn attach_one(&self, pod: &Pod, network: &Network, found: &Found) -> bool {
+        let networks = BTreeSet::from([network.clone()]);
+        match self.desk.adopt(pod, found, &networks) {
+            Ok(0) => {}
+            // Planned anew with that.
+            Ok(_) => return true,
+            Err(error) => {
+                warn(&error);
+                return false;
+            }
+        }
         let taken = self
             .desk
             .leases()

@@ -21,6 +21,7 @@ use node::live::{Places, Plugin, Rounds};
 use node::pods::{Lookup, News, PodHere, Pods, Told};
 use node::server::Server;
 use node::wires::KernelWires;
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::plugin::{feed, plugin};
@@ -30,7 +31,7 @@ const UID: &str = "0b9c1a52-6d6f-4a0f-9d5a-2f7a7c1d0001";
 
 /// One pod, `default/p`.
 #[derive(Default)]
-struct OnePod {
+pub(crate) struct OnePod {
     labels: Mutex<BTreeMap<String, String>>,
     told: Mutex<Vec<News>>,
 }
@@ -62,7 +63,7 @@ impl Pods for OnePod {
 }
 
 impl OnePod {
-    fn is_ours(&self, is_ours: bool) {
+    pub(crate) fn is_ours(&self, is_ours: bool) {
         let mut labels = self.labels.lock().unwrap();
         match is_ours {
             true => drop(labels.insert("app".into(), "sensor".into())),
@@ -71,13 +72,27 @@ impl OnePod {
     }
 
     /// The annotations that were told.
-    fn statuses(&self) -> Vec<String> {
+    pub(crate) fn statuses(&self) -> Vec<String> {
         let told = self.told.lock().unwrap();
         let statuses = told.iter().filter_map(|news| match news {
             News::NetworkStatus(value) => Some(value.clone()),
             News::Event { .. } => None,
         });
         statuses.collect()
+    }
+
+    /// The messages of the warnings.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let warnings = told.iter().filter_map(|news| match news {
+            News::Event {
+                is_warning: true,
+                message,
+                ..
+            } => Some(message.clone()),
+            _ => None,
+        });
+        warnings.collect()
     }
 }
 
@@ -193,101 +208,161 @@ impl Drop for Served {
     }
 }
 
-/// DEL of the sandbox, which the runtime never attached, as a runtime calls it.
-fn end_sandbox(socket: &Path, state_dir: &Path, netns: &str) -> bool {
-    let mut child = Command::new(plugin())
-        .env_clear()
-        .env("CNI_COMMAND", "DEL")
-        .env("CNI_CONTAINERID", "sandbox")
-        .env("CNI_NETNS", format!("/var/run/netns/{netns}"))
-        .env("CNI_IFNAME", "eth0")
-        .env("CNI_PATH", "/opt/cni/bin")
-        .env(
-            "CNI_ARGS",
-            format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;K8S_POD_UID={UID}"),
-        )
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("the plugin");
-    let (socket, state_dir) = (socket.display(), state_dir.display());
-    let config = format!(
-        r#"{{"cniVersion":"1.0.0","name":"primary","type":"beemesh-cni","socket":"{socket}",
-            "stateDir":"{state_dir}"}}"#
-    );
-    feed(&mut child, &config);
-    child.wait().expect("the plugin").success()
+/// A Forwarder and a pod that runs, on a node whose daemon comes and goes.
+pub(crate) struct Node {
+    pub(crate) world: World,
+    pub(crate) forwarder: String,
+    pub(crate) pod: String,
+    pub(crate) pods: Arc<OnePod>,
+    directory: TempDir,
+    _process: Process,
+}
+
+/// What a daemon does for pods that run.
+pub(crate) struct Daemon {
+    pub(crate) desk: Arc<Desk<KernelWires>>,
+    pub(crate) rounds: Rounds<KernelWires>,
+    _served: Served,
+}
+
+impl Node {
+    pub(crate) fn new() -> Node {
+        let world = World::new(0);
+        let (forwarder, pod) = (world.add_netns("f"), world.add_netns("pod"));
+        run(&format!(
+            "ip -n {forwarder} address add 10.80.1.1/32 dev lo"
+        ));
+        let process = Process::start(&pod);
+        let directory = tempfile::tempdir().expect("a directory");
+        process.show(&directory.path().join("proc"));
+        Node {
+            world,
+            forwarder,
+            pod,
+            pods: Arc::default(),
+            directory,
+            _process: process,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("cni.sock")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Starts the daemon; with or without a plugin to run.
+    pub(crate) fn start(&self, has_plugin: bool) -> Daemon {
+        let port: Arc<dyn Pods> = Arc::<OnePod>::clone(&self.pods);
+        let (book, _) = Book::open(&self.state(), "boot").expect("a book");
+        let desk = Desk::new(book, KernelWires, Arc::default(), Duration::from_secs(30));
+        let desk = Arc::new(desk.with_pods(Arc::clone(&port)));
+        desk.open(Arc::new(catalog(&self.forwarder)));
+        let served = Served::start(self.socket(), Arc::clone(&desk));
+        let directory = plugin().parent().expect("a directory").to_owned();
+        let caller = Plugin {
+            directories: has_plugin.then_some(directory).into_iter().collect(),
+            socket: self.socket(),
+            state_dir: self.state(),
+        };
+        let places = Places {
+            host_proc: self.directory.path().join("proc"),
+            netns: PathBuf::from("/run/netns"),
+            state_dir: self.state(),
+        };
+        let rounds = Rounds::new(Arc::clone(&desk), port, places, Box::new(caller));
+        Daemon {
+            desk,
+            rounds,
+            _served: served,
+        }
+    }
+
+    /// Removes all that a daemon keeps.
+    pub(crate) fn forget(&self) {
+        fs::remove_dir_all(self.state()).expect("the state directory");
+    }
+
+    /// ADD or DEL of the pod's sandbox behind another plugin, as a runtime calls it.
+    pub(crate) fn sandbox(&self, verb: &str) -> bool {
+        let mut child = Command::new(plugin())
+            .env_clear()
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", "sandbox")
+            .env("CNI_NETNS", format!("/var/run/netns/{}", self.pod))
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/opt/cni/bin")
+            .env(
+                "CNI_ARGS",
+                format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;K8S_POD_UID={UID}"),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the plugin");
+        let (socket, state) = (self.socket(), self.state());
+        let (socket, state) = (socket.display(), state.display());
+        let config = format!(
+            r#"{{"cniVersion":"1.0.0","name":"primary","type":"beemesh-cni","socket":"{socket}",
+                "stateDir":"{state}","prevResult":{{"cniVersion":"1.0.0"}}}}"#
+        );
+        feed(&mut child, &config);
+        child.wait().expect("the plugin").success()
+    }
+
+    /// Everything about the pod's links.
+    pub(crate) fn links(&self) -> String {
+        run(&format!("ip -n {} -o link", self.pod))
+    }
+
+    /// The pod's links and the Forwarder's.
+    pub(crate) fn ends(&self) -> (String, String) {
+        let forwarders = run(&format!("ip -n {} -o link", self.forwarder));
+        (self.links(), forwarders)
+    }
+
+    /// The pod's addresses within the topology.
+    pub(crate) fn addresses(&self) -> String {
+        run(&format!("ip -n {} -o -4 address show dev bm-iot", self.pod))
+    }
+
+    pub(crate) fn is_reached(&self) -> bool {
+        self.world.reaches("pod", "10.80.1.1".parse().unwrap())
+    }
 }
 
 pub(crate) fn a_pod_that_runs_already_is_attached_and_detached() {
-    let world = World::new(0);
-    let (forwarder, pod) = (world.add_netns("f"), world.add_netns("pod"));
-    run(&format!(
-        "ip -n {forwarder} address add 10.80.1.1/32 dev lo"
-    ));
-    let process = Process::start(&pod);
-    let directory = tempfile::tempdir().expect("a directory");
-    let (socket, proc) = (
-        directory.path().join("cni.sock"),
-        directory.path().join("proc"),
-    );
-    process.show(&proc);
-
-    let pods = Arc::new(OnePod::default());
-    let port: Arc<dyn Pods> = Arc::<OnePod>::clone(&pods);
-    let (book, _) = Book::open(directory.path(), "boot").expect("a book");
-    let desk = Desk::new(book, KernelWires, Arc::default(), Duration::from_secs(30));
-    let desk = Arc::new(desk.with_pods(Arc::clone(&port)));
-    desk.open(Arc::new(catalog(&forwarder)));
-    let _served = Served::start(socket.clone(), Arc::clone(&desk));
-    let caller = Plugin {
-        directories: vec![plugin().parent().expect("a directory").to_owned()],
-        socket: socket.clone(),
-        state_dir: directory.path().to_owned(),
+    let node = Node::new();
+    let mut daemon = node.start(true);
+    let before = node.ends();
+    let mut turn = || {
+        daemon.rounds.turn(Instant::now());
     };
-    let places = Places {
-        host_proc: proc,
-        netns: PathBuf::from("/run/netns"),
-        state_dir: directory.path().to_owned(),
-    };
-    let mut rounds = Rounds::new(Arc::clone(&desk), port, places, Box::new(caller));
-    let links = || run(&format!("ip -n {pod} -o link"));
-    let before = (links(), run(&format!("ip -n {forwarder} -o link")));
 
-    rounds.turn(Instant::now());
-    assert_eq!(links(), before.0, "it has no label yet");
+    turn();
+    assert_eq!(node.ends(), before, "it has no label yet");
     for address in ["10.80.1.2", "10.80.1.3"] {
-        pods.is_ours(true);
-        rounds.turn(Instant::now());
-        let shown = run(&format!("ip -n {pod} -o address show dev bm-iot"));
+        node.pods.is_ours(true);
+        turn();
+        let shown = node.addresses();
         assert!(shown.contains(&format!("{address}/32")), "{shown}");
-        assert!(world.reaches("pod", "10.80.1.1".parse().unwrap()));
-        let leases = desk.leases();
-        assert_eq!(
-            leases[0].netns,
-            format!("/run/netns/{pod}"),
-            "a path that lasts"
-        );
-        assert!(
-            pods.statuses()
-                .last()
-                .is_some_and(|value| value.contains(address))
-        );
-        pods.is_ours(false);
-        rounds.turn(Instant::now());
-        assert_eq!(
-            (links(), run(&format!("ip -n {forwarder} -o link"))),
-            before
-        );
-        assert!(desk.is_unused());
+        assert!(node.is_reached());
+        let path = format!("/run/netns/{}", node.pod);
+        assert_eq!(daemon.desk.leases()[0].netns, path, "a path that lasts");
+        let told = node.pods.statuses();
+        assert!(told.last().is_some_and(|value| value.contains(address)));
+        node.pods.is_ours(false);
+        turn();
+        assert_eq!(node.ends(), before);
+        assert!(daemon.desk.is_unused());
     }
 
-    pods.is_ours(true);
-    rounds.turn(Instant::now());
-    assert!(links().contains("bm-iot"));
-    assert!(end_sandbox(&socket, directory.path(), &pod));
-    assert!(desk.is_unused());
-    assert_eq!(
-        (links(), run(&format!("ip -n {forwarder} -o link"))),
-        before
-    );
+    node.pods.is_ours(true);
+    turn();
+    assert!(node.links().contains("bm-iot"));
+    assert!(node.sandbox("DEL"), "which the runtime never attached");
+    assert!(daemon.desk.is_unused());
+    assert_eq!(node.ends(), before);
 }

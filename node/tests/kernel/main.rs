@@ -12,6 +12,7 @@ mod plugin;
 mod pods;
 mod routing;
 mod scale;
+mod strays;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -48,6 +49,10 @@ fn main() {
         routing::a_torn_file_stops_no_other_and_deletes_nothing,
         routing::two_topologies_with_the_same_addresses_never_meet,
         live::a_pod_that_runs_already_is_attached_and_detached,
+        strays::what_is_wired_and_in_no_lease_is_taken_back_as_it_is,
+        strays::what_is_in_no_lease_and_not_right_is_wired_anew,
+        strays::what_is_in_no_lease_and_not_wanted_goes,
+        strays::what_is_not_provably_ours_is_never_touched,
         pods::a_thousand_pods_come_and_go_while_plugin_and_daemon_are_killed,
         pods::a_hundred_and_ten_at_once_get_different_addresses,
         pods::a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_are_killed,

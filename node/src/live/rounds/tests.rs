@@ -14,6 +14,8 @@ use crds::{
     Forwarder, ForwarderSpec, LabelSelector, MicroServiceTopology, MicroServiceTopologySpec,
 };
 
+use dataplane::attachment::Pair;
+
 use super::*;
 use crate::Error;
 use crate::book::Book;
@@ -36,6 +38,14 @@ impl Wires for NoWires {
 
     fn cut(&self, _: &Attachment) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn pairs(&self, _: &Path, _: &Path) -> Result<Vec<Pair>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn is_whole(&self, _: &Path, _: &Pair, _: &Attachment) -> Result<bool, Error> {
+        Ok(true)
     }
 
     fn is_alive(&self, _: &str, _: NetnsId) -> bool {
