@@ -1,11 +1,22 @@
 //! What every daemon of beemesh tells in the same way.
 //!
-//! Knows: the process that it is in, and the text format of Prometheus. Refuses to know: what is
-//! counted, and over which protocol it is asked for.
+//! ```text
+//! named checks --> Probes --.
+//! counts --> text -----------+--> router: /livez /readyz /healthz /metrics
+//! /proc/self --> Process ---'
+//! ```
+//! Knows: the process that it is in, the forms of Kubernetes' probes and of Prometheus' text. Refuses to know: what
+//! is counted and checked, and who listens.
 #![forbid(unsafe_code)]
 
+mod described;
+mod probes;
 mod process;
 mod text;
+mod web;
 
+pub use described::{described, ill_formed, listed};
+pub use probes::{Check, Probes};
 pub use process::Process;
-pub use text::{MEDIA_TYPE, prometheus};
+pub use text::text;
+pub use web::router;

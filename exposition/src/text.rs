@@ -1,13 +1,25 @@
 //! From OpenMetrics, which prometheus-client writes, to the text format that every scraper and `promtool` read.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    sync::{PoisonError, RwLock},
+};
 
-/// The media type of the text format of Prometheus.
-pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+/// All that is registered, in the text format of Prometheus (0.0.4).
+pub fn text(registry: &RwLock<Registry>) -> String {
+    let mut text = String::new();
+    // One that was being read or written when something panicked is still whole.
+    let registry = registry.read().unwrap_or_else(PoisonError::into_inner);
+    encode(&mut text, &registry).expect("a String takes every write");
+    prometheus(&text)
+}
 
 /// `text` in the older format: a counter is called `_total` in its heading too, an info is a gauge,
 /// and there is neither a unit nor an end mark.
-pub fn prometheus(text: &str) -> String {
+fn prometheus(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut headings: Vec<[&str; 3]> = Vec::new();
     for line in text.lines() {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::http::{HeaderValue, header::USER_AGENT};
+use exposition::{Check, Probes};
 use kube::{
     Client,
     config::{KubeConfigOptions, Kubeconfig},
@@ -30,7 +31,7 @@ use crate::{
     mesh_key,
     observe::{self, Cache, Kind, Scope},
     rest::{self, ListenError, Rest, TlsFiles},
-    telemetry::{self, Logs, Metrics, Observed, ObservedTopology, Probes},
+    telemetry::{Heart, Logs, Metrics, Observed, ObservedTopology},
 };
 
 /// How long writes in hand may take after SIGTERM.
@@ -67,7 +68,8 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let scope = Scope {
         namespaces: config.namespaces.clone(),
     };
-    let (metrics, probes) = (Metrics::new(), Probes::new());
+    let heart = Heart::start();
+    let (metrics, probes) = (Metrics::new(), heart.probes());
     let cache = Cache::new(&scope, &replica);
     watch_over(&cache, &metrics, &probes);
     let context = Context {
@@ -79,7 +81,7 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let stopped = termination()?;
     let (stop, stopping) = watch::channel(false);
     let mut service = JoinSet::new();
-    service.spawn(probes.clone().beat());
+    service.spawn(heart.beat());
     service.spawn(serve_metrics(&config, metrics.clone(), probes.clone()).await?);
     let anonymous = config.anonymous_read;
     let api = Rest::new(&settings, cache.clone(), anonymous, logs, metrics.clone());
@@ -148,10 +150,8 @@ fn watch_over(cache: &Cache, metrics: &Metrics, probes: &Probes) {
         probes.ready_when(kind.name(), move || {
             let all = cache.readiness();
             let found = all.into_iter().find(|readiness| readiness.kind == kind);
-            match found {
-                Some(readiness) if !readiness.is_ready => Err(readiness.message),
-                _ => Ok(()),
-            }
+            let waiting = found.filter(|readiness| !readiness.is_ready);
+            Check::failed(waiting.map(|readiness| readiness.message))
         });
     }
     let cache = cache.clone();
@@ -188,7 +188,10 @@ async fn serve_metrics(
         insecure: true,
     };
     let server = rest::Server::bind(&options).await.map_err(Error::Listen)?;
-    Ok(server.serve(telemetry::router(metrics, probes), future::pending()))
+    Ok(server.serve(
+        exposition::router(move || metrics.text(), probes),
+        future::pending(),
+    ))
 }
 
 async fn listen_api(config: &Config) -> Result<rest::Server, Error> {

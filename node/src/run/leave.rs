@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use exposition::{Check, router};
 use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,7 @@ use crate::cluster;
 use crate::config::{Config, Origin};
 use crate::error::Error;
 use crate::source::kubernetes::client;
-use crate::telemetry::{Check, Metrics, Probes, Server, Vitals, router};
+use crate::telemetry::{self, Metrics, Server, Vitals};
 use crate::uninstall::{Own, REQUESTED, Remains};
 
 /// Time between two looks at the own pod, and between two tries.
@@ -54,11 +55,11 @@ fn probes() -> axum::Router {
     vitals.beat(std::time::Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
     vitals.set_ready(true);
     let metrics = Metrics::new(&vitals);
-    let probes = Probes::new(vitals);
+    let probes = telemetry::probes(&vitals);
     probes.ready_when("uninstall", || {
         Check::Failed("the node was cleaned".to_owned())
     });
-    router(metrics, probes)
+    router(move || metrics.text(), probes)
 }
 
 async fn clean(remains: Arc<Remains>, client: &Client, own: &Own) {

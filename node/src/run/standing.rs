@@ -9,7 +9,6 @@ use super::told;
 use crate::cluster;
 use crate::config::Origin;
 use crate::source::kubernetes::client;
-use crate::telemetry::Check;
 use crate::uninstall::{Own, Word};
 
 /// Time between two looks.
@@ -49,8 +48,7 @@ pub(super) async fn tell_node(shared: Shared) {
     let mut told: Option<String> = None;
     loop {
         tokio::time::sleep(PAUSE).await;
-        let has_failed = |(_, check): &(&str, Check)| matches!(check, Check::Failed(_));
-        let is_ready = taint.is_some() && !probes.ready().iter().any(has_failed);
+        let is_ready = taint.is_some() && probes.is_ready();
         let displaced = shared.installer.report().displaced;
         let is_news = displaced.is_some() && displaced != told;
         if !is_ready && !is_news {

@@ -3,13 +3,15 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use exposition::{Check, Probes, router};
+
 use super::tasks::Shared;
 use crate::config::{InstallCni, Origin};
 use crate::desk::enumerate;
 use crate::flood;
 use crate::install::Installer;
 use crate::live;
-use crate::telemetry::{Check, Cni, Observed, Probes, Server, router};
+use crate::telemetry::{self, Cni, Observed, Server};
 
 /// Serves probes and metrics for ever, where that is asked for.
 pub(super) async fn serve(shared: Shared) {
@@ -20,11 +22,12 @@ pub(super) async fn serve(shared: Shared) {
     let probes = probes(&shared);
     let server = Server::bind_in_time(address).await;
     tracing::info!(%address, "probes and metrics");
-    server.serve(router(shared.metrics, probes)).await;
+    let metrics = shared.metrics;
+    server.serve(router(move || metrics.text(), probes)).await;
 }
 
 pub(super) fn probes(shared: &Shared) -> Probes {
-    let probes = Probes::new(shared.vitals.clone());
+    let probes = telemetry::probes(&shared.vitals);
     let socket = shared.config.socket.clone();
     let bound = inode(&socket);
     // Anew each time: somebody may have removed or replaced the file.

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cni::agent::{Reply, Request};
-use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::Vitals;
 use super::collect::{Observations, Observed};
-use exposition::{Process, prometheus};
+use exposition::Process;
 
 /// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
 pub(super) const SECONDS: [f64; 13] = [
@@ -95,14 +95,7 @@ impl Metrics {
 
     /// All of it in the text format of Prometheus (0.0.4).
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        let registry = self
-            .0
-            .registry
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        encode(&mut text, &registry).expect("a String takes every write");
-        prometheus(&text)
+        exposition::text(&self.0.registry)
     }
 }
 

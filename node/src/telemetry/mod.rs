@@ -13,11 +13,9 @@ mod metrics;
 mod probes;
 mod server;
 mod vitals;
-mod web;
 
 pub use collect::{Cni, Observed};
 pub use metrics::{Metrics, word_of};
-pub use probes::{Check, Probes};
+pub use probes::probes;
 pub use server::Server;
 pub use vitals::{Counts, Vitals};
-pub use web::router;

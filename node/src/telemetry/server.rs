@@ -101,7 +101,9 @@ async fn requests(stream: TcpStream, router: Router) {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::super::{Check, Metrics, Probes, Vitals, router};
+    use exposition::{Check, router};
+
+    use super::super::{Metrics, Vitals, probes};
     use super::*;
 
     async fn get(address: SocketAddr, path: &str) -> String {
@@ -122,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn probes_and_metrics_are_answered() {
         let vitals = Vitals::default();
-        let probes = Probes::new(vitals.clone());
+        let probes = probes(&vitals);
         probes.ready_when("peers", || Check::Warning("1 of 2 answers".to_owned()));
         let server = Server::bind(([127, 0, 0, 1], 0).into())
             .await
@@ -130,7 +132,7 @@ mod tests {
         let address = server.address().expect("bound");
         let metrics = Metrics::new(&vitals);
         metrics.observe(Default::default);
-        tokio::spawn(server.serve(router(metrics, probes)));
+        tokio::spawn(server.serve(router(move || metrics.text(), probes)));
         assert!(get(address, "/livez").await.ends_with("\r\n\r\nok"));
         let unready = get(address, "/readyz").await;
         assert!(unready.starts_with("HTTP/1.1 500 "), "{unready}");

@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicU64},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use exposition::{Process, prometheus};
+use exposition::Process;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
         counter::Counter,
         family::{Family, MetricConstructor},
@@ -206,9 +206,7 @@ impl Metrics {
 
     /// All of it in the text format of Prometheus (0.0.4).
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        encode(&mut text, &self.0.read()).expect("a String takes every write");
-        prometheus(&text)
+        exposition::text(&self.0.registry)
     }
 }
 
@@ -244,17 +242,10 @@ impl Inner {
         registry.register_collector(Box::new(Process));
     }
 
-    /// A registry that was being read or written when something panicked is still whole.
-    fn read(&self) -> RwLockReadGuard<'_, Registry> {
-        self.registry
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     fn write(&self) -> RwLockWriteGuard<'_, Registry> {
         self.registry
             .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,23 @@
 //! The routes of metrics and probes.
 
-use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::{
+    Router,
+    extract::{RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 
-use super::{Check, Metrics, Probes};
+use crate::{Check, Probes};
 
-/// `/metrics`, `/livez`, `/readyz`, `/healthz`; probes take `?verbose`.
-pub fn router(metrics: Metrics, probes: Probes) -> Router {
+/// The media type of the text format of Prometheus.
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `/metrics`, which are the text that `scrape` returns, `/livez`, `/readyz`, `/healthz`; probes take `?verbose`.
+pub fn router(
+    scrape: impl Fn() -> String + Clone + Send + Sync + 'static,
+    probes: Probes,
+) -> Router {
     let live = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("livez", &probes.live(), query.as_deref())
     };
@@ -19,26 +27,19 @@ pub fn router(metrics: Metrics, probes: Probes) -> Router {
     let ready = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("readyz", &probes.ready(), query.as_deref())
     };
-    let scrape = || async move {
-        (
-            [(header::CONTENT_TYPE, exposition::MEDIA_TYPE)],
-            metrics.text(),
-        )
-    };
+    let metrics = || async move { ([(header::CONTENT_TYPE, MEDIA_TYPE)], scrape()) };
     Router::new()
         .route("/livez", get(live))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .with_state(probes)
-        .route("/metrics", get(scrape))
+        .route("/metrics", get(metrics))
 }
 
 /// As the API server answers: `ok`, or each check on a line when one fails or the asker wants it.
 fn answer(name: &str, checks: &[(&str, Check)], query: Option<&str>) -> Response {
     let is_verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
-    let has_failed = checks
-        .iter()
-        .any(|(_, check)| matches!(check, Check::Failed(_)));
+    let has_failed = checks.iter().any(|(_, check)| check.has_failed());
     if !has_failed && !is_verbose {
         return "ok".into_response();
     }
