@@ -6,31 +6,34 @@
 //! The cluster's DNS makes of it `TOPOLOGY-APP.NAMESPACE.svc` and `POD.TOPOLOGY-APP.NAMESPACE.svc`.
 //! What an object of somebody else is named like is left to that object.
 
+mod objects;
+mod slices;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
 };
 
-use crds::{MicroServiceTopology, forwarder::TOPOLOGY_LABEL, names};
+use crds::{MicroServiceTopology, names};
 use k8s_openapi::{
-    api::{
-        core::v1::{ObjectReference, Service, ServiceSpec},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointSlice},
-    },
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt, core::ObjectMeta};
 
+use self::{
+    objects::{deletes, is_like, on},
+    slices::Sharding,
+};
 use super::Delete;
+
+pub use slices::SLICE_MAX;
 
 /// Label of a Service and of its slices with the name of the App.
 pub const APP_LABEL: &str = "beemesh.io/app";
 /// Label of a slice with the name of its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-/// Endpoints of one slice.
-pub const SLICE_MAX: usize = 100;
-
 /// All that is observed of the names of one topology.
 #[derive(Clone, Debug, Default)]
 pub struct NamesWorld {
@@ -205,141 +208,6 @@ impl NamesWorld {
         });
     }
 
-    /// The endpoints of one App, by family and address.
-    fn endpoints(&self, pods: &[&AttachedPod]) -> [(Family, BTreeMap<IpAddr, Endpoint>); 2] {
-        let mut sorted: Vec<&&AttachedPod> = pods.iter().collect();
-        // Of pods with one name, that of the topology's own namespace is the one that the name means.
-        sorted.sort_by_key(|pod| (pod.namespace != self.namespace, **pod));
-        let mut owner_of_name: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut families = [(Family::V4, BTreeMap::new()), (Family::V6, BTreeMap::new())];
-        for pod in sorted {
-            let owner = owner_of_name.entry(&pod.name).or_insert(&pod.namespace);
-            let has_name = *owner == pod.namespace && names::is_dns_label(&pod.name);
-            for address in pod.addresses.iter().filter(|address| can_serve(**address)) {
-                let (_, endpoints) = &mut families[usize::from(address.is_ipv6())];
-                endpoints.insert(*address, endpoint(pod, *address, has_name));
-            }
-        }
-        families
-    }
-
-    /// Spreads endpoints over slices, so that as few slices as may be differ from what is there.
-    fn shard(
-        &self,
-        app: &str,
-        service: &str,
-        family: Family,
-        mut wanted: BTreeMap<IpAddr, Endpoint>,
-    ) -> Sharding {
-        let is_ours = |slice: &&Arc<EndpointSlice>| {
-            self.is_own(slice.meta())
-                && slice.address_type == family.word()
-                && slice
-                    .labels()
-                    .get(SERVICE_LABEL)
-                    .is_some_and(|of| of == service)
-        };
-        let there: Vec<&Arc<EndpointSlice>> = self.slices.iter().filter(is_ours).collect();
-        let mut shards: Vec<BTreeMap<IpAddr, Endpoint>> = Vec::with_capacity(there.len());
-        for slice in &there {
-            let addresses = slice
-                .endpoints
-                .iter()
-                .flat_map(|endpoint| &endpoint.addresses);
-            let addresses = addresses.filter_map(|address| address.parse::<IpAddr>().ok());
-            let still = addresses.filter_map(|address| wanted.remove_entry(&address));
-            shards.push(still.take(SLICE_MAX).collect());
-        }
-        let mut rest = wanted.into_iter();
-        for shard in &mut shards {
-            let room = SLICE_MAX - shard.len();
-            shard.extend(rest.by_ref().take(room));
-        }
-        let mut sharding = Sharding::default();
-        for (slice, shard) in there.iter().zip(shards) {
-            if shard.is_empty() {
-                sharding.delete.extend(deletes([*slice]));
-                continue;
-            }
-            let wanted = self.slice(app, service, &slice.name_any(), family, shard);
-            if slice.endpoints != wanted.endpoints || !has_metadata(slice.meta(), &wanted.metadata)
-            {
-                sharding
-                    .write
-                    .push(Write::Apply(on(wanted, slice.as_ref())));
-            }
-        }
-        let used: BTreeSet<String> = self.slices.iter().map(|slice| slice.name_any()).collect();
-        let free = (0_u32..)
-            .map(|number| format!("{service}-{}-{number}", family.suffix()))
-            .filter(|name| !used.contains(name));
-        for name in free {
-            let shard: BTreeMap<IpAddr, Endpoint> = rest.by_ref().take(SLICE_MAX).collect();
-            if shard.is_empty() {
-                break;
-            }
-            let slice = self.slice(app, service, &name, family, shard);
-            sharding.write.push(Write::Create(slice));
-        }
-        sharding
-    }
-
-    fn service(&self, app: &str, name: &str) -> Service {
-        Service {
-            metadata: self.metadata(app, name, &[]),
-            spec: Some(ServiceSpec {
-                cluster_ip: Some("None".to_owned()),
-                ..ServiceSpec::default()
-            }),
-            ..Service::default()
-        }
-    }
-
-    fn slice(
-        &self,
-        app: &str,
-        service: &str,
-        name: &str,
-        family: Family,
-        endpoints: BTreeMap<IpAddr, Endpoint>,
-    ) -> EndpointSlice {
-        let labels = [
-            (SERVICE_LABEL, service),
-            ("endpointslice.kubernetes.io/managed-by", "beemesh.io"),
-            // It has no address that kube-proxy would have to see to.
-            ("service.kubernetes.io/headless", ""),
-        ];
-        EndpointSlice {
-            address_type: family.word().to_owned(),
-            endpoints: endpoints.into_values().collect(),
-            metadata: self.metadata(app, name, &labels),
-            ports: None,
-        }
-    }
-
-    fn metadata(&self, app: &str, name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
-        let common = [(TOPOLOGY_LABEL, &*self.topology), (APP_LABEL, app)];
-        let labels = common.iter().chain(labels);
-        ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(self.namespace.clone()),
-            labels: Some(
-                labels
-                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                    .collect(),
-            ),
-            owner_references: Some(vec![OwnerReference {
-                api_version: crds::API_VERSION.to_owned(),
-                kind: MicroServiceTopology::KIND.to_owned(),
-                name: self.topology.clone(),
-                uid: self.uid.clone(),
-                controller: Some(true),
-                block_owner_deletion: Some(false),
-            }]),
-            ..ObjectMeta::default()
-        }
-    }
-
     /// Whether it is this topology's, and stays.
     fn is_own(&self, object: &ObjectMeta) -> bool {
         controller(object) == Some(&self.uid) && object.deletion_timestamp.is_none()
@@ -352,34 +220,6 @@ impl NamesWorld {
     }
 }
 
-#[derive(Default)]
-struct Sharding {
-    write: Vec<Write<EndpointSlice>>,
-    delete: Vec<Delete>,
-}
-
-#[derive(Clone, Copy)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn word(self) -> &'static str {
-        match self {
-            Family::V4 => "IPv4",
-            Family::V6 => "IPv6",
-        }
-    }
-
-    fn suffix(self) -> &'static str {
-        match self {
-            Family::V4 => "v4",
-            Family::V6 => "v6",
-        }
-    }
-}
-
 /// uid of the topology that controls an object.
 pub(crate) fn controller(object: &ObjectMeta) -> Option<&String> {
     let is_topology = |owner: &&OwnerReference| {
@@ -387,71 +227,6 @@ pub(crate) fn controller(object: &ObjectMeta) -> Option<&String> {
     };
     let owners = object.owner_references.as_deref().unwrap_or_default();
     owners.iter().find(is_topology).map(|owner| &owner.uid)
-}
-
-fn endpoint(pod: &AttachedPod, address: IpAddr, has_name: bool) -> Endpoint {
-    Endpoint {
-        addresses: vec![address.to_string()],
-        conditions: Some(EndpointConditions {
-            ready: Some(true),
-            ..EndpointConditions::default()
-        }),
-        hostname: has_name.then(|| pod.name.clone()),
-        node_name: (!pod.node.is_empty()).then(|| pod.node.clone()),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".to_owned()),
-            namespace: Some(pod.namespace.clone()),
-            name: Some(pod.name.clone()),
-            ..ObjectReference::default()
-        }),
-        ..Endpoint::default()
-    }
-}
-
-/// Whether the API server takes `address` in a slice; one that it does not take would keep the others out.
-fn can_serve(address: IpAddr) -> bool {
-    let is_link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_link_local)
-}
-
-/// Whether all that is `wanted` of a Service is there.
-fn is_like(there: &Service, wanted: &Service) -> bool {
-    let cluster_ip = |service: &Service| {
-        let spec = service.spec.as_ref();
-        spec.and_then(|spec| spec.cluster_ip.clone())
-    };
-    cluster_ip(there) == cluster_ip(wanted) && has_metadata(there.meta(), &wanted.metadata)
-}
-
-fn has_metadata(there: &ObjectMeta, wanted: &ObjectMeta) -> bool {
-    let mut labels = wanted.labels.iter().flatten();
-    let has = |(key, value): (&String, &String)| {
-        let labels = there.labels.as_ref();
-        labels.and_then(|labels| labels.get(key)) == Some(value)
-    };
-    let owners = there.owner_references.as_deref().unwrap_or_default();
-    let mut wanted_owners = wanted.owner_references.iter().flatten();
-    labels.all(has) && wanted_owners.all(|owner| owners.contains(owner))
-}
-
-/// `wanted` as it is to be applied on exactly the object that is there.
-fn on<T: ResourceExt>(mut wanted: T, there: &T) -> T {
-    let metadata = wanted.meta_mut();
-    metadata.uid.clone_from(&there.meta().uid);
-    let version = &there.meta().resource_version;
-    metadata.resource_version.clone_from(version);
-    wanted
-}
-
-fn deletes<'a, T: ResourceExt + 'a>(objects: impl IntoIterator<Item = &'a Arc<T>>) -> Vec<Delete> {
-    let delete = |object: &Arc<T>| Delete {
-        object: object.name_any(),
-        uid: object.uid().unwrap_or_default(),
-    };
-    objects.into_iter().map(delete).collect()
 }
 
 #[cfg(test)]

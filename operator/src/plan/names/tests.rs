@@ -1,6 +1,6 @@
 use std::iter;
 
-use super::*;
+use super::{slices::Family, *};
 
 fn pod(app: &str, namespace: &str, name: &str, addresses: &[&str]) -> AttachedPod {
     AttachedPod {
