@@ -7,8 +7,9 @@ use kube::ResourceExt;
 
 use super::{
     Entry, Key, concern,
+    held::{Held, HeldAllocation, HeldForwarder, HeldRange},
     readiness::Kind,
-    state::{Concerned, Held, HeldAllocation, HeldForwarder, HeldRange, State},
+    state::{Concerned, State},
 };
 use crate::plan::{Pod, network_attachment::is_wanted};
 

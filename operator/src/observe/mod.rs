@@ -9,8 +9,10 @@
 //! a plan need not wait for the watch.
 
 mod concern;
+mod held;
 mod index;
 mod names;
+mod orphans;
 mod publish;
 pub mod queue;
 mod read;
@@ -28,6 +30,13 @@ use crds::{MicroServiceTopology, Problem, TopologyStatus};
 use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
 
+pub use self::{
+    held::{HeldForwarder, HeldRange},
+    orphans::Orphan,
+    readiness::{KINDS, Kind, Readiness},
+    sync::{ForwarderKey, Stores, TopologyKey},
+    watching::{Scope, run},
+};
 use self::{queue::Queue, state::State};
 pub(crate) use self::{
     read::{
@@ -35,12 +44,6 @@ pub(crate) use self::{
         node as read_node, topology as read_topology,
     },
     watching::jittered,
-};
-pub use self::{
-    readiness::{KINDS, Kind, Readiness},
-    state::{HeldForwarder, HeldRange, Orphan},
-    sync::{ForwarderKey, Stores, TopologyKey},
-    watching::{Scope, run},
 };
 use crate::plan::{Computed, Pod, World, names::NamesWorld};
 

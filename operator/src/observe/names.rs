@@ -11,8 +11,9 @@ use kube::{Resource, ResourceExt};
 
 use super::{
     Key,
+    orphans::Orphan,
     readiness::Kind,
-    state::{Concerned, Orphan, State},
+    state::{Concerned, State},
 };
 use crate::plan::names::{AttachedPod, NamesWorld, controller};
 

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    Key,
-    state::{HeldForwarder, State},
-};
+use super::{Key, held::HeldForwarder, state::State};
 use crate::plan::{Computed, Plan};
 
 impl State {

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::{
     Entry, Key,
+    held::{HeldAllocation, HeldForwarder, HeldRange},
     names::attached,
-    state::{HeldAllocation, HeldForwarder, HeldRange},
 };
 use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION};
 

@@ -1,97 +1,21 @@
 //! What is held, with its indices. Each change says what it concerns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
-use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
+use crds::Node;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{
     Entry, Key, concern,
+    held::{Held, HeldAllocation, HeldForwarder, HeldRange},
     names::uid_of,
     read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
-use crate::plan::{Pod, Publish, World, names::AttachedPod};
-
-/// A Forwarder object as it is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldForwarder {
-    /// Namespace and name of the object.
-    pub key: Key,
-    /// The topology it says it is of.
-    pub topology: Key,
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
-    /// uid of the topology that controls it.
-    pub owner: Option<String>,
-    /// Whether it is being deleted.
-    pub is_going: bool,
-    /// Revision of the allocation that it was last written from.
-    pub revision: u64,
-    /// What is wanted.
-    pub spec: ForwarderSpec,
-    /// What its node reports, without attachments.
-    pub status: ForwarderStatus,
-    /// The pods that its node reports as attached, sorted.
-    pub attached: Vec<AttachedPod>,
-}
-
-impl HeldForwarder {
-    /// All that names are made from.
-    pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool) {
-        (&self.attached, self.owner.as_ref(), self.is_going)
-    }
-}
-
-/// An allocation object as it is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HeldAllocation {
-    pub(super) uid: String,
-    pub(super) resource_version: String,
-    pub(super) owner: Option<String>,
-    pub(super) is_going: bool,
-    /// Absent when it cannot be read: then nothing may be given until someone has mended it.
-    pub(super) spec: Option<AllocationSpec>,
-}
-
-/// A claimed range of VNIs as it is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRange {
-    /// Its first VNI.
-    pub first: u32,
-    /// The topology that claimed it.
-    pub topology: Key,
-    /// uid of that topology.
-    pub owner: String,
-    /// `metadata.uid` of the range itself.
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
-}
-
-/// An object whose topology is not there any more, as far as is observed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
-    /// What it is.
-    pub kind: Kind,
-    /// Its namespace (none for a range) and name.
-    pub key: Key,
-    /// Its `metadata.uid`.
-    pub uid: String,
-    /// Its `metadata.resourceVersion`.
-    pub resource_version: String,
-    /// The topology that it was of.
-    pub topology: Key,
-    /// uid of that topology.
-    pub owner: String,
-    /// First VNI, where it is a range.
-    pub first: Option<u32>,
-}
+use crate::plan::{Pod, Publish, World};
 
 /// What a change concerns.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -103,19 +27,6 @@ pub(super) struct Concerned {
     /// Topologies that may want a NetworkAttachmentDefinition, or want none any more.
     pub(super) definitions: BTreeSet<Key>,
     pub(super) sweep: bool,
-}
-
-/// One value of any kind, with its resourceVersion as a number.
-#[derive(Clone, Debug)]
-pub(super) enum Held {
-    Topology(Arc<Entry>),
-    Forwarder(Arc<HeldForwarder>),
-    Allocation(HeldAllocation),
-    Range(HeldRange),
-    Node(Node),
-    Pod(Arc<Pod>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
 }
 
 /// Everything that is held.
@@ -255,55 +166,6 @@ impl State {
                 .map(|(_, pod)| pod)
         });
         Box::new(pods.filter(joins))
-    }
-
-    /// Objects of topologies that are not there; those already going are left out.
-    pub(super) fn orphans(&self) -> Vec<Orphan> {
-        let live: HashSet<&str> = self
-            .topologies
-            .values()
-            .map(|entry| entry.uid.as_str())
-            .collect();
-        let is_lost = |owner: &String| !live.contains(owner.as_str());
-        let forwarders = self.forwarders.values().filter(|held| !held.is_going);
-        let forwarders = forwarders.filter_map(|held| {
-            let owner = held.owner.as_ref().filter(|owner| is_lost(owner))?;
-            Some(Orphan {
-                kind: Kind::Forwarder,
-                key: held.key.clone(),
-                uid: held.uid.clone(),
-                resource_version: held.resource_version.clone(),
-                topology: held.topology.clone(),
-                owner: owner.clone(),
-                first: None,
-            })
-        });
-        let allocations = self.allocations.iter().filter(|(_, held)| !held.is_going);
-        let allocations = allocations.filter_map(|(key, held)| {
-            let owner = held.owner.as_ref().filter(|owner| is_lost(owner))?;
-            Some(Orphan {
-                kind: Kind::Allocation,
-                key: key.clone(),
-                uid: held.uid.clone(),
-                resource_version: held.resource_version.clone(),
-                topology: key.clone(),
-                owner: owner.clone(),
-                first: None,
-            })
-        });
-        let ranges = self.ranges.iter().filter(|(_, held)| is_lost(&held.owner));
-        let ranges = ranges.map(|(key, held)| Orphan {
-            kind: Kind::VniRange,
-            key: key.clone(),
-            uid: held.uid.clone(),
-            resource_version: held.resource_version.clone(),
-            topology: held.topology.clone(),
-            owner: held.owner.clone(),
-            first: Some(held.first),
-        });
-        let names = self.lost_names(&live);
-        let of_topology = forwarders.chain(allocations).chain(ranges);
-        of_topology.chain(names).collect()
     }
 
     /// Keys of all objects of a kind, in one namespace or in all.

@@ -18,9 +18,12 @@ use kube::{
 };
 
 use super::{
-    Cache, Entry, Key, read,
+    Cache, Entry, Key,
+    held::{Held, HeldForwarder},
+    orphans::Orphan,
+    read,
     readiness::{Kind, Source},
-    state::{Concerned, Held, HeldForwarder, Orphan},
+    state::Concerned,
 };
 use crate::plan::{Computed, Plan};
 

@@ -23,9 +23,9 @@ use tokio::time::Instant;
 
 use super::{
     Cache,
+    held::Held,
     read::{self, PodObject},
     readiness::{KINDS, Kind, Source},
-    state::Held,
     sync::Listing,
 };
 use crate::{apply::chain, telemetry::Metrics};

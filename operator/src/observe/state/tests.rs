@@ -1,3 +1,4 @@
+use crds::ForwarderSpec;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 

@@ -1,0 +1,80 @@
+//! Objects as they are held: what plans and writes need of them.
+
+use std::sync::Arc;
+
+use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+
+use super::{Entry, Key};
+use crate::plan::{Pod, names::AttachedPod};
+
+/// A Forwarder object as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldForwarder {
+    /// Namespace and name of the object.
+    pub key: Key,
+    /// The topology it says it is of.
+    pub topology: Key,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// uid of the topology that controls it.
+    pub owner: Option<String>,
+    /// Whether it is being deleted.
+    pub is_going: bool,
+    /// Revision of the allocation that it was last written from.
+    pub revision: u64,
+    /// What is wanted.
+    pub spec: ForwarderSpec,
+    /// What its node reports, without attachments.
+    pub status: ForwarderStatus,
+    /// The pods that its node reports as attached, sorted.
+    pub attached: Vec<AttachedPod>,
+}
+
+impl HeldForwarder {
+    /// All that names are made from.
+    pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool) {
+        (&self.attached, self.owner.as_ref(), self.is_going)
+    }
+}
+
+/// An allocation object as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HeldAllocation {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) owner: Option<String>,
+    pub(super) is_going: bool,
+    /// Absent when it cannot be read: then nothing may be given until someone has mended it.
+    pub(super) spec: Option<AllocationSpec>,
+}
+
+/// A claimed range of VNIs as it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRange {
+    /// Its first VNI.
+    pub first: u32,
+    /// The topology that claimed it.
+    pub topology: Key,
+    /// uid of that topology.
+    pub owner: String,
+    /// `metadata.uid` of the range itself.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+/// One value of any kind, with its resourceVersion as a number.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    Topology(Arc<Entry>),
+    Forwarder(Arc<HeldForwarder>),
+    Allocation(HeldAllocation),
+    Range(HeldRange),
+    Node(Node),
+    Pod(Arc<Pod>),
+    Service(Arc<Service>),
+    EndpointSlice(Arc<EndpointSlice>),
+}
