@@ -3,7 +3,11 @@
 //! `story`: a world in YAML and the plan for it, beside it. `simulation`: an API server in memory,
 //! replicas with stale caches, random edits, kills, and what must hold after every single call.
 
+mod happenings;
+mod invariants;
 mod replica;
 mod server;
+mod shown;
 mod simulation;
+mod step;
 mod story;

@@ -12,102 +12,20 @@ use std::{
     time::Duration,
 };
 
-use crds::{
-    AllocationSpec, ForwarderStatus, Node, TopologyStatus,
-    forwarder::{LinkState, WireType},
-};
-use ipnetwork::IpNetwork;
+use crds::{ForwarderStatus, Node, TopologyStatus, forwarder::LinkState};
 use operator::{
-    plan::{Delete, Memo, Plan, Pod, World, plan, plan_with},
+    plan::{Delete, Memo, Pod, World, plan, plan_with},
     status::{self, Now},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use topology::{Change, Graph, Spf, Table};
 
-use super::{replica::Replica, server::Server};
-
-/// What happens in one step.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Step {
-    /// For readers.
-    #[serde(rename = "story")]
-    _story: String,
-    /// Deletes the topology, and leaves the rest to whoever finds it.
-    delete_topology: bool,
-    /// Applies it.
-    topology: Option<Value>,
-    /// Nodes with labels; null removes one.
-    nodes: BTreeMap<String, Option<BTreeMap<String, String>>>,
-    /// All pods, from now on.
-    pods: Option<Vec<StoryPod>>,
-    /// Deletes Forwarders by hand, which go only when they are collected.
-    hold: Vec<String>,
-    /// What was held, and what is owned by nobody, goes.
-    collect: bool,
-    /// Deletes the allocation by hand.
-    lose_allocation: bool,
-    /// Deletes Forwarders by hand, and they are gone.
-    lose: Vec<String>,
-    /// Writes the allocation by hand, or restores it from a backup.
-    edit_allocation: Option<EditAllocation>,
-    /// Writes by hand the revision that a Forwarder carries.
-    annotate: BTreeMap<String, u64>,
-    /// Every node reports, before the plan.
-    report: Option<Report>,
-    /// Only shows the plan.
-    look_on: bool,
-}
-
-/// What is not named stays.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct EditAllocation {
-    revision: Option<u64>,
-    /// Blocks by Forwarder.
-    blocks: BTreeMap<String, Vec<IpNetwork>>,
-    /// Links that get the VNI of another one.
-    vnis: BTreeMap<String, String>,
-    /// Forwarders and links of which it is to know nothing.
-    forget: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Report {
-    /// Reasons by the Forwarder that reports it, by link.
-    down: BTreeMap<String, BTreeMap<String, String>>,
-    /// Forwarders that report nothing new.
-    silent: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct StoryPod {
-    name: String,
-    node: String,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
-}
-
-impl EditAllocation {
-    fn apply(self, spec: &mut AllocationSpec) {
-        spec.revision = self.revision.unwrap_or(spec.revision);
-        for grant in spec.blocks.values_mut() {
-            if let Some(blocks) = self.blocks.get(&grant.forwarder) {
-                grant.blocks.clone_from(blocks);
-            }
-        }
-        for name in &self.forget {
-            spec.blocks.retain(|_, grant| grant.forwarder != *name);
-            spec.vnis.remove(name);
-        }
-        for (id, other) in self.vnis {
-            spec.vnis.insert(id, spec.vnis[&other]);
-        }
-    }
-}
+use super::{
+    replica::Replica,
+    server::Server,
+    shown::{objects, show, summary},
+    step::{Report, Step, StoryPod},
+};
 
 #[test]
 fn stories_end_as_they_did() {
@@ -360,131 +278,4 @@ impl Teller {
             status.link_states = forwarder.spec.links.iter().map(state).collect();
         }
     }
-}
-
-fn show(world: &World, plan: &Plan) -> Value {
-    let by_object: BTreeMap<&str, &str> = world
-        .forwarders
-        .iter()
-        .map(|f| (f.object.as_str(), f.spec.name.as_str()))
-        .collect();
-    let name = |object: &String| {
-        by_object
-            .get(object.as_str())
-            .map_or(object.clone(), ToString::to_string)
-    };
-    let mut shown = serde_json::Map::new();
-    let mut add = |key: &str, value: Value| {
-        if value != json!([]) && value != json!(0) && value != Value::Null {
-            shown.insert(key.to_owned(), value);
-        }
-    };
-    add(
-        "problems",
-        json!(
-            plan.problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        ),
-    );
-    add("create", json!(plan.create));
-    add("claim", json!(plan.claim_count));
-    add(
-        "allocation",
-        json!(plan.allocation.is_some().then_some("changes")),
-    );
-    add(
-        "fill",
-        json!(
-            plan.fill
-                .iter()
-                .map(|fill| name(&fill.object))
-                .collect::<Vec<_>>()
-        ),
-    );
-    add("lookAtNodes", json!(plan.doubtful_nodes));
-    add(
-        "delete",
-        json!(
-            plan.delete
-                .iter()
-                .map(|delete| name(&delete.object))
-                .collect::<Vec<_>>()
-        ),
-    );
-    add(
-        "deleteAllocation",
-        json!(plan.delete_allocation.as_ref().map(|delete| &delete.object)),
-    );
-    Value::Object(shown)
-}
-
-/// VNIs are shown from the first one of the lowest range on.
-fn objects(world: &World) -> Value {
-    let base = world.ranges.first().copied().unwrap_or_default();
-    let forwarders = world.forwarders.iter().map(|forwarder| {
-        let spec = &forwarder.spec;
-        let links = spec.links.iter().map(|link| match (link.r#type, link.vni) {
-            (WireType::Vxlan, Some(vni)) => format!("{} vni {}", link.id, vni - base),
-            (wire, _) => format!("{} {wire:?}", link.id),
-        });
-        let edges = spec
-            .apps
-            .iter()
-            .filter(|app| app.attached)
-            .map(|app| app.name.clone());
-        let blocks: Vec<String> = spec.blocks.iter().map(ToString::to_string).collect();
-        let mut shown = vec![format!("node {}", spec.node)];
-        shown.extend(blocks);
-        shown.extend(links);
-        shown.extend(edges.map(|app| format!("app {app}")));
-        if forwarder.is_going {
-            shown.push("on its way out".to_owned());
-        }
-        if !forwarder.is_owned {
-            shown.push("of a former topology".to_owned());
-        }
-        (spec.name.clone(), json!(shown.join(", ")))
-    });
-    let forwarders: serde_json::Map<String, Value> = forwarders.collect();
-    let allocation = world
-        .allocation
-        .as_ref()
-        .and_then(|allocation| allocation.spec.as_ref());
-    let allocation = allocation.map(|allocation| {
-        json!({
-            "revision": allocation.revision,
-            "granted": allocation.blocks.values().map(|grant| &grant.forwarder).collect::<Vec<_>>(),
-            "vnis": allocation.vnis.iter().map(|(id, vni)| format!("{id} {}", vni - base)).collect::<Vec<_>>(),
-            "retired": allocation.retired.keys().collect::<Vec<_>>(),
-            "released": allocation.released.iter().map(|grant| &grant.forwarder).collect::<Vec<_>>(),
-        })
-    });
-    json!({"forwarders": forwarders, "allocation": allocation})
-}
-
-fn summary(status: &TopologyStatus) -> Value {
-    let conditions = status.conditions.iter().map(|condition| {
-        let since = condition
-            .last_transition_time
-            .as_deref()
-            .unwrap_or_default();
-        let second = &since[since.len() - 3..since.len() - 1];
-        let mut said = format!("{} since {second}: {}", condition.status, condition.reason);
-        if !condition.message.is_empty() {
-            said = format!("{said}: {}", condition.message);
-        }
-        (condition.r#type.clone(), json!(said))
-    });
-    let conditions: serde_json::Map<String, Value> = conditions.collect();
-    json!({
-        "observedGeneration": status.observed_generation,
-        "forwarders": format!("{}/{}", status.forwarders.programmed, status.forwarders.total),
-        "linksUp": status.links_up,
-        "pods": status.pods,
-        "convergence": status.convergence,
-        "epoch": status.epoch,
-        "conditions": conditions,
-    })
 }
