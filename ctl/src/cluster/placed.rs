@@ -18,12 +18,12 @@ use topology::{Fault, LinkIndex, Topology};
 pub(crate) struct Where {
     /// Topology in the cluster [default: the only one of the namespace]
     #[arg(long, value_name = "NAME", conflicts_with = "file", add = crate::plugin::topologies())]
-    pub(crate) topology: Option<String>,
+    topology: Option<String>,
     /// YAML file with one MicroServiceTopology; `-` is stdin
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    connection: Connection,
 }
 
 /// A graph, and what is attached to it.
@@ -81,19 +81,24 @@ impl Where {
     /// # Errors
     /// As [`input::declared`]; what the cluster refuses; [`Failure::NotFound`].
     pub(crate) fn placed(&self) -> Result<Placed, Failure> {
-        if let Some(file) = &self.file {
-            return Ok(of_file(&input::declared(file)?));
+        match &self.file {
+            Some(file) => Ok(of_file(&input::declared(file)?)),
+            None => Ok(self.placed_in_cluster()?.1),
         }
-        let cluster = self.connection.open()?;
-        let stored = self.stored(&cluster)?;
-        of_cluster(&cluster, &stored)
     }
 
-    /// The topology that is meant.
+    /// As [`Where::placed`] without a file, with the cluster for further questions.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]; [`Failure::Invalid`] where there are several and none is named.
-    pub(crate) fn stored(&self, cluster: &Cluster) -> Result<Stored, Failure> {
+    /// What the cluster refuses; [`Failure::NotFound`]; [`Failure::Invalid`] where there are several
+    /// and none is named.
+    pub(crate) fn placed_in_cluster(&self) -> Result<(Cluster, Placed), Failure> {
+        let cluster = self.connection.open()?;
+        let placed = of_cluster(&cluster, &self.stored(&cluster)?)?;
+        Ok((cluster, placed))
+    }
+
+    fn stored(&self, cluster: &Cluster) -> Result<Stored, Failure> {
         if let Some(name) = &self.topology {
             return cluster.topology(name);
         }
@@ -160,7 +165,7 @@ fn instances(object: &MicroServiceTopology, topology: &Topology) -> Vec<Pod> {
 ///
 /// # Errors
 /// What the server refuses; objects that are no topology.
-pub(crate) fn of_cluster(cluster: &Cluster, stored: &Stored) -> Result<Placed, Failure> {
+fn of_cluster(cluster: &Cluster, stored: &Stored) -> Result<Placed, Failure> {
     let objects = cluster.forwarders(stored)?;
     let filled = objects.iter().filter(|object| is_filled(object));
     let forwarders: Vec<Forwarder> = filled.map(Forwarder::from).collect();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::output::Output;
+use crate::{input::Input, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,19 +60,11 @@ pub(crate) enum Verb {
     },
 }
 
-/// `-f`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct FileArgs {
-    /// YAML file with one MicroServiceTopology; `-` is stdin
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// How many instances of an App there are (default 1, or as before); may be repeated
     #[arg(long, value_name = "NAME=N", value_parser = count)]
     pub(crate) instances: Vec<(String, u32)>,
@@ -111,7 +103,7 @@ pub(crate) struct DownArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -127,7 +119,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// App instance (`sensors-0`), App (its first instance) or forwarder
     pub(crate) name: String,
     /// Command and its arguments; its exit code is ours
@@ -150,7 +142,7 @@ pub(crate) struct FamilyArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PingArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// App instance, App or forwarder to ping from
     pub(crate) from: String,
     /// App instance, App, forwarder or address to ping
@@ -174,7 +166,7 @@ pub(crate) struct PingArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TraceArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// App instance, App or forwarder to trace from
     pub(crate) from: String,
     /// App instance, App or forwarder to trace to
@@ -192,7 +184,7 @@ pub(crate) struct TraceArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CutArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// Link: `A/B` (all parallel ones) or `A/B#2`
     pub(crate) link: String,
     /// Drop all packets while the link looks up
@@ -206,7 +198,7 @@ pub(crate) struct CutArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct HealArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// Link or forwarder; all that is out when absent
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -217,7 +209,7 @@ pub(crate) struct HealArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct KillArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// Forwarder
     pub(crate) forwarder: String,
     #[command(flatten)]
@@ -228,7 +220,7 @@ pub(crate) struct KillArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// Cut no link
     #[arg(long, conflicts_with = "cuts")]
     pub(crate) no_cuts: bool,
@@ -249,7 +241,7 @@ pub(crate) struct TestArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConflistArgs {
     #[command(flatten)]
-    pub(crate) file: FileArgs,
+    pub(crate) file: Input,
     /// App that the container is to be an instance of
     #[arg(long, value_name = "NAME")]
     pub(crate) app: String,

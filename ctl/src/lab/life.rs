@@ -11,12 +11,12 @@ use super::args::{DownArgs, UpArgs};
 use super::desired::desired;
 use super::place::Place;
 use super::progress::Progress;
-use super::running::{LOCK_LIMIT, Running, topology_in, unknown};
+use super::running::{LOCK_LIMIT, Running, unknown};
 use super::show::changed;
 use super::state::{Directory, Record, remove_empty_parents};
 use super::{daemons, plugin, rootless, underlay};
-use crate::failure::Failure;
 use crate::output::{Output, table, table_text};
+use crate::{failure::Failure, input};
 
 /// Makes the topology real, or brings what is there to what the file says now.
 ///
@@ -25,7 +25,7 @@ use crate::output::{Output, table, table_text};
 /// was new is taken down again; one that ran goes on with what could be changed.
 pub(crate) fn up(args: &UpArgs) -> Result<(), Failure> {
     let started = Instant::now();
-    let topology = topology_in(&args.file.file)?;
+    let topology = input::object(&args.file.file)?;
     let place = Place::of_this_user();
     // Nothing is begun that cannot be ended: no plugin, no lab.
     if !topology.spec.apps.is_empty() {
@@ -146,7 +146,7 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
     let place = Place::of_this_user();
     let directories = match &args.file {
         Some(file) => {
-            let topology = topology_in(file)?;
+            let topology = input::object(file)?;
             let metadata = &topology.metadata;
             vec![Directory::of(&place, &metadata.namespace, &metadata.name)]
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crds::{Forwarder, MicroServiceTopology};
+use crds::Forwarder;
 
 use super::place::Place;
 use super::state::{Directory, Instance, Lock, Record};
@@ -15,22 +15,6 @@ use crate::input;
 
 /// How long a verb waits for another one that changes the same lab.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(30);
-
-/// The one topology in `file`.
-///
-/// # Errors
-/// [`Failure::Read`]; [`Failure::Invalid`] with everything that is wrong with it.
-pub(crate) fn topology_in(file: &Path) -> Result<MicroServiceTopology, Failure> {
-    let objects = input::objects(file)?;
-    match <[MicroServiceTopology; 1]>::try_from(objects) {
-        Ok([topology]) => Ok(topology),
-        Err(objects) => Err(Failure::Invalid(vec![format!(
-            "{}: expected one MicroServiceTopology, found {}",
-            file.display(),
-            objects.len()
-        )])),
-    }
-}
 
 /// A lab that runs.
 pub(crate) struct Running {
@@ -51,7 +35,7 @@ impl Running {
     /// # Assumptions
     /// The process has one thread: without root it joins a user namespace.
     pub(crate) fn join(file: &Path) -> Result<Running, Failure> {
-        let topology = topology_in(file)?;
+        let topology = input::object(file)?;
         let (namespace, name) = (&topology.metadata.namespace, &topology.metadata.name);
         let place = Place::of_this_user();
         let directory = Directory::of(&place, namespace, name);

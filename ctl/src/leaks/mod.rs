@@ -69,6 +69,20 @@ struct Everything {
     output: Output,
 }
 
+impl Everything {
+    /// Hands the nodes that are meant to `look`, with the cluster that they are of; a lab is in none.
+    fn look(&self, look: impl FnOnce(&dyn Nodes, Option<&Cluster>)) -> Result<(), Failure> {
+        match &self.file {
+            Some(file) => look(&OfLab::new(&lab::Running::join(file)?), None),
+            None => {
+                let cluster = self.connection.open()?;
+                look(&OfCluster::find(&cluster, &self.system)?, Some(&cluster));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Arguments of `beemesh check`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = CHECK_EXAMPLES)]
@@ -129,15 +143,12 @@ struct Removed {
 /// What the cluster refuses; exit code 1 when there is anything.
 pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let mut checked = Checked::default();
-    match &args.all.file {
-        Some(file) => checked.nodes(&OfLab::new(&lab::Running::join(file)?)),
-        None => {
-            let cluster = args.all.connection.open()?;
-            let nodes = OfCluster::find(&cluster, &args.all.system)?;
-            checked.nodes(&nodes);
-            checked.api(&cluster, &nodes);
+    args.all.look(|nodes, cluster| {
+        checked.nodes(nodes);
+        if let Some(cluster) = cluster {
+            checked.api(cluster, nodes);
         }
-    }
+    })?;
     checked.ok = checked.leaks.is_empty() && checked.orphans.is_empty();
     args.all.output.print(&checked, checked_table)?;
     match checked.ok {
@@ -155,14 +166,12 @@ pub(crate) fn gc(args: &GcArgs) -> Result<(), Failure> {
         dry_run: args.dry_run,
         ..Removed::default()
     };
-    match &args.all.file {
-        Some(file) => removed.nodes(&OfLab::new(&lab::Running::join(file)?)),
-        None => {
-            let cluster = args.all.connection.open()?;
-            removed.nodes(&OfCluster::find(&cluster, &args.all.system)?);
-            removed.api(&cluster);
+    args.all.look(|nodes, cluster| {
+        removed.nodes(nodes);
+        if let Some(cluster) = cluster {
+            removed.api(cluster);
         }
-    }
+    })?;
     args.all.output.print(&removed, removed_table)?;
     let is_stuck = removed.kept.iter().any(|it| it.leak.removable)
         || removed.orphans_kept.iter().any(|it| it.removable);

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    cluster::placed::{self, Placed, Where},
+    cluster::placed::{Placed, Where},
     failure::{Exit, Failure},
     inspect::report,
     lab::{self, Endpoint, FamilyArgs, Seen, Traced},
@@ -71,8 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             traced(args, &lab::placed(&running)?, &OfLab::new(&running))?
         }
         None => {
-            let cluster = args.place.connection.open()?;
-            let placed = placed::of_cluster(&cluster, &args.place.stored(&cluster)?)?;
+            let (cluster, placed) = args.place.placed_in_cluster()?;
             traced(args, &placed, &OfCluster::find(&cluster, &args.system)?)?
         }
     };
