@@ -1,14 +1,30 @@
 //! "Did you mean": the known name that is nearest to a mistyped one.
 
-/// `; did you mean "NAME"?`, or nothing when no name is near.
+/// No more names are listed.
+const LISTED: usize = 8;
+
+/// `; did you mean "NAME"?`, or the first names that there are when none is near.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let limit = name.chars().count().div_ceil(3).max(1);
+    let known: Vec<&str> = known.collect();
     let near = known
+        .iter()
         .map(|other| (edits(name, other), other))
         .filter(|(edits, _)| *edits <= limit);
-    near.min().map_or_else(String::new, |(_, other)| {
-        format!("; did you mean {other:?}?")
-    })
+    match near.min() {
+        Some((_, other)) => format!("; did you mean {other:?}?"),
+        None if known.is_empty() => String::new(),
+        None => format!("; expected {}", one_of(&known)),
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    let listed = names[..names.len().min(LISTED)].join(", ");
+    match names.len() {
+        1 => listed,
+        2..=LISTED => format!("one of {listed}"),
+        _ => format!("one of {listed}, ..."),
+    }
 }
 
 /// How many letters must be put in, taken out or replaced (Levenshtein); case does not count.
@@ -37,7 +53,9 @@ mod tests {
         let cases = [
             ("f1",     &["F1", "F2"][..],         "; did you mean \"F1\"?"), // case
             ("edge-a", &["edge_a", "core"][..],   "; did you mean \"edge_a\"?"),
-            ("zzz",    &["edge-a", "core"][..],   ""),                       // nothing is near
+            ("zzz",    &["edge-a", "core"][..],   "; expected one of edge-a, core"),
+            ("zzz",    &["core"][..],             "; expected core"),
+            ("zzz",    &["n-1"; 9][..],           "; expected one of n-1, n-1, n-1, n-1, n-1, n-1, n-1, n-1, ..."),
             ("F9",     &[][..],                   ""),
         ];
         for (name, known, expected) in cases {

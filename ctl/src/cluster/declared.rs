@@ -16,12 +16,13 @@ use topology::Topology;
 
 /// `-f FILE` or NAME, to be flattened into the arguments of a verb that looks at one topology.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct Source {
     /// Topology in the cluster
-    #[arg(required_unless_present = "file", conflicts_with = "file", add = crate::plugin::topologies())]
+    #[arg(group = "which", add = crate::plugin::topologies())]
     name: Option<String>,
     /// YAML file with one MicroServiceTopology; `-` is stdin
-    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
+    #[arg(short, long = "file", value_name = "FILE", group = "which", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
     file: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,

@@ -16,7 +16,7 @@ use super::show::changed;
 use super::state::{Directory, Record, remove_empty_parents};
 use super::{daemons, plugin, rootless, underlay};
 use crate::output::{Output, table, table_text};
-use crate::{failure::Failure, input};
+use crate::{failure::Failure, input, note};
 
 /// Makes the topology real, or brings what is there to what the file says now.
 ///
@@ -144,7 +144,7 @@ fn clear(directory: &Directory) -> Result<(), Failure> {
 /// [`Failure::Failed`] with what could not be removed; the rest is.
 pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
     let place = Place::of_this_user();
-    let directories = match &args.file {
+    let mut directories = match &args.file {
         Some(file) => {
             let topology = input::object(file)?;
             let metadata = &topology.metadata;
@@ -152,13 +152,15 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
         }
         None => Directory::all(&place),
     };
-    if directories.iter().any(Directory::exists) {
+    directories.retain(Directory::exists);
+    match directories.is_empty() {
+        true => note("no such lab is there"),
         // Without a holder its namespaces are gone; what the disk remembers goes too.
-        rootless::enter_existing(&place)?;
+        false => drop(rootless::enter_existing(&place)?),
     }
     let mut result = Ok(());
     let mut taken = Taken { down: Vec::new() };
-    for directory in directories.iter().filter(|directory| directory.exists()) {
+    for directory in &directories {
         match take_down(directory) {
             Ok(()) => taken.down.push(directory.name()),
             Err(error) => result = result.and(Err(error)),

@@ -294,7 +294,8 @@ fn checked_table(checked: &Checked) -> String {
     let removable = checked.leaks.iter().filter(|it| it.leak.removable).count()
         + checked.orphans.iter().filter(|it| it.removable).count();
     match checked.leaks.len() + checked.orphans.len() {
-        0 => text + "\nnothing is left over\n",
+        0 if checked.unknown.is_empty() => text + "\nnothing is left over\n",
+        0 => text + "\nnothing is left over of what could be asked\n",
         count => {
             text + &format!("\n{count} left over, {removable} of it removable by `beemesh gc`\n")
         }

@@ -69,11 +69,23 @@ pub(crate) fn a_cluster_without_beemesh_says_how_to_install_it() -> Result<()> {
         "status iot --wait",
         "routes iot",
         "validate",
+        "path a b",
+        "trace a b",
+        "drain iot --forwarder a",
+        "undrain iot",
         &plan,
     ] {
         let said = beemesh(&server, verb)?.code(1)?;
         said.tells(&["error: beemesh is not installed in this cluster: `helm install beemesh "])?;
     }
+    let checked = beemesh(&server, "check")?.code(0)?.stdout();
+    has(
+        &checked,
+        &[
+            "cannot tell of Forwarder: ",
+            "nothing is left over of what could be asked",
+        ],
+    )?;
     Ok(())
 }
 
@@ -125,6 +137,15 @@ pub(crate) fn a_topology_that_is_not_there_is_not_found() -> Result<()> {
         let said = beemesh(server, &format!("{verb} plant-iod -n there"))?.code(3)?;
         said.tells(&["; did you mean \"plant-iot\"?"])?;
     }
+    for verb in [
+        "path a b --topology nothing",
+        "trace a b --topology nothing",
+        "drain nothing --forwarder a",
+        "undrain nothing",
+    ] {
+        let said = beemesh(server, &format!("{verb} -n there"))?.code(3)?;
+        said.tells(&["no topology \"nothing\" in namespace \"there\"; expected plant-iot"])?;
+    }
     let waited = beemesh(server, "status nothing -n there --wait")?.code(3)?;
     waited.tells(&["no topology \"nothing\" in namespace \"there\""])?;
     let none = beemesh(server, "status -n here")?.code(0)?;
@@ -138,7 +159,8 @@ pub(crate) fn file_and_name_exclude_each_other() -> Result<()> {
     for verb in ["routes", "graph"] {
         let said = beemesh_with(None, &format!("{verb} iot -f examples/iot.yaml"))?.code(2)?;
         said.tells(&["cannot be used with"])?;
-        beemesh_with(None, verb)?.code(2)?;
+        let said = beemesh_with(None, verb)?.code(2)?;
+        said.tells(&["<NAME|--file <FILE>>"])?;
     }
     Ok(())
 }
