@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::figures::Figures;
 
-/// A pod that is not there after this long does not come.
+/// What is not there after this long does not come.
 const READY: Duration = Duration::from_secs(120);
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "beemesh-system";
@@ -188,7 +188,7 @@ impl World {
     /// One echo request and its answer, awaited for a while: routes may be on their way.
     pub(crate) fn ping(&self, pod: &str, address: &str) -> Result<()> {
         let what = format!("{pod} reaches {address}");
-        eventually(&what, Duration::from_secs(30), || {
+        eventually(&what, READY, || {
             let ran = self.exec(pod, &format!("ping -n -c 1 -W 1 {address}"))?;
             ensure(ran.is_success, || ran.stdout + &ran.stderr)
         })
