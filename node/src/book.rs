@@ -1,7 +1,7 @@
 //! The leases and the journal that they live in: what is not written did not happen.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::journal::{Damage, Journal};
@@ -19,6 +19,7 @@ pub struct Book {
     journal: Journal,
     leases: Leases,
     compacted: u64,
+    state_dir: PathBuf,
 }
 
 impl Book {
@@ -34,6 +35,7 @@ impl Book {
             journal,
             leases,
             compacted: 0,
+            state_dir: state_dir.to_owned(),
         };
         if book.leases.boot() != Some(boot) {
             book.record(Record::Boot {
@@ -63,11 +65,17 @@ impl Book {
         Ok(())
     }
 
-    /// Compacts when that gives back most of a large file.
+    /// Compacts when that gives back most of a large file. Writes the journal anew, and makes its
+    /// directory, where somebody removed it under a daemon that runs.
     ///
     /// # Errors
     /// As [`Book::compact`].
-    pub fn compact_when_worth_it(&mut self) -> Result<(), Error> {
+    pub fn keep(&mut self) -> Result<(), Error> {
+        if !self.journal.is_there() {
+            tracing::warn!("the journal of leases was removed: it is written anew");
+            fs::create_dir_all(&self.state_dir).map_err(Error::file("create", &self.state_dir))?;
+            return self.compact();
+        }
         if self.journal.len() > COMPACT_BYTES.max(2 * self.compacted) {
             self.compact()?;
         }
@@ -82,5 +90,34 @@ impl Book {
     /// The leases, to look for a free address: what is found counts once it is recorded.
     pub fn leases_mut(&mut self) -> &mut Leases {
         &mut self.leases
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leases::tests::lease;
+
+    #[test]
+    fn a_journal_that_is_removed_under_a_daemon_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let open = || Book::open(&state, "boot").unwrap().0;
+        let mut book = open();
+        book.record(Record::Claimed(lease(1, "iot", &[]))).unwrap();
+        fs::remove_dir_all(&state).unwrap();
+        book.record(Record::Claimed(lease(2, "iot", &[]))).unwrap();
+        book.keep().unwrap();
+        book.record(Record::Claimed(lease(3, "iot", &[]))).unwrap();
+        let length = fs::metadata(state.join(FILE)).unwrap().len();
+        book.keep().unwrap();
+        assert_eq!(fs::metadata(state.join(FILE)).unwrap().len(), length);
+        assert_eq!(open().leases(), book.leases());
+        assert_eq!(book.leases().iter().count(), 3);
+        // Somebody else's in its place.
+        fs::rename(state.join(FILE), state.join("old")).unwrap();
+        fs::write(state.join(FILE), "").unwrap();
+        book.keep().unwrap();
+        assert_eq!(open().leases(), book.leases());
     }
 }

@@ -15,6 +15,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -184,6 +185,12 @@ impl Journal {
             .map_err(Error::file("read", &self.path))?
             .len();
         Ok(())
+    }
+
+    /// Whether what is appended goes into the file of that name: somebody may have removed it.
+    pub fn is_there(&self) -> bool {
+        let named = fs::metadata(&self.path).and_then(|named| Ok((named, self.file.metadata()?)));
+        named.is_ok_and(|(named, open)| (named.dev(), named.ino()) == (open.dev(), open.ino()))
     }
 
     /// Bytes in the file.

@@ -23,7 +23,7 @@ impl<W: Wires> Desk<W> {
                 tracing::warn!(error = &error as &dyn std::error::Error, "lease stays");
             }
         }
-        if let Err(error) = self.state().book.compact_when_worth_it() {
+        if let Err(error) = self.state().book.keep() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "journal stays as it is"
