@@ -8,6 +8,7 @@ mod leaving;
 mod pods;
 mod relay;
 mod status;
+mod wiped;
 
 use std::process::ExitCode;
 
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
     let unable = leaving::missing().or_else(|| missing.clone());
-    let daemons: [(&str, Test); 3] = [
+    let daemons: [(&str, Test); 4] = [
         (
             "a_ready_node_loses_its_startup_taint_alone",
             leaving::a_ready_node_loses_its_startup_taint_alone,
@@ -86,6 +87,10 @@ fn main() -> ExitCode {
         (
             "a_daemon_killed_while_it_cleans_goes_on",
             leaving::a_daemon_killed_while_it_cleans_goes_on,
+        ),
+        (
+            "what_a_wiped_node_has_is_taken_back",
+            wiped::what_a_wiped_node_has_is_taken_back,
         ),
     ];
     let daemons = daemons.into_iter();
