@@ -6,19 +6,20 @@
 //! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there, or
 //! told by an echo from there.
 
+mod answers;
+mod packet;
+
 use std::collections::BTreeMap;
 use std::io;
-use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockAddr, Socket};
 
+use self::answers::{Answer, is_answer, read_error};
+use self::packet::{PROBE_BYTES, decode, encode};
 use super::{namespace, nonce, wait_readable};
 
 /// What to trace, and how hard to try.
@@ -301,104 +302,5 @@ impl Tracer<'_> {
                 })
             })
             .collect()
-    }
-}
-
-/// Whether a socket reports what a router said of an earlier probe.
-fn is_answer(error: &io::Error) -> bool {
-    let kinds = [
-        nix::libc::EHOSTUNREACH,
-        nix::libc::ENETUNREACH,
-        nix::libc::ECONNREFUSED,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|number| kinds.contains(&number) || number == nix::libc::EPROTO)
-}
-
-/// What a router said about a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Expired(IpAddr),
-    Unreachable(IpAddr),
-}
-
-/// Takes one answer off the error queue, with the data of the probe that it is about.
-fn read_error(socket: &Socket) -> io::Result<Option<(Vec<u8>, Answer)>> {
-    let mut data = [0u8; PROBE_BYTES + 1];
-    let mut control = nix::cmsg_space!([u8; 256]);
-    loop {
-        let mut vectors = [IoSliceMut::new(&mut data)];
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let received =
-            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut vectors, Some(&mut control), flags);
-        let message = match received {
-            Ok(message) => message,
-            Err(nix::errno::Errno::EAGAIN) => return Ok(None),
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let length = message.bytes;
-        let answer = message.cmsgs()?.find_map(|control| answer_in(&control));
-        if let Some(answer) = answer {
-            return Ok(Some((data[..length].to_vec(), answer)));
-        }
-    }
-}
-
-fn answer_in(control: &ControlMessageOwned) -> Option<Answer> {
-    const V4_TIME_EXCEEDED: u8 = 11;
-    const V4_UNREACHABLE: u8 = 3;
-    const V6_TIME_EXCEEDED: u8 = 3;
-    const V6_UNREACHABLE: u8 = 1;
-    let (error, router, expired, unreachable) = match control {
-        ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
-            let router = IpAddr::from(from.sin_addr.s_addr.to_ne_bytes());
-            (error, router, V4_TIME_EXCEEDED, V4_UNREACHABLE)
-        }
-        ControlMessageOwned::Ipv6RecvErr(error, Some(from)) => {
-            let router = IpAddr::from(from.sin6_addr.s6_addr);
-            (error, router, V6_TIME_EXCEEDED, V6_UNREACHABLE)
-        }
-        _ => return None,
-    };
-    match error.ee_type {
-        kind if kind == expired => Some(Answer::Expired(router)),
-        kind if kind == unreachable => Some(Answer::Unreachable(router)),
-        _ => None,
-    }
-}
-
-/// Nonce, flow and time to live.
-const PROBE_BYTES: usize = 8 + 4 + 1;
-
-fn encode(nonce: u64, flow: usize, ttl: u8) -> [u8; PROBE_BYTES] {
-    let mut probe = [0; PROBE_BYTES];
-    probe[..8].copy_from_slice(&nonce.to_be_bytes());
-    probe[8..12].copy_from_slice(&u32::try_from(flow).unwrap_or(u32::MAX).to_be_bytes());
-    probe[12] = ttl;
-    probe
-}
-
-fn decode(nonce: u64, flows: usize, probe: &[u8]) -> Option<(usize, u8)> {
-    if probe.len() != PROBE_BYTES || probe[..8] != nonce.to_be_bytes() {
-        return None;
-    }
-    let flow = u32::from_be_bytes(probe[8..12].try_into().expect("4 bytes")) as usize;
-    (flow < flows && probe[12] > 0).then_some((flow, probe[12]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_probe_says_which_flow_and_hop_it_is_about() {
-        let probe = encode(7, 300, 9);
-        assert_eq!(decode(7, 301, &probe), Some((300, 9)));
-        assert_eq!(decode(8, 301, &probe), None, "another trace's");
-        assert_eq!(decode(7, 300, &probe), None, "no such flow");
-        assert_eq!(decode(7, 301, &probe[..12]), None, "cut short");
-        assert_eq!(decode(7, 301, &encode(7, 1, 0)), None, "never sent");
     }
 }
