@@ -6,6 +6,8 @@
 //!                     '-> cleared at the end, on failure, and on ^C
 //! ```
 
+mod attached;
+mod clear;
 mod matrix;
 mod objects;
 pub(crate) mod peer;
