@@ -2,12 +2,14 @@
 //!
 //! Without the servers every test is shown as ignored, with the sentence what to install.
 
+mod drains;
 mod looks;
 mod operated;
 mod plugin;
 mod refusals;
 mod stories;
 mod uninstall;
+mod validated;
 mod views;
 mod world;
 
@@ -44,10 +46,10 @@ fn main() -> ExitCode {
         stories::a_topology_is_looked_at_as_its_file_is,
         stories::status_tells_what_is_wrong_until_it_is_ready,
         stories::a_topology_without_a_node_says_what_to_do,
-        stories::validate_finds_what_was_tampered_with,
-        stories::traffic_keeps_away_from_what_is_drained,
-        stories::what_a_file_drains_is_not_undrained_here,
-        stories::who_may_edit_a_namespace_needs_no_more_to_drain,
+        validated::validate_finds_what_was_tampered_with,
+        drains::traffic_keeps_away_from_what_is_drained,
+        drains::what_a_file_drains_is_not_undrained_here,
+        drains::who_may_edit_a_namespace_needs_no_more_to_drain,
     ];
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
