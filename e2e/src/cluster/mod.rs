@@ -186,7 +186,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until each node is `Ready`, by a status that its kubelet has just written.
+    /// Waits until each node is `Ready`. Of one whose kubelet has just died that is still said for 40 s.
     ///
     /// # Errors
     /// When one does not get ready.

@@ -96,12 +96,19 @@ impl Node {
         self.place.kill(component.program())
     }
 
-    /// Kills it if it runs, and starts it with the same command line. Readiness is the caller's to await.
+    /// Kills it if it runs, and starts it with the same command line. Readiness is the caller's to await; but for the
+    /// container runtime's, without which a kubelet ends at once.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn restart(&self, component: Component) -> Result<()> {
-        start(&self.settings, &self.place, component)
+        start(&self.settings, &self.place, component)?;
+        if component != Component::Containerd {
+            return Ok(());
+        }
+        eventually("containerd answers", STARTED, || {
+            self.ok("ctr version").map(drop)
+        })
     }
 
     /// Pulls its cable: nobody reaches it, and it sees its carrier go.
@@ -168,10 +175,7 @@ impl Node {
             programs::proxy_config(layout, name),
         )?;
         self.install_primary()?;
-        start(&self.settings, &self.place, Component::Containerd)?;
-        eventually("containerd answers", STARTED, || {
-            self.ok("ctr version").map(drop)
-        })
+        self.restart(Component::Containerd)
     }
 
     /// The kubelet and kube-proxy.

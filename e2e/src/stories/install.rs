@@ -46,7 +46,7 @@ fn helm_test_passes_and_leaves_nothing(world: &World) -> Result<()> {
     for _ in 0..2 {
         let test = ["test", "beemesh", "--namespace", SYSTEM];
         let told = world.access.helm(&test)?.ok()?;
-        let are_both_told = ["connectivity", "check"]
+        let are_both_told = ["connectivity", "operator-check"]
             .iter()
             .all(|name| told.contains(&format!("beemesh-{name}")));
         ensure(are_both_told && !told.contains("Failed"), || told.clone())?;
