@@ -127,6 +127,14 @@ mod tests {
             assert_eq!(is_of(&cgroups, ONE), expected, "{cgroups}");
         }
         assert!(!is_of("0::/kubepods/pod/x", ""));
+        // A static pod's is a hash.
+        let hash = "8d5f8b0c2f6e4a7f9c1d3e5a7b9c0d1e";
+        for cgroup in [
+            format!("0::/kubepods/burstable/pod{hash}/c"),
+            format!("0::/kubepods.slice/kubepods-burstable-pod{hash}.slice/cri-containerd-c.scope"),
+        ] {
+            assert!(is_of(&cgroup, hash), "{cgroup}");
+        }
     }
 
     /// A tree like /proc in which files stand for namespaces.
