@@ -4,126 +4,23 @@
 //! is what the API server had at one moment. The watch of this node's own says which topologies those are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
-use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject};
-use serde::{Deserialize, Serialize};
+use crds::ForwarderStatus;
 
 use crate::leases::Network;
-use crate::pods::PodHere;
-use crate::source::Snapshot;
 
+mod change;
+mod feed;
+mod item;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-/// A watch.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Feed {
-    /// This node's Forwarders.
-    Own,
-    /// All topologies.
-    Topologies,
-    /// All nodes.
-    Nodes,
-    /// This node's pods.
-    Pods,
-    /// The Forwarders of a topology that has one here.
-    Network(Network),
-}
-
-/// What is needed of an object.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Item {
-    /// The topology that has a Forwarder here.
-    Own(Network),
-    Forwarder(Declared),
-    Topology(Arc<MicroServiceTopology>),
-    Node(Arc<NodeObject>),
-    Pod(Arc<PodHere>),
-}
-
-/// A Forwarder as it is declared and reported.
-#[derive(Clone, Debug)]
-pub(super) struct Declared {
-    /// Without status.
-    pub(super) forwarder: Arc<Forwarder>,
-    pub(super) generation: i64,
-    /// Of this node's Forwarders only.
-    pub(super) status: Option<Arc<ForwarderStatus>>,
-    /// `metadata.resourceVersion` as a number.
-    pub(super) version: u64,
-}
-
-impl PartialEq for Declared {
-    /// Versions of what is otherwise the same say nothing.
-    fn eq(&self, other: &Declared) -> bool {
-        self.is_same_declaration(other) && self.status == other.status
-    }
-}
-
-impl Declared {
-    fn is_same_declaration(&self, other: &Declared) -> bool {
-        self.generation == other.generation && self.forwarder == other.forwarder
-    }
-}
-
-/// What came of reading an object.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Read {
-    Item(Item),
-    /// There is nothing in it for this node.
-    Nothing,
-    /// It cannot be understood, for this reason.
-    Bad(String),
-}
-
-/// What a change is to be told to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Change {
-    /// The snapshot is another one.
-    pub(super) source: bool,
-    /// The pods are others.
-    pub(super) pods: bool,
-    /// Other topologies have a Forwarder here.
-    pub(super) networks: bool,
-    /// Something is to be kept on disk.
-    pub(super) cache: bool,
-    /// Of these Forwarders something else is reported.
-    pub(super) statuses: Vec<String>,
-}
-
-/// What is held of an object.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
-    /// As it could last be understood.
-    pub(super) item: Option<Item>,
-    problem: Option<String>,
-    /// Tells this item from what was here before.
-    pub(super) stamp: u64,
-}
-
-/// What a watch told.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: BTreeMap<String, Entry>,
-    /// Everything was listed once.
-    pub(super) is_whole: bool,
-}
-
-impl Entry {
-    /// What was known before.
-    pub(super) fn known(item: Option<Item>, stamp: u64) -> Entry {
-        Entry {
-            item,
-            problem: None,
-            stamp,
-        }
-    }
-}
-
-/// A list that is under way, by key.
-pub(super) type Listing = BTreeMap<String, Read>;
+pub(super) use change::Change;
+pub(super) use feed::Feed;
+use item::shared;
+pub(super) use item::{Declared, Entry, Item, Listing, Read, Table};
 
 /// Every table.
 #[derive(Debug, Default)]
@@ -303,155 +200,5 @@ impl Store {
         declared.status = Some(Arc::new(status));
         let read = Read::Item(Item::Forwarder(declared));
         self.put(&Feed::Network(network), key, read)
-    }
-
-    fn forwarders(&self) -> impl Iterator<Item = (&String, &Declared)> {
-        let tables = self.tables.values().filter(|table| table.is_whole);
-        tables
-            .flat_map(|table| &table.entries)
-            .filter_map(|(key, entry)| match &entry.item {
-                Some(Item::Forwarder(declared)) => Some((key, declared)),
-                _ => None,
-            })
-    }
-
-    /// The pods of this node.
-    pub(super) fn pods(&self) -> impl Iterator<Item = &Arc<PodHere>> {
-        let table = self.table(&Feed::Pods).into_iter();
-        table
-            .flat_map(|table| table.entries.values())
-            .filter_map(|entry| match &entry.item {
-                Some(Item::Pod(pod)) => Some(pod),
-                _ => None,
-            })
-    }
-
-    /// The desired state.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot {
-            is_complete: self.is_complete(),
-            problems: self.problems(),
-            ..Snapshot::default()
-        };
-        let forwarders = self
-            .forwarders()
-            .map(|(key, declared)| (key.clone(), Arc::clone(&declared.forwarder)));
-        snapshot.forwarders = forwarders.collect();
-        let tables = [Feed::Topologies, Feed::Nodes];
-        let entries = tables.iter().filter_map(|feed| self.table(feed));
-        for entry in entries.flat_map(|table| table.entries.values()) {
-            match &entry.item {
-                Some(Item::Topology(topology)) => {
-                    let metadata = &topology.metadata;
-                    let key = (metadata.namespace.clone(), metadata.name.clone());
-                    snapshot.topologies.insert(key, Arc::clone(topology));
-                }
-                Some(Item::Node(node)) => {
-                    let name = node.metadata.name.clone();
-                    snapshot.nodes.insert(name, Arc::clone(node));
-                }
-                _ => {}
-            }
-        }
-        snapshot
-    }
-
-    /// Whether nothing can be missing that is this node's.
-    fn is_complete(&self) -> bool {
-        let always = [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods];
-        let is_whole = |feed: &Feed| self.table(feed).is_some_and(|table| table.is_whole);
-        let is_lost = |(key, entry): (&String, &Entry)| entry.item.is_none() && self.is_own(key);
-        always.iter().all(is_whole)
-            && self.tables.iter().all(|(feed, table)| match feed {
-                Feed::Own | Feed::Network(_) => {
-                    table.is_whole && !table.entries.iter().any(is_lost)
-                }
-                _ => true,
-            })
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let tables = self.tables.iter();
-        let all = tables.flat_map(|(feed, table)| {
-            let entries = table.entries.iter();
-            entries.filter_map(move |(key, entry)| {
-                let problem = entry.problem.as_ref()?;
-                Some(format!("{} {key}: {problem}", feed.kind()))
-            })
-        });
-        all.collect()
-    }
-}
-
-impl Feed {
-    /// What it is of, for people.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Feed::Own | Feed::Network(_) => "forwarder",
-            Feed::Topologies => "topology",
-            Feed::Nodes => "node",
-            Feed::Pods => "pod",
-        }
-    }
-}
-
-impl fmt::Display for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Feed::Own => f.write_str("watch of own forwarders"),
-            Feed::Topologies => f.write_str("watch of topologies"),
-            Feed::Nodes => f.write_str("watch of nodes"),
-            Feed::Pods => f.write_str("watch of pods"),
-            Feed::Network(Network {
-                namespace,
-                topology,
-            }) => write!(f, "watch of forwarders of {namespace}/{topology}"),
-        }
-    }
-}
-
-impl Change {
-    fn add(&mut self, key: &str, before: Option<&Item>, after: Option<&Item>) {
-        if before == after {
-            return;
-        }
-        self.cache = true;
-        match before.or(after) {
-            Some(Item::Own(_)) => {
-                self.networks = true;
-                self.source = true;
-            }
-            Some(Item::Topology(_) | Item::Node(_)) => self.source = true,
-            Some(Item::Pod(_)) => self.pods = true,
-            Some(Item::Forwarder(_)) => {
-                self.source |= !are_same_declarations(before, after);
-                self.statuses.push(key.to_owned());
-            }
-            None => {}
-        }
-    }
-}
-
-fn are_same_declarations(before: Option<&Item>, after: Option<&Item>) -> bool {
-    match (before, after) {
-        (Some(Item::Forwarder(before)), Some(Item::Forwarder(after))) => {
-            before.is_same_declaration(after)
-        }
-        _ => false,
-    }
-}
-
-/// `item`, with what is equal to `before` being the same value: the engine tells by that what is new.
-fn shared(item: Item, before: Option<&Item>) -> Item {
-    match (item, before) {
-        (Item::Forwarder(new), Some(Item::Forwarder(held))) if new.is_same_declaration(held) => {
-            Item::Forwarder(Declared {
-                forwarder: Arc::clone(&held.forwarder),
-                ..new
-            })
-        }
-        (Item::Forwarder(new), _) => Item::Forwarder(new),
-        (item, Some(before)) if item == *before => before.clone(),
-        (item, _) => item,
     }
 }

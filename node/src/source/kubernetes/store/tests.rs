@@ -1,3 +1,4 @@
+use crds::Forwarder;
 use crds::forwarder::ForwarderSpec;
 
 use super::*;
