@@ -1,0 +1,203 @@
+//! Several exchanges in one process, each on a loopback address of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use crds::{Forwarder, Instances, Node, NodeObject};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::flood::channel::Channel;
+use crate::flood::error::Error as Problem;
+use crate::flood::keys::Keys;
+use crate::flood::message::Message;
+use crate::flood::{DEFAULT_PORT, Flood, Overview, Settings, Timing};
+use crate::link_state::directory::{Directory, file_of};
+use crate::link_state::{LinkStates, Report};
+use crate::source::Snapshot;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const KEY: &str = "a key of the mesh, thirty-two bytes or more";
+pub(super) const OTHER: &str = "another key of it, thirty-two bytes or more";
+
+pub(super) fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Nodes `n1`, `n2`, ... with a Forwarder each, `t.f1`, `t.f2`, ..., all in one topology.
+pub(super) struct Mesh {
+    pub(super) directory: TempDir,
+    pub(super) snapshot: Snapshot,
+    subnet: [u8; 2],
+    pub(super) timing: Timing,
+    pub(super) nodes: BTreeMap<u8, (Flood, watch::Sender<Arc<Snapshot>>)>,
+}
+
+impl Mesh {
+    pub(super) fn new(nodes: u8) -> Mesh {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let process = u8::try_from(std::process::id() % 250).unwrap();
+        let mut mesh = Mesh {
+            directory: tempfile::tempdir().unwrap(),
+            snapshot: Snapshot {
+                is_complete: true,
+                ..Snapshot::default()
+            },
+            subnet: [process + 1, count],
+            timing: Timing {
+                look: Duration::from_millis(20),
+                redial: Duration::from_millis(400),
+                ..Timing::default()
+            },
+            nodes: BTreeMap::new(),
+        };
+        let numbers = 1..=nodes;
+        for forwarder in forwarders(nodes) {
+            let name = forwarder.metadata.name.clone();
+            mesh.snapshot.forwarders.insert(name, Arc::new(forwarder));
+        }
+        for number in numbers.clone() {
+            let name = format!("n{number}");
+            let object = NodeObject::new(&name, &[mesh.address(number).into()]);
+            mesh.snapshot.nodes.insert(name, Arc::new(object));
+            mesh.set_key(number, KEY);
+        }
+        numbers.for_each(|number| mesh.start(number));
+        mesh
+    }
+
+    pub(super) fn address(&self, number: u8) -> Ipv4Addr {
+        let [a, b] = self.subnet;
+        Ipv4Addr::new(127, a, b, number)
+    }
+
+    pub(super) fn reports(&self, number: u8) -> PathBuf {
+        self.directory.path().join(format!("n{number}"))
+    }
+
+    pub(super) fn key_file(&self, number: u8) -> PathBuf {
+        self.directory.path().join(format!("key{number}"))
+    }
+
+    pub(super) fn set_key(&self, number: u8, text: &str) {
+        fs::write(self.key_file(number), text).unwrap();
+    }
+
+    pub(super) fn start(&mut self, number: u8) {
+        let (views, seen) = watch::channel(Arc::new(self.snapshot.clone()));
+        let name = format!("n{number}");
+        let (directory, key_file) = (self.reports(number), self.key_file(number));
+        let settings = Settings {
+            listen: (self.address(number), DEFAULT_PORT).into(),
+            timing: self.timing,
+            ..Settings::new(name, directory, key_file, DEFAULT_PORT)
+        };
+        let flood = Flood::start(settings, seen).unwrap();
+        self.nodes.insert(number, (flood, views));
+    }
+
+    pub(super) fn stop(&mut self, number: u8) {
+        self.nodes.remove(&number).expect("it runs");
+    }
+
+    pub(super) fn tell(&self, number: u8, snapshot: &Snapshot) {
+        self.nodes[&number]
+            .1
+            .send_replace(Arc::new(snapshot.clone()));
+    }
+
+    /// As the engine of a node reports on its Forwarder.
+    pub(super) fn report(&self, number: u8, is_up: bool) {
+        let directory = Directory::open(&self.reports(number), &format!("n{number}"));
+        let links = [("f1/f2".to_owned(), is_up)].into();
+        let forwarder = format!("t.f{number}");
+        directory.unwrap().publish(&forwarder, &links).unwrap();
+    }
+
+    /// What a node knows of another one's Forwarder.
+    pub(super) fn known(&self, at: u8, of: u8) -> Option<Report> {
+        let bytes = fs::read(file_of(&self.reports(at), &format!("t.f{of}"))).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    pub(super) fn is_up(&self, at: u8, of: u8) -> Option<bool> {
+        self.known(at, of)?.links.values().next().copied()
+    }
+
+    pub(super) fn overview(&self, number: u8) -> Overview {
+        self.nodes[&number].0.status().now()
+    }
+
+    pub(super) fn wait_until_connected(&self) {
+        for number in self.nodes.keys() {
+            wait_for(&format!("n{number} is connected"), || {
+                let overview = self.overview(*number);
+                overview.connected_count() == overview.total_count()
+                    && overview.total_count() == self.snapshot.nodes.len() - 1
+            });
+        }
+    }
+
+    pub(super) fn wait_until_known(&self, of: u8, is_up: bool) {
+        for at in self.nodes.keys() {
+            wait_for(&format!("f{of} is {is_up} at n{at}"), || {
+                self.is_up(*at, of) == Some(is_up)
+            });
+        }
+    }
+
+    /// As a peer that says that it is `node`; what it is answered.
+    pub(super) async fn visit(
+        &self,
+        number: u8,
+        node: &str,
+        version: u32,
+    ) -> (Channel<tokio::net::TcpStream>, Result<Message, Problem>) {
+        let address = (self.address(number), DEFAULT_PORT);
+        wait_for("it answers", || TcpStream::connect(address).is_ok());
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let keys = Keys::parse(KEY.as_bytes()).unwrap();
+        let mut channel = Channel::dial(stream, keys.first()).await.unwrap();
+        channel.send(&[hello(node, version)]).await.unwrap();
+        let answer = channel.receive().await;
+        (channel, answer)
+    }
+}
+
+pub(super) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+pub(super) fn hello(node: &str, version: u32) -> Message {
+    Message::Hello {
+        version,
+        node: node.to_owned(),
+        instance: String::new(),
+    }
+}
+
+fn forwarders(nodes: u8) -> Vec<Forwarder> {
+    let declared = |number| format!("{{name: f{number}, node: n{number}}}");
+    let declared: Vec<String> = (1..=nodes).map(declared).collect();
+    let text = format!(
+        "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {{name: t}}\n\
+         spec:\n  forwarders: [{}]\n  links: [{{a: f1, b: f2}}]\n",
+        declared.join(", ")
+    );
+    let topology = crds::read("test", text.as_bytes()).unwrap();
+    let names = (1..=nodes).map(|number| format!("n{number}"));
+    let nodes: Vec<Node> = names.map(|name| Node::from(name.as_str())).collect();
+    crds::expand(&topology[0], &nodes, &[], &Instances::new()).unwrap()
+}
