@@ -1,21 +1,29 @@
-//! Watches directories by inotify, and says what may have changed.
+//! Watches directories, and says what may have changed.
+//!
+//! A program shares one inotify instance: there are few for a user. Without one, directories are
+//! looked at by a timer until there is one again.
 
-use std::path::{Path, PathBuf};
-
-use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::Error;
+
+mod hub;
+mod polling;
+#[cfg(test)]
+mod tests;
+
+use hub::Hub;
 
 /// Directories that are watched for as long as this lives.
 #[derive(Debug)]
 pub struct Watch {
-    watcher: RecommendedWatcher,
-    directories: Vec<PathBuf>,
+    hub: Arc<Hub>,
+    number: u64,
 }
 
 /// What may have changed.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// These files.
     Files(Vec<PathBuf>),
@@ -24,7 +32,8 @@ pub enum Change {
 }
 
 impl Watch {
-    /// Watches `directories` and calls `tell`, from a thread of its own.
+    /// Watches `directories` and calls `tell`, from a thread that others' changes are told from too:
+    /// it must be quick.
     ///
     /// # Errors
     /// [`Error::Watch`] when a directory cannot be watched.
@@ -32,61 +41,24 @@ impl Watch {
         directories: Vec<PathBuf>,
         tell: impl Fn(Change) + Send + 'static,
     ) -> Result<Watch, Error> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Watch { path, source }
-        };
-        let first = directories.first().cloned().unwrap_or_default();
-        let handler = move |event| {
-            if let Some(change) = change(event) {
-                tell(change);
-            }
-        };
-        let mut watcher = notify::recommended_watcher(handler).map_err(failed(&first))?;
-        for directory in &directories {
-            watcher
-                .watch(directory, RecursiveMode::NonRecursive)
-                .map_err(failed(directory))?;
-        }
-        Ok(Watch {
-            watcher,
-            directories,
-        })
+        Watch::on(Hub::shared(), directories, Box::new(tell))
+    }
+
+    fn on(hub: Arc<Hub>, directories: Vec<PathBuf>, tell: hub::Tell) -> Result<Watch, Error> {
+        let number = hub.listen(directories, tell);
+        let watch = Watch { hub, number };
+        watch.hub.watch(number)?;
+        Ok(watch)
     }
 
     /// Watches the directories again, should one have been removed and made anew.
     pub fn renew(&mut self) {
-        for directory in &self.directories {
-            // What is not there now will be seen by the next renewal.
-            let _ = self.watcher.watch(directory, RecursiveMode::NonRecursive);
-        }
+        self.hub.renew(self.number);
     }
 }
 
-fn change(event: notify::Result<notify::Event>) -> Option<Change> {
-    let Ok(event) = event else {
-        return Some(Change::Anything);
-    };
-    if event.need_rescan() {
-        return Some(Change::Anything);
-    }
-    match event.kind {
-        // Our own reading is an access too.
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(_)
-        | EventKind::Create(_)
-        | EventKind::Remove(_) => {
-            let is_hidden = |path: &PathBuf| {
-                path.file_name()
-                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-            };
-            let paths: Vec<_> = event
-                .paths
-                .into_iter()
-                .filter(|path| !is_hidden(path))
-                .collect();
-            (!paths.is_empty()).then_some(Change::Files(paths))
-        }
-        _ => None,
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.hub.leave(self.number);
     }
 }

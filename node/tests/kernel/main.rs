@@ -4,6 +4,7 @@
 
 mod flood;
 mod foreign;
+mod inotify;
 mod install;
 mod killed;
 mod killer;
@@ -83,6 +84,14 @@ fn main() {
     let latency = latency
         .with_kind("needs root and BEEMESH_LATENCY=100")
         .with_ignored_flag(!is_privileged || flood::rounds().is_none());
-    let trials = trials.chain([scale, latency]);
+    let missing = inotify::missing();
+    let inotify = Trial::test("a_daemon_without_inotify_says_so_and_serves", || {
+        inotify::a_daemon_without_inotify_says_so_and_serves();
+        Ok(())
+    });
+    let inotify = inotify
+        .with_kind(missing.unwrap_or("needs root"))
+        .with_ignored_flag(!is_privileged || missing.is_some());
+    let trials = trials.chain([scale, latency, inotify]);
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }

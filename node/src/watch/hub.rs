@@ -1,0 +1,309 @@
+//! The one way of a program to hear of directories, and those who listen.
+//!
+//! Whoever holds `way` may take `listeners`, never the other way round: inotify's thread tells
+//! listeners, and is waited for by whoever has it watch another directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::Change;
+use super::polling::{EVERY, Polling};
+use crate::error::Error;
+
+/// Whom a change is told.
+pub(super) type Tell = Box<dyn Fn(Change) + Send>;
+
+static SHARED: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    way: Mutex<Way>,
+    listeners: Arc<Listeners>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Inotify(RecommendedWatcher),
+    Polling { _thread: Polling },
+}
+
+/// Those who listen.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    last: u64,
+    by_number: BTreeMap<u64, Listener>,
+}
+
+struct Listener {
+    directories: Vec<Directory>,
+    tell: Tell,
+}
+
+/// A directory by the name that it was given, and by the one that it has: under two names it is
+/// one for inotify.
+#[derive(Clone, Debug)]
+struct Directory {
+    given: PathBuf,
+    real: PathBuf,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.directories.fmt(formatter)
+    }
+}
+
+impl Hub {
+    /// The program's own.
+    pub(super) fn shared() -> Arc<Hub> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let hub = Arc::new(Hub::new(inotify));
+            *shared = Arc::downgrade(&hub);
+            hub
+        })
+    }
+
+    /// One that hears by `inotify` if that is possible.
+    pub(super) fn new(
+        inotify: impl FnOnce(&Arc<Listeners>) -> notify::Result<RecommendedWatcher>,
+    ) -> Hub {
+        let listeners = Arc::default();
+        let way = match inotify(&listeners) {
+            Ok(watcher) => Way::Inotify(watcher),
+            Err(error) => poll(&error, &listeners),
+        };
+        Hub {
+            way: Mutex::new(way),
+            listeners,
+        }
+    }
+
+    /// Takes a listener up, which hears of nothing before [`Hub::watch`].
+    pub(super) fn listen(&self, directories: Vec<PathBuf>, tell: Tell) -> u64 {
+        let mut all = self.listeners.lock();
+        all.last += 1;
+        let number = all.last;
+        let directories = directories.into_iter().map(Directory::new).collect();
+        all.by_number.insert(number, Listener { directories, tell });
+        number
+    }
+
+    /// Begins to watch what a listener wants to hear of.
+    pub(super) fn watch(&self, number: u64) -> Result<(), Error> {
+        let mut way = self.way();
+        let Way::Inotify(watcher) = &mut *way else {
+            return self.listeners.look(number);
+        };
+        for Directory { given: path, real } in self.listeners.directories(number) {
+            match watcher.watch(&real, RecursiveMode::NonRecursive) {
+                Ok(()) => {}
+                Err(error) if is_exhausted(&error) => {
+                    *way = poll(&error, &self.listeners);
+                    return self.listeners.look(number);
+                }
+                Err(source) => return Err(Error::Watch { path, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches again what may be another directory by now; by inotify if that is possible again.
+    pub(super) fn renew(&self, number: u64) {
+        self.listeners.renew(number);
+        let mut way = self.way();
+        if let Way::Inotify(watcher) = &mut *way {
+            for Directory { real, .. } in self.listeners.directories(number) {
+                // What is not there now will be seen by the next renewal.
+                let _ = watcher.watch(&real, RecursiveMode::NonRecursive);
+            }
+        } else if let Some(watcher) = self.inotify_again() {
+            *way = Way::Inotify(watcher);
+            tracing::info!("directories are watched by inotify again");
+            drop(way);
+            self.listeners.tell(&Change::Anything);
+        }
+    }
+
+    fn inotify_again(&self) -> Option<RecommendedWatcher> {
+        let mut watcher = inotify(&self.listeners).ok()?;
+        for directory in self.listeners.all_directories() {
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Err(error) if is_exhausted(&error) => return None,
+                // As above.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Some(watcher)
+    }
+
+    /// Lets a listener go, and what nobody else listens to.
+    pub(super) fn leave(&self, number: u64) {
+        let mut way = self.way();
+        let gone = self.listeners.directories(number);
+        self.listeners.lock().by_number.remove(&number);
+        let left = self.listeners.all_directories();
+        if let Way::Inotify(watcher) = &mut *way {
+            for Directory { real, .. } in gone.iter().filter(|it| !left.contains(&it.real)) {
+                // It may be gone.
+                let _ = watcher.unwatch(real);
+            }
+        }
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listeners {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        // As above.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whomever it concerns.
+    pub(super) fn tell(&self, change: &Change) {
+        for listener in self.lock().by_number.values() {
+            listener.hear(change);
+        }
+    }
+
+    pub(super) fn all_directories(&self) -> Vec<PathBuf> {
+        let all = self.lock();
+        let directories = all.by_number.values().flat_map(|it| &it.directories);
+        let mut directories: Vec<PathBuf> = directories.map(|it| it.real.clone()).collect();
+        directories.sort();
+        directories.dedup();
+        directories
+    }
+
+    fn directories(&self, number: u64) -> Vec<Directory> {
+        let all = self.lock();
+        let listener = all.by_number.get(&number);
+        listener.map_or_else(Vec::new, |it| it.directories.clone())
+    }
+
+    fn renew(&self, number: u64) {
+        if let Some(listener) = self.lock().by_number.get_mut(&number) {
+            for directory in &mut listener.directories {
+                *directory = Directory::new(std::mem::take(&mut directory.given));
+            }
+        }
+    }
+
+    /// Whether the directories of a listener are there, as inotify would ask for.
+    fn look(&self, number: u64) -> Result<(), Error> {
+        for Directory { given, real } in self.directories(number) {
+            fs::read_dir(real).map_err(Error::file("watch", given))?;
+        }
+        Ok(())
+    }
+}
+
+impl Directory {
+    fn new(given: PathBuf) -> Directory {
+        let real = given.canonicalize().unwrap_or_else(|_| given.clone());
+        Directory { given, real }
+    }
+
+    /// `path` by the name that the directory was given, if it is in there or is it.
+    fn own(&self, path: &Path) -> Option<PathBuf> {
+        if path == self.real {
+            return Some(self.given.clone());
+        }
+        let is_in_there = path.parent() == Some(&self.real);
+        let name = path.file_name().filter(|_| is_in_there)?;
+        Some(self.given.join(name))
+    }
+}
+
+impl Listener {
+    fn hear(&self, change: &Change) {
+        let Change::Files(paths) = change else {
+            return (self.tell)(Change::Anything);
+        };
+        let own = |path: &PathBuf| self.directories.iter().find_map(|it| it.own(path));
+        let paths: Vec<PathBuf> = paths.iter().filter_map(own).collect();
+        if !paths.is_empty() {
+            (self.tell)(Change::Files(paths));
+        }
+    }
+}
+
+/// An inotify instance that tells `listeners`.
+fn inotify(listeners: &Arc<Listeners>) -> notify::Result<RecommendedWatcher> {
+    let listeners = Arc::clone(listeners);
+    notify::recommended_watcher(move |event| {
+        if let Some(change) = change(event) {
+            listeners.tell(&change);
+        }
+    })
+}
+
+/// Looks instead, and says why.
+fn poll(error: &notify::Error, listeners: &Arc<Listeners>) -> Way {
+    let limit = match error.kind {
+        ErrorKind::MaxFilesWatch => "max_user_watches",
+        _ => "max_user_instances",
+    };
+    let value = fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(limit));
+    let value = value.unwrap_or_default();
+    tracing::warn!(
+        %error,
+        "directories are looked at every {} s, as inotify does not watch them: raise fs.inotify.{limit}, \
+         now {}, which all programs of a user share",
+        EVERY.as_secs(),
+        value.trim()
+    );
+    let _thread = Polling::start(Arc::clone(listeners));
+    Way::Polling { _thread }
+}
+
+/// Whether there is too little of inotify, whatever is watched.
+fn is_exhausted(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => true,
+        ErrorKind::Io(error) => {
+            error.kind() == io::ErrorKind::OutOfMemory || error.kind() == io::ErrorKind::StorageFull
+        }
+        _ => false,
+    }
+}
+
+fn change(event: notify::Result<notify::Event>) -> Option<Change> {
+    let Ok(event) = event else {
+        return Some(Change::Anything);
+    };
+    if event.need_rescan() {
+        return Some(Change::Anything);
+    }
+    match event.kind {
+        // Our own reading is an access too.
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(_)
+        | EventKind::Create(_)
+        | EventKind::Remove(_) => {
+            let paths = event.paths.into_iter();
+            let paths: Vec<_> = paths.filter(|path| !is_hidden(path)).collect();
+            (!paths.is_empty()).then_some(Change::Files(paths))
+        }
+        _ => None,
+    }
+}
+
+/// Somebody's temporary file.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}

@@ -1,0 +1,117 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::hub::Listeners;
+use super::*;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn listen(hub: &Arc<Hub>, directories: &[&Path]) -> (Watch, Receiver<Change>) {
+    let (tell, told) = channel();
+    let directories = directories.iter().map(|path| path.to_path_buf()).collect();
+    let tell = Box::new(move |change| drop(tell.send(change)));
+    (Watch::on(Arc::clone(hub), directories, tell).unwrap(), told)
+}
+
+/// Waits until a file is told of; nothing else may be.
+fn hears(told: &Receiver<Change>, path: &Path) {
+    let change = told.recv_timeout(PATIENCE).expect("it is told");
+    assert_eq!(change, Change::Files(vec![path.to_owned()]));
+}
+
+/// A hub without inotify, and its listeners.
+fn without_inotify() -> (Arc<Hub>, Arc<Listeners>) {
+    let mut kept = None;
+    let hub = Hub::new(|listeners| {
+        kept = Some(Arc::clone(listeners));
+        Err(notify::Error::io(io::Error::from_raw_os_error(24)))
+    });
+    (Arc::new(hub), kept.unwrap())
+}
+
+#[test]
+fn each_hears_of_its_own_directories_from_one_instance() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let (a, b, link) = (root.join("a"), root.join("b"), root.join("link"));
+    fs::create_dir(&a).unwrap();
+    fs::create_dir(&b).unwrap();
+    std::os::unix::fs::symlink(&a, &link).unwrap();
+    let (_one, first) = listen(&Hub::shared(), &[&a]);
+    let (two, second) = listen(&Hub::shared(), &[&a, &b]);
+    let (_three, third) = listen(&Hub::shared(), &[&link]);
+    assert!(Arc::ptr_eq(&Hub::shared(), &two.hub));
+
+    // One event, unlike a file.
+    let put = |directory: &Path, name: &str| fs::create_dir(directory.join(name)).unwrap();
+    put(&b, "in-b");
+    hears(&second, &b.join("in-b"));
+    put(&a, "in-a");
+    hears(&first, &a.join("in-a"));
+    hears(&second, &a.join("in-a"));
+    hears(&third, &link.join("in-a"));
+    drop(two);
+    put(&a, "later");
+    hears(&first, &a.join("later"));
+    hears(&third, &link.join("later"));
+}
+
+#[test]
+fn without_inotify_directories_are_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let (hub, listeners) = without_inotify();
+    let (_watch, told) = listen(&hub, &[&root]);
+    let mut seen = BTreeMap::new();
+    let mut look = || {
+        super::polling::look(&mut seen, &listeners);
+        told.try_iter().collect::<Vec<_>>()
+    };
+    let files = |names: &[&str]| {
+        let paths = names.iter().map(|name| root.join(name));
+        vec![Change::Files(paths.collect())]
+    };
+    fs::write(root.join("before"), "").unwrap();
+    assert_eq!(look(), files(&["before"]), "nothing falls between");
+    assert_eq!(look(), []);
+    fs::write(root.join(".hidden"), "").unwrap();
+    fs::write(root.join("new"), "").unwrap();
+    fs::remove_file(root.join("before")).unwrap();
+    assert_eq!(look(), files(&["before", "new"]));
+    // Of the same length.
+    fs::write(root.join(".hidden"), "x").unwrap();
+    fs::rename(root.join(".hidden"), root.join("new")).unwrap();
+    assert_eq!(look(), files(&["new"]));
+    fs::remove_dir_all(&root).unwrap();
+    assert_eq!(look(), files(&["new"]));
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("again"), "").unwrap();
+    assert_eq!(look(), files(&["again"]));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_refused_either_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = directory.path().join("nothing");
+    for hub in [Hub::shared(), without_inotify().0] {
+        let watch = Watch::on(hub, vec![nothing.clone()], Box::new(drop));
+        assert!(watch.unwrap_err().to_string().contains("nothing"));
+    }
+}
+
+#[test]
+fn inotify_that_is_there_again_is_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let (hub, _) = without_inotify();
+    let (mut watch, told) = listen(&hub, &[&root]);
+    watch.renew();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Change::Anything));
+    fs::create_dir(root.join("new")).unwrap();
+    hears(&told, &root.join("new"));
+}
