@@ -29,6 +29,7 @@ mod cache;
 pub(crate) mod client;
 mod health;
 mod normal;
+mod pace;
 mod pods;
 mod read;
 mod reports;
@@ -38,6 +39,7 @@ mod watching;
 
 use cache::Cache;
 pub use health::Health;
+use pace::Pace;
 use reports::Reports;
 use store::{Change, Store};
 use tells::Tells;
@@ -60,6 +62,7 @@ struct Shared {
     reports: Reports,
     tells: Tells,
     health: Arc<Health>,
+    pace: Arc<Pace>,
     networks_changed: Notify,
     api: Api,
 }
@@ -95,7 +98,8 @@ impl Kubernetes {
             .max_blocking_threads(2)
             .build()
             .map_err(started)?;
-        let client = runtime.block_on(client::client(kubeconfig))?;
+        let pace = Arc::<Pace>::default();
+        let client = runtime.block_on(client::paced(kubeconfig, Arc::clone(&pace)))?;
         let (cache, tables) = Cache::open(cache_dir, node);
         let shared = Arc::new(Shared {
             node: node.to_owned(),
@@ -105,6 +109,7 @@ impl Kubernetes {
             reports: Reports::default(),
             tells: Tells::default(),
             health: Arc::default(),
+            pace,
             networks_changed: Notify::new(),
             api: Api {
                 client,
@@ -195,6 +200,7 @@ impl Shared {
             self.cache.records(store.tables())
         };
         let is_written = self.cache.write(&records);
+        self.health.set_not_kept(self.cache.problem());
         let _store = self.store();
         self.cache.unmark(&records, is_written);
         is_written

@@ -45,7 +45,7 @@ pub(crate) fn nothing_goes_while_the_server_is_away() -> Result<()> {
     })
 }
 
-fn ensure_same(now: &Snapshot, before: &Snapshot) -> Result<()> {
+pub(crate) fn ensure_same(now: &Snapshot, before: &Snapshot) -> Result<()> {
     ensure!(now.is_complete, "it is complete as it was");
     ensure!(now.forwarders == before.forwarders, "{:?}", now.forwarders);
     ensure!(now.topologies == before.topologies, "{:?}", now.topologies);

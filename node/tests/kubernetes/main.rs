@@ -2,12 +2,17 @@
 
 mod away;
 mod bed;
+mod busy;
+mod daemon;
 mod follow;
+mod full;
 mod killed;
 mod leaving;
 mod pods;
+mod refused;
 mod relay;
 mod status;
+mod warden;
 mod wiped;
 
 use std::process::ExitCode;
@@ -23,7 +28,7 @@ fn main() -> ExitCode {
     }
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 17] = [
         (
             "objects_appear_change_and_vanish",
             follow::objects_appear_change_and_vanish,
@@ -70,12 +75,28 @@ fn main() -> ExitCode {
             "a_daemon_killed_at_any_moment_keeps_no_wrong_state",
             killed::at_any_moment,
         ),
+        (
+            "a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile",
+            refused::a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile,
+        ),
+        (
+            "watches_that_fail_are_made_anew_with_pauses",
+            busy::watches_that_fail_are_made_anew_with_pauses,
+        ),
+        (
+            "reports_that_fail_for_all_are_tried_for_one",
+            busy::reports_that_fail_for_all_are_tried_for_one,
+        ),
+        (
+            "what_is_refused_for_one_namespace_is_told_in_others",
+            busy::what_is_refused_for_one_namespace_is_told_in_others,
+        ),
     ];
     let trials = tests
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
-    let unable = leaving::missing().or_else(|| missing.clone());
-    let daemons: [(&str, Test); 4] = [
+    let unable = daemon::missing().or_else(|| missing.clone());
+    let daemons: [(&str, Test); 6] = [
         (
             "a_ready_node_loses_its_startup_taint_alone",
             leaving::a_ready_node_loses_its_startup_taint_alone,
@@ -87,6 +108,14 @@ fn main() -> ExitCode {
         (
             "a_daemon_killed_while_it_cleans_goes_on",
             leaving::a_daemon_killed_while_it_cleans_goes_on,
+        ),
+        (
+            "what_is_refused_is_said_once_and_heals_when_it_is_granted",
+            refused::what_is_refused_is_said_once_and_heals_when_it_is_granted,
+        ),
+        (
+            "a_full_disk_stops_nothing_and_heals",
+            full::a_full_disk_stops_nothing_and_heals,
         ),
         (
             "what_a_wiped_node_has_is_taken_back",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, Follower, SOON, shared};
 
 /// A report with `up` links of two.
-fn report(up: u32) -> ForwarderStatus {
+pub(crate) fn report(up: u32) -> ForwarderStatus {
     let link = |number: u32| LinkState {
         id: format!("a/{number}"),
         up: number < up,

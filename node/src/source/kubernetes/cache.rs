@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub(super) struct Cache {
     /// Counts changes.
     changes: AtomicU64,
     is_marked: AtomicBool,
-    is_failing: AtomicBool,
+    problem: Mutex<Option<String>>,
     written: Mutex<Written>,
     due: Notify,
 }
@@ -104,17 +104,27 @@ impl Cache {
             node: node.to_owned(),
             changes: AtomicU64::new(0),
             is_marked: AtomicBool::new(false),
-            is_failing: AtomicBool::new(false),
+            problem: Mutex::default(),
             written: Mutex::default(),
             due: Notify::new(),
         };
-        for name in DIRECTORIES {
-            let directory = path.join(name);
-            let made = fs::create_dir_all(&directory).map_err(Error::file("create", &directory));
-            cache.tell(made.err());
-        }
+        cache.tell(cache.make().err());
         let tables = cache.load();
         (cache, tables)
+    }
+
+    /// Why the last known state is not kept; none while it is.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem_slot().clone()
+    }
+
+    /// Makes the directories that are not there.
+    fn make(&self) -> Result<(), Error> {
+        for name in DIRECTORIES {
+            let directory = self.path.join(name);
+            fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+        }
+        Ok(())
     }
 
     /// Notes that the index is behind. To be called while nobody else sees the change.
@@ -159,6 +169,11 @@ impl Cache {
     }
 
     fn try_write(&self, records: &Records, written: &mut Written) -> Result<(), Error> {
+        self.make()?;
+        if !fs::exists(self.path.join(INDEX)).unwrap_or(false) {
+            // Somebody may have taken everything away.
+            written.clear();
+        }
         let mut index = Index {
             version: VERSION,
             node: self.node.clone(),
@@ -298,16 +313,23 @@ impl Cache {
 
     /// Says once that the disk fails, and once that it works again.
     fn tell(&self, error: Option<Error>) {
-        let was_failing = self.is_failing.swap(error.is_some(), Ordering::Relaxed);
+        let problem = error.map(|error| super::health::chain(&error));
+        let before = std::mem::replace(&mut *self.problem_slot(), problem.clone());
         let path = self.path.display();
-        match error {
-            Some(error) if !was_failing => {
-                let error = super::health::chain(&error);
+        match problem {
+            Some(error) if before.is_none() => {
                 tracing::warn!(%path, error, "the last known state is not kept");
             }
-            None if was_failing => tracing::info!(%path, "the last known state is kept again"),
+            None if before.is_some() => {
+                tracing::info!(%path, "the last known state is kept again");
+            }
             _ => {}
         }
+    }
+
+    fn problem_slot(&self) -> MutexGuard<'_, Option<String>> {
+        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

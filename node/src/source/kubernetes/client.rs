@@ -2,18 +2,26 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use tower::layer::layer_fn;
 
+use super::pace::{Pace, Paced};
 use crate::error::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client as `kubeconfig` says, or the environment. It waits for no server.
 pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    paced(kubeconfig, Arc::default()).await
+}
+
+/// As [`client`], at this pace.
+pub(super) async fn paced(kubeconfig: Option<&Path>, pace: Arc<Pace>) -> Result<Client, Error> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Start {
         what: "the client of the API server",
         source: io::Error::other(error),
@@ -37,5 +45,9 @@ pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
         settings.headers.push((name, agent));
     }
     let builder = ClientBuilder::try_from(settings).map_err(|error| failed(error.into()))?;
-    Ok(builder.build())
+    let layer = layer_fn(|inner| Paced {
+        inner,
+        pace: Arc::clone(&pace),
+    });
+    Ok(builder.with_layer(&layer).build())
 }

@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest one: an API server that comes back is heard again within this.
 const LAST: Duration = Duration::from_secs(5);
 
-/// What fails, by what was asked, and how much was written.
+/// What fails, by what was asked, how much was written, and whether what is known is kept.
 #[derive(Debug, Default)]
 pub struct Health {
     failing: Mutex<BTreeMap<String, Option<u16>>>,
@@ -21,6 +21,8 @@ pub struct Health {
     since: Mutex<Option<Instant>>,
     written: AtomicU64,
     refused: AtomicU64,
+    /// Why what was said last would not outlive the daemon.
+    not_kept: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -34,6 +36,17 @@ impl Health {
     pub fn writes(&self) -> (u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.written), read(&self.refused))
+    }
+
+    /// Why the last known state is not kept on disk; none while it is.
+    pub fn not_kept(&self) -> Option<String> {
+        let not_kept = self.not_kept.lock();
+        not_kept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_not_kept(&self, problem: Option<String>) {
+        let mut not_kept = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *not_kept = problem;
     }
 
     /// Counts a write.
@@ -114,6 +127,11 @@ pub(super) fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Whether what fails so fails for whoever asks: nobody answers, or we are not known, or it has no time.
+pub(super) fn is_for_all(code: Option<u16>) -> bool {
+    matches!(code, None | Some(401 | 429 | 502..=504))
+}
+
 /// As [`code`], of a watch.
 pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
@@ -124,8 +142,12 @@ pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line; of a refusal what the API server said, which is all of it.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    if let Some(said) = causes.into_iter().find_map(said) {
+        return said.to_owned();
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -139,9 +161,31 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The words of the API server.
+fn said<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
+    let status = match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status,
+        _ => error.downcast_ref::<Box<kube::core::Status>>()?,
+    };
+    Some(status.message.as_str()).filter(|words| !words.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_refusal_the_words_are_told_and_nothing_else() {
+        let refusal = |words: &str| {
+            let status = kube::core::Status::failure(words, "Forbidden").with_code(403);
+            watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)))
+        };
+        assert_eq!(chain(&refusal("pods is forbidden")), "pods is forbidden");
+        assert!(chain(&refusal("")).contains("Forbidden"));
+        let status = kube::core::Status::failure("too old", "Expired");
+        let expired = watcher::Error::WatchError(Box::new(status));
+        assert_eq!(chain(&expired), "too old");
+    }
 
     #[test]
     fn failing_ends_with_the_last_thing_that_fails() {

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
-use super::health::{Backoff, chain, code};
+use super::health::{Backoff, chain, code, is_for_all};
 use super::normal::{applied, replacing};
 use super::{read, store::Declared};
 
@@ -38,7 +38,15 @@ const WHAT: &str = "report of a forwarder";
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     slots: Mutex<BTreeMap<String, Slot>>,
+    rest: Mutex<Rest>,
     due: Notify,
+}
+
+/// While the API server fails whoever asks, it is asked for all slots as for one.
+#[derive(Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    backoff: Backoff,
 }
 
 #[derive(Debug)]
@@ -97,6 +105,12 @@ impl Reports {
                 self.due.notify_one();
             }
         }
+    }
+
+    /// Until when nothing is written.
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        // As below.
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
@@ -164,6 +178,11 @@ impl Shared {
     /// At most `most` writes that are due.
     fn due(&self, most: usize) -> Next {
         let now = Instant::now();
+        let at = self.reports.rest().until.filter(|until| *until > now);
+        if at.is_some() {
+            let jobs = Vec::new();
+            return Next { jobs, at };
+        }
         let mut next = Next::default();
         let store = self.store();
         let mut slots = self.reports.lock();
@@ -206,6 +225,7 @@ impl Shared {
             Err(error) => return self.failed(&key, &error),
         };
         self.health.succeeded(WHAT);
+        *self.reports.rest() = Rest::default();
         let version = object.resource_version().unwrap_or_default();
         let answer = read::status(&mut object);
         if let Some(slot) = self.reports.lock().get_mut(&key) {
@@ -228,12 +248,19 @@ impl Shared {
             slots.remove(key);
             return;
         }
+        let now = Instant::now();
         if let Some(slot) = slots.get_mut(key) {
             slot.is_under_way = false;
             slot.is_due = true;
-            slot.not_before = Instant::now() + slot.backoff.next().max(PACE);
+            slot.not_before = now + slot.backoff.next().max(PACE);
         }
         drop(slots);
+        let mut rest = self.reports.rest();
+        if is_for_all(code) && rest.until.is_none_or(|until| until <= now) {
+            let pause = rest.backoff.next().max(PACE) + self.pace.alone();
+            rest.until = Some(now + pause);
+        }
+        drop(rest);
         self.health
             .failed(WHAT, code, &format!("{key}: {}", chain(error)));
     }

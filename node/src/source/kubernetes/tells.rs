@@ -14,10 +14,10 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, ObjectMeta};
 use serde_json::json;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::health::{Backoff, chain, code};
+use super::health::{Backoff, chain, code, is_for_all};
 use super::read::{NETWORK_STATUS, WirePod};
 use crate::pods::{News, PodHere, Told};
 
@@ -32,7 +32,8 @@ const NOTE_MAX: usize = 1024;
 /// Longest part of a pod's name in an event's name, in bytes.
 const NAME_MAX: usize = 230;
 const CONTROLLER: &str = "beemesh-node";
-const WHAT: &str = "word about a pod";
+/// The pause after something was refused: there may be much of it.
+const REFUSED: Duration = Duration::from_millis(100);
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -44,10 +45,28 @@ pub(super) struct Tells {
 #[derive(Debug, Default)]
 struct Waiting {
     /// By uid; a later one takes the place of one before it.
-    statuses: BTreeMap<String, Told>,
-    events: VecDeque<Told>,
+    statuses: BTreeMap<String, Slot>,
+    events: VecDeque<Slot>,
     /// What was told already, by uid.
     told: BTreeMap<String, BTreeSet<u64>>,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+struct Slot {
+    told: Told,
+    /// When it is tried again; none when it was not refused yet.
+    not_before: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+enum Next {
+    Tell(Slot),
+    /// Nothing before then, if nothing is added.
+    At(Instant),
+    Nothing,
 }
 
 impl Tells {
@@ -62,10 +81,22 @@ impl Tells {
     }
 }
 
+impl Slot {
+    fn new(told: Told) -> Slot {
+        Slot {
+            told,
+            not_before: None,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
 impl Waiting {
     fn add(&mut self, told: Told) {
         match &told.news {
-            News::NetworkStatus(_) => drop(self.statuses.insert(told.uid.clone(), told)),
+            News::NetworkStatus(_) => {
+                drop(self.statuses.insert(told.uid.clone(), Slot::new(told)));
+            }
             News::Event {
                 reason, message, ..
             } => {
@@ -74,25 +105,59 @@ impl Waiting {
                     self.told.pop_first();
                 }
                 let is_new = self.told.entry(told.uid.clone()).or_default().insert(fact);
-                if is_new && self.events.len() < QUEUE {
-                    self.events.push_back(told);
+                if is_new && self.has_room() {
+                    self.events.push_back(Slot::new(told));
                 }
             }
         }
     }
 
-    fn next(&mut self) -> Option<Told> {
-        let status = self.statuses.pop_first().map(|(_, told)| told);
-        status.or_else(|| self.events.pop_front())
+    /// Makes room, if need be, at the cost of what was refused.
+    fn has_room(&mut self) -> bool {
+        if self.events.len() >= QUEUE {
+            let refused = self
+                .events
+                .iter()
+                .position(|slot| slot.not_before.is_some());
+            let refused = refused.and_then(|place| self.events.remove(place));
+            return refused.is_some();
+        }
+        true
+    }
+
+    /// What has waited longest of what may be tried: one that is refused keeps nobody waiting.
+    fn next(&mut self, now: Instant) -> Next {
+        let status = self.statuses.iter().min_by_key(|(_, it)| it.not_before);
+        let status = status.map(|(uid, slot)| (slot.not_before, uid.clone()));
+        let events = self.events.iter().enumerate();
+        let event = events.min_by_key(|(_, slot)| slot.not_before);
+        let event = event.map(|(place, slot)| (slot.not_before, place));
+        let at = |wait: Option<Instant>| wait.filter(|at| *at > now);
+        match (status, event) {
+            (Some((wait, uid)), event) if event.is_none_or(|(other, _)| wait <= other) => {
+                if let Some(at) = at(wait) {
+                    return Next::At(at);
+                }
+                self.statuses.remove(&uid).map_or(Next::Nothing, Next::Tell)
+            }
+            (_, Some((wait, place))) => {
+                if let Some(at) = at(wait) {
+                    return Next::At(at);
+                }
+                self.events.remove(place).map_or(Next::Nothing, Next::Tell)
+            }
+            (_, None) => Next::Nothing,
+        }
     }
 
     /// Puts back what could not be told, unless something newer is there.
-    fn put_back(&mut self, told: Told) {
-        match told.news {
+    fn put_back(&mut self, slot: Slot) {
+        match slot.told.news {
             News::NetworkStatus(_) => {
-                self.statuses.entry(told.uid.clone()).or_insert(told);
+                let uid = slot.told.uid.clone();
+                self.statuses.entry(uid).or_insert(slot);
             }
-            News::Event { .. } => self.events.push_front(told),
+            News::Event { .. } => self.events.push_front(slot),
         }
     }
 }
@@ -107,36 +172,61 @@ fn fact(reason: &str, message: &str) -> u64 {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     loop {
-        let next = shared.tells.lock().next();
-        let Some(told) = next else {
-            shared.tells.due.notified().await;
-            continue;
-        };
-        if shared.is_said(&told) {
-            continue;
-        }
-        let answer = timeout(ANSWER, tell(&shared, &told)).await;
-        shared.health.wrote(matches!(answer, Ok(Ok(()))));
-        let error = match answer {
-            Ok(Ok(())) => {
-                shared.health.succeeded(WHAT);
-                continue;
+        let next = shared.tells.lock().next(Instant::now());
+        match next {
+            Next::Tell(slot) if shared.is_said(&slot.told) => {}
+            Next::Tell(slot) => {
+                let pause = attempt(&shared, slot, &mut backoff).await;
+                tokio::time::sleep(pause).await;
             }
-            Ok(Err(error)) => error,
-            Err(late) => kube::Error::Service(late.into()),
-        };
-        match code(&error) {
-            // The pod is gone, or another one has its name; or it was told already; or it can never be told.
-            Some(404 | 409 | 413 | 422) => {
-                tracing::debug!(pod = told.name, error = chain(&error), "not told");
+            Next::At(at) => {
+                // What is added meanwhile is looked at.
+                let _ = timeout_at(at, shared.tells.due.notified()).await;
             }
-            code => {
-                shared.health.failed(WHAT, code, &chain(&error));
-                shared.tells.lock().put_back(told);
-                tokio::time::sleep(backoff.next()).await;
-            }
+            Next::Nothing => shared.tells.due.notified().await,
         }
     }
+}
+
+/// Tells it, or puts it back; how long nothing is to be told after that.
+async fn attempt(shared: &Shared, mut slot: Slot, backoff: &mut Backoff) -> Duration {
+    let told = &slot.told;
+    let what = what(told);
+    let answer = timeout(ANSWER, tell(shared, told)).await;
+    shared.health.wrote(matches!(answer, Ok(Ok(()))));
+    let error = match answer {
+        Ok(Ok(())) => {
+            shared.health.succeeded(&what);
+            return Duration::ZERO;
+        }
+        Ok(Err(error)) => error,
+        Err(late) => kube::Error::Service(late.into()),
+    };
+    let code = code(&error);
+    // The pod is gone, or another one has its name; or it was told already; or it can never be told.
+    if let Some(404 | 409 | 413 | 422) = code {
+        tracing::debug!(pod = told.name, error = chain(&error), "not told");
+        shared.health.succeeded(&what);
+        return Duration::ZERO;
+    }
+    shared.health.failed(&what, code, &chain(&error));
+    let pause = if is_for_all(code) {
+        backoff.next() + shared.pace.alone()
+    } else {
+        slot.not_before = Some(Instant::now() + slot.backoff.next());
+        REFUSED
+    };
+    shared.tells.lock().put_back(slot);
+    pause
+}
+
+/// What is asked for: that it is refused in one namespace says nothing of another.
+fn what(told: &Told) -> String {
+    let kind = match told.news {
+        News::NetworkStatus(_) => "network status",
+        News::Event { .. } => "event",
+    };
+    format!("{kind} of a pod in {}", told.namespace)
 }
 
 impl Shared {
@@ -241,6 +331,18 @@ mod tests {
         }
     }
 
+    fn take(waiting: &mut Waiting) -> Option<Slot> {
+        match waiting.next(Instant::now()) {
+            Next::Tell(slot) => Some(slot),
+            Next::At(_) | Next::Nothing => None,
+        }
+    }
+
+    fn take_all(waiting: &mut Waiting) -> Vec<(String, News)> {
+        let all = std::iter::from_fn(|| take(waiting));
+        all.map(|slot| (slot.told.uid, slot.told.news)).collect()
+    }
+
     #[test]
     fn the_latest_status_is_told_and_each_event_once() {
         let mut waiting = Waiting::default();
@@ -250,19 +352,42 @@ mod tests {
         for (uid, message) in [("1", "x"), ("1", "x"), ("2", "x"), ("1", "y")] {
             waiting.add(told(uid, event(message)));
         }
-        let first = waiting.next().unwrap();
-        assert_eq!(first.news, News::NetworkStatus("two".to_owned()));
+        let first = take(&mut waiting).unwrap();
+        assert_eq!(first.told.news, News::NetworkStatus("two".to_owned()));
         waiting.add(told("1", News::NetworkStatus("three".to_owned())));
         waiting.put_back(first);
-        let all = std::iter::from_fn(|| waiting.next());
-        let all: Vec<_> = all.map(|told| (told.uid, told.news)).collect();
         let expected = [
             ("1".to_owned(), News::NetworkStatus("three".to_owned())),
             ("1".to_owned(), event("x")),
             ("2".to_owned(), event("x")),
             ("1".to_owned(), event("y")),
         ];
-        assert_eq!(all, expected);
+        assert_eq!(take_all(&mut waiting), expected);
+    }
+
+    #[test]
+    fn what_is_refused_keeps_nobody_waiting_and_makes_room() {
+        let mut waiting = Waiting::default();
+        let status = || News::NetworkStatus("one".to_owned());
+        waiting.add(told("1", status()));
+        waiting.add(told("1", event("x")));
+        for _ in 0..2 {
+            let mut slot = take(&mut waiting).unwrap();
+            slot.not_before = Some(Instant::now() + ANSWER);
+            waiting.put_back(slot);
+        }
+        assert!(matches!(waiting.next(Instant::now()), Next::At(_)));
+        waiting.add(told("2", status()));
+        waiting.add(told("2", event("x")));
+        let expected = [("2".to_owned(), status()), ("2".to_owned(), event("x"))];
+        assert_eq!(take_all(&mut waiting), expected);
+        let later = Instant::now() + 2 * ANSWER;
+        assert!(matches!(waiting.next(later), Next::Tell(slot) if slot.told.news == status()));
+        for number in 0..QUEUE {
+            waiting.add(told(&number.to_string(), event("y")));
+        }
+        assert_eq!(take_all(&mut waiting).len(), QUEUE);
+        assert!(matches!(waiting.next(later), Next::Nothing));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Watch {
             if code != Some(410) {
                 self.shared.health.failed(&self.what, code, &chain(&error));
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
             match code {
                 // Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
                 Some(400 | 422 | 500) if !is_listed => return Next::ByList,

@@ -131,13 +131,13 @@ fn a_disk_that_fails_is_told_once_and_makes_no_wrong_state() {
     fs::write(&forwarders, b"").unwrap();
     for _ in 0..2 {
         assert!(!keep(&cache, &store(2)));
-        assert!(cache.is_failing.load(Ordering::Relaxed));
+        assert!(cache.problem().is_some_and(|it| it.contains("forwarders")));
     }
     fs::remove_file(&forwarders).unwrap();
     fs::rename(directory.path().join("aside"), &forwarders).unwrap();
     assert!(!open(directory.path()).1.snapshot().is_complete);
     assert!(keep(&cache, &store(2)));
-    assert!(!cache.is_failing.load(Ordering::Relaxed));
+    assert_eq!(cache.problem(), None);
     assert!(open(directory.path()).1.snapshot().is_complete);
     // Where the mark cannot be made there is no index.
     let (cache, _) = open(directory.path());
@@ -145,6 +145,17 @@ fn a_disk_that_fails_is_told_once_and_makes_no_wrong_state() {
     cache.mark();
     fs::remove_dir(directory.path().join(MARK)).unwrap();
     assert!(!open(directory.path()).1.snapshot().is_complete);
+}
+
+#[test]
+fn what_a_foreign_hand_takes_away_is_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("objects");
+    let (cache, _) = open(&path);
+    assert!(keep(&cache, &store(2)));
+    fs::remove_dir_all(&path).unwrap();
+    assert!(keep(&cache, &store(2)));
+    assert!(open(&path).1.snapshot().is_complete);
 }
 
 #[test]
