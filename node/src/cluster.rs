@@ -52,19 +52,42 @@ fn without_taint(taints: &[Taint], key: &str) -> Option<Value> {
     Some(json!([{"op": "test", "path": path, "value": taints}, change]))
 }
 
-/// Tells of the node, as an event, that the runtime does not take our list. Tried again until it is done.
-pub async fn tell_displaced(client: Client, node: &str, reason: &str) {
+/// What an event of the node says of our list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The runtime does not take it, for this reason.
+    Displaced(String),
+    /// The runtime takes it again.
+    InForce,
+}
+
+/// Tells of the node, as an event, how our list stands. Tried again until it is done.
+pub async fn tell_standing(client: Client, node: &str, standing: &Standing) {
     let api: Api<Event> = Api::namespaced(client, EVENTS);
-    let event = displaced(node, reason);
+    let event = event(node, standing);
     retry("an event", || create(&api, &event)).await;
 }
 
 async fn create(api: &Api<Event>, event: &Event) -> Result<(), kube::Error> {
-    api.create(&PostParams::default(), event).await.map(drop)
+    match api.create(&PostParams::default(), event).await {
+        // The answer to an attempt before this one was lost.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        created => created.map(drop),
+    }
 }
 
-fn displaced(node: &str, reason: &str) -> Event {
+fn event(node: &str, standing: &Standing) -> Event {
     let now = Timestamp::now();
+    let (kind, reason, note) = match standing {
+        Standing::Displaced(why) => {
+            let note = format!("new pods are attached late: {why}");
+            ("Warning", "CNIDisplaced", note)
+        }
+        Standing::InForce => {
+            let note = "new pods are attached at once again".to_owned();
+            ("Normal", "CNIInForce", note)
+        }
+    };
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{node}.{:x}", now.as_microsecond())),
@@ -75,9 +98,9 @@ fn displaced(node: &str, reason: &str) -> Event {
         reporting_controller: Some("beemesh.io/node".to_owned()),
         reporting_instance: Some(node.chars().take(128).collect()),
         action: Some("Install".to_owned()),
-        reason: Some("CNIDisplaced".to_owned()),
-        note: Some(format!("new pods are attached late: {reason}")),
-        type_: Some("Warning".to_owned()),
+        reason: Some(reason.to_owned()),
+        note: Some(note),
+        type_: Some(kind.to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Node".to_owned()),

@@ -131,6 +131,9 @@ fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
     let flood = config.flood();
     let flood = flood.map(|settings| Flood::start(settings, seen.clone()));
     let flood = flood.transpose()?;
+    if flood.is_none() && health.is_some() {
+        tracing::info!("{}", told::KEYLESS);
+    }
     let shared = Shared {
         installer: Arc::new(Installer::of(&config)),
         metrics: Metrics::new(&vitals),

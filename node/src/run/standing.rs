@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::tasks::Shared;
 use super::told;
-use crate::cluster;
+use crate::cluster::{self, Standing};
 use crate::config::Origin;
 use crate::source::kubernetes::client;
 use crate::uninstall::{Own, Word};
@@ -37,7 +37,7 @@ pub(super) async fn stand(own: Option<&Own>, shared: &Shared, permit: watch::Sen
 }
 
 /// Takes the startup taint off the node once it is ready, and tells of it when the runtime takes
-/// another list, each thing once.
+/// another list, and when that is over, each thing once.
 pub(super) async fn tell_node(shared: Shared) {
     let Origin::Kubernetes { kubeconfig } = &shared.config.origin else {
         return;
@@ -45,12 +45,13 @@ pub(super) async fn tell_node(shared: Shared) {
     let node = &shared.config.name;
     let probes = told::probes(&shared);
     let mut taint = shared.config.startup_taint.clone();
-    let mut told: Option<String> = None;
+    let mut told = Standing::InForce;
     loop {
         tokio::time::sleep(PAUSE).await;
         let is_ready = taint.is_some() && probes.is_ready();
         let displaced = shared.installer.report().displaced;
-        let is_news = displaced.is_some() && displaced != told;
+        let standing = displaced.map_or(Standing::InForce, Standing::Displaced);
+        let is_news = standing != told;
         if !is_ready && !is_news {
             continue;
         }
@@ -65,9 +66,9 @@ pub(super) async fn tell_node(shared: Shared) {
         if let Some(key) = taint.take_if(|_| is_ready) {
             cluster::remove_taint(client.clone(), node, &key).await;
         }
-        if let Some(reason) = displaced.filter(|_| is_news) {
-            cluster::tell_displaced(client, node, &reason).await;
-            told = Some(reason);
+        if is_news {
+            cluster::tell_standing(client, node, &standing).await;
+            told = standing;
         }
     }
 }

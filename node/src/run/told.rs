@@ -13,6 +13,10 @@ use crate::install::Installer;
 use crate::live;
 use crate::telemetry::{self, Cni, Observed, Server};
 
+/// What a daemon of a cluster says of itself that was given no key.
+pub(super) const KEYLESS: &str =
+    "no link states are exchanged with other nodes: there is no --peer-key-file";
+
 /// Serves probes and metrics for ever, where that is asked for.
 pub(super) async fn serve(shared: Shared) {
     observe(&shared);
@@ -50,8 +54,15 @@ pub(super) fn probes(shared: &Shared) -> Probes {
             Check::warning(installer.report().primary)
         });
     }
+    if let Some(health) = shared.health.clone() {
+        probes.ready_when("last-known-state", move || {
+            Check::warning(health.not_kept())
+        });
+    }
     if let Some(peers) = shared.peers.clone() {
         probes.ready_when("peers", move || Check::warning(trouble(&peers.now())));
+    } else if let Origin::Kubernetes { .. } = shared.config.origin {
+        probes.ready_when("peers", || Check::Warning(KEYLESS.to_owned()));
     }
     probes
 }

@@ -4,6 +4,7 @@ mod away;
 mod bed;
 mod busy;
 mod daemon;
+mod displaced;
 mod follow;
 mod full;
 mod killed;
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
     let unable = daemon::missing().or_else(|| missing.clone());
-    let daemons: [(&str, Test); 6] = [
+    let daemons: [(&str, Test); 9] = [
         (
             "a_ready_node_loses_its_startup_taint_alone",
             leaving::a_ready_node_loses_its_startup_taint_alone,
@@ -112,6 +113,18 @@ fn main() -> ExitCode {
         (
             "what_is_refused_is_said_once_and_heals_when_it_is_granted",
             refused::what_is_refused_is_said_once_and_heals_when_it_is_granted,
+        ),
+        (
+            "a_list_that_is_displaced_is_an_event_and_so_is_its_end",
+            displaced::a_list_that_is_displaced_is_an_event_and_so_is_its_end,
+        ),
+        (
+            "a_daemon_without_a_key_says_so_once",
+            displaced::a_daemon_without_a_key_says_so_once,
+        ),
+        (
+            "a_key_that_is_not_there_yet_is_waited_for_and_said_once",
+            displaced::a_key_that_is_not_there_yet_is_waited_for_and_said_once,
         ),
         (
             "a_full_disk_stops_nothing_and_heals",
