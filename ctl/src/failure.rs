@@ -58,13 +58,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// [`Failure::Failed`] with the whole chain of causes in one line.
     pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
-        let chain = std::iter::successors(Some(error), |error| error.source());
-        Self::Failed(
-            chain
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": "),
-        )
+        Self::Failed(chain(error))
     }
 
     /// The exit code that stands for this failure.
@@ -91,4 +85,16 @@ impl Failure {
             Self::NotFound(_) | Self::Failed(_) | Self::TimedOut(_) => vec![self.to_string()],
         }
     }
+}
+
+/// An error with its causes in one line; what an error says of its cause already is not said again.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        match text.ends_with(&cause) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
 }

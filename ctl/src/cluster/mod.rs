@@ -17,7 +17,10 @@ pub(crate) mod selected;
 pub(crate) mod stored;
 pub(crate) mod wait;
 
-use crate::{failure::Failure, nearest::did_you_mean};
+use crate::{
+    failure::{Failure, chain},
+    nearest::did_you_mean,
+};
 use kube::{
     Api, Client, Config,
     api::{ListParams, ObjectList, Patch, PatchParams},
@@ -99,7 +102,7 @@ impl Connection {
             Err(KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath) => {
                 return Config::incluster().map_err(|_| no_cluster());
             }
-            Err(other) => return Err(Failure::failed(&other)),
+            Err(other) => return Err(self.invalid(&other)),
         };
         let contexts: Vec<String> = kubeconfig
             .contexts
@@ -112,16 +115,32 @@ impl Connection {
         };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
         config.map_err(|error| match error {
-            KubeconfigError::LoadContext(name) => {
+            KubeconfigError::LoadContext(name) if !name.is_empty() => {
                 let hint = did_you_mean(&name, contexts.iter().map(String::as_str));
                 Failure::NotFound(format!("no context {name:?} in the kubeconfig{hint}"))
             }
-            other => Failure::failed(&other),
+            other => self.invalid(&other),
         })
     }
 }
 
 impl Connection {
+    /// What is wrong with the kubeconfig, by its file.
+    fn invalid(&self, error: &KubeconfigError) -> Failure {
+        let variable = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+        let file = self.kubeconfig.clone().or(variable);
+        let file = file.unwrap_or_else(|| "~/.kube/config".into());
+        let wrong = match error {
+            KubeconfigError::CurrentContextNotSet | KubeconfigError::LoadContext(_) => {
+                "current-context: expected the name of a context, or --context".to_owned()
+            }
+            other => chain(other),
+        };
+        // Of a parser's message the first line says it; the others draw it.
+        let line = wrong.lines().next().unwrap_or_default();
+        Failure::Invalid(vec![format!("{}: {line}", file.display())])
+    }
+
     fn names_a_file(&self) -> bool {
         self.kubeconfig.is_some() || std::env::var_os("KUBECONFIG").is_some()
     }

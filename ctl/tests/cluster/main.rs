@@ -26,6 +26,7 @@ macro_rules! tests {
 fn main() -> ExitCode {
     let tests = tests![
         refusals::without_a_kubeconfig_it_says_where_one_is_looked_for,
+        refusals::a_kubeconfig_that_is_none_is_named_with_what_is_wrong,
         refusals::an_unknown_context_is_not_found,
         refusals::a_server_that_is_away_is_named,
         refusals::no_proxy_leads_to_this_machine,

@@ -16,6 +16,33 @@ pub(crate) fn without_a_kubeconfig_it_says_where_one_is_looked_for() -> Result<(
     said.tells(&["error: failed to read /nonexistent/config: No such file"])
 }
 
+pub(crate) fn a_kubeconfig_that_is_none_is_named_with_what_is_wrong() -> Result<()> {
+    let cluster = |cluster: &str| {
+        format!(
+            "{{current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+             users: [{{name: a, user: {{}}}}], clusters: [{{name: a, cluster: {cluster}}}]}}"
+        )
+    };
+    let authority = cluster("{server: 'https://127.0.0.1:1', certificate-authority: /nofile}");
+    #[rustfmt::skip]
+    let cases = [
+        ("clusters: [",                    "failed to parse kubeconfig YAML: "),
+        ("{}",                             "current-context: expected the name of a context, or --context\n"),
+        ("{current-context: ''}",          "current-context: expected the name of a context, or --context\n"),
+        (&*cluster("{server: 'no url'}"),  "failed to parse cluster url: invalid uri character\n"),
+        (&*authority,                      "failed to load certificate authority: failed to read file '\"/nofile\"': No such file or directory (os error 2)\n"),
+    ];
+    let file = tempfile::NamedTempFile::new()?;
+    let name = file.path().display();
+    for (kubeconfig, wrong) in cases {
+        std::fs::write(file.path(), kubeconfig)?;
+        let said = beemesh_with(None, &format!("status --kubeconfig {name}"))?.code(2)?;
+        said.tells(&[&format!("error: {name}: {wrong}")])?;
+        anyhow::ensure!(said.stderr().lines().count() == 1, "{}", said.stderr());
+    }
+    Ok(())
+}
+
 pub(crate) fn an_unknown_context_is_not_found() -> Result<()> {
     let said = beemesh(shared()?, "status --context e3e")?.code(3)?;
     said.tells(&["error: no context \"e3e\" in the kubeconfig; did you mean \"e2e\"?"])
