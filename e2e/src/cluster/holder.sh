@@ -29,6 +29,7 @@ for path in etc/cni/net.d etc/kubernetes opt/cni/bin var/lib/containerd var/lib/
 	mkdir -p "$state/own/$path" "/$path"
 	mount --bind "$state/own/$path" "/$path"
 done
+mkdir -p /etc/kubernetes/manifests
 
 # The kubelet writes these, and they are the machine's: plain files take what it writes. A boot has an id of its own.
 over() {

@@ -170,7 +170,7 @@ pub(super) fn kubelet_config(layout: &Layout, name: &str) -> String {
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": key(&format!("kubelet-{name}.crt")),
         "tlsPrivateKeyFile": key(&format!("kubelet-{name}.key")),
-        "resolvConf": "/etc/resolv.conf", "maxPods": 200,
+        "resolvConf": "/etc/resolv.conf", "maxPods": 200, "staticPodPath": "/etc/kubernetes/manifests",
     })
     .to_string()
 }

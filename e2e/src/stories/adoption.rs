@@ -11,10 +11,19 @@ use super::Story;
 use crate::mesh::{Mesh, SETTLED};
 use crate::world::{SYSTEM, World};
 
-pub(super) const STORIES: &[Story] = &[story!(
-    no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced,
-    nodes
-)];
+pub(super) const STORIES: &[Story] = &[
+    story!(
+        no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced,
+        nodes
+    ),
+    story!(
+        what_is_wired_is_taken_back_where_a_daemon_lost_its_state,
+        nodes
+    ),
+];
+
+/// The daemon's leases.
+const STATE: &str = "/var/lib/beemesh/cni";
 
 /// The image that the daemons run, and the name under which the new ones get it.
 const IMAGE: &str = "localhost/beemesh";
@@ -69,6 +78,39 @@ fn no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced(world: &World
         })?;
     }
     world.reach_all(&["from", "to"], "steady")
+}
+
+fn what_is_wired_is_taken_back_where_a_daemon_lost_its_state(world: &World) -> Result<()> {
+    world.install()?;
+    let nodes = world.nodes()?;
+    let (first, last) = (&nodes[0], &nodes[nodes.len() - 1]);
+    world.declare(&Mesh::new("kept").on_each(&nodes).app("pair"))?;
+    let before = world.settled_holdings()?;
+    let pods = ["one", "two"];
+    world.pod(pods[0], first, &[("app", "pair")])?;
+    world.pod(pods[1], last, &[("app", "pair")])?;
+    world.reach_all(&pods, "kept")?;
+    let addresses = world.addresses(pods[0], "kept")?;
+    let restarted = restarts(world, first)?;
+    world.signal(first, "/beemesh node", "STOP")?;
+    let node = world.cluster()?.node(first)?;
+    node.ok(&format!("find {STATE} -mindepth 1 -delete"))?;
+    world.kill9(first, "/beemesh node")?;
+    eventually("the daemon is back", SETTLED, || {
+        let now = restarts(world, first)?;
+        ensure(now > restarted, || format!("{now} restarts"))
+    })?;
+    eventually("its lease is there again", SETTLED, || {
+        let leases = world.inspect(first, &["leases"])?.to_string();
+        ensure(leases.contains(&world.namespace), || leases.clone())
+    })?;
+    world.reach_all(&pods, "kept")?;
+    let now = world.addresses(pods[0], "kept")?;
+    ensure(now == addresses, || format!("{addresses:?} became {now:?}"))?;
+    // The runtime's DEL knows nothing of all that.
+    let delete = ["delete", "pod", "--all", "--wait=true"];
+    world.access.ok(&delete)?;
+    world.wait_holdings(&before)
 }
 
 /// Rounds of pings at 1 ms until told to end, one at least; how many were sent. An error when one was lost.

@@ -41,6 +41,7 @@ mod plugin;
 mod relabel;
 mod ring;
 mod scale;
+mod statics;
 mod tenants;
 
 /// One thing that a user counts on. Its name is a sentence.
@@ -77,6 +78,7 @@ pub(crate) fn all() -> Vec<&'static Story> {
         external::STORIES,
         bad::STORIES,
         relabel::STORIES,
+        statics::STORIES,
         deletion::STORIES,
         multus::STORIES,
         scale::STORIES,
