@@ -90,10 +90,9 @@ fn finish(plan: &Plan, trials: Vec<Trial>) -> ExitCode {
 
 fn trial(story: &'static Story, world: &World) -> Trial {
     let world = world.clone();
-    let kind = match stories::waits_for(story.name) {
-        Some(what) => what,
-        None if story.needs_nodes && world.cluster().is_err() => "needs nodes of our own",
-        None => "",
+    let kind = match story.needs_nodes && world.cluster().is_err() {
+        true => "needs nodes of our own",
+        false => "",
     };
     let run = move || {
         let started = Instant::now();

@@ -53,18 +53,6 @@ pub(crate) struct Story {
     pub(crate) tell: fn(&World) -> Result<()>,
 }
 
-/// Stories that are not run, each with what it waits for.
-const WAITING: &[(&str, &str)] = &[];
-
-/// Why the story `name` is not run; `None` when it is. With BEEMESH_E2E_WAITING all are run.
-pub(crate) fn waits_for(name: &str) -> Option<&'static str> {
-    if std::env::var_os("BEEMESH_E2E_WAITING").is_some() {
-        return None;
-    }
-    let found = WAITING.iter().find(|(waiting, _)| *waiting == name);
-    found.map(|(_, what)| *what)
-}
-
 /// All stories, in the order in which they run: what breaks more comes later, what removes beemesh last.
 pub(crate) fn all() -> Vec<&'static Story> {
     [
