@@ -83,13 +83,25 @@ fn swept(world: &World) -> Result<()> {
     node.ok("ip netns add gc-guest")?;
     let attached = guest.run(&node, "ADD")?.ok();
     // It would take away most of it before anybody looks.
-    world.signal(&place.node, DAEMON, "STOP")?;
+    freeze(world, &node)?;
     let outcome = attached.and_then(|_| collected(world, &node, &place));
     world.signal(&place.node, DAEMON, "CONT")?;
     outcome?;
     world.wait_holdings(&before)?;
     eventually("the daemon has freed the lease", SETTLED, || {
         nothing_is_left(world)
+    })
+}
+
+/// Stops the daemon, but not while it writes what it knows: then nobody could tell what is needed.
+fn freeze(world: &World, node: &Node) -> Result<()> {
+    eventually("the daemon is stopped at rest", SETTLED, || {
+        world.signal(node.name(), DAEMON, "STOP")?;
+        let is_at_rest = node.ok("! test -e /var/lib/beemesh/objects/changing");
+        if is_at_rest.is_err() {
+            world.signal(node.name(), DAEMON, "CONT")?;
+        }
+        is_at_rest.map(drop)
     })
 }
 
