@@ -35,6 +35,7 @@ mod plan;
 mod plugin;
 mod probe;
 mod progress;
+mod reroute;
 mod routes;
 mod status;
 mod tables;

@@ -122,7 +122,7 @@ fn differing(lines: &[ForwarderLine]) -> Option<Advised> {
         return None;
     }
     let what = format!(
-        "another table than the computed one is programmed on {}",
+        "a table that fits neither the declaration nor the links that are down is programmed on {}",
         few(&names)
     );
     let advice =

@@ -3,9 +3,11 @@
 use super::advice::{self, Advised};
 use crate::{
     cluster::stored::{Stored, is_filled},
-    output,
+    output, reroute,
 };
-use crds::{Condition, ForwarderObject, ForwarderSpec, ForwarderStatus, forwarder::LinkCount};
+use crds::{
+    Condition, Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, forwarder::LinkCount,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -69,9 +71,9 @@ pub(super) enum State {
     NotReported,
     /// Both are the same.
     Same,
-    /// The node routes around links that are down.
+    /// The node routes around the links that are down.
     Rerouted,
-    /// They differ while all links are up.
+    /// They differ by more than links that are down.
     Differs,
 }
 
@@ -91,7 +93,10 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
     let declaration = stored.declaration().ok();
     let drain = declaration.and_then(|it| it.spec.drain).unwrap_or_default();
     let drained = |name: &str| drain.forwarders.iter().any(|it| it == name);
-    let lines: Vec<ForwarderLine> = forwarders.iter().map(|it| line(it, &drained)).collect();
+    let plain: Vec<Forwarder> = forwarders.iter().map(Forwarder::from).collect();
+    let around = reroute::epoch(&plain).map(|epoch| epoch.to_string());
+    let lines = forwarders.iter();
+    let lines: Vec<ForwarderLine> = lines.map(|it| line(it, &drained, &around)).collect();
     let problems = advice::problems(stored, &lines, forwarders);
     Report {
         namespace: stored.namespace().to_owned(),
@@ -109,12 +114,16 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
     }
 }
 
-fn line(object: &ForwarderObject, drained: &dyn Fn(&str) -> bool) -> ForwarderLine {
+fn line(
+    object: &ForwarderObject,
+    drained: &dyn Fn(&str) -> bool,
+    around: &Option<String>,
+) -> ForwarderLine {
     let ForwarderSpec {
         name, node, blocks, ..
     } = &object.spec;
     let status = object.status.clone().unwrap_or_default();
-    let state = state(object, &status);
+    let state = state(object, &status, around);
     ForwarderLine {
         drained: drained(name),
         name: name.clone(),
@@ -131,14 +140,14 @@ fn line(object: &ForwarderObject, drained: &dyn Fn(&str) -> bool) -> ForwarderLi
     }
 }
 
-fn state(object: &ForwarderObject, status: &ForwarderStatus) -> State {
-    let has_down = status.link_states.iter().any(|link| !link.up);
+/// `around` is the epoch of a topology without its links that are down.
+fn state(object: &ForwarderObject, status: &ForwarderStatus, around: &Option<String>) -> State {
     match &status.computed {
         _ if !is_filled(object) => State::Bare,
         None => State::NotComputed,
         Some(_) if status.digest.is_empty() => State::NotReported,
         Some(computed) if computed.digest == status.digest => State::Same,
-        Some(_) if has_down => State::Rerouted,
+        Some(_) if around.as_ref() == Some(&status.epoch) => State::Rerouted,
         Some(_) => State::Differs,
     }
 }

@@ -7,7 +7,8 @@ use crate::{
         stored::{Stored, is_filled},
     },
     failure::Failure,
-    tables::{Computer, all_roots},
+    reroute,
+    tables::all_roots,
 };
 use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
 use serde::Serialize;
@@ -295,7 +296,7 @@ pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     if told.is_empty() {
         return layer;
     }
-    let tables = tables(topology, forwarders, &down(topology, forwarders));
+    let tables = tables(topology, forwarders, &reroute::down(topology, forwarders));
     for forwarder in told {
         let object = shown(&forwarder.metadata.name);
         let (expected, found) = (&tables[&forwarder.spec.name], &forwarder.status);
@@ -311,27 +312,13 @@ pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     layer
 }
 
-/// Links that are not reported up from both ends: no node uses them.
-pub(super) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
-    let mut up: BTreeMap<&str, usize> = BTreeMap::new();
-    for state in forwarders.iter().flat_map(|it| &it.status.link_states) {
-        *up.entry(&state.id).or_default() += usize::from(state.up);
-    }
-    let links = (0..topology.links().len() as u32).map(LinkIndex);
-    let is_up = |link: &LinkIndex| up.get(topology.link_id(*link).as_str()).copied() >= Some(2);
-    links.filter(|link| !is_up(link)).collect()
-}
-
 /// Epoch and digest of each Forwarder's table without these links.
 fn tables(
     topology: &Topology,
     forwarders: &[Forwarder],
     without: &[LinkIndex],
 ) -> BTreeMap<String, Computed> {
-    let max_paths = forwarders
-        .first()
-        .map_or(1, |it| it.spec.routing.max_paths as usize);
-    let computer = Computer::without(topology, max_paths, without);
+    let computer = reroute::computer(topology, forwarders, without);
     let epoch = computer.epoch().to_string();
     let computed = computer.compute(&all_roots(topology), |table| Computed {
         epoch: epoch.clone(),

@@ -1,14 +1,12 @@
 //! The layers that only nodes can look at: the kernel's routes, and the traffic of pods.
 
-use super::{
-    difference::Difference,
-    layers::{Layer, down},
-};
+use super::{difference::Difference, layers::Layer};
 use crate::{
     cluster::placed::Pod,
     held::Expected,
     inspect::report::{Differing, Held, Kernel, Namespace, Pinged},
     nodes::{Nodes, Question, read},
+    reroute,
 };
 use crds::Forwarder;
 use std::{
@@ -27,7 +25,7 @@ const ROUTES: usize = 20;
 /// What Forwarders' nodes report = what their kernels hold.
 pub(super) fn kernel(nodes: &dyn Nodes, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     let mut layer = Layer::new("reported", "kernel", 0);
-    let down = down(topology, forwarders);
+    let down = reroute::down(topology, forwarders);
     let expected = Expected::new(topology, forwarders, &down);
     for (node, here) in by_node(forwarders) {
         match kernel_of(nodes, node, &here) {

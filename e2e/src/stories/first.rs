@@ -155,6 +155,17 @@ fn a_cut_link_is_routed_around_and_used_again(world: &World) -> Result<()> {
         let told = ways()?;
         ensure(told["ways"][0]["distance"] == 20, || told.to_string())
     })?;
+    eventually(
+        "other tables than before are in place, rightly so",
+        SETTLED,
+        || {
+            let told = world.beemesh(&["status", "iot", "-o", "json"])?.json()?;
+            let states = list(&told["forwarders"]);
+            let are = |state: &str| states.iter().filter(|it| it["state"] == state).count();
+            let is_so = are("rerouted") > 0 && are("rerouted") + are("same") == states.len();
+            ensure(is_so, || told.to_string())
+        },
+    )?;
     for peer in ["north", "plant-b"] {
         world.set_link(&plant, peer, true)?;
     }
