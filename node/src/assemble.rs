@@ -57,8 +57,9 @@ pub fn assemble(
     Ok(shares)
 }
 
-/// What was wired to a place once, as it would be wired today; none when that was not by this node.
-/// What cannot be told is left out: the App, or the address of a block.
+/// What was wired to a place once; none when that was not by this node. What cannot be told is left
+/// out: the App, or the address of a block. MTU and routes are those of then: what runs is not brought
+/// up to the topology's changes.
 pub(crate) fn restore(place: &Place, pair: &Pair) -> Option<Attachment> {
     let spec = &place.forwarder.spec;
     let app = || {
@@ -78,7 +79,10 @@ pub(crate) fn restore(place: &Place, pair: &Pair) -> Option<Attachment> {
         forwarder_mac: pair.forwarder_mac,
         alias: pair.forwarder_alias.clone(),
     };
-    let attachment = attachment(app().unwrap_or_default(), place, addresses, ends);
+    let mut attachment = attachment(app().unwrap_or_default(), place, addresses, ends);
+    attachment.mtu = pair.mtu;
+    let is_there = |route: &IpNetwork| route.prefix() == 0 || pair.routes.contains(route);
+    attachment.routes.retain(is_there);
     (attachment.forwarder_interface == pair.forwarder_interface).then_some(attachment)
 }
 

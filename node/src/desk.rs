@@ -32,6 +32,8 @@ mod tests;
 mod turn;
 mod view;
 
+pub use adopt::Adopted;
+pub(crate) use adopt::may_cut;
 pub use ask::Answer;
 pub(crate) use status::enumerate;
 

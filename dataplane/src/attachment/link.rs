@@ -1,5 +1,7 @@
 //! What the kernel says of one interface.
 
+use std::os::fd::AsRawFd;
+
 use libc::{ENODEV, IFF_UP};
 
 use crate::{
@@ -7,13 +9,17 @@ use crate::{
     mac::Mac,
     netlink::{
         AF_UNSPEC, Batch, IFLA_ADDRESS, IFLA_EXT_MASK, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME,
-        IFLA_LINK, IFLA_MTU, NLM_F_DUMP, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, RTM_NEWLINK, Socket,
-        attributes, ifinfomsg, read_str, read_u32,
+        IFLA_LINK, IFLA_LINK_NETNSID, IFLA_MTU, NETNSA_FD, NETNSA_NSID, NLM_F_DUMP,
+        RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, RTM_GETNSID, RTM_NEWLINK, Socket, attributes,
+        ifinfomsg, read_str, read_u32,
     },
+    netns::Netns,
 };
 
 /// Bytes of `struct ifinfomsg`.
 const HEADER: usize = 16;
+/// `struct rtgenmsg` with its padding.
+const RTGENMSG: [u8; 4] = [AF_UNSPEC, 0, 0, 0];
 
 /// An interface, as far as attachments care.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +27,8 @@ pub(super) struct Seen {
     pub(super) index: u32,
     /// Index of the other end, in its own namespace.
     pub(super) peer_index: u32,
+    /// Number of that namespace in this one; none when it is this one.
+    pub(super) peer_netns: Option<u32>,
     pub(super) name: String,
     pub(super) alias: String,
     pub(super) group: u32,
@@ -47,6 +55,7 @@ impl Seen {
                 IFLA_IFNAME => seen.name = read_str(value),
                 IFLA_IFALIAS => seen.alias = read_str(value),
                 IFLA_LINK => seen.peer_index = read_u32(value)?,
+                IFLA_LINK_NETNSID => seen.peer_netns = read_u32(value),
                 IFLA_GROUP => seen.group = read_u32(value)?,
                 IFLA_MTU => seen.mtu = read_u32(value)?,
                 IFLA_ADDRESS => seen.mac = value.try_into().unwrap_or_default(),
@@ -89,4 +98,20 @@ pub(super) fn list(socket: &mut Socket) -> Result<Vec<Seen>, Error> {
         }
     })?;
     Ok(links)
+}
+
+/// The number by which the socket's namespace knows another. It has one once an interface whose peer
+/// is there was listed.
+pub(super) fn number(socket: &mut Socket, netns: &Netns) -> Result<Option<u32>, Error> {
+    let mut batch = Batch::new();
+    batch
+        .message(RTM_GETNSID, 0, &RTGENMSG)
+        .u32(NETNSA_FD, netns.as_raw_fd().cast_unsigned());
+    let mut number = None;
+    socket.dump(&mut batch, |_, payload| {
+        let mut found = attributes(payload.get(RTGENMSG.len()..).unwrap_or_default());
+        let found = found.find(|attribute| attribute.kind == NETNSA_NSID);
+        number = found.and_then(|attribute| read_u32(attribute.value));
+    })?;
+    Ok(number.filter(|number| *number != u32::MAX))
 }

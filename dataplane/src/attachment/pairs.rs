@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use ipnetwork::IpNetwork;
+
 use super::{
     link::{self, Seen},
-    verify::addresses,
+    verify::{addresses, routes_of},
 };
 use crate::{ATTACHMENT_PREFIX, Error, mac::Mac, netlink::Socket, netns::Netns};
 
@@ -19,6 +21,10 @@ pub struct Pair {
     pub pod_mac: Mac,
     /// All IP addresses of it, also such as the kernel made.
     pub addresses: BTreeSet<IpAddr>,
+    /// Where the pod sends by it; default routes are left out.
+    pub routes: BTreeSet<IpNetwork>,
+    /// The larger one of both ends, in bytes.
+    pub mtu: u32,
     /// Interface in the Forwarder's namespace.
     pub forwarder_interface: String,
     /// Its alias.
@@ -33,26 +39,36 @@ pub struct Pair {
 /// # Errors
 /// When one of the namespaces cannot be read.
 pub fn pairs(pod: &Netns, forwarder: &Netns) -> Result<Vec<Pair>, Error> {
-    let mut pod = Socket::open_in(pod)?;
+    let mut socket = Socket::open_in(pod)?;
     let ours = |socket: &mut Socket| {
         let mut links = link::list(socket)?;
         links.retain(Seen::is_marked);
         Ok::<_, Error>(links)
     };
-    let near = ours(&mut pod)?;
+    let near = ours(&mut socket)?;
     if near.is_empty() {
         return Ok(Vec::new());
     }
-    let far = ours(&mut Socket::open_in(forwarder)?)?;
+    let mut other = Socket::open_in(forwarder)?;
+    let far = ours(&mut other)?;
+    // What a pod may choose within its own namespace proves nothing: its end has to be here.
+    let far_number = link::number(&mut socket, forwarder)?;
+    let near_number = link::number(&mut other, pod)?;
+    let (Some(_), Some(_)) = (far_number, near_number) else {
+        return Ok(Vec::new());
+    };
     let mut pairs = Vec::new();
     for seen in near {
         let is_its_peer = |other: &&Seen| {
             (other.peer_index, other.index) == (seen.index, seen.peer_index)
+                && (seen.peer_netns, other.peer_netns) == (far_number, near_number)
                 && other.name.starts_with(ATTACHMENT_PREFIX)
         };
         if let Some(other) = far.iter().find(is_its_peer) {
             pairs.push(Pair {
-                addresses: addresses(&mut pod, seen.index)?,
+                addresses: addresses(&mut socket, seen.index)?,
+                routes: routes(&mut socket, seen.index)?,
+                mtu: seen.mtu.max(other.mtu),
                 pod_interface: seen.name,
                 pod_alias: seen.alias,
                 pod_mac: seen.mac,
@@ -63,4 +79,10 @@ pub fn pairs(pod: &Netns, forwarder: &Netns) -> Result<Vec<Pair>, Error> {
         }
     }
     Ok(pairs)
+}
+
+fn routes(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpNetwork>, Error> {
+    let mut routes = routes_of(socket, index, true)?;
+    routes.extend(routes_of(socket, index, false)?);
+    Ok(routes)
 }

@@ -203,7 +203,11 @@ fn neighbours(socket: &mut Socket, index: u32) -> Result<BTreeSet<(IpAddr, Mac)>
 }
 
 /// Destinations of the routes out of `index`, of one family.
-fn routes_of(socket: &mut Socket, index: u32, is_ipv4: bool) -> Result<BTreeSet<IpNetwork>, Error> {
+pub(super) fn routes_of(
+    socket: &mut Socket,
+    index: u32,
+    is_ipv4: bool,
+) -> Result<BTreeSet<IpNetwork>, Error> {
     let family = if is_ipv4 { AF_INET } else { AF_INET6 };
     // A dump takes only these filters: family and table.
     let mut header = [0; 12];

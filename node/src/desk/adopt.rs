@@ -1,8 +1,8 @@
 //! Taking back into the book what is wired and in no lease, as after the state directory was lost.
 //!
-//! What is wired as it would be wired today stays as it is, addresses included. All else is taken
-//! apart, and the pod attached anew where it belongs. Either is one step: a daemon that is killed
-//! finds the one state or the other.
+//! What is wired as it has to be stays as it is, addresses included. All else is taken apart once it is
+//! certain what is wanted, and the pod attached anew where it belongs. Either has a lease first, so that
+//! a daemon that is killed goes on with it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,16 +12,26 @@ use cni::agent::{Attachment, Key};
 use crds::attach::Pod;
 use dataplane::ALIAS_PREFIX;
 use dataplane::attachment::Pair;
+use ipnetwork::IpNetwork;
 
 use super::{Desk, now};
 use crate::assemble::restore;
-use crate::catalog::{Place, netns_path, network_of};
+use crate::catalog::{Catalog, Place, netns_path, network_of};
 use crate::error::Error;
 use crate::leases::{Lease, Leases, Network, Phase, Record, Share};
 use crate::live;
 use crate::live::processes::Found;
 use crate::pods::runtime_uid;
 use crate::wires::Wires;
+
+/// What became of what a pod had and no lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Attachments that have a lease now.
+    pub taken: usize,
+    /// Attachments that stay as they are, without one.
+    pub left: usize,
+}
 
 impl<W: Wires> Desk<W> {
     /// Addresses that the kernel has and no lease.
@@ -30,7 +40,10 @@ impl<W: Wires> Desk<W> {
     }
 
     /// Makes leases of what a pod has of these topologies in the namespace `found` and in no lease.
-    /// Returns how many.
+    ///
+    /// # Guarantees
+    /// Nothing is taken apart while the desired state is incomplete or a topology cannot be read, and
+    /// never what only the pod's own start could make anew.
     ///
     /// # Errors
     /// [`Error`]: what was not looked at is as it was.
@@ -39,20 +52,25 @@ impl<W: Wires> Desk<W> {
         pod: &Pod,
         found: &Found,
         networks: &BTreeSet<Network>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Adopted, Error> {
+        let mut adopted = Adopted::default();
         let Some(catalog) = self.catalog() else {
-            return Ok(0);
+            return Ok(adopted);
         };
         let is_meant =
             |place: &&Place| place.is_ready && networks.contains(&network_of(&place.forwarder));
-        let mut count = 0;
         for place in catalog.places().iter().filter(is_meant) {
+            let may_cut = may_cut(&catalog, &network_of(&place.forwarder));
             let forwarder = netns_path(&place.netns);
             for pair in self.wires.pairs(&found.path, Path::new(&forwarder))? {
-                count += usize::from(self.adopt_one(pod, found, place, &pair)?);
+                match self.adopt_one(pod, found, place, &pair, may_cut)? {
+                    Fate::Taken => adopted.taken += 1,
+                    Fate::Left => adopted.left += 1,
+                    Fate::Gone => {}
+                }
             }
         }
-        Ok(count)
+        Ok(adopted)
     }
 
     fn adopt_one(
@@ -61,47 +79,84 @@ impl<W: Wires> Desk<W> {
         found: &Found,
         place: &Place,
         pair: &Pair,
-    ) -> Result<bool, Error> {
+        may_cut: bool,
+    ) -> Result<Fate, Error> {
         let key = live::key(runtime_uid(pod), &pair.pod_interface);
         let _turn = self.wait_for(&key);
         let Some(attachment) = restore(place, pair) else {
-            return Ok(false);
+            return Ok(Fate::Gone);
         };
         let blocks = &place.forwarder.spec.blocks;
         let is_whole = !attachment.app.is_empty()
             && attachment.addresses.len() == blocks.len()
             && self.wires.is_whole(&found.path, pair, &attachment)?;
         let network = network_of(&place.forwarder);
-        // Nobody claims meanwhile, so nothing that is cut is anybody's.
+        // From here on nobody else claims or releases.
         let mut state = self.state();
         let leases = state.book.leases();
         if leases.get(&key).is_some() || is_leased(leases, &attachment) {
-            return Ok(false);
+            return Ok(Fate::Gone);
         }
-        let mut addresses = attachment.addresses.iter();
-        if !is_whole || addresses.any(|address| leases.is_used(&network, address.ip())) {
-            tracing::warn!(
-                pod = pod.name,
-                interface = pair.pod_interface,
-                "is in no lease: taken apart"
-            );
-            return self.wires.cut(&attachment).map(|()| false);
+        // A DEL may have been done with it since it was read.
+        if !self.wires.is_wired(&attachment)? {
+            return Ok(Fate::Gone);
         }
-        tracing::warn!(
-            pod = pod.name,
-            interface = pair.pod_interface,
-            "is in no lease: taken back"
-        );
+        let is_free = |address: &IpNetwork| !leases.is_used(&network, address.ip());
+        let is_whole = is_whole && attachment.addresses.iter().all(is_free);
+        let is_asked_for = is_asked_for(pair);
+        if !is_whole && (is_asked_for || !may_cut) {
+            drop(state);
+            if is_asked_for {
+                self.tell_failure(pod, &beyond(pair));
+            }
+            return Ok(Fate::Left);
+        }
+        let mut attachment = attachment;
+        if !is_whole {
+            // Another's address is not this one's to free.
+            attachment.addresses.retain(is_free);
+        }
         let share = Share {
-            namespace: network.namespace,
+            namespace: network.namespace.clone(),
             attachment,
         };
-        let lease = lease(key, pod, found, is_asked_for(pair), share);
-        state.book.record(Record::Claimed(lease))?;
+        let mut lease = lease(key, pod, found, is_asked_for, share);
+        if !is_whole {
+            lease.phase = Phase::Releasing;
+        }
+        state.book.record(Record::Claimed(lease.clone()))?;
         drop(state);
-        self.changed();
-        Ok(true)
+        let what = if is_whole { "back" } else { "apart" };
+        let interface = &pair.pod_interface;
+        tracing::warn!(pod = pod.name, interface, "is in no lease: taken {what}");
+        match is_whole {
+            true => self.changed(),
+            false => self.free(&lease)?,
+        }
+        Ok(if is_whole { Fate::Taken } else { Fate::Gone })
     }
+}
+
+/// What became of an attachment without a lease.
+enum Fate {
+    /// It has a lease now.
+    Taken,
+    /// It is as it was, and still has none.
+    Left,
+    /// There is none, or it has a lease already, or is not ours.
+    Gone,
+}
+
+/// Whether it is certain what a topology wants.
+pub(crate) fn may_cut(catalog: &Catalog, network: &Network) -> bool {
+    catalog.is_complete && !catalog.is_rebuilt(network)
+}
+
+fn beyond(pair: &Pair) -> String {
+    format!(
+        "{} is in no lease and not as it should be: only a start of the pod makes it anew",
+        pair.pod_interface
+    )
 }
 
 fn lease(key: Key, pod: &Pod, found: &Found, is_asked_for: bool, share: Share) -> Lease {

@@ -1,6 +1,7 @@
 //! One look after another at this node's pods: plan, do, tell.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,6 +61,10 @@ pub struct Rounds<W> {
     lost: BTreeMap<(Key, Network), Instant>,
     /// What was looked for and not found.
     strays: Option<Strays>,
+    /// Pods that keep what has no lease, by uid.
+    left: BTreeSet<String>,
+    /// When to look for what has no lease though nothing changes.
+    look_again: Option<Instant>,
     /// The last annotation told, by uid, and what was there then.
     statuses: HashMap<String, (Option<String>, String)>,
 }
@@ -88,6 +93,8 @@ impl<W: Wires> Rounds<W> {
             refused: HashMap::new(),
             lost: BTreeMap::new(),
             strays: None,
+            left: BTreeSet::new(),
+            look_again: None,
             statuses: HashMap::new(),
         }
     }
@@ -96,7 +103,7 @@ impl<W: Wires> Rounds<W> {
     pub fn turn(&mut self, now: Instant) -> Option<Instant> {
         let catalog = self.desk.catalog()?;
         let here = self.pods.here();
-        self.adopt_strays(&here);
+        self.adopt_strays(&here, &catalog, now);
         let lost = self.lost(now);
         let steps = plan(&here, &self.desk.leases(), &lost, &catalog);
         self.count(&steps);
@@ -161,8 +168,10 @@ impl<W: Wires> Rounds<W> {
         let is_here = |uid: &str| here.iter().any(|here| here.pod.uid == uid);
         self.statuses.retain(|uid, _| is_here(uid));
         let is_wanted = |uid: &str| wanted.iter().any(|(wanted, _)| wanted == uid);
+        let is_told =
+            |uid: &str| refused.contains(uid) || is_wanted(uid) || self.left.contains(uid);
         self.desk
-            .retain_failures(|uid| !uids.contains(uid) || refused.contains(uid) || is_wanted(uid));
+            .retain_failures(|uid| !uids.contains(uid) || is_told(uid));
     }
 
     fn forget_lease(&self, key: &Key) {
@@ -199,7 +208,7 @@ impl<W: Wires> Rounds<W> {
             return;
         }
         let pods: Vec<&Pod> = wanted.iter().map(|(pod, _)| &pod.pod).collect();
-        let found = self.find(&pods);
+        let found = self.find(&pods).unwrap_or_default();
         for (pod, network) in wanted {
             let uid = runtime_uid(&pod.pod);
             let attached = match found.get(uid) {
@@ -215,24 +224,27 @@ impl<W: Wires> Rounds<W> {
         }
     }
 
-    fn find(&self, wanted: &[&Pod]) -> BTreeMap<String, Found> {
+    /// Where these pods run; what failed is told.
+    fn find(&self, wanted: &[&Pod]) -> io::Result<BTreeMap<String, Found>> {
         let uids: BTreeSet<&str> = wanted.iter().map(|pod| runtime_uid(pod)).collect();
         let uids: Vec<&str> = uids.into_iter().collect();
         let found = processes::find(&self.places.host_proc, &self.places.netns, &uids);
-        found.unwrap_or_else(|error| {
+        found.inspect_err(|error| {
             tracing::warn!(%error, "failed to look through the node's processes");
-            BTreeMap::new()
         })
     }
 
     fn attach_one(&self, pod: &Pod, network: &Network, found: &Found) -> bool {
         let networks = BTreeSet::from([network.clone()]);
         match self.desk.adopt(pod, found, &networks) {
-            Ok(0) => {}
             // Planned anew with that.
-            Ok(_) => return true,
+            Ok(adopted) if adopted.taken > 0 => return true,
+            // It is in the way of another.
+            Ok(adopted) if adopted.left > 0 => return false,
+            Ok(_) => {}
             Err(error) => {
                 warn(&error);
+                self.desk.tell_failure(pod, &error.to_string());
                 return false;
             }
         }
@@ -346,7 +358,8 @@ impl<W: Wires> Rounds<W> {
         let graces = refused
             .chain(self.lost.values().copied())
             .map(|since| since + GRACE);
-        retries.chain(graces.filter(|at| *at > now)).min()
+        let due = retries.chain(graces.filter(|at| *at > now));
+        due.chain(self.look_again).min()
     }
 }
 

@@ -98,6 +98,11 @@ impl OnePod {
 
 /// The topology `iot` with a Forwarder in the namespace `netns`.
 fn catalog(netns: &str) -> Catalog {
+    catalog_with(netns, 1400, &[])
+}
+
+/// The same, where attachments have this MTU and these networks outside.
+pub(crate) fn catalog_with(netns: &str, mtu: u32, external: &[&str]) -> Catalog {
     let mut app = AppEntry::new("sensors");
     app.pod_selector = Some(LabelSelector {
         match_labels: BTreeMap::from([("app".to_owned(), "sensor".to_owned())]),
@@ -114,13 +119,14 @@ fn catalog(netns: &str) -> Catalog {
         node: "n1".into(),
         cidrs: vec!["10.80.0.0/16".parse().unwrap()],
         blocks: vec!["10.80.1.0/24".parse().unwrap()],
+        external: external.iter().map(|cidr| cidr.parse().unwrap()).collect(),
         ..ForwarderSpec::default()
     };
     let forwarder = Forwarder::new("default", spec);
     let place = Place {
         forwarder: Arc::new(forwarder.clone()),
         netns: netns.to_owned(),
-        mtu: 1400,
+        mtu,
         is_ready: true,
     };
     Catalog::new("n1", [&forwarder], [&topology], vec![place], true)

@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use cni::agent::{Claim, Key, NetnsId, Reply, Request};
 use node::leases::Network;
 use node::live;
 
-use crate::live::{Daemon, Node};
+use crate::live::{Daemon, Node, catalog_with};
 use crate::world::run;
 
 /// A pod that the runtime attached to a daemon that is gone, and remembers nothing.
@@ -66,6 +67,8 @@ pub(crate) fn what_is_wired_and_in_no_lease_is_taken_back_as_it_is() {
     // Twice: a daemon that is killed right after that has it in its book.
     for _ in 0..2 {
         let mut daemon = node.start(false);
+        let changed = catalog_with(&node.forwarder, 1300, &["192.0.2.0/24"]);
+        daemon.desk.open(Arc::new(changed));
         daemon.rounds.turn(Instant::now());
         let leases = daemon.desk.leases();
         assert_eq!(leased(&daemon), ["10.80.1.2"]);
@@ -95,8 +98,11 @@ pub(crate) fn what_is_in_no_lease_and_not_right_is_wired_anew() {
             give_away(daemon);
             assert_eq!(leased(daemon), ["10.80.1.2"]);
         }),
-        ("a route is gone", |_, node| {
-            run(&format!("ip -n {} route delete 10.80.0.0/16", node.pod));
+        ("its Forwarder sends it nothing", |_, node| {
+            run(&format!(
+                "ip -n {} route delete 10.80.1.2/32",
+                node.forwarder
+            ));
         }),
         ("its address is gone", |_, node| {
             run(&format!("ip -n {} address flush dev bm-iot", node.pod));
@@ -140,8 +146,14 @@ pub(crate) fn what_is_in_no_lease_and_not_wanted_goes() {
 pub(crate) fn what_is_not_provably_ours_is_never_touched() {
     let node = Node::new();
     let (pod, forwarder) = (&node.pod, &node.forwarder);
-    let marks = format!("alias beemesh:primary/eth0 group {}", dataplane::LINK_GROUP);
-    let elsewhere = node.world.add_netns("elsewhere");
+    let (elsewhere, victim) = (
+        node.world.add_netns("elsewhere"),
+        node.world.add_netns("victim"),
+    );
+    let group = format!("group {}", dataplane::LINK_GROUP);
+    let marks = format!("alias beemesh:primary/eth0 {group}");
+    let same =
+        "bm-iot index 777 address 02:00:00:00:00:aa type veth peer name app0200000000aa index 778";
     #[rustfmt::skip]
     let foreign = [
         // No mark at all.
@@ -160,7 +172,15 @@ pub(crate) fn what_is_not_provably_ours_is_never_touched() {
         vec![
             format!("ip -n {pod} link add bm-iot type veth peer name app02 netns {forwarder}"),
             format!("ip -n {pod} link set bm-iot {marks}"),
-            format!("ip -n {forwarder} link set app02 alias beemesh:iot/sensors/p group {}", dataplane::LINK_GROUP),
+            format!("ip -n {forwarder} link set app02 alias beemesh:iot/sensors/p {group}"),
+        ],
+        // Another pod's in all that a pod can choose, but its other end is in no Forwarder.
+        vec![
+            format!("ip -n {victim} link add {same} netns {forwarder}"),
+            format!("ip -n {victim} link set bm-iot {marks}"),
+            format!("ip -n {forwarder} link set app0200000000aa alias beemesh:iot/sensors/q {group}"),
+            format!("ip -n {pod} link add {same} netns {elsewhere}"),
+            format!("ip -n {pod} link set bm-iot {marks}"),
         ],
     ];
     node.pods.is_ours(true);

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use crds::attach::Pod;
+use crds::topology::AppEntry;
+use crds::{MicroServiceTopology, MicroServiceTopologySpec};
 
 use super::*;
+use crate::leases::Phase;
 use crate::live::processes::Found;
 
 const INTERFACE: &str = "app0200000000aa";
@@ -16,20 +19,46 @@ fn pair(alias: &str) -> Pair {
         pod_alias: alias.into(),
         pod_mac: [2, 0, 0, 0, 0, 0xaa],
         addresses: addresses.map(|ip| ip.parse().unwrap()).into(),
+        routes: ["10.0.0.0/24".parse().unwrap()].into(),
+        mtu: 1450,
         forwarder_interface: INTERFACE.into(),
         forwarder_alias: "beemesh:t/a/p".into(),
         forwarder_mac: [2, 0, 0, 0, 0, 0xbb],
     }
 }
 
+/// The topology of [`catalog`], which has got a smaller MTU and an external network since.
+fn declared() -> Catalog {
+    let mut place = catalog().places()[0].clone();
+    let mut forwarder = Forwarder::clone(&place.forwarder);
+    forwarder.spec.cidrs = vec!["10.0.0.0/24".parse().unwrap()];
+    forwarder.spec.external = vec!["192.0.2.0/24".parse().unwrap()];
+    place.forwarder = Arc::new(forwarder);
+    let mut app = AppEntry::new("a");
+    app.pod_selector = Some(crds::LabelSelector::default());
+    let spec = MicroServiceTopologySpec {
+        apps: vec![app],
+        ..MicroServiceTopologySpec::default()
+    };
+    let topology = Arc::new(MicroServiceTopology::new("t", spec));
+    let forwarder = Arc::clone(&place.forwarder);
+    Catalog::new("n1", [&*forwarder], [&topology], vec![place], true)
+}
+
 /// A desk without leases and a pod that is wired.
 fn wired<'a>(directory: &Path, wires: &'a MemoryWires, pair: Pair) -> Desk<&'a MemoryWires> {
     lock(&wires.wired).insert(pair.forwarder_interface.clone());
     *lock(&wires.pairs) = vec![("/run/netns/bm-t-f".into(), pair)];
-    desk(directory, wires, "1")
+    let desk = desk(directory, wires, "1");
+    desk.open(Arc::new(declared()));
+    desk
 }
 
 fn adopt(desk: &Desk<&MemoryWires>) -> usize {
+    try_adopt(desk).unwrap().taken
+}
+
+fn try_adopt(desk: &Desk<&MemoryWires>) -> Result<Adopted, Error> {
     let pod = Pod {
         namespace: "default".into(),
         name: "p".into(),
@@ -42,7 +71,7 @@ fn adopt(desk: &Desk<&MemoryWires>) -> usize {
     };
     let path = "/run/netns/cni-1".into();
     let networks = BTreeSet::from([network("t")]);
-    desk.adopt(&pod, &Found { path, id }, &networks).unwrap()
+    desk.adopt(&pod, &Found { path, id }, &networks)
 }
 
 fn network(topology: &str) -> Network {
@@ -53,7 +82,7 @@ fn network(topology: &str) -> Network {
 }
 
 #[test]
-fn what_is_wired_as_it_should_be_becomes_a_lease() {
+fn what_is_wired_as_it_has_to_be_becomes_a_lease() {
     #[rustfmt::skip]
     let cases = [
         // alias of the pod's end    asked for
@@ -84,6 +113,9 @@ fn what_is_wired_as_it_should_be_becomes_a_lease() {
             (to.app.as_str(), to.forwarder_interface.as_str()),
             ("a", INTERFACE)
         );
+        assert_eq!(to.mtu, 1450, "as it was wired");
+        let routes: Vec<_> = to.routes.iter().map(ToString::to_string).collect();
+        assert_eq!(routes, ["10.0.0.0/24"], "as it was wired");
         assert!(lock(&wires.wired).contains(INTERFACE));
         let given: BTreeSet<_> = (1..=4)
             .map(|number| add(&desk, number).unwrap().addresses[0].ip())
@@ -122,11 +154,79 @@ fn what_cannot_be_taken_back_is_taken_apart_if_it_is_ours() {
         // Four others: of 10.0.0.2 to 10.0.0.6 one has its address.
         let count = if is_leased { 4 } else { 0 };
         (1..=count).for_each(|number| drop(add(&desk, number).unwrap()));
-        assert_eq!(adopt(&desk), 0, "{pair:?}");
-        assert_eq!(desk.leases().len(), count as usize);
+        let before = desk.leases();
+        assert_eq!(try_adopt(&desk).unwrap(), Adopted::default(), "{pair:?}");
+        assert_eq!(desk.leases(), before);
         let is_there = lock(&wires.wired).contains(&pair.forwarder_interface);
         assert_eq!(is_there, stays, "{pair:?}");
+        let network = network("t");
+        for share in before.iter().flat_map(|lease| &lease.shares) {
+            for address in &share.attachment.addresses {
+                let state = desk.state();
+                assert!(state.book.leases().is_used(&network, address.ip()));
+            }
+        }
     }
+}
+
+#[test]
+fn nothing_is_taken_apart_before_it_is_certain_what_is_wanted() {
+    let incomplete = || {
+        let mut catalog = declared();
+        catalog.is_complete = false;
+        catalog
+    };
+    let unread = || Catalog::clone(&catalog());
+    for uncertain in [incomplete, unread as fn() -> Catalog] {
+        for is_torn in [false, true] {
+            let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+            let desk = wired(directory.path(), &wires, pair("beemesh:cbr0/eth0"));
+            desk.open(Arc::new(uncertain()));
+            wires.is_torn.store(is_torn, Ordering::Relaxed);
+            let adopted = try_adopt(&desk).unwrap();
+            let left = usize::from(is_torn);
+            let taken = 1 - left;
+            assert_eq!(adopted, Adopted { taken, left });
+            assert!(lock(&wires.wired).contains(INTERFACE));
+            desk.open(Arc::new(declared()));
+            assert_eq!(adopt(&desk), 0);
+            assert_eq!(lock(&wires.wired).contains(INTERFACE), !is_torn);
+        }
+    }
+}
+
+#[test]
+fn what_only_a_start_of_the_pod_makes_is_never_taken_apart() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = wired(directory.path(), &wires, pair("beemesh:t-by-multus/bm-t"));
+    wires.is_torn.store(true, Ordering::Relaxed);
+    assert_eq!(try_adopt(&desk).unwrap(), Adopted { taken: 0, left: 1 });
+    assert!(lock(&wires.wired).contains(INTERFACE));
+    assert_eq!(desk.failures(), 1);
+}
+
+#[test]
+fn what_a_del_removes_meanwhile_gets_no_lease() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = wired(directory.path(), &wires, pair("beemesh:cbr0/eth0"));
+    lock(&wires.wired).clear();
+    assert_eq!(try_adopt(&desk).unwrap(), Adopted::default());
+    assert!(desk.is_unused());
+}
+
+#[test]
+fn what_is_taken_apart_has_a_lease_until_it_is_gone() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let desk = wired(directory.path(), &wires, pair("beemesh:cbr0/eth0"));
+    wires.is_torn.store(true, Ordering::Relaxed);
+    wires.is_stuck.store(true, Ordering::Relaxed);
+    assert!(try_adopt(&desk).is_err());
+    drop(desk);
+    let desk = super::desk(directory.path(), &wires, "1");
+    assert_eq!(desk.leases()[0].phase, Phase::Releasing);
+    wires.is_stuck.store(false, Ordering::Relaxed);
+    desk.keep_house();
+    assert!(desk.is_unused() && lock(&wires.wired).is_empty());
 }
 
 #[test]

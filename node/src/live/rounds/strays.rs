@@ -3,52 +3,76 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crds::attach::Pod;
 
 use super::super::plan::takes_part;
-use super::{Rounds, warn};
+use super::{LAST_RETRY, Rounds, warn};
+use crate::catalog::Catalog;
+use crate::desk::may_cut;
 use crate::leases::Network;
 use crate::pods::{PodHere, runtime_uid};
 use crate::wires::Wires;
 
-/// Addresses without a lease, and the pods among which their holders were looked for.
+/// Addresses without a lease, and where and by what their holders were looked for.
 #[derive(PartialEq, Eq)]
 pub(super) struct Strays {
     addresses: BTreeSet<(Network, IpAddr)>,
     /// By uid.
     pods: BTreeSet<String>,
+    /// Of which it was certain what they want.
+    certain: BTreeSet<Network>,
 }
 
 impl<W: Wires> Rounds<W> {
     /// Looks for what is wired and in no lease in all pods, once for all that stays so.
-    pub(super) fn adopt_strays(&mut self, here: &[Arc<PodHere>]) {
+    pub(super) fn adopt_strays(&mut self, here: &[Arc<PodHere>], catalog: &Catalog, now: Instant) {
+        self.look_again = None;
         let addresses = self.desk.strays();
         if addresses.is_empty() {
             self.strays = None;
+            self.left.clear();
             return;
         }
-        let networks = addresses
-            .iter()
-            .map(|(network, _)| network.clone())
-            .collect();
-        let pods = here.iter().map(|here| here.pod.uid.clone()).collect();
-        let seen = Some(Strays { addresses, pods });
-        if seen == self.strays {
+        let networks: BTreeSet<Network> = addresses.iter().map(|(of, _)| of.clone()).collect();
+        let certain = networks.iter().filter(|of| may_cut(catalog, of));
+        let seen = Strays {
+            certain: certain.cloned().collect(),
+            pods: here.iter().map(|here| here.pod.uid.clone()).collect(),
+            addresses,
+        };
+        if self.strays.as_ref() == Some(&seen) {
             return;
         }
+        let is_done = self.look_for_strays(here, &networks);
+        self.strays = is_done.then_some(seen);
+        self.look_again = (!is_done).then(|| now + LAST_RETRY);
+    }
+
+    /// False when not all could be looked at.
+    fn look_for_strays(&mut self, here: &[Arc<PodHere>], networks: &BTreeSet<Network>) -> bool {
         let is_ours = |here: &&Arc<PodHere>| takes_part(here) && !here.is_leaving;
         let pods: Vec<&Pod> = here.iter().filter(is_ours).map(|here| &here.pod).collect();
-        let found = self.find(&pods);
+        let Ok(found) = self.find(&pods) else {
+            return false;
+        };
+        self.left.clear();
         let mut is_done = true;
         for pod in pods {
-            if let Some(found) = found.get(runtime_uid(pod))
-                && let Err(error) = self.desk.adopt(pod, found, &networks)
-            {
-                warn(&error);
-                is_done = false;
+            let uid = runtime_uid(pod);
+            let adopted = found.get(uid).map(|at| self.desk.adopt(pod, at, networks));
+            match adopted {
+                Some(Ok(adopted)) if adopted.left > 0 => drop(self.left.insert(uid.to_owned())),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    warn(&error);
+                    is_done = false;
+                }
+                // It starts or it ends.
+                None => is_done = false,
             }
         }
-        self.strays = seen.filter(|_| is_done);
+        is_done
     }
 }
