@@ -123,12 +123,15 @@ fn sort<'a>(
     leases: &'a [Lease],
     here: &'a [Arc<PodHere>],
 ) -> (HashMap<&'a str, Vec<&'a Lease>>, Vec<&'a Lease>) {
-    let names = here.iter().map(|here| {
-        let pod = &here.pod;
-        (format!("{}/{}", pod.namespace, pod.name), runtime_uid(pod))
+    let pods = || here.iter().map(|here| &here.pod);
+    let names = pods().map(|pod| {
+        let name = format!("{}/{}", pod.namespace, pod.name);
+        (name, runtime_uid(pod))
     });
     let uid_by_name: HashMap<String, &str> = names.collect();
-    let uids: BTreeSet<&str> = uid_by_name.values().copied().collect();
+    // Either is a pod's: what was written before went by the API's.
+    let both = |pod: &'a Pod| [&*pod.uid, runtime_uid(pod)].map(|uid| (uid, runtime_uid(pod)));
+    let uids: HashMap<&str, &str> = pods().flat_map(both).collect();
     let mut by_pod: HashMap<&str, Vec<&Lease>> = HashMap::new();
     let mut forgotten = Vec::new();
     for lease in leases.iter().filter(|lease| !lease.is_past_boot) {

@@ -302,6 +302,7 @@ impl<W: Wires> Rounds<W> {
             let pod = &here.pod;
             let shares = shares
                 .get(runtime_uid(pod))
+                .or_else(|| shares.get(&*pod.uid))
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             let Some(value) = merge(here.network_status.as_deref(), shares) else {

@@ -7,6 +7,7 @@ use super::*;
 use crate::catalog::Place;
 use crate::leases::tests::{lease, share};
 use crate::live;
+use crate::pods::MIRROR;
 
 /// The topologies `iot` (Apps a and b by label) and `lab` (App a by label; b joined by name), each
 /// with the Forwarder f here; of `far` the Forwarder is elsewhere, of `slow` it is being made.
@@ -215,6 +216,20 @@ fn pods_that_start_end_or_leave_are_let_do_so() {
         "forget bm-2",
         "the runtime's is the runtime's"
     );
+}
+
+#[test]
+fn a_static_pod_is_known_by_either_of_its_uids() {
+    let mut mirror = pod("iot=a");
+    mirror.pod.annotations = [(MIRROR.to_owned(), "kubelet".to_owned())].into();
+    for uid in ["u1", "kubelet"] {
+        let lease = Lease {
+            uid: uid.into(),
+            ..leased(1, true, "iot/a")
+        };
+        let steps = planned(vec![mirror.clone()], &[lease], &catalog());
+        assert_eq!(steps, "", "{uid}");
+    }
 }
 
 #[test]
