@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::journal::{Damage, Journal};
 use crate::leases::{Leases, Record};
+use crate::lock::Lock;
 
 /// Name of the journal in the state directory.
 pub const FILE: &str = "leases.journal";
@@ -20,6 +22,7 @@ pub struct Book {
     leases: Leases,
     compacted: u64,
     state_dir: PathBuf,
+    lock: Option<Arc<Lock>>,
 }
 
 impl Book {
@@ -36,6 +39,7 @@ impl Book {
             leases,
             compacted: 0,
             state_dir: state_dir.to_owned(),
+            lock: None,
         };
         if book.leases.boot() != Some(boot) {
             book.record(Record::Boot {
@@ -43,6 +47,15 @@ impl Book {
             })?;
         }
         Ok((book, recovered.damage))
+    }
+
+    /// Rewrites the journal only while this daemon has the state directory.
+    #[must_use]
+    pub(crate) fn under(self, lock: Arc<Lock>) -> Book {
+        Book {
+            lock: Some(lock),
+            ..self
+        }
     }
 
     /// Writes `record`, then takes the step.
@@ -69,8 +82,11 @@ impl Book {
     /// directory, where somebody removed it under a daemon that runs.
     ///
     /// # Errors
-    /// As [`Book::compact`].
+    /// As [`Book::compact`]; [`Error::StateInUse`] when another daemon has the directory since.
     pub fn keep(&mut self) -> Result<(), Error> {
+        if let Some(lock) = &self.lock {
+            lock.keep()?;
+        }
         if !self.journal.is_there() {
             tracing::warn!("the journal of leases was removed: it is written anew");
             fs::create_dir_all(&self.state_dir).map_err(Error::file("create", &self.state_dir))?;
@@ -95,6 +111,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::leases::tests::lease;
 
@@ -119,5 +137,26 @@ mod tests {
         fs::write(state.join(FILE), "").unwrap();
         book.keep().unwrap();
         assert_eq!(open().leases(), book.leases());
+    }
+
+    #[test]
+    fn what_another_daemon_began_meanwhile_is_left_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let open = || {
+            let lock = Lock::take(&state, Duration::ZERO).unwrap();
+            let (book, _) = Book::open(&state, "boot").unwrap();
+            book.under(Arc::new(lock))
+        };
+        let mut first = open();
+        fs::remove_dir_all(&state).unwrap();
+        let mut second = open();
+        second
+            .record(Record::Claimed(lease(1, "iot", &[])))
+            .unwrap();
+        assert!(matches!(first.keep(), Err(Error::StateInUse { .. })));
+        second.keep().unwrap();
+        drop(second);
+        assert_eq!(open().leases().iter().count(), 1);
     }
 }

@@ -41,6 +41,7 @@ pub mod journal;
 pub mod leases;
 pub mod link_state;
 pub mod live;
+mod lock;
 pub mod mesh;
 pub mod owned;
 pub mod pods;

@@ -21,6 +21,7 @@ use crate::flood::Flood;
 use crate::inbox::Inbox;
 use crate::install::Installer;
 use crate::link_state;
+use crate::lock::Lock;
 use crate::owned::Owned;
 use crate::server::Server;
 use crate::source::Snapshot;
@@ -30,14 +31,12 @@ use crate::wires::KernelWires;
 
 mod files;
 mod leave;
-mod lock;
 mod monitor;
 mod origin;
 mod standing;
 mod tasks;
 mod told;
 
-use lock::lock;
 use origin::Ports;
 pub use tasks::Shared;
 
@@ -57,12 +56,12 @@ const BLOCKING_THREADS: usize = 16;
 /// Only what makes a start impossible: the directory, the state directory or the socket cannot be
 /// used. Whatever goes wrong later is logged, reported in status and tried again.
 pub fn run(config: Config) -> Result<(), Error> {
-    let _lock = lock(&config.state_dir, HANDOVER)?;
+    let lock = Arc::new(Lock::take(&config.state_dir, HANDOVER)?);
     let own = match config.origin {
         Origin::Kubernetes { .. } => Own::from_environment(),
         Origin::Directory(_) => None,
     };
-    let end = serve(config.clone(), own.as_ref())?;
+    let end = serve(config.clone(), own.as_ref(), Arc::clone(&lock))?;
     match (end, own) {
         // Nothing of what served is there any more.
         (End::Leave, Some(own)) => leave::leave(&config, &own),
@@ -79,7 +78,7 @@ enum End {
     Leave,
 }
 
-fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
+fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Error> {
     let started = |what| move |source| Error::Start { what, source };
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -94,6 +93,7 @@ fn serve(config: Config, own: Option<&Own>) -> Result<End, Error> {
     } = origin::open(&config, &inbox)?;
     let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
+    let book = book.under(lock);
     if !damage.is_empty() {
         tracing::warn!(
             places = damage.len(),
