@@ -107,7 +107,7 @@ fn observe(shared: &Shared) {
         }),
         cni: installed(&installer),
         peers: peers.as_ref().map(|peers| counts(&peers.now())),
-        cache_age: health.as_ref().map(|it| it.failing_for().as_secs_f64()),
+        cache_age: health.as_ref().map(|it| it.unheard_for().as_secs_f64()),
         api_writes: health.as_ref().map_or_else(Vec::new, |it| {
             let (done, failed) = it.writes();
             vec![("ok", done), ("failed", failed)]

@@ -35,6 +35,8 @@ mod read;
 mod reports;
 mod store;
 mod tells;
+#[cfg(test)]
+mod tests;
 mod watching;
 
 use cache::Cache;
@@ -100,7 +102,8 @@ impl Kubernetes {
             .map_err(started)?;
         let pace = Arc::<Pace>::default();
         let client = runtime.block_on(client::paced(kubeconfig, Arc::clone(&pace)))?;
-        let (cache, tables) = Cache::open(cache_dir, node);
+        let health = Arc::<Health>::default();
+        let (cache, tables) = Cache::open(cache_dir, node, Arc::clone(&health));
         let shared = Arc::new(Shared {
             node: node.to_owned(),
             inbox,
@@ -108,7 +111,7 @@ impl Kubernetes {
             cache,
             reports: Reports::default(),
             tells: Tells::default(),
-            health: Arc::default(),
+            health,
             pace,
             networks_changed: Notify::new(),
             api: Api {
@@ -200,7 +203,6 @@ impl Shared {
             self.cache.records(store.tables())
         };
         let is_written = self.cache.write(&records);
-        self.health.set_not_kept(self.cache.problem());
         let _store = self.store();
         self.cache.unmark(&records, is_written);
         is_written

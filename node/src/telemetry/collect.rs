@@ -90,7 +90,8 @@ impl Collector for Observations {
             told.gauge("peers_connected", help, connected)?;
         }
         if let Some(age) = observed.cache_age {
-            let help = "For how long the API server has failed, in seconds; 0 while it answers.";
+            let help =
+                "For how long a watch of the API server has failed, in seconds; 0 while none does.";
             told.gauge_of("cache_age_seconds", help, ConstGauge::new(age))?;
         }
         told.api_writes(&observed.api_writes)

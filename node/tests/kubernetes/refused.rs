@@ -97,7 +97,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
     ensure_same(&node::source::Source::load(&mut here.source), &before)?;
     let found = here.pods.find("expired", "unheard-of", None);
     ensure!(found == Lookup::Unknown, "{found:?}");
-    ensure!(!here.source.health().failing_for().is_zero(), "it is told");
+    ensure!(!here.source.health().unheard_for().is_zero(), "it is told");
 
     // As the kubelet does it. The client reads it within a minute.
     fs::write(file.with_extension("new"), new)?;
@@ -110,7 +110,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
         Ok(())
     })?;
     eventually("nothing fails any more", SOON, || {
-        ensure!(here.source.health().failing_for().is_zero(), "not yet");
+        ensure!(here.source.health().unheard_for().is_zero(), "not yet");
         Ok(())
     })
 }

@@ -12,13 +12,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::Shared;
+use super::health::Health;
 use super::store::{Entry, Feed, Item, Table};
 use crate::atomic;
 use crate::error::Error;
@@ -46,7 +47,8 @@ pub(super) struct Cache {
     /// Counts changes.
     changes: AtomicU64,
     is_marked: AtomicBool,
-    problem: Mutex<Option<String>>,
+    /// Knows why the last known state is not kept.
+    health: Arc<Health>,
     written: Mutex<Written>,
     due: Notify,
 }
@@ -98,24 +100,23 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 impl Cache {
     /// Uses the directory `path`, and reads what is in it.
-    pub(super) fn open(path: &Path, node: &str) -> (Cache, BTreeMap<Feed, Table>) {
+    pub(super) fn open(
+        path: &Path,
+        node: &str,
+        health: Arc<Health>,
+    ) -> (Cache, BTreeMap<Feed, Table>) {
         let cache = Cache {
             path: path.to_owned(),
             node: node.to_owned(),
             changes: AtomicU64::new(0),
             is_marked: AtomicBool::new(false),
-            problem: Mutex::default(),
+            health,
             written: Mutex::default(),
             due: Notify::new(),
         };
         cache.tell(cache.make().err());
         let tables = cache.load();
         (cache, tables)
-    }
-
-    /// Why the last known state is not kept; none while it is.
-    pub(super) fn problem(&self) -> Option<String> {
-        self.problem_slot().clone()
     }
 
     /// Makes the directories that are not there.
@@ -171,8 +172,9 @@ impl Cache {
     fn try_write(&self, records: &Records, written: &mut Written) -> Result<(), Error> {
         self.make()?;
         if !fs::exists(self.path.join(INDEX)).unwrap_or(false) {
-            // Somebody may have taken everything away.
-            written.clear();
+            // Somebody may have taken everything away; or the mark could not be made, and the disk is
+            // full: what is there is not written again.
+            written.retain(|path, _| fs::exists(path).unwrap_or(false));
         }
         let mut index = Index {
             version: VERSION,
@@ -314,7 +316,7 @@ impl Cache {
     /// Says once that the disk fails, and once that it works again.
     fn tell(&self, error: Option<Error>) {
         let problem = error.map(|error| super::health::chain(&error));
-        let before = std::mem::replace(&mut *self.problem_slot(), problem.clone());
+        let before = self.health.set_not_kept(problem.clone());
         let path = self.path.display();
         match problem {
             Some(error) if before.is_none() => {
@@ -325,11 +327,6 @@ impl Cache {
             }
             _ => {}
         }
-    }
-
-    fn problem_slot(&self) -> MutexGuard<'_, Option<String>> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::runtime::watcher;
@@ -16,19 +16,25 @@ const LAST: Duration = Duration::from_secs(5);
 /// What fails, by what was asked, how much was written, and whether what is known is kept.
 #[derive(Debug, Default)]
 pub struct Health {
-    failing: Mutex<BTreeMap<String, Option<u16>>>,
-    /// When the first of what fails now began to.
-    since: Mutex<Option<Instant>>,
+    failing: Mutex<BTreeMap<String, Failure>>,
     written: AtomicU64,
     refused: AtomicU64,
     /// Why what was said last would not outlive the daemon.
     not_kept: Mutex<Option<String>>,
 }
 
+#[derive(Debug)]
+struct Failure {
+    code: Option<u16>,
+    /// When a watch began to fail; none for what is no watch.
+    unheard: Option<Instant>,
+}
+
 impl Health {
-    /// For how long something asked of the API server has failed; zero while nothing does.
-    pub fn failing_for(&self) -> Duration {
-        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+    /// For how long a watch has failed; zero while none does.
+    pub fn unheard_for(&self) -> Duration {
+        let failing = self.failing();
+        let since = failing.values().filter_map(|it| it.unheard).min();
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
@@ -44,9 +50,10 @@ impl Health {
         not_kept.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_not_kept(&self, problem: Option<String>) {
+    /// Sets it, and returns what it was.
+    pub(super) fn set_not_kept(&self, problem: Option<String>) -> Option<String> {
         let mut not_kept = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
-        *not_kept = problem;
+        std::mem::replace(&mut *not_kept, problem)
     }
 
     /// Counts a write.
@@ -59,18 +66,26 @@ impl Health {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `what` failed, with the HTTP status of the answer if there was one.
+    /// The write `what` failed, with the HTTP status of the answer if there was one.
     pub(super) fn failed(&self, what: &str, code: Option<u16>, error: &str) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note(what, code, None, error);
+    }
+
+    /// As [`Health::failed`], of a watch.
+    pub(super) fn unheard(&self, what: &str, code: Option<u16>, error: &str) {
+        self.note(what, code, Some(Instant::now()), error);
+    }
+
+    fn note(&self, what: &str, code: Option<u16>, unheard: Option<Instant>, error: &str) {
+        let mut failing = self.failing();
+        let before = failing.get(what);
         let is_known = match code {
             // Nobody answers: that is one thing, whatever was asked.
-            None => failing.values().any(Option::is_none),
-            Some(_) => failing.get(what) == Some(&code),
+            None => failing.values().any(|it| it.code.is_none()),
+            Some(_) => before.is_some_and(|it| it.code == code),
         };
-        failing.insert(what.to_owned(), code);
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now);
-        drop(since);
+        let unheard = before.and_then(|it| it.unheard).or(unheard);
+        failing.insert(what.to_owned(), Failure { code, unheard });
         if is_known {
             tracing::debug!(what, ?code, error, "the API server fails still");
         } else {
@@ -85,16 +100,28 @@ impl Health {
 
     /// `what` was done.
     pub(super) fn succeeded(&self, what: &str) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(code) = failing.remove(what) else {
+        let mut failing = self.failing();
+        let Some(Failure { code, .. }) = failing.remove(what) else {
             return;
         };
-        if failing.is_empty() {
-            *self.since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        if code.is_some() || !failing.values().any(Option::is_none) {
+        if code.is_some() || !failing.values().any(|it| it.code.is_none()) {
             tracing::info!(what, "the API server answers again");
         }
+    }
+
+    /// `what` is not asked for any more.
+    pub(super) fn forget(&self, what: &str) {
+        self.failing().remove(what);
+    }
+
+    #[cfg(test)]
+    pub(super) fn all_failing(&self) -> Vec<String> {
+        self.failing().keys().cloned().collect()
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Failure>> {
+        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,15 +215,21 @@ mod tests {
     }
 
     #[test]
-    fn failing_ends_with_the_last_thing_that_fails() {
+    fn nothing_is_heard_for_as_long_as_a_watch_fails_and_no_write_counts() {
         let health = Health::default();
-        assert_eq!(health.failing_for(), Duration::ZERO);
-        health.failed("pods", None, "refused");
-        health.failed("nodes", Some(403), "forbidden");
+        assert_eq!(health.unheard_for(), Duration::ZERO);
+        health.failed("an event", Some(403), "forbidden");
+        assert_eq!(health.unheard_for(), Duration::ZERO);
+        health.unheard("pods", None, "refused");
+        health.unheard("nodes", Some(403), "forbidden");
         health.succeeded("pods");
-        assert!(health.failing_for() > Duration::ZERO);
-        health.succeeded("nodes");
-        assert_eq!(health.failing_for(), Duration::ZERO);
+        let before = health.unheard_for();
+        assert!(before > Duration::ZERO);
+        health.unheard("nodes", Some(403), "forbidden");
+        assert!(health.unheard_for() >= before, "it fails still");
+        health.forget("nodes");
+        assert_eq!(health.unheard_for(), Duration::ZERO);
+        assert_eq!(health.all_failing(), ["an event"]);
     }
 
     #[test]

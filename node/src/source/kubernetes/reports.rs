@@ -94,6 +94,7 @@ impl Reports {
 
     pub(super) fn forget(&self, key: &str) {
         self.lock().remove(key);
+        self.due.notify_one();
     }
 
     /// The objects of these Forwarders say something else now.
@@ -209,6 +210,10 @@ impl Shared {
                     wanted: slot.wanted.clone(),
                 });
             }
+        }
+        if !slots.values().any(|it| it.is_due || it.is_under_way) {
+            // What failed is gone, or said by somebody else.
+            self.health.forget(WHAT);
         }
         next
     }

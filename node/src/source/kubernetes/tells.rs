@@ -49,6 +49,8 @@ struct Waiting {
     events: VecDeque<Slot>,
     /// What was told already, by uid.
     told: BTreeMap<String, BTreeSet<u64>>,
+    /// What was put back since nothing of the kind waits any more.
+    refused: BTreeSet<String>,
 }
 
 /// Something to tell.
@@ -152,6 +154,7 @@ impl Waiting {
 
     /// Puts back what could not be told, unless something newer is there.
     fn put_back(&mut self, slot: Slot) {
+        self.refused.insert(what(&slot.told));
         match slot.told.news {
             News::NetworkStatus(_) => {
                 let uid = slot.told.uid.clone();
@@ -159,6 +162,18 @@ impl Waiting {
             }
             News::Event { .. } => self.events.push_front(slot),
         }
+    }
+
+    /// What was refused, and is not to be told any more: it made room, or is said already.
+    fn given_up(&mut self) -> Vec<String> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let slots = self.statuses.values().chain(&self.events);
+        let waiting: BTreeSet<String> = slots.map(|slot| what(&slot.told)).collect();
+        let given_up = self.refused.difference(&waiting).cloned().collect();
+        self.refused.retain(|what| waiting.contains(what));
+        given_up
     }
 }
 
@@ -172,8 +187,7 @@ fn fact(reason: &str, message: &str) -> u64 {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     loop {
-        let next = shared.tells.lock().next(Instant::now());
-        match next {
+        match shared.next_to_tell() {
             Next::Tell(slot) if shared.is_said(&slot.told) => {}
             Next::Tell(slot) => {
                 let pause = attempt(&shared, slot, &mut backoff).await;
@@ -210,14 +224,16 @@ async fn attempt(shared: &Shared, mut slot: Slot, backoff: &mut Backoff) -> Dura
         return Duration::ZERO;
     }
     shared.health.failed(&what, code, &chain(&error));
-    let pause = if is_for_all(code) {
+    let is_for_all = is_for_all(code);
+    let pause = if is_for_all {
         backoff.next() + shared.pace.alone()
     } else {
-        slot.not_before = Some(Instant::now() + slot.backoff.next());
-        REFUSED
+        slot.backoff.next()
     };
+    // Others come first in any case: that nobody answers may be this one's own fault.
+    slot.not_before = Some(Instant::now() + pause);
     shared.tells.lock().put_back(slot);
-    pause
+    if is_for_all { pause } else { REFUSED }
 }
 
 /// What is asked for: that it is refused in one namespace says nothing of another.
@@ -230,6 +246,14 @@ fn what(told: &Told) -> String {
 }
 
 impl Shared {
+    fn next_to_tell(&self) -> Next {
+        let mut waiting = self.tells.lock();
+        for what in waiting.given_up() {
+            self.health.forget(&what);
+        }
+        waiting.next(Instant::now())
+    }
+
     /// Whether the pod's object says it already.
     fn is_said(&self, told: &Told) -> bool {
         let News::NetworkStatus(value) = &told.news else {
@@ -400,6 +424,23 @@ mod tests {
             (waiting.events.len(), waiting.told.len()),
             (QUEUE, REMEMBERED)
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_given_up_when_it_has_made_room() {
+        let mut waiting = Waiting::default();
+        let mut elsewhere = told("1", event("x"));
+        elsewhere.namespace = "field".to_owned();
+        waiting.add(elsewhere);
+        let mut slot = take(&mut waiting).unwrap();
+        slot.not_before = Some(Instant::now() + ANSWER);
+        waiting.put_back(slot);
+        assert!(waiting.given_up().is_empty());
+        for number in 0..QUEUE {
+            waiting.add(told(&number.to_string(), event("y")));
+        }
+        assert_eq!(waiting.given_up(), ["event of a pod in field"]);
+        assert!(waiting.given_up().is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One watch for each table, kept up for as long as the daemon lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>, client: Client) {
     }
     loop {
         let networks = shared.store().networks();
-        watches
-            .networks
-            .retain(|network, _| networks.contains(network));
+        watches.keep(&networks, &shared);
         for network in networks {
             if !watches.networks.contains_key(&network) {
                 watches.start(&shared, &client, Feed::Network(network));
@@ -60,6 +58,16 @@ impl Drop for Task {
 }
 
 impl Watches {
+    /// Ends those of other networks.
+    fn keep(&mut self, networks: &BTreeSet<Network>, shared: &Shared) {
+        let others = self.networks.extract_if(.., |it, _| !networks.contains(it));
+        for (network, task) in others {
+            // Before it is forgotten that it fails.
+            drop(task);
+            shared.health.forget(&Feed::Network(network).to_string());
+        }
+    }
+
     fn start(&mut self, shared: &Arc<Shared>, client: &Client, feed: Feed) {
         let watch = Watch {
             shared: Arc::clone(shared),
@@ -169,7 +177,7 @@ impl Watch {
             let code = watch_code(&error);
             // That a watch is too old is how a new list begins.
             if code != Some(410) {
-                self.shared.health.failed(&self.what, code, &chain(&error));
+                self.shared.health.unheard(&self.what, code, &chain(&error));
             }
             tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
             match code {

@@ -45,7 +45,7 @@ fn store(count: u64) -> Store {
 }
 
 fn open(path: &Path) -> (Cache, Store) {
-    let (cache, tables) = Cache::open(path, "n1");
+    let (cache, tables) = Cache::open(path, "n1", Arc::default());
     (cache, Store::new(tables))
 }
 
@@ -66,6 +66,11 @@ fn files(path: &Path) -> Vec<PathBuf> {
         .collect();
     all.sort();
     all
+}
+
+fn inodes(path: &Path) -> Vec<u64> {
+    let inode = |path: &PathBuf| fs::metadata(path).unwrap().ino();
+    files(path).iter().map(inode).collect()
 }
 
 #[test]
@@ -95,7 +100,7 @@ fn what_was_whole_is_whole_and_nothing_else_is() {
     assert!(keep(&cache, &store(1)));
     assert!(open(directory.path()).1.snapshot().is_complete);
     assert_eq!(files(directory.path()).len(), 2, "a Forwarder and a node");
-    let (_, other) = Cache::open(directory.path(), "n2");
+    let (_, other) = Cache::open(directory.path(), "n2", Arc::default());
     assert!(other.is_empty(), "it is another node's");
 }
 
@@ -104,18 +109,16 @@ fn only_what_changed_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let (cache, _) = open(directory.path());
     assert!(keep(&cache, &store(3)));
-    let inode = |path: &PathBuf| fs::metadata(path).unwrap().ino();
-    let inodes = || -> Vec<u64> { files(directory.path()).iter().map(inode).collect() };
-    let before = inodes();
+    let before = inodes(directory.path());
     // A daemon that starts again knows what is there.
     let (cache, mut kept) = open(directory.path());
     assert!(keep(&cache, &kept));
-    assert_eq!(inodes(), before);
+    assert_eq!(inodes(directory.path()), before);
     let address = "192.0.2.1".parse().unwrap();
     let node = Item::Node(Arc::new(NodeObject::new("n1", &[address])));
     kept.put(&Feed::Nodes, "n1", Read::Item(node));
     assert!(keep(&cache, &kept));
-    let after = inodes();
+    let after = inodes(directory.path());
     let changed = after.iter().zip(&before).filter(|(new, old)| new != old);
     assert_eq!(changed.count(), 1);
 }
@@ -131,13 +134,14 @@ fn a_disk_that_fails_is_told_once_and_makes_no_wrong_state() {
     fs::write(&forwarders, b"").unwrap();
     for _ in 0..2 {
         assert!(!keep(&cache, &store(2)));
-        assert!(cache.problem().is_some_and(|it| it.contains("forwarders")));
+        let problem = cache.health.not_kept();
+        assert!(problem.is_some_and(|it| it.contains("forwarders")));
     }
     fs::remove_file(&forwarders).unwrap();
     fs::rename(directory.path().join("aside"), &forwarders).unwrap();
     assert!(!open(directory.path()).1.snapshot().is_complete);
     assert!(keep(&cache, &store(2)));
-    assert_eq!(cache.problem(), None);
+    assert_eq!(cache.health.not_kept(), None);
     assert!(open(directory.path()).1.snapshot().is_complete);
     // Where the mark cannot be made there is no index.
     let (cache, _) = open(directory.path());
@@ -145,6 +149,32 @@ fn a_disk_that_fails_is_told_once_and_makes_no_wrong_state() {
     cache.mark();
     fs::remove_dir(directory.path().join(MARK)).unwrap();
     assert!(!open(directory.path()).1.snapshot().is_complete);
+}
+
+#[test]
+fn a_disk_that_takes_no_mark_is_not_written_full_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = open(directory.path());
+    let store = store(3);
+    assert!(keep(&cache, &store));
+    let before = inodes(directory.path());
+    fs::create_dir(directory.path().join(MARK)).unwrap();
+    cache.mark();
+    fs::remove_dir(directory.path().join(MARK)).unwrap();
+    assert!(!directory.path().join(INDEX).exists());
+    assert!(keep(&cache, &store));
+    assert_eq!(inodes(directory.path()), before);
+    assert!(open(directory.path()).1.snapshot().is_complete);
+}
+
+#[test]
+fn a_disk_that_fails_from_the_start_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, b"").unwrap();
+    let health = Arc::<Health>::default();
+    Cache::open(&path, "n1", Arc::clone(&health));
+    assert!(health.not_kept().is_some());
 }
 
 #[test]
