@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, RecursiveMode, Watcher};
 
 use super::Change;
 use super::polling::{EVERY, Polling};
@@ -19,17 +19,18 @@ use crate::error::Error;
 /// Whom a change is told.
 pub(super) type Tell = Box<dyn Fn(Change) + Send>;
 
+/// An inotify instance.
+pub(super) type Inotify = Box<dyn Watcher + Send>;
+
 static SHARED: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
 
-#[derive(Debug)]
 pub(super) struct Hub {
     way: Mutex<Way>,
     listeners: Arc<Listeners>,
 }
 
-#[derive(Debug)]
 enum Way {
-    Inotify(RecommendedWatcher),
+    Inotify(Inotify),
     Polling { _thread: Polling },
 }
 
@@ -56,6 +57,12 @@ struct Directory {
     real: PathBuf,
 }
 
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.listeners.fmt(formatter)
+    }
+}
+
 impl std::fmt::Debug for Listener {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.directories.fmt(formatter)
@@ -74,9 +81,7 @@ impl Hub {
     }
 
     /// One that hears by `inotify` if that is possible.
-    pub(super) fn new(
-        inotify: impl FnOnce(&Arc<Listeners>) -> notify::Result<RecommendedWatcher>,
-    ) -> Hub {
+    pub(super) fn new(inotify: impl FnOnce(&Arc<Listeners>) -> notify::Result<Inotify>) -> Hub {
         let listeners = Arc::default();
         let way = match inotify(&listeners) {
             Ok(watcher) => Way::Inotify(watcher),
@@ -119,12 +124,20 @@ impl Hub {
 
     /// Watches again what may be another directory by now; by inotify if that is possible again.
     pub(super) fn renew(&self, number: u64) {
-        self.listeners.renew(number);
         let mut way = self.way();
+        let before = self.listeners.directories(number);
+        self.listeners.renew(number);
         if let Way::Inotify(watcher) = &mut *way {
+            self.let_go(watcher, &before);
             for Directory { real, .. } in self.listeners.directories(number) {
-                // What is not there now will be seen by the next renewal.
-                let _ = watcher.watch(&real, RecursiveMode::NonRecursive);
+                match watcher.watch(&real, RecursiveMode::NonRecursive) {
+                    Err(error) if is_exhausted(&error) => {
+                        *way = poll(&error, &self.listeners);
+                        return;
+                    }
+                    // What is not there now will be seen by the next renewal.
+                    Ok(()) | Err(_) => {}
+                }
             }
         } else if let Some(watcher) = self.inotify_again() {
             *way = Way::Inotify(watcher);
@@ -134,7 +147,7 @@ impl Hub {
         }
     }
 
-    fn inotify_again(&self) -> Option<RecommendedWatcher> {
+    fn inotify_again(&self) -> Option<Inotify> {
         let mut watcher = inotify(&self.listeners).ok()?;
         for directory in self.listeners.all_directories() {
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
@@ -151,12 +164,17 @@ impl Hub {
         let mut way = self.way();
         let gone = self.listeners.directories(number);
         self.listeners.lock().by_number.remove(&number);
-        let left = self.listeners.all_directories();
         if let Way::Inotify(watcher) = &mut *way {
-            for Directory { real, .. } in gone.iter().filter(|it| !left.contains(&it.real)) {
-                // It may be gone.
-                let _ = watcher.unwatch(real);
-            }
+            self.let_go(watcher, &gone);
+        }
+    }
+
+    /// Lets those of `directories` go that nobody listens to any more.
+    fn let_go(&self, watcher: &mut Inotify, directories: &[Directory]) {
+        let left = self.listeners.all_directories();
+        for Directory { real, .. } in directories.iter().filter(|it| !left.contains(&it.real)) {
+            // It may be gone.
+            let _ = watcher.unwatch(real);
         }
     }
 
@@ -242,13 +260,14 @@ impl Listener {
 }
 
 /// An inotify instance that tells `listeners`.
-fn inotify(listeners: &Arc<Listeners>) -> notify::Result<RecommendedWatcher> {
+fn inotify(listeners: &Arc<Listeners>) -> notify::Result<Inotify> {
     let listeners = Arc::clone(listeners);
-    notify::recommended_watcher(move |event| {
+    let watcher = notify::recommended_watcher(move |event| {
         if let Some(change) = change(event) {
             listeners.tell(&change);
         }
-    })
+    })?;
+    Ok(Box::new(watcher))
 }
 
 /// Looks instead, and says why.

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::hub::Listeners;
+use super::hub::{Inotify, Listeners};
 use super::*;
 
 /// Longer than anything takes on a busy machine.
@@ -114,4 +115,84 @@ fn inotify_that_is_there_again_is_used_again() {
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Change::Anything));
     fs::create_dir(root.join("new")).unwrap();
     hears(&told, &root.join("new"));
+}
+
+/// What was watched and let go, in this order.
+type Log = Arc<Mutex<Vec<(&'static str, PathBuf)>>>;
+
+/// An inotify that lets so many directories be watched.
+struct Scarce {
+    left: usize,
+    log: Log,
+}
+
+impl notify::Watcher for Scarce {
+    fn new<F: notify::EventHandler>(_: F, _: notify::Config) -> notify::Result<Scarce> {
+        Err(notify::Error::generic("made by hand"))
+    }
+
+    fn watch(&mut self, path: &Path, _: notify::RecursiveMode) -> notify::Result<()> {
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => return Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch)),
+        };
+        self.log.lock().unwrap().push(("watch", path.to_owned()));
+        Ok(())
+    }
+
+    fn unwatch(&mut self, path: &Path) -> notify::Result<()> {
+        self.log.lock().unwrap().push(("unwatch", path.to_owned()));
+        Ok(())
+    }
+
+    fn kind() -> notify::WatcherKind {
+        notify::WatcherKind::NullWatcher
+    }
+}
+
+fn scarce(left: usize) -> (Arc<Hub>, Log) {
+    let log = Log::default();
+    let watcher: Inotify = Box::new(Scarce {
+        left,
+        log: Arc::clone(&log),
+    });
+    (Arc::new(Hub::new(|_| Ok(watcher))), log)
+}
+
+#[test]
+fn inotify_that_is_exhausted_later_is_done_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let (hub, _) = scarce(1);
+    let (mut watch, told) = listen(&hub, &[directory.path()]);
+    watch.renew();
+    // It is done without by now, so the kernel's own is asked for.
+    watch.renew();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Change::Anything));
+}
+
+#[test]
+fn a_directory_that_is_another_now_is_let_go_when_nobody_else_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let [a, b, link] = ["a", "b", "link"].map(|name| root.join(name));
+    let lead_to = |real: &Path| {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(real, &link).unwrap();
+    };
+    fs::create_dir(&a).unwrap();
+    fs::create_dir(&b).unwrap();
+    let (hub, log) = scarce(10);
+    let said = || std::mem::take(&mut *log.lock().unwrap());
+    lead_to(&a);
+    let (mut watch, _told) = listen(&hub, &[&link]);
+    let (other, _told_too) = listen(&hub, &[&a]);
+    said();
+    lead_to(&b);
+    watch.renew();
+    assert_eq!(said(), [("watch", b.clone())], "somebody else has it");
+    drop(other);
+    assert_eq!(said(), [("unwatch", a.clone())]);
+    lead_to(&a);
+    watch.renew();
+    assert_eq!(said(), [("unwatch", b), ("watch", a)]);
 }
