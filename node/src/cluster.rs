@@ -61,23 +61,28 @@ pub enum Standing {
     InForce,
 }
 
-/// Tells of the node, as an event, how our list stands. Tried again until it is done.
-pub async fn tell_standing(client: Client, node: &str, standing: &Standing) {
+/// Tells of the node, as an event, how our list stands, and has since that moment.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn tell_standing(
+    client: Client,
+    node: &str,
+    standing: &Standing,
+    since: Timestamp,
+) -> Result<(), kube::Error> {
     let api: Api<Event> = Api::namespaced(client, EVENTS);
-    let event = event(node, standing);
-    retry("an event", || create(&api, &event)).await;
-}
-
-async fn create(api: &Api<Event>, event: &Event) -> Result<(), kube::Error> {
-    match api.create(&PostParams::default(), event).await {
+    let event = event(node, standing, since);
+    let parameters = PostParams::default();
+    let created = tokio::time::timeout(ANSWER, api.create(&parameters, &event)).await;
+    match created.unwrap_or_else(|late| Err(kube::Error::Service(late.into()))) {
         // The answer to an attempt before this one was lost.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         created => created.map(drop),
     }
 }
 
-fn event(node: &str, standing: &Standing) -> Event {
-    let now = Timestamp::now();
+fn event(node: &str, standing: &Standing, since: Timestamp) -> Event {
     let (kind, reason, note) = match standing {
         Standing::Displaced(why) => {
             let note = format!("new pods are attached late: {why}");
@@ -90,11 +95,11 @@ fn event(node: &str, standing: &Standing) -> Event {
     };
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{node}.{:x}", now.as_microsecond())),
+            name: Some(format!("{node}.{:x}", since.as_microsecond())),
             namespace: Some(EVENTS.to_owned()),
             ..ObjectMeta::default()
         },
-        event_time: Some(MicroTime(now)),
+        event_time: Some(MicroTime(since)),
         reporting_controller: Some("beemesh.io/node".to_owned()),
         reporting_instance: Some(node.chars().take(128).collect()),
         action: Some("Install".to_owned()),

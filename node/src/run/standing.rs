@@ -1,7 +1,9 @@
 //! Whether the node is the daemon's to look after, and what its node is told by it.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::tasks::Shared;
@@ -13,6 +15,10 @@ use crate::uninstall::{Own, Word};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Longest time between two tries to tell.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// For how long something is so before it is told.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Ends when the daemon's own pod says that the node is to be clean. `permit` is whether the plugin
 /// may be installed: when the daemon is ready, and its pod was seen to say nothing of that.
@@ -37,38 +43,163 @@ pub(super) async fn stand(own: Option<&Own>, shared: &Shared, permit: watch::Sen
 }
 
 /// Takes the startup taint off the node once it is ready, and tells of it when the runtime takes
-/// another list, and when that is over, each thing once.
+/// another list, and when that is over. Neither waits for the other.
 pub(super) async fn tell_node(shared: Shared) {
-    let Origin::Kubernetes { kubeconfig } = &shared.config.origin else {
+    if let Origin::Kubernetes { kubeconfig } = &shared.config.origin {
+        let kubeconfig = kubeconfig.as_deref();
+        tokio::join!(untaint(&shared, kubeconfig), tell(&shared, kubeconfig));
+    }
+}
+
+async fn untaint(shared: &Shared, kubeconfig: Option<&Path>) {
+    let Some(key) = &shared.config.startup_taint else {
         return;
     };
-    let node = &shared.config.name;
-    let probes = told::probes(&shared);
-    let mut taint = shared.config.startup_taint.clone();
-    let mut told = Standing::InForce;
+    let probes = told::probes(shared);
     loop {
         tokio::time::sleep(PAUSE).await;
-        let is_ready = taint.is_some() && probes.is_ready();
-        let displaced = shared.installer.report().displaced;
-        let standing = displaced.map_or(Standing::InForce, Standing::Displaced);
-        let is_news = standing != told;
-        if !is_ready && !is_news {
+        if !probes.is_ready() {
             continue;
         }
-        // Made when there is something to say: that is next to never.
-        let client = match client::client(kubeconfig.as_deref()).await {
-            Ok(client) => client,
+        match client::client(kubeconfig).await {
+            Ok(client) => return cluster::remove_taint(client, &shared.config.name, key).await,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "own node");
-                continue;
             }
+        }
+    }
+}
+
+async fn tell(shared: &Shared, kubeconfig: Option<&Path>) {
+    let node = &shared.config.name;
+    let mut steady = Steady::new(Instant::now());
+    let mut pause = PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        let displaced = shared.installer.report().displaced;
+        let standing = displaced.map_or(Standing::InForce, Standing::Displaced);
+        let Some(since) = steady.see(standing, Instant::now()) else {
+            pause = PAUSE;
+            continue;
         };
-        if let Some(key) = taint.take_if(|_| is_ready) {
-            cluster::remove_taint(client.clone(), node, &key).await;
+        let told = async {
+            // Made when there is something to say: that is next to never.
+            let client = client::client(kubeconfig).await?;
+            cluster::tell_standing(client, node, &steady.seen, since).await?;
+            anyhow::Ok(())
+        };
+        let Err(error) = told.await else {
+            steady.told();
+            pause = PAUSE;
+            continue;
+        };
+        if pause == PAUSE {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "no event of the own node; tried again");
         }
-        if is_news {
-            cluster::tell_standing(client, node, &standing).await;
-            told = standing;
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+/// How our list stands, and what was told of that: not what is over at once.
+struct Steady {
+    told: Standing,
+    seen: Standing,
+    /// When it was seen first.
+    moment: Timestamp,
+    /// Since when it is news.
+    since: Instant,
+}
+
+impl Steady {
+    fn new(now: Instant) -> Steady {
+        Steady {
+            told: Standing::InForce,
+            seen: Standing::InForce,
+            moment: Timestamp::now(),
+            since: now,
         }
+    }
+
+    /// Since when it has been so, if that is to be told.
+    fn see(&mut self, standing: Standing, now: Instant) -> Option<Timestamp> {
+        if standing != self.seen {
+            let are_displaced = matches!(
+                (&self.seen, &standing),
+                (Standing::Displaced(_), Standing::Displaced(_))
+            );
+            // That the reason changes all the time does not hide that there is one.
+            if !are_displaced || self.told != Standing::InForce {
+                self.since = now;
+            }
+            self.seen = standing;
+            self.moment = Timestamp::now();
+        }
+        let is_due = self.seen != self.told && now.duration_since(self.since) >= STEADY;
+        is_due.then_some(self.moment)
+    }
+
+    fn told(&mut self) {
+        self.told.clone_from(&self.seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of what is seen, the time of each sight in parts of [`STEADY`].
+    fn told(sights: &[(f64, &str)]) -> Vec<String> {
+        let start = Instant::now();
+        let mut steady = Steady::new(start);
+        let mut all = Vec::new();
+        for (at, why) in sights {
+            let standing = match *why {
+                "" => Standing::InForce,
+                why => Standing::Displaced(why.to_owned()),
+            };
+            if steady.see(standing, start + STEADY.mul_f64(*at)).is_some() {
+                steady.told();
+                all.push((*why).to_owned());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_lasts_is_told_once() {
+        let sights = [(1.0, "a"), (1.5, "a"), (2.0, "a"), (3.0, "a"), (4.0, "")];
+        assert_eq!(told(&sights), ["a"]);
+        let over = [&sights[..], &[(5.0, ""), (6.0, "a"), (7.0, "a")]].concat();
+        assert_eq!(told(&over), ["a", "", "a"]);
+    }
+
+    #[test]
+    fn what_is_over_at_once_is_not_told() {
+        let flaps = [(1.0, "a"), (1.9, "a"), (2.0, ""), (2.5, "a"), (3.0, "a")];
+        assert!(told(&flaps).is_empty());
+        let flaps = [(1.0, "a"), (2.0, "a"), (2.5, ""), (3.0, "a"), (4.0, "a")];
+        assert_eq!(told(&flaps), ["a"]);
+    }
+
+    #[test]
+    fn one_of_many_reasons_is_told() {
+        let sights = [(1.0, "a"), (1.5, "b"), (2.0, "c"), (2.5, "b"), (3.2, "c")];
+        assert_eq!(told(&sights), ["c"]);
+        let later = [&sights[..], &[(3.5, "b"), (4.5, "b")]].concat();
+        assert_eq!(told(&later), ["c", "b"]);
+    }
+
+    #[test]
+    fn what_is_not_taken_is_seen_anew_before_it_is_told_again() {
+        let now = Instant::now();
+        let mut steady = Steady::new(now);
+        let displaced = || Standing::Displaced("a".to_owned());
+        assert_eq!(steady.see(displaced(), now), None);
+        let first = steady.see(displaced(), now + STEADY);
+        // Of the same moment: two events would have two names.
+        assert!(first.is_some() && steady.see(displaced(), now + 2 * STEADY) == first);
+        assert_eq!(steady.see(Standing::InForce, now + 3 * STEADY), None);
+        assert_eq!(steady.see(Standing::InForce, now + 4 * STEADY), None);
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::bed::{Bed, SOON, shared};
 
 pub(crate) const SYSTEM: &str = "leaving-system";
-pub(crate) const TAINT: &str = "beemesh.io/not-ready";
+const TAINT: &str = "beemesh.io/not-ready";
 pub(crate) const PRIMARY: &str =
     r#"{"cniVersion":"1.0.0","name":"cbr0","plugins":[{"type":"ptp"}]}"#;
 
@@ -153,6 +153,13 @@ impl Daemon<'_> {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap_or_default()
+    }
+
+    /// Whether its node has the startup taint.
+    pub(crate) fn is_tainted(&self) -> Result<bool> {
+        let node = self.bed.get("default", "node", self.name)?;
+        let taints = node["spec"]["taints"].as_array();
+        Ok(taints.is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT)))
     }
 
     /// Namespaces of the Forwarders that are declared for this node.

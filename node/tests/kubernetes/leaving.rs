@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, PRIMARY, SYSTEM, TAINT, made};
+use crate::daemon::{Daemon, PRIMARY, SYSTEM, made};
 
 impl Daemon<'_> {
     fn annotations(&self) -> Result<Value> {
@@ -64,14 +64,7 @@ fn files(directory: &Path, found: &mut Vec<String>) -> Result<()> {
 
 pub(crate) fn a_ready_node_loses_its_startup_taint_alone() -> Result<()> {
     let daemon = made("leaving-1")?;
-    daemon.waits("the taint goes", || {
-        let node = daemon.bed.get("default", "node", daemon.name)?;
-        let taints = node["spec"]["taints"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        Ok(!taints.iter().any(|taint| taint["key"] == TAINT))
-    })?;
+    daemon.waits("the taint goes", || Ok(!daemon.is_tainted()?))?;
     let node = daemon.bed.get("default", "node", daemon.name)?;
     ensure!(node["spec"]["taints"][0]["key"] == "theirs", "{node}");
     let id = daemon.process.as_ref().context("it runs")?.id();

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
     let unable = daemon::missing().or_else(|| missing.clone());
-    let daemons: [(&str, Test); 9] = [
+    let daemons: [(&str, Test); 10] = [
         (
             "a_ready_node_loses_its_startup_taint_alone",
             leaving::a_ready_node_loses_its_startup_taint_alone,
@@ -113,6 +113,10 @@ fn main() -> ExitCode {
         (
             "what_is_refused_is_said_once_and_heals_when_it_is_granted",
             refused::what_is_refused_is_said_once_and_heals_when_it_is_granted,
+        ),
+        (
+            "an_event_that_is_refused_does_not_keep_the_startup_taint",
+            refused::an_event_that_is_refused_does_not_keep_the_startup_taint,
         ),
         (
             "a_list_that_is_displaced_is_an_event_and_so_is_its_end",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::away::ensure_same;
 use crate::bed::{Bed, Follower, SOON, shared};
-use crate::daemon::{declared, missing};
+use crate::daemon::{PRIMARY, declared, missing};
 use crate::relay::Relay;
 
 /// A token of a service account that is made anew: what was issued before is worth nothing.
@@ -207,4 +207,33 @@ pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Res
         })?;
     }
     Ok(())
+}
+
+pub(crate) fn an_event_that_is_refused_does_not_keep_the_startup_taint() -> Result<()> {
+    const NAME: &str = "refused-2";
+    let mut daemon = declared(NAME)?;
+    let bed = daemon.bed;
+    let mut rules = rules(&["get", "list", "watch"], &["patch"]);
+    let all = rules.as_array_mut().context("rules")?;
+    all.retain(|rule| rule["apiGroups"][0] != "events.k8s.io");
+    let_do(bed, NAME, &rules)?;
+    let file = daemon.at("token");
+    fs::write(&file, token(bed, NAME)?)?;
+    let relay = relay(bed)?;
+    daemon.kubeconfig = kubeconfig(bed, &relay, &file)?;
+    let theirs = daemon.at("net.d/00-another.conflist");
+    fs::write(&theirs, PRIMARY)?;
+    daemon.start()?;
+    let account = format!("system:serviceaccount:{NAME}:node");
+    eventually("the event is refused", 2 * SOON, || {
+        let audit = bed.server.audit()?;
+        let is_so = |event: &e2e::AuditEvent| {
+            event.user == account && event.code == 403 && event.resource == "events"
+        };
+        ensure!(audit.iter().any(is_so), "{}", daemon.log());
+        Ok(())
+    })?;
+    ensure!(daemon.is_tainted()?, "{}", daemon.log());
+    fs::remove_file(theirs)?;
+    daemon.waits("the taint goes", || Ok(!daemon.is_tainted()?))
 }
