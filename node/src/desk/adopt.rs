@@ -83,57 +83,76 @@ impl<W: Wires> Desk<W> {
     ) -> Result<Fate, Error> {
         let key = live::key(runtime_uid(pod), &pair.pod_interface);
         let _turn = self.wait_for(&key);
-        let Some(attachment) = restore(place, pair) else {
+        let Some(mut attachment) = restore(place, pair) else {
             return Ok(Fate::Gone);
         };
-        let blocks = &place.forwarder.spec.blocks;
-        let is_whole = !attachment.app.is_empty()
-            && attachment.addresses.len() == blocks.len()
-            && self.wires.is_whole(&found.path, pair, &attachment)?;
         let network = network_of(&place.forwarder);
-        // From here on nobody else claims or releases.
+        let is_intact = self.is_intact(found, place, pair, &attachment)?;
+        // From here on nobody else claims or releases; a DEL may have been done with it since it was read.
         let mut state = self.state();
         let leases = state.book.leases();
-        if leases.get(&key).is_some() || is_leased(leases, &attachment) {
-            return Ok(Fate::Gone);
-        }
-        // A DEL may have been done with it since it was read.
-        if !self.wires.is_wired(&attachment)? {
+        let is_held = leases.get(&key).is_some() || is_leased(leases, &attachment);
+        if is_held || !self.wires.is_wired(&attachment)? {
             return Ok(Fate::Gone);
         }
         let is_free = |address: &IpNetwork| !leases.is_used(&network, address.ip());
-        let is_whole = is_whole && attachment.addresses.iter().all(is_free);
-        let is_asked_for = is_asked_for(pair);
-        if !is_whole && (is_asked_for || !may_cut) {
+        let is_whole = is_intact && attachment.addresses.iter().all(is_free);
+        if !is_whole && (is_asked_for(pair) || !may_cut) {
             drop(state);
-            if is_asked_for {
-                self.tell_failure(pod, &beyond(pair));
-            }
-            return Ok(Fate::Left);
+            return Ok(self.let_be(pod, pair));
         }
-        let mut attachment = attachment;
-        if !is_whole {
-            // Another's address is not this one's to free.
-            attachment.addresses.retain(is_free);
-        }
-        let share = Share {
-            namespace: network.namespace.clone(),
-            attachment,
-        };
-        let mut lease = lease(key, pod, found, is_asked_for, share);
+        // Another's address is not this one's to free.
+        attachment.addresses.retain(is_free);
+        let namespace = network.namespace.clone();
+        let mut lease = lease(
+            key,
+            pod,
+            found,
+            pair,
+            Share {
+                namespace,
+                attachment,
+            },
+        );
         if !is_whole {
             lease.phase = Phase::Releasing;
         }
         state.book.record(Record::Claimed(lease.clone()))?;
         drop(state);
-        let what = if is_whole { "back" } else { "apart" };
-        let interface = &pair.pod_interface;
-        tracing::warn!(pod = pod.name, interface, "is in no lease: taken {what}");
-        match is_whole {
-            true => self.changed(),
-            false => self.free(&lease)?,
+        self.follow(pair, &lease)
+    }
+
+    /// Whether it is all that it should be, but for whose its addresses are.
+    fn is_intact(
+        &self,
+        found: &Found,
+        place: &Place,
+        pair: &Pair,
+        attachment: &Attachment,
+    ) -> Result<bool, Error> {
+        Ok(!attachment.app.is_empty()
+            && attachment.addresses.len() == place.forwarder.spec.blocks.len()
+            && self.wires.is_whole(&found.path, pair, attachment)?)
+    }
+
+    fn let_be(&self, pod: &Pod, pair: &Pair) -> Fate {
+        if is_asked_for(pair) {
+            self.tell_failure(pod, &beyond(pair));
         }
-        Ok(if is_whole { Fate::Taken } else { Fate::Gone })
+        Fate::Left
+    }
+
+    /// What comes of a lease that has just been written for it.
+    fn follow(&self, pair: &Pair, lease: &Lease) -> Result<Fate, Error> {
+        let (pod, interface) = (&lease.pod, &pair.pod_interface);
+        if lease.phase == Phase::Releasing {
+            tracing::warn!(pod, interface, "is in no lease: taken apart");
+            self.free(lease)?;
+            return Ok(Fate::Gone);
+        }
+        tracing::warn!(pod, interface, "is in no lease: taken back");
+        self.changed();
+        Ok(Fate::Taken)
     }
 }
 
@@ -159,7 +178,7 @@ fn beyond(pair: &Pair) -> String {
     )
 }
 
-fn lease(key: Key, pod: &Pod, found: &Found, is_asked_for: bool, share: Share) -> Lease {
+fn lease(key: Key, pod: &Pod, found: &Found, pair: &Pair, share: Share) -> Lease {
     Lease {
         key,
         phase: Phase::Confirmed,
@@ -169,7 +188,7 @@ fn lease(key: Key, pod: &Pod, found: &Found, is_asked_for: bool, share: Share) -
         since: now(),
         pod: format!("{}/{}", pod.namespace, pod.name),
         uid: runtime_uid(pod).to_owned(),
-        is_asked_for,
+        is_asked_for: is_asked_for(pair),
         shares: vec![share],
         is_past_boot: false,
     }
