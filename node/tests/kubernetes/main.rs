@@ -142,5 +142,8 @@ fn main() -> ExitCode {
     let daemons = daemons.into_iter();
     let daemons = daemons.map(|(name, test)| e2e::trial(name, unable.as_deref(), test));
     let trials: Vec<Trial> = trials.chain(daemons).collect();
-    run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    // They wait more than they compute.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    run(&arguments, trials).exit_code()
 }
