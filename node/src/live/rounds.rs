@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,18 +23,18 @@ use crate::leases::{Lease, Network, Phase, Share};
 use crate::pods::{News, PodHere, Pods, Told, is_called, runtime_uid};
 use crate::wires::Wires;
 
+mod lasting;
 mod strays;
 #[cfg(test)]
 mod tests;
 
+use lasting::{GRACE, Lasting, is_due};
 use strays::Strays;
 
 /// The first pause before something is tried again; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest pause.
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// What passes by itself within this is let pass: a Forwarder that is on its way, a DEL under way.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Where things are on this node.
 #[derive(Clone, Debug)]
@@ -57,8 +58,10 @@ pub struct Rounds<W> {
     retries: HashMap<(String, Network), Retry>,
     /// Pods without a place, by uid: why, and since when.
     refused: HashMap<String, (String, Instant)>,
-    /// Attachments without their interface, and since when.
-    lost: BTreeMap<(Key, Network), Instant>,
+    /// Attachments without their interface.
+    lost: Lasting<(Key, Network)>,
+    /// Addresses that the kernel has and no lease.
+    stray: Lasting<(Network, IpAddr)>,
     /// What was looked for and not found.
     strays: Option<Strays>,
     /// Pods that keep what has no lease, by uid.
@@ -91,7 +94,8 @@ impl<W: Wires> Rounds<W> {
             plugin,
             retries: HashMap::new(),
             refused: HashMap::new(),
-            lost: BTreeMap::new(),
+            lost: Lasting::new(),
+            stray: Lasting::new(),
             strays: None,
             left: BTreeSet::new(),
             look_again: None,
@@ -104,8 +108,8 @@ impl<W: Wires> Rounds<W> {
         let catalog = self.desk.catalog()?;
         let here = self.pods.here();
         self.adopt_strays(&here, &catalog, now);
-        let lost = self.lost(now);
-        let steps = plan(&here, &self.desk.leases(), &lost, &catalog);
+        self.lost.note(self.desk.lost(), now);
+        let steps = plan(&here, &self.desk.leases(), &self.lost.due(now), &catalog);
         self.count(&steps);
         self.forget(&here, &steps);
         let mut attach = Vec::new();
@@ -127,18 +131,6 @@ impl<W: Wires> Rounds<W> {
         self.tell_statuses(&here);
         self.keep(&here, &catalog);
         self.next(now)
-    }
-
-    /// What has been without its interface for a while: of a DEL that is under way it goes first.
-    fn lost(&mut self, now: Instant) -> BTreeSet<(Key, Network)> {
-        let lost = self.desk.lost();
-        self.lost.retain(|of, _| lost.contains(of));
-        for of in lost {
-            self.lost.entry(of).or_insert(now);
-        }
-        let is_due = |since: &Instant| now.saturating_duration_since(*since) >= GRACE;
-        let due = self.lost.iter().filter(|(_, since)| is_due(since));
-        due.map(|(of, _)| of.clone()).collect()
     }
 
     fn count(&self, steps: &[Step]) {
@@ -193,7 +185,7 @@ impl<W: Wires> Rounds<W> {
         if *told != why {
             *told = why;
         }
-        if now.saturating_duration_since(*since) >= GRACE {
+        if is_due(*since, now) {
             self.desk.tell_failure(pod, told);
         }
     }
@@ -355,11 +347,9 @@ impl<W: Wires> Rounds<W> {
     /// When something is due without any news.
     fn next(&self, now: Instant) -> Option<Instant> {
         let retries = self.retries.values().map(|retry| retry.at);
-        let refused = self.refused.values().map(|(_, since)| *since);
-        let graces = refused
-            .chain(self.lost.values().copied())
-            .map(|since| since + GRACE);
-        let due = retries.chain(graces.filter(|at| *at > now));
+        let refused = self.refused.values().map(|(_, since)| *since + GRACE);
+        let due = retries.chain(refused.filter(|at| *at > now));
+        let due = due.chain(self.lost.next(now)).chain(self.stray.next(now));
         due.chain(self.look_again).min()
     }
 }

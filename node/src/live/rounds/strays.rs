@@ -26,10 +26,12 @@ pub(super) struct Strays {
 }
 
 impl<W: Wires> Rounds<W> {
-    /// Looks for what is wired and in no lease in all pods, once for all that stays so.
+    /// Looks for what is wired and in no lease in all pods, once for all that stays so, and not for
+    /// what a DEL is about to remove.
     pub(super) fn adopt_strays(&mut self, here: &[Arc<PodHere>], catalog: &Catalog, now: Instant) {
         self.look_again = None;
-        let addresses = self.desk.strays();
+        self.stray.note(self.desk.strays(), now);
+        let addresses = self.stray.due(now);
         if addresses.is_empty() {
             self.strays = None;
             self.left.clear();

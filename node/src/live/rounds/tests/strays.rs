@@ -16,7 +16,8 @@ fn what_could_not_be_looked_at_is_looked_at_again() {
     let mut world = World::new("n1");
     world.rounds.desk.hold(stray());
     world.pods.put("p", &[]);
-    assert_eq!(world.turn(0), Some(30_000), "it has no process yet");
+    assert_eq!(world.turn(0), Some(3000), "perhaps a DEL is under way");
+    assert_eq!(world.turn(3000), Some(30_000), "it has no process yet");
     world.run("7", "p");
     let proc = world.directory.path().join("proc");
     let away = world.directory.path().join("away");
@@ -45,6 +46,8 @@ fn what_only_a_start_of_the_pod_makes_is_told_once_and_left() {
     world.pods.put("p", &[]);
     world.run("7", "p");
     world.turn(0);
+    assert_eq!(world.pods.events(), [], "perhaps a DEL is under way");
+    world.turn(3000);
     for number in 0..3 {
         // Whoever comes, it is looked at again.
         let other = format!("other-{number}");
