@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cni::agent::{Claim, Key, NetnsId, Reply, Request};
 use node::leases::Network;
@@ -137,7 +137,13 @@ pub(crate) fn what_is_in_no_lease_and_not_wanted_goes() {
     };
     let address: IpAddr = "10.80.1.2".parse().unwrap();
     daemon.desk.hold([(network, address)].into());
-    daemon.rounds.turn(Instant::now());
+    let start = Instant::now();
+    daemon.rounds.turn(start);
+    assert!(
+        node.links().contains("bm-iot"),
+        "perhaps a DEL is under way"
+    );
+    daemon.rounds.turn(start + Duration::from_secs(3));
     assert!(daemon.desk.is_unused());
     assert!(!node.links().contains("bm-iot"));
     assert!(!node.ends().1.contains("app02"));
