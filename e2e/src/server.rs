@@ -210,6 +210,22 @@ impl ApiServer {
         lock(&self.etcd).signal(Signal::SIGCONT)
     }
 
+    /// Freezes kube-apiserver: connections are taken, and nothing is answered.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause_apiserver(&self) -> Result<()> {
+        lock(&self.apiserver).signal(Signal::SIGSTOP)
+    }
+
+    /// Thaws kube-apiserver.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume_apiserver(&self) -> Result<()> {
+        lock(&self.apiserver).signal(Signal::SIGCONT)
+    }
+
     /// Ends all servers. `Drop` does the same.
     pub fn stop(self) {
         drop(self);

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, header::USER_AGENT};
 use exposition::{Check, Probes};
 use kube::{
     Client,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use thiserror::Error;
@@ -23,6 +24,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
+use tower::timeout::TimeoutLayer;
 
 use crate::{
     apply::Writer,
@@ -63,7 +65,7 @@ pub enum Error {
 /// When it cannot even begin.
 pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let settings = settings(&config).await?;
-    let client = Client::try_from(settings.clone()).map_err(Error::Client)?;
+    let client = client(settings.clone()).map_err(Error::Client)?;
     let replica = config.replica();
     let scope = Scope {
         namespaces: config.namespaces.clone(),
@@ -121,6 +123,16 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
         tracing::warn!(grace = ?GRACE, "some writes were not answered in time");
     }
     Ok(())
+}
+
+/// How long an answer of the API server may take to begin. One that is overloaded lets requests wait for
+/// half of it; without it a watch over a connection that died in silence is waited for without end.
+const BEGINNING: Duration = Duration::from_secs(30);
+
+fn client(settings: kube::Config) -> Result<Client, kube::Error> {
+    let begun = TimeoutLayer::new(BEGINNING);
+    let builder = ClientBuilder::try_from(settings)?;
+    Ok(builder.with_layer(&begun).build())
 }
 
 /// How a client reaches the API server: it waits for none, and says who it is.
@@ -219,4 +231,31 @@ fn termination() -> Result<impl Future<Output = ()>, Error> {
 async fn until(mut stopping: watch::Receiver<bool>) {
     // The sender is gone only when the process is going.
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener, time};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_begin_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut settings = kube::Config::new(url.parse().unwrap());
+        settings.root_cert = Some(Vec::new());
+        settings.default_retry = false;
+        let client = client(settings).unwrap();
+        let asking = tokio::spawn(async move { client.apiserver_version().await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'G', "it was asked");
+        let asked = time::Instant::now();
+        time::pause();
+        let answer = time::timeout(BEGINNING * 2, asking).await;
+        let error = answer.expect("it is given up").unwrap().unwrap_err();
+        assert!(asked.elapsed() >= BEGINNING / 2, "{error}");
+        let why = crate::apply::chain(&error);
+        assert!(why.contains("timed out"), "{why}");
+    }
 }

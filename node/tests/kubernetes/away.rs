@@ -94,6 +94,35 @@ pub(crate) fn it_starts_without_a_server() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn it_starts_beside_a_server_that_is_frozen() -> Result<()> {
+    let bed = furnished(ApiServer::options())?;
+    let kubeconfig = bed.server.kubeconfig();
+    let mut first = Follower::new("away-1", &kubeconfig)?;
+    let before = first.until_forwarders(&BOTH)?;
+    first.until_kept()?;
+    bed.server.pause_apiserver()?;
+    // What it asks over connections that it has is not answered, and it ends all the same.
+    let found = first.pods.find("away", "unheard-of", None);
+    ensure!(found == Lookup::Unknown, "{found:?}");
+    let directory = first.stop();
+
+    // The kernel still takes connections for the server.
+    let mut second = Follower::at("away-1", &kubeconfig, directory)?;
+    ensure_same(&second.source.load(), &before)?;
+    let found = second.pods.find("away", "unheard-of", None);
+    ensure!(found == Lookup::Unknown, "{found:?}");
+    eventually("it is told", SOON, || {
+        ensure!(!second.source.health().unheard_for().is_zero(), "not yet");
+        Ok(())
+    })?;
+    ensure_same(&second.source.load(), &before)?;
+
+    bed.server.resume_apiserver()?;
+    bed.delete("away", "fwd", "iot.b")?;
+    second.until_forwarders(&BOTH[..1])?;
+    Ok(())
+}
+
 pub(crate) fn a_watch_that_expires_is_not_seen() -> Result<()> {
     let bed = furnished(ApiServer::options())?;
     let port = bed

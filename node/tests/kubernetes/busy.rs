@@ -54,12 +54,12 @@ pub(crate) fn watches_that_fail_are_made_anew_with_pauses() -> Result<()> {
     let seconds = Duration::from_secs;
     #[rustfmt::skip]
     let cases = [
-        ("a", Answer(429, Some(3), "Too many requests, please try again later."), 3, seconds(6)),
-        ("b", Answer(503, Some(3), STATUS),                                       3, seconds(6)),
-        ("c", Answer(503, None,    ""),                                           6, seconds(3)),
-        ("d", Answer(500, None,    "etcdserver: no leader"),                      6, seconds(3)),
+        ("a", Answer::Says(429, Some(3), "Too many requests, please try again later."), 3, seconds(6)),
+        ("b", Answer::Says(503, Some(3), STATUS),                                       3, seconds(6)),
+        ("c", Answer::Says(503, None,    ""),                                           6, seconds(3)),
+        ("d", Answer::Says(500, None,    "etcdserver: no leader"),                      6, seconds(3)),
         // What is over at once is no failure, and as bad when it is asked for at once again.
-        ("e", Answer(200, None,    ""),                                           6, seconds(3)),
+        ("e", Answer::Says(200, None,    ""),                                           6, seconds(3)),
     ];
     for (name, answer, count, least) in cases {
         it.bed.forwarder("busy", "iot", name, "busy-1", &[])?;
@@ -83,6 +83,28 @@ pub(crate) fn watches_that_fail_are_made_anew_with_pauses() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn watches_that_are_never_answered_are_given_up_and_made_anew() -> Result<()> {
+    let mut it = watched("busy-4")?;
+    it.bed.namespace("silent")?;
+    it.bed.forwarder("silent", "iot", "a", "busy-4", &[])?;
+    let before = it.here.until_forwarders(&["silent.iot.a"])?;
+    it.warden
+        .answer(|asked| asked.uri.contains("watch=true").then_some(Answer::Never));
+    for plural in ["nodes", "pods", "microservicetopologies"] {
+        it.until_asked(2, |asked| asked.is_watch_of(plural))?;
+    }
+    ensure_same(&it.here.source.load(), &before)?;
+    ensure!(
+        !it.here.source.health().unheard_for().is_zero(),
+        "it is told"
+    );
+    it.warden.pass();
+    it.bed.forwarder("silent", "iot", "b", "busy-4", &[])?;
+    it.here
+        .until_forwarders(&["silent.iot.a", "silent.iot.b"])?;
+    Ok(())
+}
+
 pub(crate) fn reports_that_fail_for_all_are_tried_for_one() -> Result<()> {
     let mut it = watched("busy-2")?;
     it.bed.namespace("reports")?;
@@ -96,8 +118,8 @@ pub(crate) fn reports_that_fail_for_all_are_tried_for_one() -> Result<()> {
     // Four at a time: what is after twelve comes after two pauses.
     #[rustfmt::skip]
     let cases = [
-        (1, Answer(503, None,    ""),                   Duration::from_secs(2)),
-        (2, Answer(429, Some(3), "Too many requests."), Duration::from_secs(6)),
+        (1, Answer::Says(503, None,    ""),                   Duration::from_secs(2)),
+        (2, Answer::Says(429, Some(3), "Too many requests."), Duration::from_secs(6)),
     ];
     for (up, answer, least) in cases {
         it.warden
@@ -133,7 +155,7 @@ pub(crate) fn what_is_refused_for_one_namespace_is_told_in_others() -> Result<()
         it.bed.pod(namespace, "one", "busy-3")?;
     }
     let is_denied = |asked: &Asked| asked.method != "GET" && asked.uri.contains("/denied/");
-    let policy = Answer(403, None, "a policy of this namespace");
+    let policy = Answer::Says(403, None, "a policy of this namespace");
     it.warden
         .answer(move |asked| is_denied(asked).then_some(policy));
     for namespace in ["denied", "granted"] {

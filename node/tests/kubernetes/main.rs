@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 17] = [
+    let tests: [(&str, Test); 19] = [
         (
             "objects_appear_change_and_vanish",
             follow::objects_appear_change_and_vanish,
@@ -53,6 +53,10 @@ fn main() -> ExitCode {
         (
             "it_starts_without_a_server",
             away::it_starts_without_a_server,
+        ),
+        (
+            "it_starts_beside_a_server_that_is_frozen",
+            away::it_starts_beside_a_server_that_is_frozen,
         ),
         (
             "a_watch_that_expires_is_not_seen",
@@ -83,6 +87,10 @@ fn main() -> ExitCode {
         (
             "watches_that_fail_are_made_anew_with_pauses",
             busy::watches_that_fail_are_made_anew_with_pauses,
+        ),
+        (
+            "watches_that_are_never_answered_are_given_up_and_made_anew",
+            busy::watches_that_are_never_answered_are_given_up_and_made_anew,
         ),
         (
             "reports_that_fail_for_all_are_tried_for_one",

@@ -28,13 +28,14 @@ pub(crate) struct Asked {
     pub(crate) uri: String,
 }
 
-/// What is answered instead of the API server's own: status, `Retry-After`, body.
+/// What is answered instead of the API server's own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer(
-    pub(crate) u16,
-    pub(crate) Option<u32>,
-    pub(crate) &'static str,
-);
+pub(crate) enum Answer {
+    /// Status, `Retry-After`, body.
+    Says(u16, Option<u32>, &'static str),
+    /// Nothing, and the connection stays.
+    Never,
+}
 
 type Rule = Box<dyn Fn(&Asked) -> Option<Answer> + Send>;
 
@@ -144,14 +145,18 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     let mut cuts = shared.cuts.subscribe();
     let ruled = shared.rule().as_ref().and_then(|rule| rule(&asked));
     shared.asked().push(asked);
-    if let Some(Answer(status, seconds, body)) = ruled {
-        let status = StatusCode::from_u16(status).unwrap_or_default();
-        let mut response = (status, body).into_response();
-        if let Some(seconds) = seconds {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    match ruled {
+        None => {}
+        Some(Answer::Never) => return std::future::pending().await,
+        Some(Answer::Says(status, seconds, body)) => {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            let mut response = (status, body).into_response();
+            if let Some(seconds) = seconds {
+                let headers = response.headers_mut();
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            return response;
         }
-        return response;
     }
     let (parts, body) = request.into_parts();
     // Nothing is cut off: whoever asks is a node.

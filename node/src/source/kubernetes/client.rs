@@ -9,11 +9,15 @@ use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::layer::layer_fn;
+use tower::timeout::TimeoutLayer;
 
 use super::pace::{Pace, Paced};
 use crate::error::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take to begin. A server that is overloaded lets requests wait for half of it.
+/// Without it a watch over a connection that died in silence would be waited for without end.
+pub(super) const BEGINNING: Duration = Duration::from_secs(30);
 
 /// A client as `kubeconfig` says, or the environment. It waits for no server.
 pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
@@ -49,5 +53,6 @@ pub(super) async fn paced(kubeconfig: Option<&Path>, pace: Arc<Pace>) -> Result<
         inner,
         pace: Arc::clone(&pace),
     });
-    Ok(builder.with_layer(&layer).build())
+    let begun = TimeoutLayer::new(BEGINNING);
+    Ok(builder.with_layer(&begun).with_layer(&layer).build())
 }

@@ -12,6 +12,7 @@ use kube::{Api, Client, Resource};
 use tokio::task::JoinHandle;
 
 use super::Shared;
+use super::client::BEGINNING;
 use super::health::{Backoff, chain, watch_code};
 use super::read::{self, WireNode, WirePod};
 use super::store::{Feed, Listing, Read};
@@ -19,8 +20,8 @@ use crate::leases::Network;
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
-/// A watch that says nothing for so long works: connecting fails sooner.
-const QUIET: Duration = Duration::from_secs(10);
+/// A watch that says nothing for so long works: one that does not begin fails sooner.
+const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
 /// Objects in one answer, where lists are not streamed: what is read at once is held at once.
 const PAGE: u32 = 100;
 
