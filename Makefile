@@ -106,7 +106,7 @@ cluster-programs:
 
 .PHONY: e2e
 e2e: cluster-programs image ## user stories on a real cluster of three nodes that comes and goes (root, Go 1.26), or on that of KUBECONFIG
-	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir /var/tmp/beemesh-e2e-stories) stories --fresh
+	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir /var/tmp/beemesh-e2e-stories) stories --fresh --clusters 2
 
 .PHONY: cluster-up
 cluster-up: cluster-programs ## a real cluster of three nodes on this machine, to try things; `target/debug/beemesh-e2e --help` uses it

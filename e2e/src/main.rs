@@ -4,6 +4,7 @@ mod figures;
 mod mesh;
 mod nodes;
 mod plugin;
+mod pool;
 mod run;
 mod stories;
 mod world;
@@ -61,6 +62,9 @@ enum Verb {
         /// Only name them.
         #[arg(long)]
         list: bool,
+        /// How many clusters to make, 1 to 4: they share the stories, and most of a story is waiting.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+        clusters: u8,
         #[command(flatten)]
         make: Make,
     },
@@ -113,6 +117,7 @@ fn main() -> Result<ExitCode> {
             keep,
             fresh,
             list,
+            clusters,
             make,
         } => {
             let keep = keep || std::env::var_os("BEEMESH_E2E_KEEP").is_some();
@@ -123,6 +128,7 @@ fn main() -> Result<ExitCode> {
                 keep,
                 fresh,
                 list,
+                clusters,
             });
         }
         Verb::Down => {

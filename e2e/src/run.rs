@@ -1,7 +1,8 @@
 //! The runner: a cluster for the stories, each in its namespace, what they leave when they fail.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,8 @@ use e2e::cluster::{self, Access, Cluster, Settings};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::figures::Figures;
+use crate::pool::Pool;
 use crate::stories::{self, Story};
 use crate::world::World;
 
@@ -22,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) fresh: bool,
     /// Only name them.
     pub(crate) list: bool,
+    /// How many clusters to make.
+    pub(crate) clusters: u8,
 }
 
 /// Runs the stories on the cluster of `KUBECONFIG`, else on the one in the folder, else on a new one that goes afterwards.
@@ -37,66 +42,95 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
         let trials = stories::all()
             .into_iter()
             .map(|story| nothing(story, &missing));
-        return Ok(finish(&plan, trials.collect()));
+        return Ok(finish(&plan, trials.collect(), 1));
     }
-    let dir = plan.settings.dir.clone();
-    let is_ours = theirs.is_none() && (plan.fresh || !cluster::exists(&dir));
+    let is_ours = theirs.is_none() && (plan.fresh || !cluster::exists(&plan.settings.dir));
     let is_left = plan.keep || !is_ours;
+    let dirs = if is_ours { plan.dirs() } else { vec![] };
     if !is_left {
-        take_down_when_told(&dir)?;
+        take_down_when_told(&dirs)?;
     }
-    let world = match theirs {
-        Some(file) => World::new(Access::new(file.into()), None),
-        None if is_ours => made(&plan).inspect_err(|_| end(&dir, is_left))?,
-        None => world_of(Cluster::open(&dir)?),
+    let figures = Figures::default();
+    let worlds = match theirs {
+        Some(file) => vec![World::new(Access::new(file.into()), None, figures.clone())],
+        None if is_ours => made(&plan, &dirs, &figures).inspect_err(|_| end(&dirs, is_left))?,
+        None => vec![world_of(Cluster::open(&plan.settings.dir)?, &figures)],
     };
-    let trials = stories::all().into_iter().map(|story| trial(story, &world));
-    let code = finish(&plan, trials.collect());
-    world.memory()?;
-    eprintln!("\n{}", world.figures.table());
+    let has_nodes = worlds.iter().all(|world| world.cluster().is_ok());
+    let threads = worlds.len();
+    let first = worlds[0].clone();
+    let pool = Arc::new(Pool::new(worlds));
+    let trials = stories::all()
+        .into_iter()
+        .map(|story| trial(story, &pool, has_nodes));
+    let code = finish(&plan, trials.collect(), threads);
+    first.memory()?;
+    drop(first);
+    eprintln!("\n{}", figures.table());
     if is_left {
         eprintln!("the cluster is left as it is");
     }
-    end(&dir, is_left);
+    end(&dirs, is_left);
     Ok(code)
 }
 
-fn made(plan: &Plan) -> Result<World> {
-    if plan.fresh {
-        cluster::check_is_cluster(&plan.settings.dir)?;
-        cluster::down(&plan.settings.dir)?;
+impl Plan {
+    /// A folder for each cluster.
+    fn dirs(&self) -> Vec<PathBuf> {
+        let dir = &self.settings.dir;
+        let further = (2..=self.clusters).map(|number| {
+            let mut name = dir.clone().into_os_string();
+            name.push(format!("-{number}"));
+            name.into()
+        });
+        std::iter::once(dir.clone()).chain(further).collect()
     }
-    let started = Instant::now();
-    let world = Cluster::up(plan.settings.clone()).map(world_of)?;
-    let what = "cluster, until all nodes are ready and names are resolved";
-    world.figures.time(what, started.elapsed());
-    Ok(world)
 }
 
-fn world_of(cluster: Cluster) -> World {
-    World::new(cluster.access().clone(), Some(cluster))
+fn made(plan: &Plan, dirs: &[PathBuf], figures: &Figures) -> Result<Vec<World>> {
+    let make = |dir: &PathBuf| {
+        if plan.fresh {
+            cluster::check_is_cluster(dir)?;
+            cluster::down(dir)?;
+        }
+        let settings = Settings {
+            dir: dir.clone(),
+            ..plan.settings.clone()
+        };
+        let started = Instant::now();
+        let world = world_of(Cluster::up(settings)?, figures);
+        let what = "cluster, until all nodes are ready and names are resolved";
+        figures.time(what, started.elapsed());
+        Ok(world)
+    };
+    dirs.iter().map(make).collect()
 }
 
-fn finish(plan: &Plan, trials: Vec<Trial>) -> ExitCode {
+fn world_of(cluster: Cluster, figures: &Figures) -> World {
+    World::new(cluster.access().clone(), Some(cluster), figures.clone())
+}
+
+fn finish(plan: &Plan, trials: Vec<Trial>, threads: usize) -> ExitCode {
     let arguments = Arguments {
         filter: plan.filter.clone(),
         list: plan.list,
-        // They share nodes, and break them.
-        test_threads: Some(1),
+        // Those of one cluster share its nodes, and break them.
+        test_threads: Some(threads),
         ..Arguments::default()
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(story: &'static Story, world: &World) -> Trial {
-    let world = world.clone();
-    let kind = match story.needs_nodes && world.cluster().is_err() {
+fn trial(story: &'static Story, pool: &Arc<Pool>, has_nodes: bool) -> Trial {
+    let pool = Arc::clone(pool);
+    let kind = match story.needs_nodes && !has_nodes {
         true => "needs nodes of our own",
         false => "",
     };
     let run = move || {
+        let free = pool.borrow();
         let started = Instant::now();
-        let own = world.enter(story.name).map_err(failed)?;
+        let own = free.world.enter(story.name).map_err(failed)?;
         let outcome = (story.tell)(&own);
         let took = started.elapsed();
         own.figures.time(&format!("story {}", story.name), took);
@@ -127,29 +161,33 @@ fn failed(error: anyhow::Error) -> Failed {
 }
 
 /// A cluster goes with its runner, also when somebody interrupts it.
-fn take_down_when_told(dir: &Path) -> Result<()> {
+fn take_down_when_told(dirs: &[PathBuf]) -> Result<()> {
     let mut told = SigSet::empty();
     told.add(Signal::SIGINT);
     told.add(Signal::SIGTERM);
     told.thread_block().context("failed to block signals")?;
-    let dir = dir.to_owned();
+    let dirs = dirs.to_vec();
     std::thread::spawn(move || {
         if let Ok(signal) = told.wait() {
             eprintln!("{signal}: the cluster is taken down");
-            end(&dir, false);
+            end(&dirs, false);
             std::process::exit(130);
         }
     });
     Ok(())
 }
 
-fn end(dir: &Path, is_left: bool) {
+fn end(dirs: &[PathBuf], is_left: bool) {
     if is_left {
         return;
     }
-    if let Err(error) = cluster::down(dir) {
+    let downs = dirs.iter().map(|dir| cluster::down(dir));
+    let failed: Vec<_> = downs.filter_map(Result::err).collect();
+    for error in &failed {
         // Nothing may be left: that is a failure of its own.
         eprintln!("failed to take the cluster down: {error:#}");
+    }
+    if !failed.is_empty() {
         std::process::exit(1);
     }
 }

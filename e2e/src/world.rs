@@ -35,13 +35,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(access: Access, cluster: Option<Cluster>) -> Self {
+    pub(crate) fn new(access: Access, cluster: Option<Cluster>, figures: Figures) -> Self {
         Self {
             access,
             namespace: "default".to_owned(),
             cluster: cluster.map(Arc::new),
             installed: Installed::default(),
-            figures: Figures::default(),
+            figures,
             others: Arc::default(),
         }
     }
