@@ -71,10 +71,13 @@ image: image-programs ## the container image as an archive, without a container 
 	@ls -sh target/beemesh-image.tar
 
 PREFIX ?= /usr/local
+# Built before, by somebody who has cargo: root by sudo has none.
+BUILT = $(firstword $(wildcard target/*-linux-*/release/beemesh))
 
 .PHONY: install
-install: build ## beemesh, also as kubectl's plugin, to PREFIX/bin (default /usr/local)
-	install -D $(RELEASE)/beemesh $(DESTDIR)$(PREFIX)/bin/beemesh
+install: ## beemesh, also as kubectl's plugin, to PREFIX/bin (default /usr/local), after `make build`
+	@[ -n "$(BUILT)" ] || { echo "nothing is built yet: make build first, as the user who has cargo"; exit 1; }
+	install -D $(BUILT) $(DESTDIR)$(PREFIX)/bin/beemesh
 	ln -sf beemesh $(DESTDIR)$(PREFIX)/bin/kubectl-beemesh
 	ln -sf beemesh $(DESTDIR)$(PREFIX)/bin/kubectl_complete-beemesh
 
