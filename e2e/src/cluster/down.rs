@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::cgroups;
 use super::layout::{Layout, cgroup};
-use super::place::{Place, is_alive};
+use super::place::{Place, holders, is_alive};
 use crate::{ensure, eventually};
 
 const GONE: Duration = Duration::from_secs(20);
@@ -30,6 +32,7 @@ pub fn down(dir: &Path) -> Result<()> {
         };
         place.power_off()?;
     }
+    end_strays(dir)?;
     cgroups::remove_all(dir)?;
     keep_logs(&layout)?;
     if dir.exists() {
@@ -39,6 +42,19 @@ pub fn down(dir: &Path) -> Result<()> {
     eventually("nothing of the cluster is left", GONE, || {
         let left = left_over(dir)?;
         ensure(left.is_empty(), || left.join("\n"))
+    })
+}
+
+/// Ends each process 1 that no file of the cluster names, and with it all in its namespaces.
+fn end_strays(dir: &Path) -> Result<()> {
+    let strays = holders(dir);
+    for &pid in &strays {
+        // That it has just ended is what is wanted.
+        let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
+    }
+    eventually("each process 1 has ended", GONE, || {
+        let alive = strays.iter().find(|pid| is_alive(**pid));
+        ensure(alive.is_none(), || format!("process {alive:?}"))
     })
 }
 
@@ -140,4 +156,40 @@ pub fn check_is_cluster(dir: &Path) -> Result<()> {
         bail!("{} holds no cluster, and is left as it is", dir.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_1_that_no_file_names_is_ended_and_others_are_not() -> Result<()> {
+        let tree = tempfile::tempdir()?;
+        let [dir, other] = ["two", "two-more"].map(|name| tree.path().join(name));
+        let start = |dir: &Path| {
+            let boot = dir.join("n1/boot");
+            fs::create_dir_all(&boot)?;
+            let script = boot.join("holder.sh");
+            // Its input never ends while the test holds it.
+            fs::write(&script, "read -r line")?;
+            let mut command = Command::new("sh");
+            command.arg(script).arg("n1").stdin(Stdio::piped());
+            anyhow::Ok(command.spawn()?)
+        };
+        let (mut stray, mut neighbour) = (start(&dir)?, start(&other)?);
+        let outcome = down(&dir);
+        let ended = stray.try_wait()?.is_some();
+        let is_left = neighbour.try_wait()?.is_none();
+        for process in [&mut stray, &mut neighbour] {
+            process.kill()?;
+            process.wait()?;
+        }
+        outcome?;
+        assert!(ended, "the stray goes on");
+        assert!(is_left, "that of another folder was ended");
+        assert!(!dir.exists());
+        Ok(())
+    }
 }

@@ -1,8 +1,10 @@
 //! One of the cluster's machines as the kernel sees it: a process that holds namespaces, and what runs in them.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -179,6 +181,19 @@ impl Place {
     fn program_file(&self, program: &str) -> PathBuf {
         self.layout.boot(&self.name).join(format!("{program}.pid"))
     }
+}
+
+/// Each process 1 of the cluster in `dir`, also one that no file names because its runner was killed while it started.
+pub(super) fn holders(dir: &Path) -> Vec<u32> {
+    let is_holder = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        let (program, script) = (words.next(), words.next().unwrap_or_default());
+        let script = Path::new(OsStr::from_bytes(script));
+        // Others may name the file: an editor, the `unshare` that waits for it.
+        program == Some(b"sh") && script.starts_with(dir) && script.ends_with("boot/holder.sh")
+    };
+    all_pids().filter(is_holder).collect()
 }
 
 fn all_pids() -> impl Iterator<Item = u32> {
