@@ -97,6 +97,18 @@ impl World {
         })
     }
 
+    /// Tells `story` with one node more, which goes afterwards, also when that failed: other stories count on three.
+    pub(crate) fn with_one_node_more(&self, story: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
+        let cluster = self.cluster()?;
+        let before = cluster.nodes().len();
+        let outcome = cluster.add_node().and_then(|node| story(&node));
+        let taken = match cluster.nodes().len() > before {
+            true => cluster.remove_node(),
+            false => Ok(()),
+        };
+        outcome.and(taken)
+    }
+
     /// Runs `script` (sh) in a Forwarder's network namespace, on its node.
     pub(crate) fn in_forwarder(&self, place: &Place, script: &str) -> Result<Ran> {
         let node = self.cluster()?.node(&place.node)?;

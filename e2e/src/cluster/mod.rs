@@ -247,7 +247,7 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Takes the last node away, for good: its power, its disk and its Kubernetes node.
+    /// Takes the last node away, for good: its power, its disk, its Kubernetes node and what pods it still has.
     ///
     /// # Errors
     /// When something of it goes on, or it is the only one.
@@ -257,7 +257,13 @@ impl Cluster {
         let node = self.nodes().pop().context("no nodes")?;
         let name = node.name().to_owned();
         node.power_off()?;
-        self.access.ok(&["delete", "node", &name])?;
+        self.access
+            .ok(&["delete", "node", &name, "--ignore-not-found"])?;
+        // No kubelet will say that they have ended, and their controllers wait for that.
+        let here = format!("--field-selector=spec.nodeName={name}");
+        let pods = ["delete", "pods", "--all-namespaces", &here];
+        self.access
+            .ok(&[&pods[..], &["--force", "--grace-period=0"]].concat())?;
         std::fs::remove_dir_all(self.settings.dir.join(&name))?;
         let settings = Settings {
             nodes: count,

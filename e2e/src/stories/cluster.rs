@@ -151,21 +151,20 @@ fn programs_are_killed_one_by_one_and_pods_live_on(world: &World) -> Result<()> 
 
 fn a_node_joins_a_running_cluster_and_leaves_it(world: &World) -> Result<()> {
     world.pod("old", "n1", &[("app", "joined")])?;
-    let cluster = world.cluster()?;
-    let added = cluster.add_node()?;
-    world.pod("new", added.name(), &[("app", "joined")])?;
-    world.wait_pods("app=joined")?;
-    for address in world.primary_addresses("new")? {
-        world.ping("old", &address)?;
-    }
-    for address in world.primary_addresses("old")? {
-        world.ping("new", &address)?;
-    }
-    // It is drained first, as an administrator would.
-    world.access.ok(&["delete", "pod", "new"])?;
-    cluster.remove_node()?;
+    let mut name = String::new();
+    world.with_one_node_more(|added| {
+        name = added.name().to_owned();
+        world.pod("new", added.name(), &[("app", "joined")])?;
+        world.wait_pods("app=joined")?;
+        for address in world.primary_addresses("new")? {
+            world.ping("old", &address)?;
+        }
+        for address in world.primary_addresses("old")? {
+            world.ping("new", &address)?;
+        }
+        // It is drained first, as an administrator would.
+        world.access.ok(&["delete", "pod", "new"]).map(drop)
+    })?;
     let nodes = world.nodes()?;
-    ensure(!nodes.iter().any(|node| node == added.name()), || {
-        format!("{nodes:?}")
-    })
+    ensure(!nodes.contains(&name), || format!("{nodes:?}"))
 }

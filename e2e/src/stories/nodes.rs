@@ -101,13 +101,17 @@ fn a_node_that_is_added_takes_part(world: &World) -> Result<()> {
     let nodes = three(world)?;
     world.declare(&Mesh::new("grows").on_each(&nodes).app("x"))?;
     world.pod("old", &nodes[0], &[("app", "x")])?;
-    let added = world.cluster()?.add_node()?;
-    world.wait_daemons()?;
-    let mesh = Mesh::new("grows").on_each(&nodes);
-    world.declare(&mesh.forwarder(added.name(), added.name()).app("x"))?;
-    world.pod("new", added.name(), &[("app", "x")])?;
-    world.wait_pods("app=x")?;
-    world.reach_all(&["old", "new"], "grows")
+    world.with_one_node_more(|added| {
+        world.wait_daemons()?;
+        let mesh = Mesh::new("grows").on_each(&nodes);
+        world.declare(&mesh.forwarder(added.name(), added.name()).app("x"))?;
+        world.pod("new", added.name(), &[("app", "x")])?;
+        world.wait_pods("app=x")?;
+        world.reach_all(&["old", "new"], "grows")?;
+        // Nothing of it needs the node any more, as when an administrator takes one away.
+        world.access.ok(&["delete", "pod", "new"])?;
+        world.access.ok(&["delete", "mst", "grows"]).map(drop)
+    })
 }
 
 fn three(world: &World) -> Result<[String; 3]> {
