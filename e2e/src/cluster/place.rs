@@ -80,14 +80,15 @@ impl Place {
         Ok(command)
     }
 
-    /// A command that runs in all its namespaces.
+    /// A command that runs in all its namespaces, and says numbers and words as they are read here.
     pub(super) fn inside(&self) -> Result<Command> {
         let pid = self.running()?;
         let mut command = Command::new("nsenter");
         command
             .args(["--target", &pid.to_string(), "--wd=/"])
             .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--"])
-            .current_dir("/");
+            .current_dir("/")
+            .env("LC_ALL", "C");
         Ok(command)
     }
 
