@@ -1,5 +1,6 @@
 //! The runner: a cluster for the stories, each in its namespace, what they leave when they fail.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,9 +67,9 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     let code = finish(&plan, trials.collect(), threads);
     first.memory()?;
     drop(first);
-    eprintln!("\n{}", figures.table());
+    say(&format!("\n{}", figures.table()));
     if is_left {
-        eprintln!("the cluster is left as it is");
+        say("the cluster is left as it is");
     }
     end(&dirs, is_left);
     Ok(code)
@@ -138,7 +139,7 @@ fn trial(story: &'static Story, pool: &Arc<Pool>, has_nodes: bool) -> Trial {
             Ok(()) => own.leave().map_err(failed),
             Err(error) => {
                 // At once too: the others may take long.
-                eprintln!("{error:#}");
+                say(&format!("{error:#}"));
                 let place = own.dump(story.name).map_err(failed)?;
                 Err(Failed::from(format!(
                     "{error:#}\nstate: {}",
@@ -169,7 +170,7 @@ fn take_down_when_told(dirs: &[PathBuf]) -> Result<()> {
     let dirs = dirs.to_vec();
     std::thread::spawn(move || {
         if let Ok(signal) = told.wait() {
-            eprintln!("{signal}: the cluster is taken down");
+            say(&format!("{signal}: the cluster is taken down"));
             end(&dirs, false);
             std::process::exit(130);
         }
@@ -185,9 +186,14 @@ fn end(dirs: &[PathBuf], is_left: bool) {
     let failed: Vec<_> = downs.filter_map(Result::err).collect();
     for error in &failed {
         // Nothing may be left: that is a failure of its own.
-        eprintln!("failed to take the cluster down: {error:#}");
+        say(&format!("failed to take the cluster down: {error:#}"));
     }
     if !failed.is_empty() {
         std::process::exit(1);
     }
+}
+
+/// Tells on standard error, also when nobody reads it any more: a runner that panicked of that would leave its cluster.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
 }
