@@ -21,7 +21,7 @@ use e2e::cluster::{self, Cluster, Runtime, Settings};
 #[derive(Debug, Parser)]
 #[command(name = "beemesh-e2e", version)]
 struct Arguments {
-    /// The folder that holds all of the cluster.
+    /// The folder that holds all of the cluster; the one above it must exist.
     #[arg(long, global = true, default_value_os_t = cluster::default_dir())]
     dir: PathBuf,
     #[command(subcommand)]
@@ -110,6 +110,8 @@ impl Make {
 
 fn main() -> Result<ExitCode> {
     let Arguments { dir, verb } = Arguments::parse();
+    let is_named = dir != cluster::default_dir();
+    let dir = cluster::real_dir(&dir)?;
     match verb {
         Verb::Up { make } => println!("{}", Cluster::up(make.settings(dir))?.summary()),
         Verb::Stories {
@@ -122,8 +124,10 @@ fn main() -> Result<ExitCode> {
         } => {
             let keep = keep || std::env::var_os("BEEMESH_E2E_KEEP").is_some();
             let settings = make.settings(dir);
+            let theirs = std::env::var_os("KUBECONFIG").filter(|file| !file.is_empty());
             return run::run(run::Plan {
                 settings,
+                theirs: theirs.filter(|_| !is_named).map(PathBuf::from),
                 filter,
                 keep,
                 fresh,

@@ -19,6 +19,8 @@ use crate::world::World;
 /// How the stories are run.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
+    /// The kubeconfig of a cluster of the user's: they run there, and none is made.
+    pub(crate) theirs: Option<PathBuf>,
     pub(crate) filter: Option<String>,
     /// Leave the cluster running.
     pub(crate) keep: bool,
@@ -30,11 +32,9 @@ pub(crate) struct Plan {
     pub(crate) clusters: u8,
 }
 
-/// Runs the stories on the cluster of `KUBECONFIG`, else on the one in the folder, else on a new one that goes afterwards.
+/// Runs the stories on the user's cluster, else on the one in the folder, else on a new one that goes afterwards.
 pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
-    let theirs =
-        std::env::var_os("KUBECONFIG").filter(|_| plan.settings.dir == cluster::default_dir());
-    let missing = match theirs {
+    let missing = match plan.theirs {
         Some(_) => e2e::needs(&["kubectl"]),
         None => cluster::needs(),
     };
@@ -45,15 +45,18 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
             .map(|story| nothing(story, &missing));
         return Ok(finish(&plan, trials.collect(), 1));
     }
-    let is_ours = theirs.is_none() && (plan.fresh || !cluster::exists(&plan.settings.dir));
+    let is_ours = plan.theirs.is_none() && (plan.fresh || !cluster::exists(&plan.settings.dir));
     let is_left = plan.keep || !is_ours;
     let dirs = if is_ours { plan.dirs() } else { vec![] };
     if !is_left {
         take_down_when_told(&dirs)?;
     }
     let figures = Figures::default();
-    let worlds = match theirs {
-        Some(file) => vec![World::new(Access::new(file.into()), None, figures.clone())],
+    let worlds = match &plan.theirs {
+        Some(file) => {
+            let access = Access::new(file.clone());
+            vec![World::new(access, None, figures.clone())]
+        }
         None if is_ours => made(&plan, &dirs, &figures).inspect_err(|_| end(&dirs, is_left))?,
         None => vec![world_of(Cluster::open(&plan.settings.dir)?, &figures)],
     };

@@ -55,7 +55,7 @@ pub use down::{check_is_cluster, down, exists, kept_logs};
 pub use dump::folder as dump_folder;
 pub use image::{COREDNS, PAUSE, TEST};
 pub use node::Node;
-pub use options::{Runtime, Settings};
+pub use options::{Runtime, Settings, real_dir};
 pub use up::needs;
 
 use crate::{ensure, eventually, tools};

@@ -1,7 +1,7 @@
 //! What a cluster is made with.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub struct Settings {
     pub runtime: Runtime,
     /// Its minor version, such as `1.35`; none is the newest that `e2e/tools` has.
     pub kubernetes: Option<String>,
-    /// The folder that holds all of the cluster. It must not exist, or be empty.
+    /// The folder that holds all of the cluster, as [`real_dir`] gives it. It must not exist, or be empty.
     pub dir: PathBuf,
 }
 
@@ -86,5 +86,77 @@ impl Settings {
             kubernetes: value["kubernetes"].as_str().map(str::to_owned),
             dir,
         })
+    }
+}
+
+/// A cluster's folder by the one name that mounts and command lines have it under: absolute, without links.
+///
+/// # Errors
+/// When the folder above it does not exist, or a character of its name means something to `mount` or a shell.
+pub fn real_dir(dir: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(dir)?;
+    let real = match (
+        absolute.canonicalize(),
+        absolute.parent(),
+        absolute.file_name(),
+    ) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(above), Some(name)) => {
+            let above = above.canonicalize();
+            let above = above.with_context(|| format!("no folder above {}", dir.display()))?;
+            above.join(name)
+        }
+        (Err(error), ..) => bail!("{}: {error}", dir.display()),
+    };
+    let text = real.to_str().unwrap_or_default();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%".contains(c);
+    if text.is_empty() || !text.chars().all(is_plain) {
+        bail!(
+            "{real:?}: a cluster's folder has letters, digits and /._-+@% in its name, and nothing else"
+        );
+    }
+    Ok(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_name_however_it_is_given() -> Result<()> {
+        let tree = tempfile::tempdir()?;
+        let real = tree.path().canonicalize()?;
+        fs::create_dir(real.join("there"))?;
+        std::os::unix::fs::symlink(&real, real.join("link"))?;
+        std::os::unix::fs::symlink("there", real.join("alias"))?;
+        #[rustfmt::skip]
+        let cases = [
+            // given        it is
+            ("new",         Some("new")),
+            ("there",       Some("there")),
+            ("there/",      Some("there")),
+            ("link/new",    Some("new")),
+            ("alias",       Some("there")),
+            ("there/../new", Some("new")),
+            ("no/new",      None),
+            ("two words",   None),
+            ("a,b",         None),
+            ("a'b",         None),
+        ];
+        for (given, expected) in cases {
+            let found = real_dir(&real.join(given)).ok();
+            assert_eq!(found, expected.map(|name| real.join(name)), "{given}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_relative_folder_is_the_absolute_one() -> Result<()> {
+        let tree = tempfile::tempdir()?;
+        let expected = tree.path().canonicalize()?.join("two");
+        let up = "../".repeat(std::env::current_dir()?.components().count() - 1);
+        let relative = PathBuf::from(up).join(expected.strip_prefix("/")?);
+        assert_eq!(real_dir(&relative)?, expected);
+        Ok(())
     }
 }
