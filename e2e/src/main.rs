@@ -137,11 +137,14 @@ fn main() -> Result<ExitCode> {
         }
         Verb::Down => {
             cluster::check_is_cluster(&dir)?;
+            let was_there = cluster::exists(&dir);
+            // Also of one whose folder is gone, something may be left.
             cluster::down(&dir)?;
-            println!(
-                "nothing is left; logs in {}",
-                cluster::kept_logs().display()
-            );
+            let logs = cluster::kept_logs();
+            match was_there {
+                true => println!("nothing is left; logs in {}", logs.display()),
+                false => println!("no cluster in {}", dir.display()),
+            }
         }
         Verb::Status => print!("{}", Cluster::open(&dir)?.status()?),
         Verb::Kubeconfig => println!("{}", Cluster::open(&dir)?.access().kubeconfig().display()),

@@ -1,7 +1,7 @@
 //! The runner: a cluster for the stories, each in its namespace, what they leave when they fail.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,16 +47,17 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     }
     let is_ours = plan.theirs.is_none() && (plan.fresh || !cluster::exists(&plan.settings.dir));
     let is_left = plan.keep || !is_ours;
-    let dirs = if is_ours { plan.dirs() } else { vec![] };
+    let dirs = match &plan.theirs {
+        Some(_) => vec![],
+        None if is_ours => plan.dirs(),
+        None => vec![plan.settings.dir.clone()],
+    };
     if !is_left {
         take_down_when_told(&dirs)?;
     }
     let figures = Figures::default();
     let worlds = match &plan.theirs {
-        Some(file) => {
-            let access = Access::new(file.clone());
-            vec![World::new(access, None, figures.clone())]
-        }
+        Some(file) => vec![named(file, &figures)?],
         None if is_ours => made(&plan, &dirs, &figures).inspect_err(|_| end(&dirs, is_left))?,
         None => vec![world_of(Cluster::open(&plan.settings.dir)?, &figures)],
     };
@@ -73,6 +74,12 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     say(&format!("\n{}", figures.table()));
     if is_left {
         say("the cluster is left as it is");
+        for dir in &dirs {
+            let dir = dir.display();
+            say(&format!(
+                "beemesh-e2e --dir {dir} shell cp    beemesh-e2e --dir {dir} down"
+            ));
+        }
     }
     end(&dirs, is_left);
     Ok(code)
@@ -108,6 +115,18 @@ fn made(plan: &Plan, dirs: &[PathBuf], figures: &Figures) -> Result<Vec<World>> 
         Ok(world)
     };
     dirs.iter().map(make).collect()
+}
+
+/// The user's cluster. Its name is told before anything is done there.
+fn named(kubeconfig: &Path, figures: &Figures) -> Result<World> {
+    let access = Access::new(kubeconfig.to_owned());
+    let config = access.json(&["config", "view", "--minify"])?;
+    let (context, cluster) = (&config["contexts"][0], &config["clusters"][0]);
+    say(&format!(
+        "the stories run on the cluster of KUBECONFIG: context {}, {}",
+        context["name"], cluster["cluster"]["server"]
+    ));
+    Ok(World::new(access, None, figures.clone()))
 }
 
 fn world_of(cluster: Cluster, figures: &Figures) -> World {
