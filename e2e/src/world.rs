@@ -13,6 +13,9 @@ use crate::figures::Figures;
 
 /// What is not there after this long does not come.
 const READY: Duration = Duration::from_secs(120);
+/// The label of namespaces that stories make, and may delete.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const RUNNER: &str = "beemesh-e2e";
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "beemesh-system";
 
@@ -58,9 +61,17 @@ impl World {
     pub(crate) fn enter(&self, name: &str) -> Result<Self> {
         let namespace: String = name.replace('_', "-").chars().take(55).collect();
         let namespace = namespace.trim_end_matches('-');
+        let mut old = Vec::new();
+        for name in [namespace.to_owned(), format!("{namespace}-other")] {
+            let get = ["get", "namespace", &name, "--ignore-not-found", "-o"];
+            let told = self.access.ok(&[&get[..], &["json"]].concat())?;
+            if is_of_stories(&name, &told)? {
+                old.push(name);
+            }
+        }
         // Of a run before, on a cluster that stayed.
-        for old in [namespace.to_owned(), format!("{namespace}-other")] {
-            let delete = ["delete", "namespace", &old, "--ignore-not-found"];
+        for name in &old {
+            let delete = ["delete", "namespace", name, "--ignore-not-found"];
             self.access
                 .ok(&[&delete[..], &["--timeout=120s"]].concat())?;
         }
@@ -76,8 +87,8 @@ impl World {
     }
 
     fn namespace(&self, namespace: &str) -> Result<Self> {
-        let object =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let metadata = json!({"name": namespace, "labels": {MANAGED_BY: RUNNER}});
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
         self.access.apply(&object.to_string())?;
         // Pods want it, and a controller makes it a moment later.
         eventually("the namespace has its service account", READY, || {
@@ -206,6 +217,26 @@ impl World {
     }
 }
 
+/// Whether there is the namespace `name`, made by stories. `told` is the object, or nothing when there is none.
+///
+/// # Errors
+/// When it is somebody else's.
+fn is_of_stories(name: &str, told: &str) -> Result<bool> {
+    if told.trim().is_empty() {
+        return Ok(false);
+    }
+    let namespace: Value = serde_json::from_str(told)?;
+    ensure(
+        namespace["metadata"]["labels"][MANAGED_BY] == RUNNER,
+        || {
+            format!(
+                "the namespace {name} was not made by stories (it has no label {MANAGED_BY}={RUNNER}): it is left as it is"
+            )
+        },
+    )?;
+    Ok(true)
+}
+
 /// The repository.
 pub(crate) fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -243,4 +274,23 @@ pub(crate) fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
         pod["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
     }
     pod
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_namespaces_of_stories_are_used_and_deleted() -> Result<()> {
+        let ours = r#"{"metadata": {"labels": {"app.kubernetes.io/managed-by": "beemesh-e2e"}}}"#;
+        assert!(is_of_stories("story", ours)?);
+        assert!(!is_of_stories("story", "\n")?, "there is none");
+        let helms = ours.replace("beemesh-e2e", "Helm");
+        for theirs in [r#"{"metadata": {"name": "story"}}"#, &helms] {
+            let refused = is_of_stories("story", theirs).err();
+            let words = refused.context("it was taken")?.to_string();
+            assert!(words.contains("namespace story was not made"), "{words}");
+        }
+        Ok(())
+    }
 }
