@@ -107,17 +107,20 @@ cluster-programs:
 	$(call programs,$(CLUSTER_PROGRAMS))
 	cargo build --locked -p beemesh-e2e
 
+# On a disk or a volume: a container's own root is an overlay, which nodes' disks cannot be on.
+E2E_DIR ?= /var/tmp/beemesh-e2e
+
 .PHONY: e2e
 e2e: cluster-programs image ## user stories on a real cluster of three nodes that comes and goes (root, Go 1.26), or on that of KUBECONFIG
-	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir /var/tmp/beemesh-e2e-stories) stories --fresh --clusters 2
+	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir $(E2E_DIR)-stories) stories --fresh --clusters 2
 
 .PHONY: cluster-up
 cluster-up: cluster-programs ## a real cluster of three nodes on this machine, to try things; `target/debug/beemesh-e2e --help` uses it
-	target/debug/beemesh-e2e up
+	target/debug/beemesh-e2e --dir $(E2E_DIR) up
 
 .PHONY: cluster-down
 cluster-down: ## take it down; nothing but its logs is left
-	target/debug/beemesh-e2e down
+	target/debug/beemesh-e2e --dir $(E2E_DIR) down
 
 .PHONY: bench
 bench: ## measure beside the peers; writes target/bench.json

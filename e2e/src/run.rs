@@ -36,7 +36,7 @@ pub(crate) struct Plan {
 pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     let missing = match plan.theirs {
         Some(_) => e2e::needs(&["kubectl"]),
-        None => cluster::needs(),
+        None => cluster::needs(&plan.settings.dir),
     };
     if plan.list || missing.is_some() {
         e2e::tell(missing.as_deref());

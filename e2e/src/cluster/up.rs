@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, statfs};
 
 use super::layout::{CONTROL, Layout, MOST_NODES};
 use super::node::{self, Node};
@@ -45,11 +46,16 @@ const PACKAGED: [(&str, &str); 9] = [
     ("/usr/bin/nsenter", "util-linux"),
 ];
 
-/// The sentence that says what a cluster lacks on this machine; `None` when it can start. Builds nothing.
+/// The sentence that says what a cluster in `dir` lacks on this machine; `None` when it can start. Builds nothing.
 #[must_use]
-pub fn needs() -> Option<String> {
+pub fn needs(dir: &Path) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root: it makes network namespaces, mounts and cgroups".to_owned());
+    }
+    if let Some(kind) = file_system(dir)
+        && let Some(sentence) = unfit(dir, kind)
+    {
+        return Some(sentence);
     }
     let missing: Vec<&str> = PACKAGED
         .iter()
@@ -62,6 +68,23 @@ pub fn needs() -> Option<String> {
     tools::needs(&PROGRAMS)
 }
 
+/// Of the folder, or of the one that it will be made in.
+fn file_system(dir: &Path) -> Option<FsType> {
+    let found = dir.ancestors().find_map(|folder| statfs(folder).ok());
+    found.map(|found| found.filesystem_type())
+}
+
+/// The sentence about a file system that nodes' disks cannot be on.
+fn unfit(dir: &Path, kind: FsType) -> Option<String> {
+    (kind == OVERLAYFS_SUPER_MAGIC).then(|| {
+        format!(
+            "needs a folder on a disk or a volume: {} is on an overlay, as in a container, and no overlay takes another for \
+             its upper folder; name one by E2E_DIR of make, or --dir",
+            dir.display()
+        )
+    })
+}
+
 /// Says on standard error how long each step took.
 struct Clock(Instant);
 
@@ -72,7 +95,7 @@ impl Clock {
 }
 
 pub(super) fn up(settings: &Settings) -> Result<()> {
-    if let Some(sentence) = needs() {
+    if let Some(sentence) = needs(&settings.dir) {
         bail!(sentence);
     }
     if !(1..=MOST_NODES).contains(&settings.nodes) {
@@ -161,4 +184,27 @@ fn start_api(settings: &Settings, nodes: &[Node], clock: &Clock) -> Result<()> {
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a thread panicked"))?
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::statfs::{PROC_SUPER_MAGIC, TMPFS_MAGIC};
+
+    use super::*;
+
+    #[test]
+    fn an_overlay_is_refused_with_what_to_name_instead() {
+        let dir = Path::new("/var/tmp/beemesh-e2e");
+        let sentence = unfit(dir, OVERLAYFS_SUPER_MAGIC).unwrap_or_default();
+        for word in ["/var/tmp/beemesh-e2e", "E2E_DIR", "--dir"] {
+            assert!(sentence.contains(word), "{word}: {sentence}");
+        }
+        assert_eq!(unfit(dir, TMPFS_MAGIC), None);
+    }
+
+    #[test]
+    fn a_folder_to_come_is_on_the_file_system_of_the_one_above() {
+        let found = file_system(Path::new("/proc/no-such-folder/two"));
+        assert_eq!(found, Some(PROC_SUPER_MAGIC));
+    }
 }
