@@ -7,8 +7,9 @@
 //! A pod has one attachment for each topology that takes it:
 //!
 //! 1. *Which topology*: those that [`TOPOLOGIES`] names (`NAME` in the pod's own namespace,
-//!    `NAMESPACE/NAME` elsewhere). Without it, those of which an App selects the pod or is named by
-//!    [`APP`]. A topology takes pods of its own namespace and of its `allowedNamespaces`.
+//!    `NAMESPACE/NAME` elsewhere), where they are of the pod's namespace or list it among their
+//!    `allowedNamespaces`. Without it, those of the pod's own namespace of which an App selects the
+//!    pod or is named by [`APP`].
 //! 2. *Which App*: the one that [`APP`] names; else the first one, by name, whose selector means the
 //!    pod; else, where the topology was named, the only App with neither selector nor `external`.
 //! 3. *Which Forwarder*: one on the pod's node. The one that the App is pinned to; else the one that
@@ -136,6 +137,20 @@ pub fn assign(
         }
     }
     attachments
+}
+
+/// Whether pods of a Kubernetes namespace may be instances of `topology`: one of another namespace
+/// than the topology's has to name it as well.
+pub fn admits(topology: &MicroServiceTopology, namespace: &str) -> bool {
+    let mut allowed = topology.spec.allowed_namespaces.iter();
+    topology.metadata.namespace == namespace
+        || allowed.any(|allowed| allowed == namespace || allowed == "*")
+}
+
+/// Whether `pod` may be an instance of `topology`, or should be one: [`assign`] says nothing of other
+/// pods, but that their namespace is not allowed.
+pub fn concerns(topology: &MicroServiceTopology, pod: &Pod) -> bool {
+    choose::concerns(topology, pod)
 }
 
 impl Attachments {

@@ -138,7 +138,7 @@ pub struct ForwarderApp {
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub external: Vec<IpNetwork>,
-    /// Other Kubernetes namespaces whose pods may join; `*` means all.
+    /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
 }

@@ -67,7 +67,8 @@ pub struct MicroServiceTopologySpec {
     /// What is attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<AppEntry>,
-    /// Other Kubernetes namespaces whose pods may join; `*` means all.
+    /// Other Kubernetes namespaces whose pods may join; `*` means all. They do so by naming the topology
+    /// in their annotation `beemesh.io/topologies`: no selector reaches them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
     /// What traffic is to keep away from, while it has another way.

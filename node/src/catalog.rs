@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cni::agent::code;
-use crds::attach::{Attachments, Pod, TOPOLOGIES, assign};
+use crds::attach::{Attachments, Pod, TOPOLOGIES, admits, assign};
 use crds::expand::Place as Placed;
 use crds::{Forwarder, MicroServiceTopology, names};
 
@@ -162,7 +162,7 @@ impl Catalog {
         known.is_some_and(|known| known.is_rebuilt)
     }
 
-    /// The Kubernetes namespaces of which some topology takes pods; `*` means all.
+    /// The Kubernetes namespaces of which some topology may take pods; `*` means all.
     pub fn namespaces(&self) -> BTreeSet<String> {
         let topologies = self.known.values().map(|known| &known.topology);
         topologies
@@ -173,7 +173,7 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether some topology takes pods of a Kubernetes namespace.
+    /// Whether some topology may take pods of a Kubernetes namespace.
     pub fn takes_from(&self, namespace: &str) -> bool {
         let mut known = self.known.values();
         known.any(|known| known.takes_from(namespace))
@@ -305,10 +305,7 @@ impl Known {
     }
 
     fn takes_from(&self, namespace: &str) -> bool {
-        let topology = &self.topology;
-        let mut allowed = topology.spec.allowed_namespaces.iter();
-        topology.metadata.namespace == namespace
-            || allowed.any(|allowed| allowed == namespace || allowed == "*")
+        admits(&self.topology, namespace)
     }
 
     fn assign(&self, pods: &[impl Borrow<Pod>]) -> Attachments {

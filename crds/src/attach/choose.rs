@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{APP, FORWARDER, Pod, Reason, TOPOLOGIES};
+use super::{APP, FORWARDER, Pod, Reason, TOPOLOGIES, admits};
 use crate::{MicroServiceTopology, expand::Place, names, topology::AppEntry};
 
 type Refusal = (Reason, String);
@@ -36,39 +36,21 @@ impl<'a> Chooser<'a> {
 
     /// App and Forwarder of `pod`; `None` when it is none of this topology's.
     pub(super) fn choose(&self, pod: &Pod) -> Result<Option<(&'a str, &'a str)>, Refusal> {
-        let is_named = match wish(pod, TOPOLOGIES) {
-            Some(names) if self.is_among(names, pod) => true,
-            Some(_) => return Ok(None),
-            None => false,
+        let Some(is_named) = asks(self.topology, pod) else {
+            return Ok(None);
         };
-        if !self.admits(pod) {
+        if !admits(self.topology, &pod.namespace) {
             let message = format!(
                 "topology {} does not take pods of namespace {}: see its spec.allowedNamespaces",
                 self.display(),
                 pod.namespace
             );
-            let refusal = (Reason::NamespaceNotAllowed, message);
-            return if is_named { Err(refusal) } else { Ok(None) };
+            return Err((Reason::NamespaceNotAllowed, message));
         }
         match self.app(pod, is_named)? {
             None => Ok(None),
             Some(app) => self.forwarder(pod, app).map(|on| Some((&*app.name, on))),
         }
-    }
-
-    fn is_among(&self, names: &str, pod: &Pod) -> bool {
-        let metadata = &self.topology.metadata;
-        let mut names = names.split(',').map(str::trim);
-        names.any(|name| match name.split_once('/') {
-            Some((namespace, name)) => namespace == metadata.namespace && name == metadata.name,
-            None => name == metadata.name && pod.namespace == metadata.namespace,
-        })
-    }
-
-    fn admits(&self, pod: &Pod) -> bool {
-        let mut allowed = self.topology.spec.allowed_namespaces.iter();
-        pod.namespace == self.topology.metadata.namespace
-            || allowed.any(|allowed| *allowed == pod.namespace || allowed == "*")
     }
 
     fn app(&self, pod: &Pod, is_named: bool) -> Result<Option<&'a AppEntry>, Refusal> {
@@ -165,6 +147,34 @@ impl<'a> Chooser<'a> {
         let metadata = &self.topology.metadata;
         format!("{}/{}", metadata.namespace, metadata.name)
     }
+}
+
+/// Whether `pod` may be an instance, wherever Forwarders are: rather too many than too few.
+pub(super) fn concerns(topology: &MicroServiceTopology, pod: &Pod) -> bool {
+    let is_selected = || {
+        let apps = topology.spec.apps.iter();
+        let mut selectors = apps.filter_map(|app| app.pod_selector.as_ref());
+        selectors.any(|selector| selector.matches(&pod.labels))
+    };
+    let may_join = |is_named| is_named || wish(pod, APP).is_some() || is_selected();
+    admits(topology, &pod.namespace) && asks(topology, pod).is_some_and(may_join)
+}
+
+/// Whether the pod names the topology; `None` when it is none of its pods.
+///
+/// Who may declare a topology has a say over pods of its namespace alone: any other has to name it.
+fn asks(topology: &MicroServiceTopology, pod: &Pod) -> Option<bool> {
+    let metadata = &topology.metadata;
+    let is_at_home = pod.namespace == metadata.namespace;
+    let Some(names) = wish(pod, TOPOLOGIES) else {
+        return is_at_home.then_some(false);
+    };
+    let is_meant = |name: &str| match name.split_once('/') {
+        Some((namespace, name)) => namespace == metadata.namespace && name == metadata.name,
+        None => is_at_home && name == metadata.name,
+    };
+    let mut names = names.split(',').map(str::trim);
+    names.any(is_meant).then_some(true)
 }
 
 /// What the pod asks for, by annotation or by label.

@@ -70,7 +70,12 @@ fn pods_join_by_selector_or_by_name_on_their_own_node() {
         ("plant@n1",  "app=db",  "", "NoForwarder: forwarder b of topology plant/iot is on node n2, the pod on n1"),
         ("plant@n1",  "app=x",   "",                                   ""),
         ("plant@n3",  "app=web", "", "NoForwarder: topology plant/iot has no forwarder on node n3 of the pod"),
-        ("office@n1", "app=web", "",                                   "web@a"),
+        // Of another namespace: allowed is who names it.
+        ("office@n1", "app=web", "",                                   ""),
+        ("office@n1", "app=web", "app=web",                            ""),
+        ("office@n1", "app=web", "topologies=plant/iot",               "web@a"),
+        ("office@n1", "",        "topologies=plant/iot app=web",       "web@a"),
+        ("office@n1", "app=web", "topologies=office/iot",              ""),
         ("lab@n1",    "app=web", "",                                   ""),
         ("plant@n1",  "",        "topologies=iot",                     "joined@a"),
         ("plant@n1",  "",        "topologies=other,iot",               "joined@a"),
@@ -93,9 +98,41 @@ fn pods_join_by_selector_or_by_name_on_their_own_node() {
             "WrongForwarder: App db is pinned to b, and annotation beemesh.io/forwarder of the pod asks for c"),
     ];
     for (place, labels, annotations, expected) in cases {
-        let told = told(&topology, pod(place, labels, annotations));
-        assert_eq!(told, expected, "{place} {labels} {annotations}");
+        let pod = pod(place, labels, annotations);
+        let is_allowed = !expected.starts_with("NamespaceNotAllowed");
+        // Too many are those that name an App, of whichever topology.
+        let is_too_many = concerns(&topology, &pod) && expected.is_empty();
+        assert!(
+            !is_too_many || annotations.contains("app="),
+            "{place} {labels} {annotations}"
+        );
+        let is_due = is_allowed && !expected.is_empty();
+        assert!(
+            !is_due || concerns(&topology, &pod),
+            "{place} {labels} {annotations}"
+        );
+        assert_eq!(
+            told(&topology, pod),
+            expected,
+            "{place} {labels} {annotations}"
+        );
     }
+}
+
+#[test]
+fn no_declaration_takes_pods_of_others_unasked() {
+    let declared = DECLARED
+        .replace("[office]", "[\"*\"]")
+        .replace("podSelector: {matchLabels: {app: web}}", "podSelector: {}");
+    let greedy = topology(&declared);
+    assert_eq!(told(&greedy, pod("plant@n1", "", "")), "web@a", "its own");
+    for annotations in ["", "app=web", "topologies=iot", "forwarder=a"] {
+        let theirs = pod("kube-system@n1", "app=db", annotations);
+        assert!(!concerns(&greedy, &theirs), "{annotations}");
+        assert_eq!(told(&greedy, theirs), "", "{annotations}");
+    }
+    let asking = pod("kube-system@n1", "", "topologies=plant/iot");
+    assert_eq!(told(&greedy, asking), "web@a");
 }
 
 #[test]
@@ -143,7 +180,7 @@ fn the_graph_has_the_edges_where_pods_are() {
     let topology = topology(DECLARED);
     let pods = [
         pod("plant@n1", "app=web", ""),
-        pod("office@n2", "app=db", ""),
+        pod("office@n2", "app=db", "topologies=plant/iot"),
         pod("plant@n3", "app=db", ""),
     ];
     let nodes = ["n1", "n2"].map(crate::Node::from);

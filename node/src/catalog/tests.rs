@@ -137,8 +137,9 @@ fn pods_go_where_selectors_names_and_namespaces_say() {
         ("plant",  "topologies=iot,office/open app=guest",   "guests@o1 join@f1"),
         ("plant",  "topologies=iot,open",                    "103"),          // none of this namespace
         ("plant",  "topologies=nowhere",                     "103"),
-        ("shop",   "app=guest",                              "guests@o1"),    // `*`
-        ("shop",   "app=slow",                               "later"),        // being made
+        ("shop",   "app=guest",                              "not ours"),     // `*`, and not asked for
+        ("shop",   "app=guest topologies=office/open",       "guests@o1"),    // `*`
+        ("shop",   "app=slow topologies=office/slow",        "later"),        // being made
         ("",       "app=pin",                                "pinned@f2"),    // no Kubernetes
         ("plant",  "topologies=iot app=meter",               "join@f1"),
         ("plant",  "app=sensor topologies=iot forwarder=f1", "sensors@f1"),
@@ -229,13 +230,14 @@ fn a_declared_topology_goes_before_what_its_forwarders_say() {
         is_ready: true,
     };
     let catalog = Catalog::new("n1", [&forwarder], [&Arc::new(topology)], vec![place], true);
-    for (namespace, expected) in [
-        ("plant", "declared@f1"),
-        ("office", "declared@f1"),
-        ("shop", "not ours"),
+    for (namespace, wishes, expected) in [
+        ("plant", "", "declared@f1"),
+        ("office", "", "not ours"),
+        ("office", "topologies=plant/iot", "declared@f1"),
+        ("shop", "topologies=plant/iot", "103"),
     ] {
-        let admission = catalog.admit(&guest(namespace, ""));
-        assert_eq!(told(&catalog, admission), expected, "{namespace}");
+        let admission = catalog.admit(&guest(namespace, wishes));
+        assert_eq!(told(&catalog, admission), expected, "{namespace}: {wishes}");
     }
     let taken = ["office".to_owned(), "plant".to_owned()];
     assert_eq!(catalog.namespaces(), taken.into());
@@ -260,7 +262,8 @@ fn who_asks_for_one_topology_joins_no_other() {
         ("plant",  "app=sensor topologies=iot,x",  iot,  true,  "sensors@f1"),
         ("plant",  "app=guest",                    iot,  true,  "join@f1"),
         ("plant",  "app=guest",                    iot,  false, "not ours"),
-        ("plant",  "app=guest",                    open, false, "guests@o1"),
+        ("plant",  "app=guest",                    open, false, "not ours"),
+        ("plant",  "app=guest",                    open, true,  "guests@o1"),
         ("shop",   "app=sensor",                   iot,  true,  "103"),
         ("plant",  "app=sensor",                   none, true,  "103"),
     ];

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, mem, sync::Arc};
 
-use crds::Node;
+use crds::{Node, attach};
 use kube::ResourceExt;
 
 use super::{
@@ -255,7 +255,7 @@ impl State {
         let either: Vec<Arc<Pod>> = [old, new].into_iter().flatten().collect();
         let is_concerned = |entry: &&Arc<Entry>| {
             let joins = |topology: &Arc<crds::MicroServiceTopology>| {
-                either.iter().any(|pod| concern::may_join(topology, pod))
+                either.iter().any(|pod| attach::concerns(topology, pod))
             };
             entry.topology.as_ref().is_some_and(joins)
         };

@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crds::Node;
+use crds::{Node, attach};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{
-    Entry, Key, concern,
+    Entry, Key,
     held::{Held, HeldAllocation, HeldForwarder, HeldRange},
     names::uid_of,
     read::existing_forwarder,
@@ -152,7 +152,7 @@ impl State {
         &'a self,
         topology: &'a crds::MicroServiceTopology,
     ) -> Box<dyn Iterator<Item = &'a Arc<Pod>> + 'a> {
-        let joins = move |pod: &&Arc<Pod>| concern::may_join(topology, pod);
+        let joins = move |pod: &&Arc<Pod>| attach::concerns(topology, pod);
         let allowed = &topology.spec.allowed_namespaces;
         if allowed.iter().any(|namespace| namespace == "*") {
             return Box::new(self.pods.values().filter(joins));
