@@ -259,7 +259,10 @@ impl State {
             };
             entry.topology.as_ref().is_some_and(joins)
         };
-        let has_come_or_gone = either.len() == 1;
+        let has_come_or_gone = match &either[..] {
+            [old, new] => old.node != new.node,
+            _ => true,
+        };
         let keys = self.topologies.values().filter(is_concerned);
         let keys: Vec<Key> = keys.map(|entry| entry.key.clone()).collect();
         if has_come_or_gone {

@@ -58,8 +58,10 @@ impl State {
             .filter(|held| held.owner.as_ref() == Some(&entry.uid) && !held.is_going);
         // One that is gone or going is not to be found any more, whatever its node still says.
         let is_there = |pod: &&AttachedPod| {
-            let key = Key::new(&pod.namespace, &pod.name);
-            self.pods.contains_key(&key) || !self.readiness.covers(Kind::Pod, &pod.namespace)
+            let held = self.pods.get(&Key::new(&pod.namespace, &pod.name));
+            // A pod never moves: one of its name on another node is another one.
+            held.is_some_and(|held| held.node == pod.node)
+                || !self.readiness.covers(Kind::Pod, &pod.namespace)
         };
         let pods = own.flat_map(|held| &held.attached).filter(is_there);
         let (services, others): (Vec<_>, Vec<_>) = self

@@ -3,7 +3,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::observe::read;
+use crate::observe::{names, read};
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("it has kind and metadata")
@@ -39,6 +39,22 @@ fn forwarder(owner: &str, node: &str, version: u64) -> Held {
         "spec": {"topology": "iot", "name": "a", "node": node},
     });
     Held::Forwarder(Arc::new(read::forwarder(object(value))))
+}
+
+/// The same with another name, and what its node reports of the pod `plant/p`.
+fn reporting(name: &str, node: &str, address: &str) -> Held {
+    let Held::Forwarder(held) = forwarder("t1", node, 1) else {
+        unreachable!("made above")
+    };
+    let reported = json!([{
+        "app": "web", "key": "container eth1", "pod": "plant/p", "addresses": [address],
+    }]);
+    let reported = serde_json::from_value(reported).expect("attachments");
+    Held::Forwarder(Arc::new(HeldForwarder {
+        key: Key::new("plant", name),
+        attached: names::attached(reported, node),
+        ..held.as_ref().clone()
+    }))
 }
 
 fn pod(app: &str, node: &str) -> Held {
@@ -149,6 +165,34 @@ fn pods_concern_topologies_that_they_join_or_joined() {
         "it left"
     );
     assert!(!is_concerned(&state.remove(Kind::Pod, &key, 6)));
+}
+
+#[test]
+fn of_a_pod_that_came_back_elsewhere_the_old_address_is_no_name() {
+    let all = Source {
+        kind: Kind::Pod,
+        namespace: None,
+    };
+    let mut state = State {
+        readiness: Watches::new(vec![all]),
+        ..state()
+    };
+    let key = Key::new("plant", "p");
+    state.put(&key, pod("web", "n1"), 1);
+    state.put(&fwd(), reporting("iot.a", "n1", "10.80.0.2/32"), 3);
+    let addresses = |state: &State| -> Vec<String> {
+        let pods = state.names(&iot()).expect("it is there").pods.into_iter();
+        let addresses = pods.flat_map(|pod| pod.addresses);
+        addresses.map(|address| address.to_string()).collect()
+    };
+    assert_eq!(addresses(&state), ["10.80.0.2"]);
+    // Its node is dead: nobody takes back what was reported there.
+    let concerned = state.put(&key, pod("web", "n2"), 4);
+    assert!(concerned.names.contains(&iot()));
+    assert_eq!(addresses(&state), Vec::<String>::new());
+    let other = Key::new("plant", "iot.b");
+    state.put(&other, reporting("iot.b", "n2", "10.80.1.2/32"), 5);
+    assert_eq!(addresses(&state), ["10.80.1.2"]);
 }
 
 #[test]
