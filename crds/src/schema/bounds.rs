@@ -150,6 +150,10 @@ pub(super) fn forwarder(tree: &mut Tree<'_>) {
 }
 
 pub(super) fn allocation(tree: &mut Tree<'_>) {
+    // One writer, and an object of limited size: the keys need not stand in `managedFields` as well.
+    for path in ["spec.blocks", "spec.vnis", "spec.retired"] {
+        tree.set(path, json!({"x-kubernetes-map-type": "atomic"}));
+    }
     tree.set(
         "spec.blocks{}.blocks",
         json!({"x-kubernetes-list-type": "atomic"}),
