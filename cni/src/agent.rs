@@ -188,9 +188,9 @@ pub enum Reply {
     Done,
     /// To `Status`.
     Status {
-        /// False: ADD cannot be answered (CNI error 50).
+        /// False: no pod can be attached.
         ready: bool,
-        /// Why pods that are attached already may suffer (CNI error 51), or why it is not ready.
+        /// What some pods suffer from, or why it is not ready.
         degraded: Option<String>,
     },
 }

@@ -10,8 +10,7 @@
 //! | 6 | [`Code::Decode`] | stdin is not JSON, or too large | no |
 //! | 7 | [`Code::InvalidConfig`] | the JSON is not a network configuration that we can use | no |
 //! | 11 | [`Code::TryAgainLater`] | the node is away, busy, or cannot tell yet | yes |
-//! | 50 | [`Code::NotAvailable`] | STATUS: ADD cannot be answered | yes |
-//! | 51 | [`Code::LimitedConnectivity`] | STATUS: as 50, and pods attached already may suffer | yes |
+//! | 50 | [`Code::NotAvailable`] | STATUS: no ADD can be answered, not even of a pod that is not ours | yes |
 //! | 100 | [`Code::NoTopology`] | no topology takes this pod, and no other plugin goes before us | no |
 //! | 101 | [`Code::AlreadyAttached`] | the interface name is taken, or the attachment exists | no |
 //! | 102 | [`Code::NoAddress`] | the topology has no free address | when pods have gone |
@@ -48,10 +47,8 @@ pub enum Code {
     InvalidConfig = 7,
     /// A transient condition.
     TryAgainLater = 11,
-    /// ADD cannot be answered.
+    /// No ADD can be answered.
     NotAvailable = 50,
-    /// ADD cannot be answered and existing pods may suffer.
-    LimitedConnectivity = 51,
     /// No topology takes this pod.
     NoTopology = 100,
     /// The interface or attachment exists.
@@ -71,11 +68,11 @@ pub enum Code {
 impl Code {
     /// Every code, in order.
     #[rustfmt::skip]
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::IncompatibleVersion, Self::UnsupportedField, Self::UnknownContainer,
         Self::InvalidEnvironment, Self::Io, Self::Decode, Self::InvalidConfig, Self::TryAgainLater,
-        Self::NotAvailable, Self::LimitedConnectivity, Self::NoTopology, Self::AlreadyAttached,
-        Self::NoAddress, Self::NotAdmitted, Self::Differs, Self::Wiring, Self::Node,
+        Self::NotAvailable, Self::NoTopology, Self::AlreadyAttached, Self::NoAddress,
+        Self::NotAdmitted, Self::Differs, Self::Wiring, Self::Node,
     ];
 
     /// The number on the wire.
@@ -103,7 +100,6 @@ impl Code {
             Self::InvalidConfig => "invalid network configuration",
             Self::TryAgainLater => "try again later",
             Self::NotAvailable => "plugin is not available",
-            Self::LimitedConnectivity => "plugin is not available and pods may lack connectivity",
             Self::NoTopology => "no topology takes this pod",
             Self::AlreadyAttached => "already attached",
             Self::NoAddress => "no free address",
@@ -136,10 +132,7 @@ impl Error {
 
     /// True when the same call may succeed later with nothing changed by the user.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.code,
-            Code::TryAgainLater | Code::NotAvailable | Code::LimitedConnectivity
-        )
+        matches!(self.code, Code::TryAgainLater | Code::NotAvailable)
     }
 
     /// The error object of the CNI specification, as JSON for stdout.

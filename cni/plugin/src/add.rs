@@ -13,7 +13,7 @@ use dataplane::attachment::{unwire, wire};
 use dataplane::netns::Netns;
 use serde_json::Value;
 
-use crate::node::{Node, unexpected};
+use crate::node::{Failure, Node, unexpected};
 use crate::{log, pod};
 
 /// Runtimes wait some 90 s; a node that takes longer than this is told from one that works.
@@ -45,11 +45,11 @@ pub(crate) fn add(
     let unchanged = result::added(config.version, previous, &[], &claim.netns)?;
     let mut node = match Node::connect(&config.socket()?, deadline) {
         Ok(node) => node,
-        Err(error) if is_cleared(&claim, &config.state_dir()?) => {
+        Err(Failure::Silence(error)) if is_cleared(&claim, &config.state_dir()?) => {
             log(format!("{error}; the pod is known not to be ours"));
             return print(&unchanged);
         }
-        Err(error) => return Err(error),
+        Err(failure) => return Err(failure.into()),
     };
     replay(&mut node, &config.state_dir()?, key)?;
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use cni::agent::{Key, Reply, Request};
 use cni::config::Config;
 use cni::error::{Code, Error};
+use cni::known::Known;
 
 use crate::log;
-use crate::node::{Node, unexpected};
+use crate::node::{Failure, Node, unexpected};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -34,27 +35,36 @@ pub(crate) fn collect(config: &Config) -> Result<(), Error> {
     }
 }
 
-/// Says whether an ADD could be answered.
+/// Says whether an ADD could be answered, if only of a pod that is not ours: a runtime takes a
+/// failure for a node without network, and nothing starts there any more.
 pub(crate) fn status(config: &Config) -> Result<(), Error> {
-    let unavailable = |error: Error| Error::new(Code::NotAvailable, error.details);
-    let mut node =
-        Node::connect(&config.socket()?, Instant::now() + DEADLINE).map_err(unavailable)?;
-    match node.ask(&Request::Status).map_err(unavailable)? {
-        Reply::Status {
+    let unavailable = |reason| Err(Error::new(Code::NotAvailable, reason));
+    let reason = match ask_status(config) {
+        Ok(Reply::Status {
             ready: true,
-            degraded: None,
-        } => Ok(()),
-        Reply::Status {
+            degraded,
+        }) => {
+            // Of some pods only: events and conditions tell it as well.
+            degraded.into_iter().for_each(log);
+            return Ok(());
+        }
+        Ok(Reply::Status {
             ready: false,
             degraded,
-        } => {
-            let reason = degraded.unwrap_or_else(|| "the node is not ready".to_owned());
-            Err(Error::new(Code::NotAvailable, reason))
-        }
-        Reply::Status {
-            ready: true,
-            degraded: Some(reason),
-        } => Err(Error::new(Code::LimitedConnectivity, reason)),
-        reply => Err(unexpected(&reply)),
+        }) => degraded.unwrap_or_else(|| "the node is not ready".to_owned()),
+        Ok(reply) => return Err(unexpected(&reply)),
+        Err(Failure::Answer(error)) => return unavailable(error.details),
+        Err(Failure::Silence(error)) => error.details,
+    };
+    let is_delegate = config.topology()?.is_some();
+    if is_delegate || Known::read(&config.state_dir()?).is_err() {
+        return unavailable(reason);
     }
+    log(format!("{reason}; who is known not to be ours passes"));
+    Ok(())
+}
+
+fn ask_status(config: &Config) -> Result<Reply, Failure> {
+    let mut node = Node::connect(&config.socket()?, Instant::now() + DEADLINE)?;
+    node.ask(&Request::Status)
 }

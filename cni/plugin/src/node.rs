@@ -9,6 +9,28 @@ use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use cni::error::{Code, Error};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+/// Why there is no reply to go by.
+pub(crate) enum Failure {
+    /// Nobody answered, or not in time.
+    Silence(Error),
+    /// The node cannot tell yet or refused, or its answer cannot be used.
+    Answer(Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        match failure {
+            Failure::Silence(error) | Failure::Answer(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Answer(error)
+    }
+}
+
 /// A connection to the node.
 pub(crate) struct Node {
     stream: BufReader<Timed>,
@@ -24,8 +46,8 @@ impl Node {
     /// Connects; everything on this connection ends by `deadline`.
     ///
     /// # Errors
-    /// [`Code::TryAgainLater`]: a node that is away now may be back.
-    pub(crate) fn connect(socket: &Path, deadline: Instant) -> Result<Self, Error> {
+    /// [`Failure::Silence`], [`Code::TryAgainLater`]: a node that is away now may be back.
+    pub(crate) fn connect(socket: &Path, deadline: Instant) -> Result<Self, Failure> {
         let connect = || {
             let stream = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             // A full backlog makes connecting wait as long as sending would.
@@ -44,28 +66,30 @@ impl Node {
     /// # Errors
     /// [`Code::TryAgainLater`] when the node is away or cannot tell, the node's own code when it
     /// refuses, [`Code::Node`] when its answer cannot be read.
-    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Error> {
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
+        let answered = |code, details| Err(Failure::Answer(Error::new(code, details)));
         let line = agent::encode(request);
         if line.len() > MAX_LINE_BYTES {
-            return Err(Error::new(
-                Code::Node,
-                "the request is too long for the node",
-            ));
+            let details = "the request is too long for the node";
+            return answered(Code::Node, details.to_owned());
         }
         self.stream
             .get_mut()
             .write_all(&line)
             .map_err(|error| away(&error))?;
         match agent::read(&mut self.stream) {
-            Ok(Some(Reply::TryLater { reason })) => Err(Error::new(Code::TryAgainLater, reason)),
+            Ok(Some(Reply::TryLater { reason })) => answered(Code::TryAgainLater, reason),
             Ok(Some(Reply::Refused { code, message })) => match Code::refused(code) {
-                Code::Node => Err(Error::new(Code::Node, format!("code {code}: {message}"))),
-                code => Err(Error::new(code, message)),
+                Code::Node => answered(Code::Node, format!("code {code}: {message}")),
+                code => answered(code, message),
             },
             Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(Error::new(Code::TryAgainLater, "the node hung up")),
+            Ok(None) => {
+                let error = Error::new(Code::TryAgainLater, "the node hung up");
+                Err(Failure::Silence(error))
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(Error::new(Code::Node, error))
+                answered(Code::Node, error.to_string())
             }
             Err(error) => Err(away(&error)),
         }
@@ -109,11 +133,12 @@ fn rest(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-fn away(error: &io::Error) -> Error {
+fn away(error: &io::Error) -> Failure {
     let details = match error.kind() {
         // What a socket with a time limit says.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
         _ => error.to_string(),
     };
-    Error::new(Code::TryAgainLater, format!("node: {details}"))
+    let details = format!("node: {details}");
+    Failure::Silence(Error::new(Code::TryAgainLater, details))
 }

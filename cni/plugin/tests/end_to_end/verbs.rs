@@ -311,20 +311,46 @@ pub(crate) fn collects_what_is_not_valid_and_nothing_else() {
     assert!(lab.census().starts_with(forwarder));
 }
 
-pub(crate) fn status_tells_ready_from_unavailable_and_degraded() {
+pub(crate) fn status_fails_only_where_no_pod_could_start() {
     let mut lab = Lab::new();
     let config = lab.config("1.1.0");
-    lab.call("STATUS", &config).says_nothing();
+    let delegate = lab.config_with("1.1.0", "topology", json!("plant/iot"));
+    let answer = lab.call("STATUS", &config).says_nothing();
+    assert_eq!(answer.stderr, "");
     let status = |ready, degraded: Option<&str>| {
         let degraded = degraded.map(str::to_owned);
         Mode::Answer("status", Reply::Status { ready, degraded })
     };
-    lab.agent().set(status(false, Some("no addresses")));
+    let says = |lab: &Lab, reason: &str| {
+        let answer = lab.call("STATUS", &config).says_nothing();
+        assert!(answer.stderr.contains(reason), "{}", answer.stderr);
+    };
+    // Of some pods: the others of the node start.
+    lab.agent().set(status(true, Some("no free address: f1")));
+    says(&lab, "no free address: f1");
+
+    lab.agent().set(status(false, Some("starting")));
     let error = lab.call("STATUS", &config).fails_with(50);
-    assert_eq!(error["details"], "no addresses");
-    lab.agent().set(status(true, Some("links down")));
-    lab.call("STATUS", &config).fails_with(51);
+    assert_eq!(error["details"], "starting");
+    std::fs::create_dir_all(lab.state_dir()).unwrap();
+    std::fs::write(cni::known::path(&lab.state_dir()), "{").unwrap();
+    lab.call("STATUS", &config).fails_with(50);
+    let known = r#"{"namespaces":["plant"],"notOurs":[]}"#;
+    std::fs::write(cni::known::path(&lab.state_dir()), known).unwrap();
+    says(&lab, "starting");
+    lab.call("STATUS", &delegate).fails_with(50);
+    // Whoever cannot be understood lets nobody pass.
+    for mode in [Mode::Garble, Mode::Answer("status", Reply::Done)] {
+        lab.agent().set(mode.clone());
+        let answer = lab.call("STATUS", &config);
+        assert!([50, 106].contains(&answer.code), "{mode:?}");
+    }
+    lab.agent().set(Mode::HangUp("status"));
+    says(&lab, "hung up");
     lab.agent = None;
+    says(&lab, "node:");
+    lab.call("STATUS", &delegate).fails_with(50);
+    std::fs::remove_file(cni::known::path(&lab.state_dir())).unwrap();
     lab.call("STATUS", &config).fails_with(50);
 }
 
