@@ -19,7 +19,8 @@
 //!   A `Claim` may be read after its plugin died and a retry claimed: it must not displace that.
 //! - `Confirm`, `Abort` and `Release` may be repeated; releasing what is absent is `Released([])`.
 //! - `Release` removes what the kernel still shows before the address is free again.
-//! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess.
+//! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess, but for pods that
+//!   were known not to be ours ([`crate::known`]).
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};

@@ -1,4 +1,4 @@
-//! What the plugin may go by while the daemon is away: which pods are certainly not ours.
+//! Which pods are certainly not ours: what to go by while the daemon is away, hangs or cannot tell yet.
 //!
 //! The daemon keeps `<state dir>/known.json`; it writes one only of a complete desired state. A pod
 //! that the file does not clear may be ours. One that it clears wrongly, as a topology came since, is
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Pod;
+use crate::agent::{Claim, Pod};
 
 /// More than the uids of any node's pods take.
 const MAX_BYTES: u64 = 4 << 20;
@@ -32,6 +32,13 @@ pub struct Known {
 /// The file under `state_dir`.
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("known.json")
+}
+
+/// Whether a claim passes while nobody can tell whose its pod is: behind another plugin, and not ours
+/// by the file under `state_dir`.
+pub fn passes(state_dir: &Path, claim: &Claim) -> bool {
+    let clears = |pod| Known::read(state_dir).is_ok_and(|known| known.clears(pod));
+    claim.chained && claim.topology.is_none() && claim.pod.as_ref().is_some_and(clears)
 }
 
 impl Known {

@@ -8,7 +8,7 @@
 //! runtime <--stdout----- result  <-- plugin <--agent::Reply---- node
 //!                                      |
 //!                                      +-- queue (DEL records, when the node is away)
-//!                                      +-- known (who is not ours, when the node is away)
+//!                                      +-- known (who is not ours, when the node is away or cannot tell)
 //! ```
 
 pub mod agent;

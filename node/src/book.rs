@@ -98,6 +98,11 @@ impl Book {
         Ok(())
     }
 
+    /// Where the journal is, and what else outlives the daemon.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// The leases.
     pub fn leases(&self) -> &Leases {
         &self.leases

@@ -81,8 +81,10 @@ pub enum Admission {
     Ours(Vec<Choice>),
     /// No topology takes it.
     NotOurs,
-    /// It cannot be told yet.
+    /// It is ours, but its Forwarder is not there yet.
     TryLater(String),
+    /// It cannot be told yet whose it is.
+    Unsure(String),
     /// It is ours, but asks for what is not there. Code of [`code`], and why.
     Refused(u32, String),
 }
@@ -183,7 +185,7 @@ impl Catalog {
     pub fn admit(&self, guest: &Guest) -> Admission {
         match self.admit_by_what_is_known(guest) {
             Admission::NotOurs | Admission::Refused(..) if !self.is_complete => {
-                Admission::TryLater("the desired state is not complete yet".to_owned())
+                Admission::Unsure("the desired state is not complete yet".to_owned())
             }
             admission => admission,
         }

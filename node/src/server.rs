@@ -164,8 +164,9 @@ async fn answer<W: Wires + 'static>(
             Answer::Awaited(reason) => drop(awaited.get_or_insert(reason)),
         }
         if !matches!(timeout_at(end, news.changed()).await, Ok(Ok(()))) {
-            let reason = awaited.unwrap_or_default();
-            return Ok(Reply::TryLater { reason });
+            let (of, reason) = (Arc::clone(desk), awaited.unwrap_or_default());
+            let given_up = tokio::task::spawn_blocking(move || of.give_up(&request, reason));
+            return given_up.await.map_err(io::Error::other);
         }
     }
 }
@@ -312,6 +313,13 @@ mod tests {
         desk.hear();
         assert_eq!(asked.await.unwrap(), Reply::NotOurs);
         assert!(begun.elapsed() < PATIENCE * 2);
+
+        pods.0.lock().unwrap().clear();
+        let known = r#"{"namespaces":[],"notOurs":[]}"#;
+        fs::write(cni::known::path(directory.path()), known).unwrap();
+        let begun = Instant::now();
+        let reply = answer(claim(), None, &desk).await.unwrap();
+        assert_eq!((reply, begun.elapsed()), (Reply::NotOurs, PATIENCE));
     }
 
     #[test]

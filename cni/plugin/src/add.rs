@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cni::agent::{Attachment, Claim, Key, Reply, Request};
+use cni::config::Config;
 use cni::error::{Code, Error};
-use cni::known::Known;
+use cni::known;
 use cni::queue::{self, Record};
 use cni::request::Container;
 use cni::result;
@@ -43,17 +44,15 @@ pub(crate) fn add(
     };
     // A result that cannot be written must not be found out after the wiring.
     let unchanged = result::added(config.version, previous, &[], &claim.netns)?;
-    let mut node = match Node::connect(&config.socket()?, deadline) {
-        Ok(node) => node,
-        Err(Failure::Silence(error)) if is_cleared(&claim, &config.state_dir()?) => {
+    let (node, reply) = match ask(config, &claim, deadline) {
+        // A node that hangs answers no more than one that is away.
+        Err(Failure::Silence(error)) if known::passes(&config.state_dir()?, &claim) => {
             log(format!("{error}; the pod is known not to be ours"));
             return print(&unchanged);
         }
-        Err(failure) => return Err(failure.into()),
+        asked => asked?,
     };
-    replay(&mut node, &config.state_dir()?, key)?;
-
-    let attachments = match node.ask(&Request::Claim(claim.clone()))? {
+    let attachments = match reply {
         Reply::Claimed(attachments) => attachments,
         Reply::NotOurs if claim.chained => return print(&unchanged),
         Reply::NotOurs => {
@@ -85,18 +84,16 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Whether the pod may pass though nobody can be asked: behind another plugin, and certainly not ours.
-fn is_cleared(claim: &Claim, state_dir: &Path) -> bool {
-    if !claim.chained || claim.topology.is_some() {
-        return false;
-    }
-    let known = Known::read(state_dir);
-    let pod = claim.pod.as_ref();
-    known.is_ok_and(|known| pod.is_some_and(|pod| known.clears(pod)))
+/// The node, and what it says to the claim.
+fn ask(config: &Config, claim: &Claim, deadline: Instant) -> Result<(Node, Reply), Failure> {
+    let mut node = Node::connect(&config.socket()?, deadline)?;
+    replay(&mut node, &config.state_dir()?, &claim.key)?;
+    let reply = node.ask(&Request::Claim(claim.clone()))?;
+    Ok((node, reply))
 }
 
 /// A DEL of this key that the node missed must not reach it after this ADD.
-fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Error> {
+fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Failure> {
     if !queue::path(state_dir, key).exists() {
         return Ok(());
     }
@@ -105,9 +102,10 @@ fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Error> {
         netns: None,
         pod: None,
     })? {
-        Reply::Released(_) => queue::remove(state_dir, key)
-            .map_err(|error| Error::new(Code::Io, format!("{}: {error}", state_dir.display()))),
-        reply => Err(unexpected(&reply)),
+        Reply::Released(_) => queue::remove(state_dir, key).map_err(|error| {
+            Error::new(Code::Io, format!("{}: {error}", state_dir.display())).into()
+        }),
+        reply => Err(unexpected(&reply).into()),
     }
 }
 

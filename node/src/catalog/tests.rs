@@ -111,6 +111,7 @@ fn told(catalog: &Catalog, admission: Admission) -> String {
         }
         Admission::NotOurs => "not ours".into(),
         Admission::TryLater(_) => "later".into(),
+        Admission::Unsure(_) => "unsure".into(),
         Admission::Refused(code, _) => format!("{code}"),
     }
 }
@@ -296,8 +297,8 @@ fn while_something_may_be_missing_no_pod_is_told_that_it_is_not_ours() {
     };
     for (wishes, expected) in [
         ("app=sensor", "sensors@f1"),
-        ("app=other", "later"),
-        ("topologies=nowhere", "later"),
+        ("app=other", "unsure"),
+        ("topologies=nowhere", "unsure"),
     ] {
         let admission = catalog.admit(&guest("plant", wishes));
         assert_eq!(told(&catalog, admission), expected, "{wishes}");

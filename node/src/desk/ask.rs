@@ -1,6 +1,7 @@
 //! One question of the plugin after the other, and its answer.
 
 use cni::agent::{Claim, Key, Reply, Request};
+use cni::known;
 
 use super::Desk;
 use crate::error::Error;
@@ -21,8 +22,27 @@ impl<W: Wires> Desk<W> {
     pub fn answer(&self, request: &Request, plugin: Option<i32>) -> Reply {
         match self.ask(request, plugin, true) {
             Answer::Now(reply) => reply,
-            Answer::Awaited(reason) => Reply::TryLater { reason },
+            Answer::Awaited(reason) => self.give_up(request, reason),
         }
+    }
+
+    /// The answer to who was awaited long enough.
+    pub fn give_up(&self, request: &Request, reason: String) -> Reply {
+        match request {
+            Request::Claim(claim) => self.in_doubt(claim, reason),
+            _ => Reply::TryLater { reason },
+        }
+    }
+
+    /// The answer while it cannot be told whose a pod is: as without a daemon.
+    pub(super) fn in_doubt(&self, claim: &Claim, reason: String) -> Reply {
+        let state_dir = self.state().book.state_dir().to_owned();
+        if !known::passes(&state_dir, claim) {
+            return Reply::TryLater { reason };
+        }
+        let container = &claim.key.container_id;
+        tracing::info!(container, reason, "passes: it was known not to be ours");
+        Reply::NotOurs
     }
 
     /// Answers one request, or says what that waits for. Asked again, it is quick to say so.

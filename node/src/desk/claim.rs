@@ -69,7 +69,7 @@ impl<W: Wires> Desk<W> {
     ) -> Result<Answer, Error> {
         let Some(catalog) = self.catalog() else {
             let reason = "the desired state was not read yet".to_owned();
-            return Ok(Answer::Now(Reply::TryLater { reason }));
+            return Ok(Answer::Now(self.in_doubt(claim, reason)));
         };
         // Outside the lock: this may ask the API server.
         let (guest, pod) = match self.asker(claim, &catalog, is_first) {
@@ -81,6 +81,7 @@ impl<W: Wires> Desk<W> {
             Admission::Ours(choices) => choices,
             Admission::NotOurs => return Ok(Answer::Now(Reply::NotOurs)),
             Admission::TryLater(reason) => return Ok(Answer::Now(Reply::TryLater { reason })),
+            Admission::Unsure(reason) => return Ok(Answer::Now(self.in_doubt(claim, reason))),
             Admission::Refused(code, message) => return Ok(self.refuse(pod, code, message)),
         };
         let mut state = self.state();

@@ -3,10 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use cni::agent::Request;
+use cni::agent::{Reply, Request};
 use cni::known;
 use serde_json::{Value, json};
 
+use crate::agent::Mode;
 use crate::lab::{Answer, Lab, run};
 
 const VERSION: &str = "1.1.0";
@@ -72,6 +73,40 @@ pub(crate) fn who_is_known_not_to_be_ours_passes_and_nobody_else() {
     nobody.env_remove("CNI_ARGS");
     run(nobody, chained.to_string().as_bytes()).fails_with(11);
     assert_eq!(lab.census(), before);
+}
+
+pub(crate) fn a_node_that_says_nothing_is_no_better_than_none() {
+    let lab = Lab::new();
+    let before = lab.census();
+    keep(&lab, r#"{"namespaces":["plant"],"notOurs":[]}"#);
+    let previous = json!({"cniVersion": VERSION, "more": [1]});
+    let chained = lab.config_with(VERSION, "prevResult", previous.clone());
+    let passes = |mode| {
+        lab.agent().set(mode);
+        let answer = add(&lab, &chained, "office", "u2");
+        assert_eq!(answer.succeeds().json(), previous);
+    };
+    passes(Mode::HangUp("claim"));
+    add(&lab, &chained, "plant", "u2").fails_with(11);
+    lab.agent().set(Mode::HangUp("release"));
+    lab.call("DEL", &chained).says_nothing();
+    passes(Mode::HangUp("release"));
+    assert_eq!(lab.queued(), 1, "the node is still to be told");
+    // The longest that it can take; what was claimed meanwhile goes with the plugin.
+    passes(Mode::Stall {
+        on: "claim",
+        after: true,
+    });
+    lab.agent().wait_for("stalled");
+    while !lab.agent().state().leases.is_empty() {
+        lab.agent().wait_for("hung up");
+    }
+    assert_eq!(lab.census(), before);
+    // A word of the node is newer than what was known before.
+    let reason = "its forwarder is being made".to_owned();
+    let later = Reply::TryLater { reason };
+    lab.agent().set(Mode::Answer("claim", later));
+    add(&lab, &chained, "office", "u2").fails_with(11);
 }
 
 pub(crate) fn a_delegate_of_one_topology_never_passes() {

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
             verbs::detaching_succeeds_whatever_is_missing,
             verbs::ipv6_is_enabled_where_the_runtime_disabled_it,
             away::who_is_known_not_to_be_ours_passes_and_nobody_else,
+            away::a_node_that_says_nothing_is_no_better_than_none,
             away::a_delegate_of_one_topology_never_passes,
             away::detaching_tells_the_node_the_pod_also_later,
             failures::taken_interface_name_is_refused_and_left,

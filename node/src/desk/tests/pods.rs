@@ -113,6 +113,47 @@ fn a_pod_that_is_not_known_yet_is_awaited_unless_nobody_could_take_it() {
 }
 
 #[test]
+fn who_was_known_not_to_be_ours_passes_while_it_cannot_be_told() {
+    let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
+    let pods = Arc::new(MemoryPods::default());
+    let (book, _) = Book::open(directory.path(), "1").unwrap();
+    let desk = Desk::new(book, &wires, Arc::default(), Duration::ZERO);
+    let desk = desk.with_pods(Arc::<MemoryPods>::clone(&pods));
+    let known = r#"{"namespaces":["default"],"notOurs":["uid-p"]}"#;
+    std::fs::write(cni::known::path(directory.path()), known).unwrap();
+    let answer = |claim: &Claim| desk.answer(&Request::Claim(claim.clone()), None);
+    let is_later = |claim: &Claim| matches!(answer(claim), Reply::TryLater { .. });
+    let [theirs, other] = ["p", "q"].map(|name| claim_of(1, "default", name));
+    let mut alone = theirs.clone();
+    alone.chained = false;
+    let mut delegate = theirs.clone();
+    delegate.topology = Some("default/t".to_owned());
+    let forwarder = Arc::clone(&catalog().places()[0].forwarder);
+    let nothing = |is_complete| Arc::new(Catalog::new("n1", [], [], vec![], is_complete));
+
+    let only_theirs_passes = || {
+        assert_eq!(answer(&theirs), Reply::NotOurs);
+        for claim in [&other, &alone, &delegate] {
+            assert!(is_later(claim), "{claim:?}");
+        }
+    };
+    only_theirs_passes();
+    desk.open(nothing(false));
+    only_theirs_passes();
+    for name in ["p", "q"] {
+        pods.put(name, &[]);
+    }
+    only_theirs_passes();
+    assert_eq!(answer(&claim_of(2, "office", "r")), Reply::NotOurs);
+    // What is known now goes before what was known then.
+    let made = Catalog::new("n1", [&*forwarder], [], vec![], false);
+    desk.open(Arc::new(made));
+    assert!(is_later(&theirs), "its Forwarder is being made");
+    desk.open(nothing(true));
+    assert_eq!(answer(&other), Reply::NotOurs);
+}
+
+#[test]
 fn a_static_pod_is_found_by_the_uid_of_its_kubelet() {
     let (directory, wires) = (tempfile::tempdir().unwrap(), MemoryWires::default());
     let pods = Arc::new(MemoryPods::default());
