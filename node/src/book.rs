@@ -20,6 +20,8 @@ const COMPACT_BYTES: u64 = 1 << 20;
 pub struct Book {
     journal: Journal,
     leases: Leases,
+    /// The boot, while there was no room to write it down.
+    unwritten: Option<Record>,
     compacted: u64,
     state_dir: PathBuf,
     lock: Option<Arc<Lock>>,
@@ -27,9 +29,11 @@ pub struct Book {
 
 impl Book {
     /// Reads the book in `state_dir`, or begins one, for the boot `boot`. What was damaged is told.
+    /// That nothing more can be written is no error before there is a lease to write down: all else
+    /// that the node does needs no room.
     ///
     /// # Errors
-    /// [`Error::File`] when the journal cannot be read or written.
+    /// [`Error::File`] when the journal cannot be read or opened.
     pub fn open(state_dir: &Path, boot: &str) -> Result<(Book, Vec<Damage>), Error> {
         fs::create_dir_all(state_dir).map_err(Error::file("create", state_dir))?;
         let (journal, recovered) = Journal::open::<Record>(&state_dir.join(FILE))?;
@@ -37,14 +41,21 @@ impl Book {
         let mut book = Book {
             journal,
             leases,
+            unwritten: None,
             compacted: 0,
             state_dir: state_dir.to_owned(),
             lock: None,
         };
         if book.leases.boot() != Some(boot) {
-            book.record(Record::Boot {
-                id: boot.to_owned(),
-            })?;
+            let id = boot.to_owned();
+            book.leases.apply(&Record::Boot { id: id.clone() });
+            book.unwritten = Some(Record::Boot { id });
+            if let Err(error) = book.catch_up() {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no lease is given before the journal can be written"
+                );
+            }
         }
         Ok((book, recovered.damage))
     }
@@ -63,8 +74,18 @@ impl Book {
     /// # Errors
     /// [`Error::File`]: the step was not taken.
     pub fn record(&mut self, record: Record) -> Result<(), Error> {
+        self.catch_up()?;
         self.journal.append(&record)?;
         self.leases.apply(&record);
+        Ok(())
+    }
+
+    /// Writes the boot before anything that is of it.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        if let Some(boot) = &self.unwritten {
+            self.journal.append(boot)?;
+            self.unwritten = None;
+        }
         Ok(())
     }
 
@@ -74,6 +95,7 @@ impl Book {
     /// [`Error::File`]: the journal is as it was.
     pub fn compact(&mut self) -> Result<(), Error> {
         self.journal.compact(&self.leases.to_records())?;
+        self.unwritten = None;
         self.compacted = self.journal.len();
         Ok(())
     }
@@ -116,7 +138,13 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::symlink;
     use std::time::Duration;
+
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
     use crate::leases::tests::lease;
@@ -142,6 +170,38 @@ mod tests {
         fs::write(state.join(FILE), "").unwrap();
         book.keep().unwrap();
         assert_eq!(open().leases(), book.leases());
+    }
+
+    #[test]
+    fn a_boot_that_cannot_be_written_down_is_known_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let open = |boot| Book::open(directory.path(), boot).unwrap().0;
+        let mut first = open("first");
+        first.record(Record::Claimed(lease(1, "iot", &[]))).unwrap();
+        let is_past_boot = |book: &Book| -> Vec<bool> {
+            let leases = book.leases().iter();
+            leases.map(|lease| lease.is_past_boot).collect()
+        };
+
+        let sealed = memfd_create(c"journal", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        let mut sealed = fs::File::from(sealed);
+        sealed.write_all(&fs::read(&path).unwrap()).unwrap();
+        fcntl(&sealed, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(format!("/proc/self/fd/{}", sealed.as_raw_fd()), &path).unwrap();
+        let mut second = open("second");
+        assert_eq!(second.leases().boot(), Some("second"));
+        assert_eq!(is_past_boot(&second), [true]);
+        let claimed = || Record::Claimed(lease(2, "iot", &[]));
+        assert!(second.record(claimed()).is_err());
+        assert_eq!(is_past_boot(&second), [true]);
+
+        fs::remove_file(&path).unwrap();
+        second.keep().unwrap();
+        second.record(claimed()).unwrap();
+        assert_eq!(is_past_boot(&second), [true, false]);
+        assert_eq!(open("second").leases(), second.leases());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! One line a record: length and CRC-32 of the text in hexadecimal, then the text itself, which is
 //! JSON and so holds no line end. A record that fails its check is skipped up to the next line end,
 //! so damage costs the records it touched and no others; the file as it was found is set aside for
-//! whoever wants to look, and what could be read is written anew.
+//! whoever wants to look, and what could be read is written anew. Where there is no room for that, the
+//! file is gone on with as it is.
 //!
 //! ```text
 //! 00000021 5f3c8a10 {"boot":"6c0a..."}
@@ -117,16 +118,19 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     written: u64,
+    /// The last line has no end.
+    is_torn: bool,
     sync: SyncSender<File>,
 }
 
 impl Journal {
     /// Opens the journal at `path`, or begins one, and reads it.
     ///
-    /// A damaged file is copied to `<path>.damaged-<n>` and written anew from its good records.
+    /// A damaged file is copied to `<path>.damaged-<n>` and written anew from its good records, now or
+    /// when it is opened next.
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be read or written.
+    /// [`Error::File`] when the file cannot be read or opened.
     pub fn open<R: Serialize + DeserializeOwned>(
         path: &Path,
     ) -> Result<(Journal, Recovered<R>), Error> {
@@ -136,9 +140,15 @@ impl Journal {
             Err(error) => return Err(Error::file("read", path)(error)),
         };
         let recovered = decode(&bytes);
-        if !recovered.damage.is_empty() {
-            set_aside(path, &bytes)?;
-            atomic::write(path, &encode_all(&recovered.records))?;
+        let mut is_torn = false;
+        if !recovered.damage.is_empty()
+            && let Err(error) = mend(path, &bytes, &recovered.records)
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the damaged journal stays as it is"
+            );
+            is_torn = bytes.last() != Some(&b'\n');
         }
         let file = open_to_append(path)?;
         let written = file.metadata().map_err(Error::file("read", path))?.len();
@@ -147,6 +157,7 @@ impl Journal {
                 path: path.to_owned(),
                 file,
                 written,
+                is_torn,
                 sync: start_syncing(),
             },
             recovered,
@@ -158,12 +169,16 @@ impl Journal {
     /// # Errors
     /// [`Error::File`]: nothing of the record is left in the file, so it may be tried again.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), Error> {
-        let line = encode(record);
+        let mut line = encode(record);
+        if self.is_torn {
+            line.insert(0, b'\n');
+        }
         if let Err(error) = self.file.write_all(&line) {
             // A disk that filled up midway left half a line; the next record must not follow it.
             let _ = self.file.set_len(self.written);
             return Err(Error::file("write", &self.path)(error));
         }
+        self.is_torn = false;
         self.written += line.len() as u64;
         if let Ok(file) = self.file.try_clone() {
             // A full queue means that a sync is already to come.
@@ -179,6 +194,7 @@ impl Journal {
     pub fn compact<R: Serialize>(&mut self, records: &[R]) -> Result<(), Error> {
         atomic::write(&self.path, &encode_all(records))?;
         self.file = open_to_append(&self.path)?;
+        self.is_torn = false;
         self.written = self
             .file
             .metadata()
@@ -216,20 +232,31 @@ fn open_to_append(path: &Path) -> Result<File, Error> {
         .map_err(Error::file("open", path))
 }
 
-/// Keeps the bytes of a damaged journal beside it, under the first free number.
-fn set_aside(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    for number in 1..100 {
+/// Keeps the bytes of a damaged journal beside it, and writes it anew.
+fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Error> {
+    // A hundred damaged journals tell no more than ninety-nine.
+    let Some(aside) = place_aside(path) else {
+        return atomic::write(path, &encode_all(records));
+    };
+    tracing::warn!(path = %path.display(), aside = %aside.display(), "journal is damaged");
+    let mended = fs::write(&aside, bytes)
+        .map_err(Error::file("write", &aside))
+        .and_then(|()| atomic::write(path, &encode_all(records)));
+    if mended.is_err() {
+        // What it is a copy of is still there; on a full disk it only takes room.
+        let _ = fs::remove_file(&aside);
+    }
+    mended
+}
+
+/// The first free name for a damaged journal.
+fn place_aside(path: &Path) -> Option<PathBuf> {
+    let places = (1..100).map(|number| {
         let mut aside = path.as_os_str().to_owned();
         aside.push(format!(".damaged-{number}"));
-        let aside = PathBuf::from(aside);
-        if aside.exists() {
-            continue;
-        }
-        tracing::warn!(path = %path.display(), aside = %aside.display(), "journal is damaged");
-        return fs::write(&aside, bytes).map_err(Error::file("write", aside));
-    }
-    // A hundred damaged journals tell no more than ninety-nine.
-    Ok(())
+        PathBuf::from(aside)
+    });
+    places.into_iter().find(|aside| !aside.exists())
 }
 
 /// Starts the thread that brings appended records to the disk; it ends with the journal.

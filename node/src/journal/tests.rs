@@ -86,6 +86,35 @@ fn damaged_file_is_set_aside_and_written_anew() {
 }
 
 #[test]
+fn damaged_file_that_cannot_be_set_aside_is_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    // No name that is longer is possible.
+    let path = directory.path().join("j".repeat(250));
+    let (bytes, ends) = encoded(&sample());
+    // Within a record, after its text, after its line end.
+    for (cut, whole) in [(ends[2] - 3, 2), (ends[2] - 1, 3), (ends[2], 3)] {
+        let mut bytes = bytes[..cut].to_vec();
+        bytes[ends[0] + HEADER + 1] ^= 0x10;
+        fs::write(&path, &bytes).unwrap();
+        for after in ["first", "second"] {
+            let (mut journal, recovered) = Journal::open::<String>(&path).unwrap();
+            assert!(!recovered.damage.is_empty(), "{cut}");
+            journal.append(&after).unwrap();
+        }
+        let found = fs::read(&path).unwrap();
+        assert!(found.starts_with(&bytes), "{cut}: nothing is lost");
+        let recovered: Recovered<String> = decode(&found);
+        let kept = &recovered.records;
+        assert_eq!(kept.len(), whole - 1 + 2, "{cut}: {kept:?}");
+        assert!(
+            kept.ends_with(&["first".to_owned(), "second".to_owned()]),
+            "{cut}"
+        );
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn compaction_keeps_what_it_is_given_and_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");

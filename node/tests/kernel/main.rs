@@ -4,6 +4,7 @@
 
 mod flood;
 mod foreign;
+mod full;
 mod inotify;
 mod install;
 mod killed;
@@ -57,7 +58,8 @@ fn main() {
         pods::a_thousand_pods_come_and_go_while_plugin_and_daemon_are_killed,
         pods::a_hundred_and_ten_at_once_get_different_addresses,
         pods::a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_are_killed,
-        pods::a_full_disk_gives_no_address_away_and_heals,
+        full::a_full_disk_gives_no_address_away_and_heals,
+        full::a_node_that_reboots_with_a_full_disk_serves,
         pods::releases_without_a_daemon_are_quick_and_replayed,
         pods::after_a_reboot_no_address_is_taken,
     ];

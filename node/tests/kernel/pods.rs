@@ -195,67 +195,6 @@ pub(crate) fn a_hundred_and_ten_at_once_leave_nothing_when_plugins_and_daemon_ar
     wait_for("the census is as before", || world.census() == before);
 }
 
-pub(crate) fn a_full_disk_gives_no_address_away_and_heals() {
-    let (mut world, _) = pair();
-    let state = world.state("n1");
-    world.kill("n1");
-    let kept: Vec<_> = fs::read_dir(&state).unwrap().flatten().collect();
-    let aside = tempfile::tempdir().unwrap();
-    for entry in kept.iter().filter(|entry| entry.path().is_file()) {
-        fs::copy(entry.path(), aside.path().join(entry.file_name())).unwrap();
-    }
-    run(&format!(
-        "mount -t tmpfs -o size=512k tmpfs {}",
-        state.display()
-    ));
-    let _unmount = Unmount(state.clone());
-    for entry in fs::read_dir(aside.path()).unwrap().flatten() {
-        fs::copy(entry.path(), state.join(entry.file_name())).unwrap();
-    }
-    world.start("n1");
-    let first = world.add_pod("n1", "p1", LABELS);
-    world.add_netns("p2");
-    let before = world.census();
-
-    let filler = state.join("filler");
-    // Fails when nothing fits any more: that is what it is for.
-    let _ = fs::write(&filler, vec![0; 1 << 20]);
-    // The journal's last page has room for a few records more.
-    let refusal = (0..200)
-        .flat_map(|_| ["ADD", "DEL"])
-        .map(|verb| (verb, world.cni(verb, "n1", "p2", LABELS)))
-        .find(|(_, (is_done, _))| !is_done);
-    let (verb, (_, output)) = refusal.expect("a full disk is told");
-    eprintln!("refused on a full disk: {verb}: {output}");
-    let error: serde_json::Value = serde_json::from_str(&output).expect(&output);
-    assert_eq!(error["code"], 11, "try again later: {verb}: {output}");
-    fs::remove_file(&filler).unwrap();
-    wait_for("the runtime's DEL succeeds", || {
-        world.cni("DEL", "n1", "p2", LABELS).0
-    });
-    wait_for("nothing is left of what was refused", || {
-        world.census() == before
-    });
-
-    wait_for("an ADD succeeds", || world.cni("ADD", "n1", "p2", LABELS).0);
-    let leased = leased(&world);
-    assert_eq!(leased.len(), 4);
-    assert!(first.iter().all(|address| leased.contains_key(address)));
-    for pod in ["p1", "p2"] {
-        assert!(world.cni("DEL", "n1", pod, LABELS).0);
-    }
-    world.kill("n1");
-}
-
-/// Unmounts at the end, whatever happened.
-struct Unmount(std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
 pub(crate) fn releases_without_a_daemon_are_quick_and_replayed() {
     let (mut world, _) = pair();
     let before = world.census();
@@ -317,22 +256,26 @@ pub(crate) fn releases_without_a_daemon_are_quick_and_replayed() {
     wait_for("the census is as before", || world.census() == before);
 }
 
+/// All namespaces go with the boot, and what is under /run; the state directory stays.
+pub(crate) fn reboot(world: &mut World, pods: &[&str]) {
+    for name in ["f1", "f2"] {
+        run(&format!("ip netns delete {}", world.forwarder_netns(name)));
+    }
+    for name in pods.iter().chain(&["n1"]) {
+        run(&format!("ip netns delete {}", world.netns(name)));
+    }
+    let _ = fs::remove_file(world.socket("n1"));
+    world.add_netns("n1");
+    fs::write(world.state("n1").join("boot-id"), "second\n").unwrap();
+}
+
 pub(crate) fn after_a_reboot_no_address_is_taken() {
     let (mut world, tag) = pair();
     let first = world.add_pod("n1", "p1", LABELS);
     world.add_pod("n1", "p2", LABELS);
     assert_eq!(leased(&world).len(), 4);
     world.kill("n1");
-    // All namespaces go with the boot, and what is under /run; the state directory stays.
-    for name in ["f1", "f2"] {
-        run(&format!("ip netns delete {}", world.forwarder_netns(name)));
-    }
-    for name in ["p1", "p2", "n1"] {
-        run(&format!("ip netns delete {}", world.netns(name)));
-    }
-    let _ = fs::remove_file(world.socket("n1"));
-    world.add_netns("n1");
-    fs::write(world.state("n1").join("boot-id"), "second\n").unwrap();
+    reboot(&mut world, &["p1", "p2"]);
     world.start("n1");
     wait_for("no lease of the last boot is left", || {
         leased(&world).is_empty()
