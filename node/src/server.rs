@@ -2,27 +2,33 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream as StdStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use crate::desk::{Answer, Desk};
 use crate::error::Error;
 use crate::telemetry::{Metrics, word_of};
 use crate::wires::Wires;
 
+#[cfg(test)]
+mod tests;
+
 /// Connections at one time; more wait in the socket's backlog.
 const CONNECTIONS: usize = 256;
 /// A plugin is done, or dead, well before this.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Time between two looks whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a claim waits for its pod to be known: the plugin gives up after 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -31,7 +37,36 @@ const PATIENCE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
-    path: PathBuf,
+    bound: Bound,
+    /// That no plugin reaches it was said.
+    is_told: bool,
+}
+
+/// Which file the socket is; the same for all clones.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    path: Arc<Path>,
+    file: Arc<Mutex<Option<FileId>>>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl Bound {
+    /// Whether plugins that connect now reach this daemon: somebody may have removed or replaced the file.
+    pub fn is_there(&self) -> bool {
+        let bound = *self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.is_some() && id(&self.path) == bound
+    }
+
+    fn renew(&self) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = id(&self.path);
+    }
+}
+
+fn id(path: &Path) -> Option<FileId> {
+    let found = path.symlink_metadata().ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl Server {
@@ -40,37 +75,65 @@ impl Server {
     /// # Errors
     /// [`Error::SocketInUse`] when somebody answers, [`Error::File`] when it cannot be made.
     pub fn bind(path: &Path) -> Result<Server, Error> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
-        }
-        if StdStream::connect(path).is_ok() {
-            return Err(Error::SocketInUse {
-                path: path.to_owned(),
-            });
-        }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", path)(error));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(path).map_err(Error::file("listen on", path))?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))
-            .map_err(Error::file("protect", path))?;
+        let listener = adopt(listen(path)?, path)?;
+        let bound = Bound {
+            path: Arc::from(path),
+            file: Arc::default(),
+        };
+        bound.renew();
         Ok(Server {
             listener,
-            path: path.to_owned(),
+            bound,
+            is_told: false,
         })
     }
 
+    /// Which file the socket is.
+    pub fn bound(&self) -> Bound {
+        self.bound.clone()
+    }
+
+    /// Listens anew where somebody removed the socket, or put there what nobody answers on.
+    async fn renew(&mut self) {
+        if self.bound.is_there() {
+            return;
+        }
+        let path = Arc::clone(&self.bound.path);
+        // Whoever has it now may be slow to answer.
+        let listened = tokio::task::spawn_blocking(move || listen(&path)).await;
+        let Ok(listened) = listened else { return };
+        match listened.and_then(|listener| adopt(listener, &self.bound.path)) {
+            Ok(listener) => {
+                self.listener = listener;
+                self.bound.renew();
+                self.is_told = false;
+                tracing::warn!("the socket was removed: it is made anew");
+            }
+            Err(error) if !std::mem::replace(&mut self.is_told, true) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no plugin reaches this daemon"
+            ),
+            Err(_) => {}
+        }
+    }
+
     /// Answers for ever, and counts how long that takes.
-    pub async fn serve<W: Wires + 'static>(&self, desk: Arc<Desk<W>>, metrics: Metrics) {
+    pub async fn serve<W: Wires + 'static>(&mut self, desk: Arc<Desk<W>>, metrics: Metrics) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = look.tick() => {
+                    self.renew().await;
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     let (desk, metrics) = (Arc::clone(&desk), metrics.clone());
                     tokio::spawn(async move {
@@ -90,10 +153,42 @@ impl Server {
     }
 }
 
+/// Listens on `path`, as [`Server::bind`] promises.
+fn listen(path: &Path) -> Result<StdListener, Error> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    }
+    if StdStream::connect(path).is_ok() {
+        return Err(Error::SocketInUse {
+            path: path.to_owned(),
+        });
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::file("remove", path)(error));
+        }
+        _ => {}
+    }
+    let listener = StdListener::bind(path).map_err(Error::file("listen on", path))?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(Error::file("protect", path))?;
+    Ok(listener)
+}
+
+/// Lets the runtime that is entered wait for plugins.
+fn adopt(listener: StdListener, path: &Path) -> Result<UnixListener, Error> {
+    let adopted = listener
+        .set_nonblocking(true)
+        .and_then(|()| UnixListener::from_std(listener));
+    adopted.map_err(Error::file("listen on", path))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        // Absent is as good.
-        let _ = fs::remove_file(&self.path);
+        // Another's stays; absent is as good.
+        if self.bound.is_there() {
+            let _ = fs::remove_file(&self.bound.path);
+        }
     }
 }
 
@@ -168,200 +263,5 @@ async fn answer<W: Wires + 'static>(
             let given_up = tokio::task::spawn_blocking(move || of.give_up(&request, reason));
             return given_up.await.map_err(io::Error::other);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::io::{BufRead, BufReader, Write};
-    use std::sync::Mutex;
-
-    use cni::agent::{Claim, Key, NetnsId};
-    use crds::{Forwarder, ForwarderSpec};
-
-    use super::*;
-    use crate::book::Book;
-    use crate::catalog::Catalog;
-    use crate::pods::{Lookup, PodHere, Pods, Told};
-    use crate::wires::KernelWires;
-
-    /// Serves a desk that knows no desired state, and runs `client` beside it.
-    fn serve(client: impl FnOnce(&Path) + Send + 'static) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run/cni.sock");
-        let (book, _) = Book::open(directory.path(), "boot").unwrap();
-        let desk = Arc::new(Desk::new(book, KernelWires, Arc::default(), LIMIT));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let server = Server::bind(&path).unwrap();
-            let client_path = path.clone();
-            let client = tokio::task::spawn_blocking(move || client(&client_path));
-            tokio::select! {
-                () = server.serve(desk, Metrics::default()) => {}
-                done = client => done.unwrap(),
-            }
-        });
-        assert!(!path.exists(), "the socket goes with the server");
-    }
-
-    fn ask(stream: &StdStream, line: &[u8]) -> Reply {
-        (&*stream).write_all(line).unwrap();
-        agent::read(&mut BufReader::new(stream)).unwrap().unwrap()
-    }
-
-    #[test]
-    fn answers_question_after_question() {
-        serve(|path| {
-            let stream = StdStream::connect(path).unwrap();
-            let key = Key {
-                container_id: "c".into(),
-                ifname: "e".into(),
-                network: "n".into(),
-            };
-            let release = Request::Release {
-                key,
-                netns: None,
-                pod: None,
-            };
-            for _ in 0..3 {
-                assert_eq!(
-                    ask(&stream, &agent::encode(&release)),
-                    Reply::Released(vec![])
-                );
-                let status = ask(&stream, &agent::encode(&Request::Status));
-                assert!(matches!(status, Reply::Status { ready: false, .. }));
-            }
-        });
-    }
-
-    /// Pods that come one day.
-    #[derive(Default)]
-    struct Coming(Mutex<Vec<Arc<PodHere>>>);
-
-    impl Pods for Coming {
-        fn find(&self, _: &str, _: &str, _: Option<&str>) -> Lookup {
-            Lookup::Unknown
-        }
-
-        fn here(&self) -> Vec<Arc<PodHere>> {
-            self.0.lock().unwrap().clone()
-        }
-
-        fn tell(&self, _: Told) {}
-    }
-
-    /// A claim of the pod `default/p`.
-    fn claim() -> Request {
-        Request::Claim(Claim {
-            key: Key {
-                container_id: "c".into(),
-                ifname: "e".into(),
-                network: "n".into(),
-            },
-            netns: String::new(),
-            netns_id: NetnsId {
-                device: 0,
-                inode: 0,
-            },
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            pod: Some(agent::Pod {
-                namespace: "default".into(),
-                name: "p".into(),
-                uid: None,
-            }),
-            chained: true,
-            topology: None,
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_claim_waits_for_its_pod_and_not_for_ever() {
-        let directory = tempfile::tempdir().unwrap();
-        let (book, _) = Book::open(directory.path(), "boot").unwrap();
-        let pods = Arc::new(Coming::default());
-        let desk = Desk::new(book, KernelWires, Arc::default(), LIMIT);
-        let desk = Arc::new(desk.with_pods(Arc::<Coming>::clone(&pods)));
-        let forwarder = Forwarder::new("default", ForwarderSpec::default());
-        desk.open(Arc::new(Catalog::new("n1", [&forwarder], [], vec![], true)));
-        let begun = Instant::now();
-        let stir = {
-            let desk = Arc::clone(&desk);
-            tokio::spawn(async move {
-                tokio::time::sleep(PATIENCE / 2).await;
-                desk.hear();
-            })
-        };
-        let reply = answer(claim(), None, &desk).await.unwrap();
-        let reason = "pod default/p is not known yet: the API server is away".to_owned();
-        assert_eq!(reply, Reply::TryLater { reason });
-        assert_eq!(begun.elapsed(), PATIENCE);
-        stir.await.unwrap();
-
-        let asked = {
-            let desk = Arc::clone(&desk);
-            tokio::spawn(async move { answer(claim(), None, &desk).await.unwrap() })
-        };
-        tokio::time::sleep(PATIENCE / 2).await;
-        let mut here = PodHere::default();
-        (here.pod.namespace, here.pod.name) = ("default".into(), "p".into());
-        pods.0.lock().unwrap().push(Arc::new(here));
-        desk.hear();
-        assert_eq!(asked.await.unwrap(), Reply::NotOurs);
-        assert!(begun.elapsed() < PATIENCE * 2);
-
-        pods.0.lock().unwrap().clear();
-        let known = r#"{"namespaces":[],"notOurs":[]}"#;
-        fs::write(cni::known::path(directory.path()), known).unwrap();
-        let begun = Instant::now();
-        let reply = answer(claim(), None, &desk).await.unwrap();
-        assert_eq!((reply, begun.elapsed()), (Reply::NotOurs, PATIENCE));
-    }
-
-    #[test]
-    fn garbage_is_refused_and_ends_its_own_connection_only() {
-        serve(|path| {
-            let good = StdStream::connect(path).unwrap();
-            for garbage in [
-                &b"\n"[..],
-                b"{\n",
-                b"\xff\xfe\n",
-                b"{\"version\":9,\"body\":0}\n",
-            ] {
-                let bad = StdStream::connect(path).unwrap();
-                assert!(matches!(
-                    ask(&bad, garbage),
-                    Reply::Refused { code: DECODE, .. }
-                ));
-                assert_eq!(
-                    BufReader::new(&bad)
-                        .read_until(b'\n', &mut Vec::new())
-                        .unwrap(),
-                    0
-                );
-            }
-            let status = ask(&good, &agent::encode(&Request::Status));
-            assert!(matches!(status, Reply::Status { .. }));
-        });
-    }
-
-    #[test]
-    fn a_socket_that_is_served_is_not_taken_and_a_stale_one_is() {
-        serve(|path| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let runtime = runtime.unwrap();
-            let _entered = runtime.enter();
-            assert!(matches!(Server::bind(path), Err(Error::SocketInUse { .. })));
-            let stale = path.with_file_name("stale.sock");
-            drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-            assert!(stale.exists());
-            drop(Server::bind(&stale).unwrap());
-        });
     }
 }

@@ -105,7 +105,7 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         Origin::Kubernetes { .. } => desk.with_pods(Arc::clone(&pods)),
         Origin::Directory(_) => desk,
     });
-    let server = bind(&runtime, &config.socket)?;
+    let mut server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
     let files = files::watch(&config, &inbox, &replay_due)?;
     let monitor = monitor::start(&inbox)?;
@@ -144,6 +144,7 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         pods,
         health,
         views: seen,
+        bound: server.bound(),
         peers: flood.as_ref().map(Flood::status),
     };
     let config = &shared.config;

@@ -15,6 +15,7 @@ use crate::install::Installer;
 use crate::live;
 use crate::pods::Pods;
 use crate::replay::replay;
+use crate::server::Bound;
 use crate::source::Snapshot;
 use crate::source::kubernetes::Health;
 use crate::telemetry::{Metrics, Vitals};
@@ -40,6 +41,8 @@ pub struct Shared {
     pub health: Option<Arc<Health>>,
     /// The desired state as the engine has it.
     pub views: watch::Receiver<Arc<Snapshot>>,
+    /// Which file the plugin's socket is.
+    pub bound: Bound,
     /// How the exchange of link states does; none where there is none.
     pub peers: Option<Arc<flood::Status>>,
     /// How the engine is doing.

@@ -1,8 +1,5 @@
 //! What is told of the daemon: probes and metrics.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use exposition::{Check, Probes, router};
 
 use super::tasks::Shared;
@@ -32,13 +29,11 @@ pub(super) async fn serve(shared: Shared) {
 
 pub(super) fn probes(shared: &Shared) -> Probes {
     let probes = telemetry::probes(&shared.vitals);
-    let socket = shared.config.socket.clone();
-    let bound = inode(&socket);
+    let (socket, bound) = (shared.config.socket.clone(), shared.bound.clone());
     // Anew each time: somebody may have removed or replaced the file.
     probes.ready_when("socket", move || {
-        let is_ours = bound.is_some() && inode(&socket) == bound;
-        let problem = (!is_ours).then(|| format!("{} is not ours", socket.display()));
-        Check::failed(problem)
+        let problem = || format!("{} is not ours", socket.display());
+        Check::failed((!bound.is_there()).then(problem))
     });
     if shared.installer.mode() != InstallCni::None {
         let installer = shared.installer.clone();
@@ -86,10 +81,6 @@ fn trouble(peers: &flood::Overview) -> Option<String> {
         ));
     }
     (!all.is_empty()).then(|| all.join("; "))
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    path.symlink_metadata().ok().map(|it| it.ino())
 }
 
 fn observe(shared: &Shared) {

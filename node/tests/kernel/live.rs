@@ -189,7 +189,7 @@ impl Served {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let server = Server::bind(&socket).expect("a socket");
+                let mut server = Server::bind(&socket).expect("a socket");
                 ready.send(()).expect("somebody waits");
                 tokio::select! {
                     () = server.serve(desk, node::telemetry::Metrics::default()) => {}
