@@ -124,29 +124,32 @@ fn complete_pod(
     attachment: &Attachment,
     index: u32,
 ) -> Result<(), Error> {
-    match run(socket, pod_end(attachment, index, NLM_F_EXCL)) {
-        // Container runtimes make namespaces with IPv6 off.
-        Err(Error::Refused { source, .. }) if source.errno == EACCES => {
-            enable_ipv6(pod, &attachment.pod_interface)?;
-            run(socket, pod_end(attachment, index, NLM_F_REPLACE))
-        }
-        result => result,
+    let (of_ipv6, others): (Vec<_>, Vec<_>) =
+        refusals(socket, pod_end(attachment, index, |_| true))?
+            .into_iter()
+            .partition(|(object, _)| object.is_ipv6());
+    // Container runtimes make namespaces with IPv6 off: then the kernel takes nothing of it.
+    let is_off = of_ipv6.iter().any(|(_, source)| source.errno == EACCES);
+    if !is_off || !others.is_empty() {
+        return first(others.into_iter().chain(of_ipv6));
     }
+    enable_ipv6(pod, &attachment.pod_interface)?;
+    run(socket, pod_end(attachment, index, IpAddr::is_ipv6))
 }
 
-/// `existing` is what happens to routes that exist: `NLM_F_EXCL`, or `NLM_F_REPLACE` when a first
-/// try may have made them.
-fn pod_end(attachment: &Attachment, index: u32, existing: u16) -> Plan {
+/// The pod's end, with those addresses, neighbours and routes whose family `is_meant`.
+fn pod_end(attachment: &Attachment, index: u32, is_meant: fn(&IpAddr) -> bool) -> Plan {
     let mut plan = Plan::default();
     plan.up(index, &attachment.owner.alias);
-    for address in &attachment.addresses {
-        plan.address(index, address.ip());
+    let addresses = attachment.addresses.iter().map(|address| address.ip());
+    for address in addresses.filter(is_meant) {
+        plan.address(index, address);
     }
-    for gateway in &attachment.gateways {
+    for gateway in attachment.gateways.iter().filter(|ip| is_meant(ip)) {
         plan.neighbour(index, *gateway, attachment.forwarder_mac);
     }
-    for route in &attachment.routes {
-        plan.route(index, route, attachment.gateway(route), existing);
+    for route in attachment.routes.iter().filter(|it| is_meant(&it.ip())) {
+        plan.route(index, route, attachment.gateway(route));
     }
     plan
 }
@@ -168,7 +171,7 @@ fn complete_forwarder(
     }
     for address in &attachment.addresses {
         plan.neighbour(index, address.ip(), attachment.pod_mac);
-        plan.route(index, &IpNetwork::from(address.ip()), None, NLM_F_EXCL);
+        plan.route(index, &IpNetwork::from(address.ip()), None);
     }
     run(socket, plan)
 }
@@ -181,6 +184,7 @@ struct Plan {
 }
 
 /// What a message is about; text is made only when it was refused.
+#[derive(Clone, Copy)]
 enum Object {
     Interface,
     Address(IpAddr),
@@ -224,19 +228,8 @@ impl Plan {
             .u8(NDA_PROTOCOL, ATTACHMENT_PROTOCOL);
     }
 
-    fn route(
-        &mut self,
-        index: u32,
-        destination: &IpNetwork,
-        gateway: Option<IpAddr>,
-        existing: u16,
-    ) {
-        // A default route may be another network's.
-        let existing = if destination.prefix() == 0 {
-            NLM_F_EXCL
-        } else {
-            existing
-        };
+    /// One that exists is another's.
+    fn route(&mut self, index: u32, destination: &IpNetwork, gateway: Option<IpAddr>) {
         self.objects.push(Object::Route(*destination));
         let is_link_scope = gateway.is_none() && destination.is_ipv4();
         let scope = if is_link_scope {
@@ -251,7 +244,7 @@ impl Plan {
         }
         let mut message = self
             .batch
-            .message(RTM_NEWROUTE, NLM_F_CREATE | existing, &header);
+            .message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header);
         message
             .ip(RTA_DST, destination.network())
             .u32(RTA_OIF, index);
@@ -266,6 +259,14 @@ impl Object {
     fn may_exist(&self) -> bool {
         matches!(self, Self::Route(destination) if destination.prefix() == 0)
     }
+
+    fn is_ipv6(&self) -> bool {
+        match self {
+            Self::Interface => false,
+            Self::Address(address) | Self::Neighbour(address) => address.is_ipv6(),
+            Self::Route(destination) => destination.is_ipv6(),
+        }
+    }
 }
 
 impl std::fmt::Display for Object {
@@ -279,15 +280,25 @@ impl std::fmt::Display for Object {
     }
 }
 
-fn run(socket: &mut Socket, mut plan: Plan) -> Result<(), Error> {
-    let rejections = socket.run(&mut plan.batch)?;
-    let refused = rejections.into_iter().find(|rejection| {
-        !(rejection.errno == EEXIST && plan.objects[rejection.index].may_exist())
-    });
-    match refused {
+fn run(socket: &mut Socket, plan: Plan) -> Result<(), Error> {
+    first(refusals(socket, plan)?)
+}
+
+/// What the kernel refused, in order.
+fn refusals(socket: &mut Socket, mut plan: Plan) -> Result<Vec<(Object, Rejection)>, Error> {
+    let rejections = socket.run(&mut plan.batch)?.into_iter();
+    let refused = rejections.map(|rejection| (plan.objects[rejection.index], rejection));
+    let counts = |(object, rejection): &(Object, Rejection)| {
+        !(rejection.errno == EEXIST && object.may_exist())
+    };
+    Ok(refused.filter(counts).collect())
+}
+
+fn first(refused: impl IntoIterator<Item = (Object, Rejection)>) -> Result<(), Error> {
+    match refused.into_iter().next() {
         None => Ok(()),
-        Some(source) => Err(Error::Refused {
-            object: plan.objects[source.index].to_string(),
+        Some((object, source)) => Err(Error::Refused {
+            object: object.to_string(),
             source,
         }),
     }

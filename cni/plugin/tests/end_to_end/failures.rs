@@ -1,7 +1,7 @@
 //! What each verb promises when something goes wrong.
 
 use std::fs;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,29 @@ pub(crate) fn failed_wiring_leaves_nothing() {
     assert_eq!(lab.census(), before);
     assert!(lab.agent().state().leases.is_empty());
     assert_eq!(lab.queued(), 0);
+}
+
+pub(crate) fn a_route_of_another_is_left_also_where_ipv6_is_off() {
+    for is_off in ["0", "1"] {
+        let lab = Lab::new();
+        let setting = format!("net.ipv6.conf.default.disable_ipv6={is_off}");
+        let sysctl = ["netns", "exec", &lab.pod, "sysctl", "-qw", &setting];
+        assert!(Command::new("ip").args(sysctl).status().unwrap().success());
+        // The cluster's network, say.
+        ip(&lab.pod, "link add other type veth peer name peer0");
+        for link in ["other", "peer0"] {
+            ip(&lab.pod, &format!("link set {link} addrgenmode none"));
+            ip(&lab.pod, &format!("link set {link} up"));
+        }
+        ip(&lab.pod, "route add 10.80.0.0/16 dev other");
+        let before = lab.census();
+        let error = lab.call("ADD", &lab.config(VERSION)).fails_with(105);
+        let details = error["details"].as_str().unwrap();
+        assert!(details.contains("route 10.80.0.0/16"), "{error}");
+        assert_eq!(lab.census(), before, "disable_ipv6={is_off}");
+        ip(&lab.pod, "route del 10.80.0.0/16");
+        lab.call("ADD", &lab.config(VERSION)).succeeds();
+    }
 }
 
 pub(crate) fn failed_confirmation_leaves_nothing() {

@@ -74,6 +74,7 @@ fn main() -> ExitCode {
             away::detaching_tells_the_node_the_pod_also_later,
             failures::taken_interface_name_is_refused_and_left,
             failures::failed_wiring_leaves_nothing,
+            failures::a_route_of_another_is_left_also_where_ipv6_is_off,
             failures::failed_confirmation_leaves_nothing,
             failures::refusals_of_the_node_become_codes,
             failures::detaching_without_a_node_is_remembered_and_told_before_the_next_claim,
