@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::events::shortened;
+
+/// Longest sentence about a failure in a status, in bytes.
+const TOLD_MAX: usize = 512;
+
 /// A request that was not answered as hoped.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -93,6 +98,16 @@ impl Error {
             Some(status) => status.code == 429 || status.code >= 500,
             None => true,
         }
+    }
+
+    /// What went wrong in the API server's own words, for who cannot read the log.
+    pub fn told(&self) -> String {
+        let said = self.status().map(|status| status.message.as_str());
+        let text = match said.filter(|said| !said.is_empty()) {
+            Some(said) => format!("{self}: {said}"),
+            None => chain(self),
+        };
+        shortened(&text, TOLD_MAX).to_owned()
     }
 
     fn status(&self) -> Option<&kube::core::Status> {

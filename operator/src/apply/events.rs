@@ -143,7 +143,7 @@ fn reference(key: &Key, uid: &str) -> ObjectReference {
 }
 
 /// As much of `text` as goes into `most` bytes.
-fn shortened(text: &str, most: usize) -> &str {
+pub(super) fn shortened(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;

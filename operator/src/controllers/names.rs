@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::{Context, Error, retry::Failures, sweep::until};
 use crate::{
-    apply::{Named, chain},
+    apply::{self, Named, chain},
     observe::{Key, Kind, jittered},
     plan, status,
     telemetry::trace_id,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Reason of the event that tells of a Service in the way.
 const TAKEN: &str = "ServiceNameTaken";
+/// Reason of the event that tells of names that cannot be written.
+const REFUSED: &str = "NamesNotWritten";
 
 /// Runs until `stop`, then finishes what is in hand.
 pub async fn run(context: Context, stop: impl Future<Output = ()>) {
@@ -44,6 +46,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()>) {
         context.metrics.reconciled(kind, started.elapsed(), reason);
         match result {
             Ok(Look { again, foreign }) => {
+                told.refused.remove(&key);
                 told.tell(&context, &key, foreign).await;
                 match again {
                     Again::AtOnce => cache.requeue_names(&key, Duration::ZERO),
@@ -56,6 +59,11 @@ pub async fn run(context: Context, stop: impl Future<Output = ()>) {
                 }
             }
             Err(error) => {
+                if let Error::Apply(error) = &error
+                    && failures.is_lasting(&key, error)
+                {
+                    told.tell_refusal(&context, &key, error).await;
+                }
                 let delay = failures.failed(&key);
                 tracing::warn!(topology = %key, error = %chain(&error), ?delay, "names not written, will try again");
                 cache.requeue_names(&key, delay);
@@ -105,13 +113,18 @@ async fn reconcile(context: Context, key: Key) -> Result<Look, Error> {
 
 /// What was told already, topology by topology.
 #[derive(Default)]
-struct Told(HashMap<Key, BTreeSet<(String, String)>>);
+struct Told {
+    /// App and Service.
+    taken: HashMap<Key, BTreeSet<(String, String)>>,
+    /// Those whose names cannot be written.
+    refused: BTreeSet<Key>,
+}
 
 impl Told {
     /// Tells of each Service in the way, once for as long as it is.
     async fn tell(&mut self, context: &Context, key: &Key, foreign: Vec<(String, String)>) {
         let Some(entry) = context.cache.entry(key).filter(|_| !foreign.is_empty()) else {
-            self.0.remove(key);
+            self.taken.remove(key);
             return;
         };
         let mut telling = BTreeSet::new();
@@ -125,13 +138,32 @@ impl Told {
                 warning: true,
             };
             let fact = (app, service);
-            let is_told = self.0.get(key).is_some_and(|told| told.contains(&fact));
+            let is_told = self.taken.get(key).is_some_and(|told| told.contains(&fact));
             if !is_told && let Err(error) = context.writer.tell_fact(&entry, &event).await {
                 tracing::debug!(topology = %key, error = %chain(&error), "event not written");
                 continue;
             }
             telling.insert(fact);
         }
-        self.0.insert(key.clone(), telling);
+        self.taken.insert(key.clone(), telling);
+    }
+
+    /// Tells why names cannot be written, once for as long as they cannot.
+    async fn tell_refusal(&mut self, context: &Context, key: &Key, error: &apply::Error) {
+        let entry = context.cache.entry(key);
+        let Some(entry) = entry.filter(|_| !self.refused.contains(key)) else {
+            return;
+        };
+        let event = status::Event {
+            reason: REFUSED.to_owned(),
+            message: error.told(),
+            warning: true,
+        };
+        match context.writer.tell_fact(&entry, &event).await {
+            Ok(()) => drop(self.refused.insert(key.clone())),
+            Err(error) => {
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+            }
+        }
     }
 }

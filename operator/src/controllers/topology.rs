@@ -29,6 +29,8 @@ use crate::{
 const CONCURRENCY: u16 = 8;
 /// Plans of one topology in one go: creation takes four, the rest is for others who write at the same time.
 const ROUNDS: usize = 8;
+/// The least time between two statuses that say the same in other words, as answers to what fails may.
+const REWORDED: Duration = Duration::from_secs(60);
 
 /// The controller of topologies.
 struct Topologies {
@@ -44,6 +46,8 @@ struct Known {
     memo: Memo,
     generation: i64,
     since: Option<Instant>,
+    /// When a status was last written in other words only.
+    reworded: Option<Instant>,
     /// Pods that were told already why they are not attached.
     told: Vec<(String, String)>,
 }
@@ -138,18 +142,24 @@ impl Topologies {
         self.notice(&entry);
         if entry.topology.is_none() {
             let facts = Facts::unreadable(entry.generation, entry.problems.clone());
-            let told = self.tell_status(key, &entry.uid, &facts).await?;
+            let told = self.tell_status(key, &entry.uid, &facts, false).await?;
             return Ok(self.next(key, told));
         }
-        let Some(settled) = self.settle(key, &entry.uid).await? else {
+        let Some(mut settled) = self.settle(key, &entry.uid).await? else {
             return Ok(Action::await_change());
         };
         if settled.is_overtaken {
             // What was seen is old already: whoever was quicker knows better what to say.
             return Ok(self.next(key, false));
         }
-        let facts = &settled.plan.facts;
-        let told = self.tell_status(key, &entry.uid, facts).await?;
+        let facts = &mut settled.plan.facts;
+        if let Some(error) = &settled.error
+            && self.failures.is_lasting(key, error)
+        {
+            facts.writing.blocked.get_or_insert_with(|| error.told());
+        }
+        let is_failing = settled.error.is_some();
+        let told = self.tell_status(key, &entry.uid, facts, is_failing).await?;
         self.tell_pods(key, &settled.plan).await;
         match settled.error {
             Some(error) => Err(error.into()),
@@ -214,9 +224,10 @@ impl Topologies {
                 return Ok(Some((plan, done)));
             }
             let persisted = writer.persist(&world, &plan, &mut done).await;
-            if !done.is_clean() {
+            if done.conflicts > 0 {
                 return Ok(Some((plan, done)));
             }
+            // One that is refused keeps back what it gives, not what is written out of the one before.
             if let Some(persisted) = persisted {
                 world.allocation = Some(persisted);
                 (world, plan) = self.plan(key, world).await?;
@@ -254,7 +265,16 @@ impl Topologies {
     }
 
     /// Writes the status when it changes, then the events. False when someone else was quicker.
-    async fn tell_status(&self, key: &Key, uid: &str, facts: &Facts) -> Result<bool, Error> {
+    ///
+    /// While writing `is_failing` the same is not said in other words all the time: each try may fail in
+    /// another one, and a status that is written has every replica try again.
+    async fn tell_status(
+        &self,
+        key: &Key,
+        uid: &str,
+        facts: &Facts,
+        is_failing: bool,
+    ) -> Result<bool, Error> {
         let Some(entry) = self.context.cache.entry(key) else {
             return Ok(true);
         };
@@ -271,6 +291,9 @@ impl Topologies {
         if next == entry.status {
             return Ok(true);
         }
+        if is_failing && status::is_reworded(&entry.status, &next) && !self.may_reword(key) {
+            return Ok(true);
+        }
         match self.context.writer.write_status(&entry, &next).await {
             Ok(()) => {}
             Err(error) if error.is_conflict() => return Ok(false),
@@ -283,6 +306,17 @@ impl Topologies {
             }
         }
         Ok(true)
+    }
+
+    /// Whether it is long ago that a status was written in other words only; if so, it is now.
+    fn may_reword(&self, key: &Key) -> bool {
+        let mut all = self.known();
+        let known = all.entry(key.clone()).or_default();
+        let is_due = known.reworded.is_none_or(|last| last.elapsed() >= REWORDED);
+        if is_due {
+            known.reworded = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Tells pods why they are not attached, each once.

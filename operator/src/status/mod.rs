@@ -108,6 +108,15 @@ pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologySta
     status
 }
 
+/// Whether two different statuses say the same but for the words.
+pub fn is_reworded(before: &TopologyStatus, after: &TopologyStatus) -> bool {
+    let mut as_before = after.clone();
+    for (now, then) in as_before.conditions.iter_mut().zip(&before.conditions) {
+        now.message.clone_from(&then.message);
+    }
+    as_before == *before
+}
+
 /// Whether all is written for a generation for which it was not before.
 fn is_newly_computed(before: &TopologyStatus, after: &TopologyStatus) -> bool {
     let computed = |status: &TopologyStatus| {

@@ -207,3 +207,17 @@ fn events_tell_transitions_only() {
     assert_eq!(told(&status(&good()), &rejected), ["!Invalid"]);
     assert_eq!(told(&status(&rejected), &rejected), [""; 0]);
 }
+
+#[test]
+fn what_is_refused_in_other_words_is_reworded_and_nothing_else_is() {
+    let refused = |why: &str| {
+        let mut facts = good();
+        facts.writing.blocked = Some(why.to_owned());
+        next(&facts, &TopologyStatus::default(), NOW)
+    };
+    let (one, other) = (refused("iot.a: no room"), refused("iot.b: no room"));
+    assert!(one != other && is_reworded(&one, &other));
+    let done = next(&good(), &one, NOW);
+    assert!(!is_reworded(&one, &done) && !is_reworded(&done, &one));
+    assert!(!is_reworded(&TopologyStatus::default(), &one));
+}

@@ -178,6 +178,65 @@ impl Namespace<'_> {
         self.cluster.server.kubectl(&arguments)?.ok().map(drop)
     }
 
+    /// Has everything in this namespace of the plural kind `resource` refused, which is so once `probe`,
+    /// the arguments of a `kubectl` that writes one, fails.
+    pub(crate) fn forbid(&self, group: &str, resource: &str, probe: &[&str]) -> Result<()> {
+        let name = format!("{}-{resource}", self.name);
+        let is_here = json!({"matchLabels": {"kubernetes.io/metadata.name": self.name}});
+        let all = json!([{"apiGroups": [group], "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"], "resources": [resource]}]);
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"namespaceSelector": is_here, "resourceRules": all},
+                "validations": [{"expression": "false", "message": format!("no more {resource}")}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        });
+        for object in [policy, binding] {
+            self.cluster.server.kubectl_apply(&object.to_string())?;
+        }
+        let arguments = [&["-n", &self.name], probe, &["--dry-run=server"]].concat();
+        self.eventually("the policy is followed", || {
+            let tried = self.cluster.server.kubectl(&arguments)?;
+            ensure!(tried.stderr.contains("no more"), "{tried:?}");
+            Ok(())
+        })
+    }
+
+    /// Ends what [`Namespace::forbid`] began.
+    pub(crate) fn allow(&self, resource: &str) -> Result<()> {
+        let name = format!("{}-{resource}", self.name);
+        for kind in [
+            "validatingadmissionpolicybinding",
+            "validatingadmissionpolicy",
+        ] {
+            let delete = ["delete", kind, &name];
+            self.cluster.server.kubectl(&delete)?.ok()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until an event of the topology has this reason and a note with all of `words`.
+    pub(crate) fn told(&self, reason: &str, words: &[&str]) -> Result<()> {
+        self.eventually(&format!("event {reason}"), || {
+            let events = self.list("events.events.k8s.io")?;
+            let is_meant = |event: &&Value| {
+                let note = event["note"].as_str().unwrap_or_default();
+                event["reason"] == reason && words.iter().all(|word| note.contains(word))
+            };
+            ensure!(events.iter().any(|event| is_meant(&event)), "{events:?}");
+            Ok(())
+        })
+    }
+
     /// The Forwarders of a topology, by their names in it.
     pub(crate) fn forwarders(&self, topology: &str) -> Result<Vec<Value>> {
         let mut all = self.list("fwd")?;

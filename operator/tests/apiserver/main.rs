@@ -22,7 +22,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 23] = [
+    let tests: [(&str, Test); 25] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -54,6 +54,10 @@ fn main() -> ExitCode {
             names::a_service_of_somebody_else_is_left_alone,
         ),
         (
+            "names_that_are_refused_are_told",
+            names::names_that_are_refused_are_told,
+        ),
+        (
             "names_go_with_their_topology",
             names::names_go_with_their_topology,
         ),
@@ -70,6 +74,10 @@ fn main() -> ExitCode {
             status::a_bad_spec_tears_nothing_down,
         ),
         ("transitions_are_told", status::transitions_are_told),
+        (
+            "what_is_refused_is_told_and_the_rest_goes_on",
+            status::what_is_refused_is_told,
+        ),
         (
             "edits_of_others_on_our_fields_are_undone",
             status::our_fields_are_ours,

@@ -165,6 +165,17 @@ pub(crate) fn a_service_of_somebody_else_is_left_alone() -> Result<()> {
     .map(drop)
 }
 
+pub(crate) fn names_that_are_refused_are_told() -> Result<()> {
+    let namespace = settled("names-refused")?;
+    let probe = ["create", "service", "clusterip", "probe", "--tcp=80"];
+    namespace.forbid("", "services", &probe)?;
+    attach(&namespace, &["web-0"])?;
+    let words = ["failed to create Service iot-web", "no more services"];
+    namespace.told("NamesNotWritten", &words)?;
+    namespace.allow("services")?;
+    until(&namespace, "iot-web", &["web-0 10.80.0.2"]).map(drop)
+}
+
 pub(crate) fn names_go_with_their_topology() -> Result<()> {
     let namespace = settled("names-gone")?;
     attach(&namespace, &["web-0"])?;

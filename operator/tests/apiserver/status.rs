@@ -158,6 +158,34 @@ pub(crate) fn transitions_are_told() -> Result<()> {
     })
 }
 
+pub(crate) fn what_is_refused_is_told() -> Result<()> {
+    let namespace = settled("refused")?;
+    let patch = r#"{"metadata": {"labels": {"probe": "yes"}}}"#;
+    let probe = ["patch", "allocations", "pair", "--type=merge", "-p", patch];
+    namespace.forbid("beemesh.io", "allocations", &probe)?;
+    let mut grown = pair("refused");
+    let third = json!({"name": "c", "node": "refused-1"});
+    let forwarders = grown["forwarders"].as_array_mut().context("a list")?;
+    forwarders.push(third);
+    grown["links"] = json!([{"a": "a", "b": "b", "weight": 7}, {"a": "b", "b": "c"}]);
+    namespace.topology("pair", &grown)?;
+
+    let blocked = namespace.until("pair", "Computed", "False", "Blocked")?;
+    let words = ["failed to update Allocation pair", "no more allocations"];
+    let conditions = blocked["status"]["conditions"].to_string();
+    let is_said = words.iter().all(|word| conditions.contains(word));
+    ensure!(is_said, "{conditions}");
+    namespace.told("Blocked", &words)?;
+    namespace.eventually("what needs no grant is written", || {
+        let weight = namespace.get("fwd", "pair.a")?["spec"]["links"][0]["weight"].clone();
+        ensure!(weight == 7, "weight {weight}");
+        Ok(())
+    })?;
+
+    namespace.allow("allocations")?;
+    namespace.until("pair", "Computed", "True", "").map(drop)
+}
+
 pub(crate) fn our_fields_are_ours() -> Result<()> {
     let namespace = settled("ours")?;
     let forwarder = namespace.forwarders("pair")?.remove(0);
