@@ -118,3 +118,10 @@ annotations:
 {{- define "beemesh.meshKey.isMade" -}}
 {{- and .Values.node.enabled (not .Values.meshKey.secretName) -}}
 {{- end -}}
+
+{{/* Whether `helm test` wires pods: its topology is in the release's namespace, at which the operator must look. */}}
+{{- define "beemesh.test.connectivity.isMade" -}}
+{{- $watched := .Values.operator.watchNamespaces -}}
+{{- $isWatched := or (not $watched) (has .Release.Namespace ($watched | default list)) -}}
+{{- and .Values.node.enabled .Values.test.connectivity.enabled $isWatched -}}
+{{- end -}}

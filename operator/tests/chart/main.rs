@@ -5,6 +5,7 @@
 mod confine;
 mod golden;
 mod helm;
+mod hooks;
 mod image;
 mod install;
 mod metadata;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         roles::the_operator_may_what_it_needs_and_nothing_else,
         roles::a_daemon_may_what_it_needs_and_nothing_else,
         roles::no_rule_has_a_star,
+        hooks::pods_are_wired_only_where_the_operator_looks,
         roles::pods_have_no_privilege,
         roles::the_daemon_has_the_privilege_that_its_mounts_take_and_no_other,
         image::the_archive_holds_the_image_that_the_chart_runs,
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         server::the_api_server_accepts_what_is_rendered,
         server::the_api_server_accepts_the_examples_of_the_catalogue,
         server::golden_notes,
+        server::notes_tell_what_is_not_tested,
         install::a_release_comes_is_upgraded_and_goes_without_a_trace,
         confine::a_daemon_writes_what_is_of_its_own_node_and_nothing_else,
         install::definitions_are_upgraded_by_the_documented_command,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use e2e::ApiServer;
 
 use crate::golden;
@@ -80,6 +80,16 @@ pub(crate) fn golden_notes() -> Result<()> {
         let (_, notes) = text.split_once("NOTES:\n").context("no notes")?;
         golden::compare(&format!("{}-notes.txt", values.name()), notes)?;
     }
+    Ok(())
+}
+
+/// What it tells where `helm test` wires no pods.
+pub(crate) fn notes_tell_what_is_not_tested() -> Result<()> {
+    let unwatched = r#"--set-json=operator.watchNamespaces=["plant"]"#;
+    let arguments = ["install", "beemesh", "--dry-run=server", unwatched];
+    let text = run(shared()?, NAMESPACE, &arguments)?;
+    let told = "The test sends no packet: operator.watchNamespaces is without beemesh-system,";
+    ensure!(text.contains(told), "{text}");
     Ok(())
 }
 
