@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         roles::a_daemon_may_what_it_needs_and_nothing_else,
         roles::no_rule_has_a_star,
         hooks::pods_are_wired_only_where_the_operator_looks,
+        hooks::the_uninstallation_runs_on_no_node_that_is_down,
         roles::pods_have_no_privilege,
         roles::the_daemon_has_the_privilege_that_its_mounts_take_and_no_other,
         image::the_archive_holds_the_image_that_the_chart_runs,
