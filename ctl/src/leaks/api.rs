@@ -71,6 +71,8 @@ pub(super) fn look(cluster: &Cluster) -> Found {
     let labelled = ListParams::default().labels(TOPOLOGY_LABEL);
     let forwarders = found.list::<ForwarderObject>(cluster, "Forwarder", &ListParams::default());
     let allocations = found.list::<AllocationObject>(cluster, "Allocation", &ListParams::default());
+    // Whoever is not listed may still use a VNI.
+    let are_users_known = found.unknown.is_empty();
     let ranges = found.list::<VniRangeObject>(cluster, "VniRange", &ListParams::default());
     let services = found.list::<Service>(cluster, "Service", &labelled);
     let slices = found.list::<EndpointSlice>(cluster, "EndpointSlice", &labelled);
@@ -88,9 +90,10 @@ pub(super) fn look(cluster: &Cluster) -> Found {
         .iter()
         .filter_map(|it| it.metadata.uid.as_deref())
         .collect();
-    let owners: BTreeSet<String> = forwarders
-        .iter()
-        .filter_map(|it| owner(&it.metadata).map(|(_, _, uid)| uid))
+    let metadata = forwarders.iter().map(|it| &it.metadata);
+    let users: BTreeSet<String> = metadata
+        .chain(allocations.iter().map(|it| &it.metadata))
+        .filter_map(|it| owner(it).map(|(_, _, uid)| uid))
         .collect();
     for object in &forwarders {
         found.owned("Forwarder", &object.metadata, &living);
@@ -106,7 +109,8 @@ pub(super) fn look(cluster: &Cluster) -> Found {
     }
     for range in &ranges {
         if !living.contains(range.spec.uid.as_str()) {
-            let is_used = owners.contains(&range.spec.uid);
+            let is_used = users.contains(&range.spec.uid);
+            let is_used = (is_used || are_users_known).then_some(is_used);
             found.orphans.push(of_range(range, is_used));
         }
     }
@@ -160,15 +164,19 @@ impl Found {
     }
 }
 
-fn of_range(range: &VniRangeObject, is_used: bool) -> Orphan {
+/// A range without its topology; `is_used` is `None` where that cannot be told.
+fn of_range(range: &VniRangeObject, is_used: Option<bool>) -> Orphan {
     let spec = &range.spec;
     let (namespace, name) = (&spec.namespace, &spec.topology);
-    let why = match is_used {
-        true => format!("topology {namespace}/{name} is gone, but Forwarders of it are there"),
-        false => format!("topology {namespace}/{name} is gone, and all its Forwarders"),
+    let rest = match is_used {
+        Some(true) => "but Forwarders or the Allocation of it are there",
+        Some(false) => "and all its Forwarders",
+        None => "but its Forwarders or Allocation cannot be listed",
     };
+    let why = format!("topology {namespace}/{name} is gone, {rest}");
     let owner = (namespace.clone(), name.clone(), spec.uid.clone());
-    orphan("VniRange", &range.metadata, why, !is_used, owner)
+    let is_free = is_used == Some(false);
+    orphan("VniRange", &range.metadata, why, is_free, owner)
 }
 
 fn orphan(

@@ -2,13 +2,14 @@
 
 use crate::{
     operated::{ring, story},
-    world::{beemesh, has, install, namespace, shared},
+    world::{beemesh, beemesh_with, has, install, namespace, shared},
 };
 use anyhow::{Result, ensure};
-use e2e::ApiServer;
+use e2e::{ApiServer, eventually};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::{io::Read, path::PathBuf, time::Duration};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const RING: [(&str, &str); 4] = [("a", "n1"), ("b", "n2"), ("c", "n3"), ("d", "n4")];
 
 pub(crate) fn paths_go_where_nodes_say_that_links_are_up() -> Result<()> {
@@ -102,6 +103,69 @@ pub(crate) fn what_outlived_its_topology_is_named_and_removed() -> Result<()> {
     );
     let checked = beemesh(&server, "check -o json")?.code(0)?.json()?;
     ensure!(checked["counts"]["MicroServiceTopology"] == 1, "{checked}");
+    Ok(())
+}
+
+/// A kubeconfig for who may list everything that `gc` looks at, but not `hidden`.
+fn without_a_right(server: &ApiServer, hidden: &str) -> Result<PathBuf> {
+    let ours = [
+        "microservicetopologies",
+        "forwarders",
+        "allocations",
+        "vniranges",
+    ];
+    let shown: Vec<&str> = ours.into_iter().filter(|it| *it != hidden).collect();
+    let name = format!("without-{hidden}");
+    let rbac = "rbac.authorization.k8s.io";
+    let verbs = ["get", "list", "delete"];
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "orphans"}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [
+            {"apiGroups": ["beemesh.io"], "resources": shown, "verbs": verbs},
+            {"apiGroups": [""], "resources": ["nodes", "pods", "services"], "verbs": verbs},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs}]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+               "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name},
+               "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "orphans"}]}),
+    ];
+    for object in objects {
+        server.kubectl_apply(&object.to_string())?;
+    }
+    let create = ["create", "token", &name, "-n", "orphans"];
+    let token = server.kubectl(&create)?.ok()?;
+    server.kubeconfig_for_token(token.trim())
+}
+
+pub(crate) fn a_range_stays_while_its_users_cannot_be_listed() -> Result<()> {
+    // Of its own: `gc` looks at all namespaces.
+    let server = ApiServer::start()?;
+    install(&server)?;
+    namespace(&server, "orphans")?;
+    orphans(&server)?;
+    let range = |report: &Value, list: &str| {
+        let list = report[list].as_array().into_iter().flatten();
+        list.filter(|it| it["kind"] == "VniRange").count()
+    };
+    // The last user that is left is the one that cannot be seen.
+    for (hidden, left) in [("allocations", "Allocation"), ("forwarders", "Forwarder")] {
+        orphans(&server)?;
+        let guest = without_a_right(&server, hidden)?;
+        eventually("the rights are in force", MINUTE, || {
+            let seen = beemesh_with(Some(&guest), "gc --dry-run -o json")?
+                .code(0)?
+                .json()?;
+            let unknown = seen["unknown"].as_array().map_or(0, Vec::len);
+            ensure!(
+                unknown == 1 && seen["unknown"][0]["where"] == left,
+                "{seen}"
+            );
+            Ok(())
+        })?;
+        for _ in 0..2 {
+            let report = beemesh_with(Some(&guest), "gc -o json")?.code(0)?.json()?;
+            ensure!(range(&report, "orphansKept") == 1, "{hidden}: {report}");
+        }
+    }
     Ok(())
 }
 

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         views::a_topology_that_nobody_computed_is_drawn_as_declared,
         looks::paths_go_where_nodes_say_that_links_are_up,
         looks::what_outlived_its_topology_is_named_and_removed,
+        looks::a_range_stays_while_its_users_cannot_be_listed,
         looks::a_test_of_connectivity_without_daemons_makes_nothing,
         looks::the_archive_for_support_holds_no_secret,
         uninstall::each_daemon_is_asked_and_its_answer_awaited,
