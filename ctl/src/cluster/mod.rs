@@ -23,7 +23,7 @@ use crate::{
 };
 use kube::{
     Api, Client, Config,
-    api::{ListParams, ObjectList, Patch, PatchParams},
+    api::{ListParams, ObjectList, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
     core::NamespaceResourceScope,
 };
@@ -208,6 +208,25 @@ impl Cluster {
         let asked = Asked::new::<K>("list", api.namespace());
         self.block_on(in_time(api.list(parameters)))
             .map_err(|trouble| self.failure(&asked, trouble))
+    }
+
+    /// Makes an object; `None` when there is one of this name already.
+    ///
+    /// # Errors
+    /// What the server refuses; that the kind is not installed.
+    pub(crate) fn create<K>(&self, api: &Api<K>, object: &K) -> Result<Option<K>, Failure>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        let asked = Asked::new::<K>("create", api.namespace());
+        match self.block_on(in_time(api.create(&PostParams::default(), object))) {
+            Err(Trouble::Refused(kube::Error::Api(status))) if status.is_already_exists() => {
+                Ok(None)
+            }
+            answer => answer
+                .map(Some)
+                .map_err(|trouble| self.failure(&asked, trouble)),
+        }
     }
 
     /// Server-side apply of `patch`, which names only the fields that are ours.

@@ -34,7 +34,7 @@ const EXAMPLES: &str = "\
 Makes a topology over all nodes on which the daemon runs, with one probe pod on each, and lets every probe reach
 every other over TCP with more than a packet's worth of bytes, in IPv4 and IPv6: with all links, with one
 drained, and with that one back. Removes all of it at the end, also on failure and on ^C. Exits 1 when a
-pair was not reached, 4 when topology or pods were not ready in time.
+pair was not reached, or a topology of its name is there, 4 when topology or pods were not ready in time.
 
 In a pod its service account must be allowed to do so; `--namespace` names a namespace that exists and stays.
 

@@ -1,6 +1,7 @@
 //! The objects of a connectivity test: a namespace, a topology, and a probe pod on each node. Pure.
 
 use super::peer::PORT;
+use crate::failure::Failure;
 use serde_json::{Value, json};
 
 /// Label of everything that a test makes.
@@ -47,6 +48,19 @@ impl Test {
             }
             _ => None,
         }
+    }
+
+    /// What to say where a topology of its name is there.
+    pub(super) fn taken(&self) -> Failure {
+        let Self {
+            namespace,
+            topology,
+            ..
+        } = self;
+        Failure::Failed(format!(
+            "topology {namespace}/{topology} is there already: expected another name by --topology; what a test \
+             that was killed left goes by `kubectl delete mst,pods -n {namespace} -l {LABEL}={topology}`"
+        ))
     }
 
     /// The namespace.

@@ -9,6 +9,7 @@ use crate::{
     failure::Failure,
     note,
 };
+use crds::TopologyObject;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Resource, api::PatchParams};
 use serde::de::DeserializeOwned;
@@ -36,10 +37,10 @@ pub(super) struct Stage<'a> {
 pub(super) type Probes = BTreeMap<String, Vec<IpAddr>>;
 
 impl<'a> Stage<'a> {
-    /// Looks whether the namespace is there, and removes everything on ^C from now on.
+    /// Looks whether the namespace is there, makes the topology, and removes everything on ^C from now on.
     ///
     /// # Errors
-    /// What the server refuses; a signal that cannot be listened for.
+    /// A topology of this name is there; what the server refuses; a signal that cannot be listened for.
     pub(super) fn new(
         cluster: &'a Cluster,
         test: &'a Test,
@@ -59,20 +60,41 @@ impl<'a> Stage<'a> {
             owns_namespace: !is_there,
             until: Instant::now() + timeout,
         };
+        // Where that fails, what has the label is another test's, but for a namespace of our own.
+        stage
+            .claim()
+            .or_else(|failure| match stage.owns_namespace {
+                true => stage.clear().and(Err(failure)),
+                false => Err(failure),
+            })?;
         clear_on_signal(connection, test.clone(), stage.owns_namespace)?;
         Ok(stage)
     }
 
-    /// Makes all of it, and waits until every probe is attached.
-    ///
-    /// # Errors
-    /// What the server refuses; [`Failure::TimedOut`] with what is missing.
-    pub(super) fn build(&self) -> Result<Probes, Failure> {
+    /// Makes the topology, which must not be there: it is changed and deleted later.
+    fn claim(&self) -> Result<(), Failure> {
         let test = self.test;
         if self.owns_namespace {
             let api: Api<Namespace> = Api::all(self.cluster.client());
             self.apply(&api, &test.namespace, &test.namespace())?;
         }
+        let topology = serde_json::from_value(test.topology(false));
+        let topology: TopologyObject = topology.map_err(|error| Failure::failed(&error))?;
+        match self
+            .cluster
+            .create(&self.cluster.api(&test.namespace), &topology)?
+        {
+            Some(_) => Ok(()),
+            None => Err(test.taken()),
+        }
+    }
+
+    /// Makes the probes, and waits until every one is attached.
+    ///
+    /// # Errors
+    /// What the server refuses; [`Failure::TimedOut`] with what is missing.
+    pub(super) fn build(&self) -> Result<Probes, Failure> {
+        let test = self.test;
         self.declare(false)?;
         note(&format!(
             "{} probes in namespace {}",

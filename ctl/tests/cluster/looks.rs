@@ -190,6 +190,74 @@ pub(crate) fn a_test_of_connectivity_without_daemons_makes_nothing() -> Result<(
     Ok(())
 }
 
+/// A daemon that runs, as far as its pod says.
+fn daemon(server: &ApiServer) -> Result<()> {
+    let labels =
+        json!({"app.kubernetes.io/part-of": "beemesh", "app.kubernetes.io/component": "node"});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "d", "namespace": "system", "labels": labels},
+                     "spec": {"nodeName": "n1", "containers": [{"name": "node", "image": "none"}]}});
+    server.kubectl_apply(&pod.to_string())?;
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [{"name": "node", "image": "none",
+        "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]}});
+    let patch = [
+        "patch",
+        "pod",
+        "d",
+        "-n",
+        "system",
+        "--subresource=status",
+        "-p",
+    ];
+    server
+        .kubectl(&[&patch[..], &[&status.to_string()]].concat())?
+        .ok()
+        .map(drop)
+}
+
+pub(crate) fn a_test_of_connectivity_leaves_topologies_of_others() -> Result<()> {
+    // Of its own: other tests count on a cluster without daemons.
+    let server = ApiServer::start()?;
+    install(&server)?;
+    for name in ["system", "taken"] {
+        namespace(&server, name)?;
+    }
+    daemon(&server)?;
+    // A user's, and one of a test that somebody else runs.
+    for (name, labels) in [
+        ("users", json!({})),
+        (
+            "running",
+            json!({"beemesh.io/connectivity-test": "running"}),
+        ),
+    ] {
+        let mut topology: Value = serde_json::from_str(&ring(name, &RING))?;
+        topology["metadata"]["labels"] = labels;
+        let apply = ["apply", "-n", "taken", "-f", "-"];
+        server
+            .kubectl_with_input(&apply, &topology.to_string())?
+            .ok()?;
+    }
+    let format = "-o=jsonpath={range .items[*]}{.metadata.name}:{.metadata.uid}:{.metadata.generation} {end}";
+    let list = ["get", "mst", "-n", "taken", format];
+    let before = server.kubectl(&list)?.ok()?;
+    let run = "connectivity test --namespace taken --timeout 1s --topology";
+    for name in ["users", "running"] {
+        let said = beemesh(&server, &format!("{run} {name}"))?.code(1)?;
+        said.tells(&[
+            &format!("topology taken/{name} is there already"),
+            "--topology",
+        ])?;
+    }
+    // No operator runs: its own topology is never ready, and goes.
+    beemesh(&server, &format!("{run} free"))?.code(4)?;
+    let after = server.kubectl(&list)?.ok()?;
+    ensure!(
+        before == after && before.split(' ').count() >= 2,
+        "{before}; {after}"
+    );
+    Ok(())
+}
+
 /// Everything in an archive: names and contents.
 fn unpacked(path: &std::path::Path) -> Result<Vec<(String, String)>> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(std::fs::File::open(path)?));

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         looks::what_outlived_its_topology_is_named_and_removed,
         looks::a_range_stays_while_its_users_cannot_be_listed,
         looks::a_test_of_connectivity_without_daemons_makes_nothing,
+        looks::a_test_of_connectivity_leaves_topologies_of_others,
         looks::the_archive_for_support_holds_no_secret,
         uninstall::each_daemon_is_asked_and_its_answer_awaited,
         plugin::kubectl_runs_and_completes_the_plugin,
