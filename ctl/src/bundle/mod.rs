@@ -23,8 +23,8 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Holds topologies, Forwarders, Allocations, VniRanges, events and nodes; pods of beemesh and their logs; of each
-node what its kernel and journal hold and what nobody needs. Secrets are never read; tokens, keys, passwords and
-the values of such environment variables are left out. What could not be had is in errors.txt.
+node what its kernel and journal hold and what nobody needs. Secrets are never read; tokens, keys, passwords, also
+those in URLs, and the values of such environment variables are left out. What could not be had is in errors.txt.
 
 JSON: {\"file\", \"bytes\", \"entries\", \"errors\": []}.
 

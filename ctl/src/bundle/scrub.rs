@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 /// In the place of what is left out.
 const LEFT_OUT: &str = "[left out]";
 /// Parts of names whose values are secret.
-const SECRET_NAMES: [&str; 9] = [
+const SECRET_NAMES: [&str; 10] = [
     "token",
     "password",
+    "passphrase",
     "passwd",
     "secret",
     "credential",
@@ -19,6 +20,8 @@ const SECRET_NAMES: [&str; 9] = [
     "api_key",
     "private",
 ];
+/// The end of such names of variables; as a part it would be one of most names.
+const SECRET_END: &str = "_key";
 /// A word of so many letters and digits is a key or a token, unless it is hexadecimal: digests are.
 const LONG_WORD: usize = 40;
 
@@ -70,7 +73,7 @@ fn of_map(map: &mut Map<String, Value>) {
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|part| name.contains(part))
+    SECRET_NAMES.iter().any(|part| name.contains(part)) || name.ends_with(SECRET_END)
 }
 
 /// The name of a Secret is not what is in it.
@@ -91,9 +94,26 @@ pub(super) fn scrub(text: &str) -> String {
         match in_key {
             true if ends => clean.push_str(&format!("{LEFT_OUT}\n")),
             true => {}
-            false => clean.push_str(&words(line)),
+            false => clean.push_str(&words(&without_users(line))),
         }
         in_key &= !ends;
+    }
+    clean
+}
+
+/// A line whose URLs name no user and no password: `http://USER:PASSWORD@HOST`.
+fn without_users(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |c: char| c.is_whitespace() || "/\"'<>`".contains(c);
+        let (host, rest) = part.split_at(part.find(ends).unwrap_or(part.len()));
+        clean += "://";
+        clean += &match host.rsplit_once('@') {
+            Some((_, host)) => format!("{LEFT_OUT}@{host}"),
+            None => host.to_owned(),
+        };
+        clean += rest;
     }
     clean
 }
@@ -132,7 +152,8 @@ fn of_word(word: &str, before: &str) -> String {
         return format!("{name}={LEFT_OUT}");
     }
     let is_told = matches!(before, "bearer" | "basic" | "authorization")
-        || SECRET_NAMES.iter().any(|part| before.ends_with(part));
+        || SECRET_NAMES.iter().any(|part| before.ends_with(part))
+        || before.ends_with(SECRET_END);
     let is_value = word.len() >= 8 && word.chars().any(|c| c.is_ascii_digit());
     match is_told && is_value || is_token(word) {
         true => LEFT_OUT.to_owned(),
@@ -188,6 +209,11 @@ mod tests {
             ("assignment",        "DB_PASSWORD=hunter2 next",                                 "DB_PASSWORD=[left out] next"),
             ("JSON in a log",     "{\"token\":\"s3cr3tvalue\"}",                              "{\"token\":\"[left out]\"}"),
             ("bootstrap token",   "join abcde1.0123456789abcdef",                             "join [left out]"),
+            ("URL",               "HTTPS_PROXY=http://svc:hunter2@proxy:3128/a, next",         "HTTPS_PROXY=http://[left out]@proxy:3128/a, next"),
+            ("URL of JSON",       "\"http://hunter2@a:1\",\"http://b:p@ss@[fd00::1]\"",      "\"http://[left out]@a:1\",\"http://[left out]@[fd00::1]\""),
+            ("variable, key",     "SIGNING_KEY=hunter2 SIGNING_KEY: \"hunter22\"",            "SIGNING_KEY=[left out] SIGNING_KEY: \"[left out]\""),
+            ("passphrase",        "passphrase: hunter22",                                     "passphrase: [left out]"),
+            ("other @ stay",      "https://example.org/a@1.0 n1@cluster https://h:1/?x",      "https://example.org/a@1.0 n1@cluster https://h:1/?x"),
             ("32 bytes, base64",  "key 9k2JX0m0f1P2q3R4s5T6u7V8w9X0y1Z2a3B4c5D6e7F=",          "key [left out]"),
             ("PEM",               "a\n-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nb", "a\n[left out]\nb"),
             ("a digest stays",    "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
@@ -208,7 +234,8 @@ mod tests {
                 "kubectl.kubernetes.io/last-applied-configuration": "{}", "vault.io/token": "planted", "a": "b"}},
             "spec": {
                 "volumes": [{"secret": {"secretName": "mesh-key"}}],
-                "containers": [{"env": [{"name": "API_TOKEN", "value": "planted"}, {"name": "NODE", "value": "n1"}]}],
+                "containers": [{"env": [{"name": "API_TOKEN", "value": "planted"}, {"name": "SIGNING_KEY", "value": "planted"},
+                    {"name": "NODE", "value": "n1"}]}],
             },
         });
         let clean = object(pod).to_string();
