@@ -105,6 +105,35 @@ pub(crate) fn watches_that_are_never_answered_are_given_up_and_made_anew() -> Re
     Ok(())
 }
 
+pub(crate) fn no_list_is_of_a_state_that_may_be_old() -> Result<()> {
+    const EXPIRED: &str = concat!(
+        r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","#,
+        r#""message":"too old resource version","reason":"Expired","code":410}}"#,
+        "\n"
+    );
+    let mut it = watched("busy-5")?;
+    it.bed.namespace("recent")?;
+    it.bed.forwarder("recent", "iot", "a", "busy-5", &[])?;
+    let before = it.here.until_forwarders(&["recent.iot.a"])?;
+    let ensure_recent = || -> Result<()> {
+        // Of this node, and of the topology.
+        it.until_asked(2, |asked| asked.is_list_of("forwarders"))?;
+        for plural in ["microservicetopologies", "nodes", "pods"] {
+            it.until_asked(1, |asked| asked.is_list_of(plural))?;
+        }
+        let old = it.warden.asked(Asked::is_for_any_age);
+        ensure!(old.is_empty(), "{old:?}");
+        Ok(())
+    };
+    ensure_recent()?;
+    let is_watch = |asked: &Asked| asked.uri.contains("watch=true");
+    let expired = Answer::Says(200, None, EXPIRED);
+    it.warden
+        .answer(move |asked| is_watch(asked).then_some(expired));
+    ensure_recent()?;
+    ensure_same(&it.here.source.load(), &before)
+}
+
 pub(crate) fn reports_that_fail_for_all_are_tried_for_one() -> Result<()> {
     let mut it = watched("busy-2")?;
     it.bed.namespace("reports")?;

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 19] = [
+    let tests: [(&str, Test); 20] = [
         (
             "objects_appear_change_and_vanish",
             follow::objects_appear_change_and_vanish,
@@ -91,6 +91,10 @@ fn main() -> ExitCode {
         (
             "watches_that_are_never_answered_are_given_up_and_made_anew",
             busy::watches_that_are_never_answered_are_given_up_and_made_anew,
+        ),
+        (
+            "no_list_is_of_a_state_that_may_be_old",
+            busy::no_list_is_of_a_state_that_may_be_old,
         ),
         (
             "reports_that_fail_for_all_are_tried_for_one",

@@ -121,6 +121,20 @@ impl Asked {
         self.uri.contains("watch=true") && self.uri.contains(&format!("/{plural}?"))
     }
 
+    /// Whether it is a list of all of these, streamed or not.
+    pub(crate) fn is_list_of(&self, plural: &str) -> bool {
+        let is_streamed = self.uri.contains("sendInitialEvents=true");
+        let is_list = is_streamed || !self.uri.contains("watch=true");
+        is_list && self.uri.contains(&format!("/{plural}?"))
+    }
+
+    /// Whether a state of any age is good enough.
+    pub(crate) fn is_for_any_age(&self) -> bool {
+        self.uri
+            .split(['?', '&'])
+            .any(|word| word == "resourceVersion=0")
+    }
+
     pub(crate) fn is_patch(&self) -> bool {
         self.method == "PATCH"
     }

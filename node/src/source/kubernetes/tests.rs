@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crds::Forwarder;
 use crds::forwarder::ForwarderSpec;
+use hyper::body::{self, Bytes, Frame};
 use hyper::{Request, Response};
 use kube::client::Body;
 use tempfile::TempDir;
@@ -16,16 +17,17 @@ use super::*;
 use crate::leases::Network;
 use crate::pods::{News, PodHere, Told};
 
-/// An API server that answers with this status, and never what is asked of the namespace `mute`.
+/// An API server that answers with this status, never what is asked of the namespace `mute`, and
+/// without an end what is asked of `endless`.
 struct Server {
     status: u16,
     asked: UnboundedSender<String>,
 }
 
 impl Service<Request<Body>> for Server {
-    type Response = Response<Body>;
+    type Response = Response<Words>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Words>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -34,15 +36,37 @@ impl Service<Request<Body>> for Server {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path().to_owned();
         let is_mute = path.contains("/namespaces/mute/");
+        let is_endless = path.contains("/namespaces/endless/");
         let status = self.status;
         let _ = self.asked.send(path);
         Box::pin(async move {
             if is_mute {
                 std::future::pending::<()>().await;
             }
+            let status = if is_endless { 200 } else { status };
             let answer = Response::builder().status(status);
-            Ok(answer.body(Body::empty()).unwrap())
+            Ok(answer.body(Words { is_endless }).unwrap())
         })
+    }
+}
+
+/// Nothing, with or without an end.
+struct Words {
+    is_endless: bool,
+}
+
+impl body::Body for Words {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.is_endless {
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
     }
 }
 
@@ -91,8 +115,12 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 fn network() -> Network {
+    network_in("plant")
+}
+
+fn network_in(namespace: &str) -> Network {
     Network {
-        namespace: "plant".to_owned(),
+        namespace: namespace.to_owned(),
         topology: "iot".to_owned(),
     }
 }
@@ -171,4 +199,20 @@ async fn a_watch_that_nobody_wants_any_more_fails_no_more() {
     shared.change(|store| store.remove(&Feed::Own, OWN));
     until("forgotten", || !failing().contains(&what)).await;
     until("others are asked for", || failing().len() == 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_end_is_given_up_and_asked_for_again() {
+    let (shared, mut asked, _directory) = shared(403);
+    let read = Read::Item(Item::Own(network_in("endless")));
+    shared.change(|store| store.put(&Feed::Own, "endless.iot.a", read));
+    let client = shared.api.client.clone();
+    tokio::spawn(watching::run(Arc::clone(&shared), client));
+    let what = "watch of forwarders of endless/iot".to_owned();
+    let is_failing = || shared.health.all_failing().contains(&what);
+    until("given up", is_failing).await;
+    while asked.try_recv().is_ok() {}
+    let again = async { while !asked.recv().await.unwrap().contains("/endless/") {} };
+    let again = tokio::time::timeout(Duration::from_secs(600), again);
+    again.await.expect("asked for again");
 }

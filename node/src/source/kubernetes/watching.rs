@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
-use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use kube::runtime::watcher::{self, Event, InitialListStrategy, ListSemantic, watcher};
 use kube::{Api, Client, Resource};
 use tokio::task::JoinHandle;
 
@@ -22,8 +22,10 @@ use crate::leases::Network;
 const WATCH_SECONDS: u32 = 120;
 /// A watch that says nothing for so long works: one that does not begin fails sooner.
 const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
-/// Objects in one answer, where lists are not streamed: what is read at once is held at once.
+/// Objects in one answer to a list: what is read at once is held at once.
 const PAGE: u32 = 100;
+/// Time of one such answer: a connection that died in the middle of it is noticed by then.
+const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
 
 /// Keeps every table like what the API server has. Never returns; stop it by dropping it.
 pub(super) async fn run(shared: Arc<Shared>, client: Client) {
@@ -132,20 +134,19 @@ impl Watch {
     where
         K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     {
-        let mut strategy = InitialListStrategy::StreamingList;
+        let config = watcher::Config {
+            field_selector: selector,
+            timeout: Some(WATCH_SECONDS),
+            page_size: Some(PAGE),
+            // What a list does not have is gone. A list that is streamed may be of any age.
+            initial_list_strategy: InitialListStrategy::ListWatch,
+            list_semantic: ListSemantic::MostRecent,
+            ..watcher::Config::default()
+        };
         let mut backoff = Backoff::default();
         loop {
-            let config = watcher::Config {
-                field_selector: selector.clone(),
-                timeout: Some(WATCH_SECONDS),
-                page_size: Some(PAGE),
-                initial_list_strategy: strategy.clone(),
-                ..watcher::Config::default()
-            };
-            let events = watcher(api.clone(), config);
-            if self.take_all(events, &read, &mut backoff).await == Next::ByList {
-                strategy = InitialListStrategy::ListWatch;
-            }
+            let events = watcher(api.clone(), config.clone());
+            self.take_all(events, &read, &mut backoff).await;
         }
     }
 
@@ -155,37 +156,36 @@ impl Watch {
         events: impl Stream<Item = watcher::Result<Event<K>>>,
         read: &impl Fn(K) -> Read,
         backoff: &mut Backoff,
-    ) -> Next {
+    ) {
         pin_mut!(events);
         let mut listing = None;
-        let mut is_listed = false;
         loop {
-            let error = match tokio::time::timeout(QUIET, events.next()).await {
+            let patience = if listing.is_some() { LISTING } else { QUIET };
+            let (code, error) = match tokio::time::timeout(patience, events.next()).await {
                 // Nothing happens, and nothing fails.
                 Err(_) if listing.is_none() => {
                     self.shared.health.succeeded(&self.what);
                     continue;
                 }
-                Err(_) => continue,
+                Err(_) => {
+                    let error = "a list does not end";
+                    self.shared.health.unheard(&self.what, None, error);
+                    return;
+                }
                 Ok(Some(Ok(event))) => {
-                    is_listed |= matches!(event, Event::InitDone);
                     self.take(event, &mut listing, read);
                     continue;
                 }
-                Ok(Some(Err(error))) => error,
-                Ok(None) => return Next::Same,
+                Ok(Some(Err(error))) => (watch_code(&error), chain(&error)),
+                Ok(None) => return,
             };
-            let code = watch_code(&error);
             // That a watch is too old is how a new list begins.
             if code != Some(410) {
-                self.shared.health.unheard(&self.what, code, &chain(&error));
+                self.shared.health.unheard(&self.what, code, &error);
             }
             tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
-            match code {
-                // Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
-                Some(400 | 422 | 500) if !is_listed => return Next::ByList,
-                Some(404) => return Next::Same,
-                _ => {}
+            if code == Some(404) {
+                return;
             }
         }
     }
@@ -232,14 +232,6 @@ impl Watch {
             _ => read::key(object.meta()),
         }
     }
-}
-
-/// How a watch is made anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Same,
-    /// By a list that is not streamed.
-    ByList,
 }
 
 fn all<K>(client: Client, resource: &ApiResource) -> Api<K>
