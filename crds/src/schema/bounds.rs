@@ -118,8 +118,10 @@ fn selector(tree: &mut Tree<'_>, path: &str) {
 }
 
 pub(super) fn forwarder(tree: &mut Tree<'_>) {
-    tree.list_map("spec.links", "id");
-    tree.list_map("spec.apps", "name");
+    // One writer: what somebody adds to them goes with the next write.
+    for path in ["spec.links", "spec.apps"] {
+        tree.set(path, json!({"x-kubernetes-list-type": "atomic"}));
+    }
     for path in [
         "spec.cidrs",
         "spec.blocks",

@@ -46,7 +46,7 @@ impl Owner {
 
     /// A Forwarder with everything, for server-side apply on exactly the object that was planned from.
     pub(super) fn filled_forwarder(&self, fill: &Fill) -> Value {
-        json!({
+        let mut object = json!({
             "apiVersion": crds::API_VERSION,
             "kind": crds::Forwarder::KIND,
             "metadata": {
@@ -59,7 +59,12 @@ impl Owner {
                 "ownerReferences": self.reference(),
             },
             "spec": fill.spec,
-        })
+        });
+        if fill.spec.external.is_empty() {
+            // What is left out would stay as whoever added it wants it.
+            object["spec"]["external"] = json!([]);
+        }
+        object
     }
 
     /// The allocation; `before` are uid and resourceVersion of the one that it replaces.

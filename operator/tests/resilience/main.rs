@@ -5,6 +5,7 @@ mod bed;
 mod chaos;
 mod cluster;
 mod deletes;
+mod edits;
 mod faults;
 mod nodes;
 mod random;
@@ -23,7 +24,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let servers = e2e::needs_servers();
     e2e::tell(servers.as_deref());
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         (
             "three_replicas_killed_at_random_end_where_a_calm_one_does",
             chaos::three_replicas,
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
         (
             "bad_objects_never_stop_good_ones",
             bad::stored_before_a_stricter_schema,
+        ),
+        (
+            "what_is_added_to_a_forwarder_by_hand_goes_again",
+            edits::added_by_hand,
         ),
         ("a_namespace_goes_with_its_topologies", deletes::namespace),
         (
