@@ -28,6 +28,7 @@ pub(super) type PodObject = Object<PodSpec, PodStatus>;
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpec {
     node_name: Option<String>,
+    host_network: bool,
 }
 
 /// The part of a pod's status that matters.
@@ -214,13 +215,13 @@ pub(crate) fn node(metadata: ObjectMeta) -> crds::Node {
     }
 }
 
-/// The pod, when it is bound to a node and neither finished nor going.
+/// The pod, when it is bound to a node, in a network of its own, and neither finished nor going.
 pub(super) fn pod(object: PodObject) -> Option<Pod> {
     let phase = object.status.and_then(|status| status.phase);
     let is_over = matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
     let metadata = object.metadata;
     let node = object.spec.node_name.filter(|node| !node.is_empty())?;
-    if is_over || metadata.deletion_timestamp.is_some() {
+    if is_over || object.spec.host_network || metadata.deletion_timestamp.is_some() {
         return None;
     }
     let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();

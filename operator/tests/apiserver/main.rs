@@ -22,7 +22,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 25] = [
+    let tests: [(&str, Test); 26] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
             placement::a_topology_waits_for_its_node,
         ),
         ("apps_follow_pods", pods::apps_follow_pods),
+        (
+            "pods_are_seen_as_nodes_see_them",
+            pods::pods_are_seen_as_nodes_see_them,
+        ),
         (
             "a_pod_without_a_forwarder_is_told",
             pods::a_pod_without_a_forwarder_is_told,

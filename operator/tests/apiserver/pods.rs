@@ -60,6 +60,50 @@ pub(crate) fn apps_follow_pods() -> Result<()> {
     until_attached(&namespace, "guest", &["b"])
 }
 
+pub(crate) fn pods_are_seen_as_nodes_see_them() -> Result<()> {
+    let cluster = shared()?;
+    let namespace = cluster.namespace("seen")?;
+    cluster.node("seen-1", &json!({}))?;
+    let spec = json!({
+        "forwarders": [{"name": "a", "node": "seen-1"}],
+        "apps": [
+            {"name": "web", "podSelector": {"matchLabels": {"app": "web"}}},
+            {"name": "guest"},
+        ],
+        "allowedNamespaces": ["seen-guests"],
+    });
+    namespace.topology("apps", &spec)?;
+    namespace.until("apps", "Computed", "True", "")?;
+
+    // None of these is an instance of it: in no network of its own, and unasked for.
+    let web = json!({"app": "web"});
+    let host = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "host", "namespace": "seen", "labels": web},
+        "spec": {
+            "nodeName": "seen-1",
+            "hostNetwork": true,
+            "containers": [{"name": "main", "image": "none"}],
+        },
+    });
+    cluster.server.kubectl_apply(&host.to_string())?;
+    let guests = cluster.namespace("seen-guests")?;
+    guests.pod("unasked", "seen-1", &web, &json!({}))?;
+    // The last one to come is.
+    let asks = json!({"beemesh.io/topologies": "seen/apps"});
+    guests.pod("asking", "seen-1", &json!({}), &asks)?;
+    until_attached(&namespace, "guest", &["a"])?;
+    ensure!(
+        attached(&namespace, "apps", "web")?.is_empty(),
+        "web is on a"
+    );
+
+    let asks = json!({"beemesh.io/topologies": "seen/apps", "beemesh.io/app": "web"});
+    guests.pod("both", "seen-1", &json!({}), &asks)?;
+    until_attached(&namespace, "web", &["a"])
+}
+
 pub(crate) fn a_pod_without_a_forwarder_is_told() -> Result<()> {
     let cluster = shared()?;
     let namespace = cluster.namespace("told")?;
