@@ -33,8 +33,11 @@ mod local;
 mod looks;
 mod programming;
 mod removal;
+mod retry;
 mod status;
 mod structure;
+#[cfg(test)]
+mod tests;
 
 use local::Local;
 use looks::{Looks, processor_time};
@@ -242,7 +245,8 @@ impl Engine {
         if self.is_busy() {
             return now;
         }
-        let retries = self.locals.values().filter_map(|local| local.retry_at);
+        let retries = self.locals.values();
+        let retries = retries.filter_map(|local| local.retries.due());
         let status = self.locals.values().any(|local| local.is_status_due);
         let status = status.then_some(self.status_after);
         retries
@@ -262,10 +266,7 @@ impl Engine {
             self.mark_all();
         }
         for local in self.locals.values_mut() {
-            if local.retry_at.is_some_and(|at| now >= at) {
-                local.retry_at = None;
-                local.mark_all();
-            }
+            local.wake(now);
         }
     }
 

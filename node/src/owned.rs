@@ -74,6 +74,11 @@ impl Owned {
         Ok(())
     }
 
+    /// True when a namespace of this name is ours.
+    pub fn contains(&self, netns: &str) -> bool {
+        self.object_by_netns.contains_key(netns)
+    }
+
     /// Namespaces with their Forwarder objects.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
         self.object_by_netns.iter()

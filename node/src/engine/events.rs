@@ -8,6 +8,8 @@ use topology::{LinkIndex, Spf};
 
 use super::Engine;
 use super::local::{End, Local};
+use super::retry::Work;
+use super::structure::chain;
 use crate::inbox::LinkNews;
 use crate::leases::Network;
 
@@ -52,9 +54,10 @@ impl Engine {
             // Also when nothing is new: the kernel may have flushed routes in between.
             local.ends.insert(id, end);
             local.are_ends_due = true;
-            local.are_routes_due = true;
-            // Whether it was taken down by hand is seen by looking.
-            local.is_structure_due |= end != End::Up;
+            local.reroute();
+            // Whether it was taken down by hand is seen by looking; and so is what a link lacks that
+            // was made from its other end while this one rested.
+            local.is_structure_due |= end != End::Up || local.retries.rests(Work::Structure);
             local.is_status_due = true;
             if !news.exists {
                 vanished.extend(local.peer_netns(interface));
@@ -77,10 +80,11 @@ impl Engine {
                 continue;
             }
             let up = local.up_by_link();
+            local.are_ends_due = false;
             match self.parts.link_states.publish(object, &up) {
-                Ok(_) => local.are_ends_due = false,
-                // Tried again in the next turn; our own graph is told all the same.
-                Err(error) => local.failed(error.to_string()),
+                Ok(_) => local.succeeded(Work::Report),
+                // Our own graph is told all the same.
+                Err(error) => local.failed(Work::Report, chain(&error)),
             }
             told.push((local.network.clone(), object.clone(), up));
         }
@@ -127,7 +131,7 @@ impl Engine {
                 let Some(local) = self.locals.get_mut(object) else {
                     continue;
                 };
-                local.are_routes_due = true;
+                local.reroute();
                 let interface = local.structure.interfaces.get(&id);
                 // Where this end is down, the kernel has done it.
                 if let (Some(interface), Some(End::Up)) = (interface, local.ends.get(&id)) {
@@ -159,7 +163,7 @@ impl Engine {
                 .get(&local.network)
                 .filter(|changes| !changes.is_empty());
             if changed.is_some() {
-                local.is_table_due = true;
+                local.recompute();
                 local.is_status_due = true;
             }
             if labels > KEPT_LABELS {

@@ -97,7 +97,7 @@ impl Engine {
             .filter(|local| local.network == network)
         {
             local.spf = None;
-            local.is_table_due = true;
+            local.recompute();
             local.is_status_due = true;
         }
         self.changes.remove(&network);

@@ -3,22 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cni::agent::{Attachment, Key};
 use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
-use dataplane::{LinkKind, Observed};
+use dataplane::{LinkKind, Observed, Operation};
 use topology::Spf;
 
+use super::retry::{Retries, Work};
 use crate::catalog::{netns_of, netns_path, network_of};
 use crate::desired::{Site, Structure, structure};
 use crate::leases::Network;
-
-/// The first pause after a failure; each further one is twice as long.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// What this end of a link was seen to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +67,17 @@ pub(super) struct Local {
     pub(super) links_up: u32,
     pub(super) is_made: bool,
     pub(super) is_watched: bool,
+    /// What it lacks is to be looked for, and made.
     pub(super) is_structure_due: bool,
+    /// What was made last, or could not be.
+    pub(super) tried: Vec<Operation>,
     /// Routes are to be compared with the kernel.
     pub(super) are_routes_due: bool,
     /// Routes are to be computed; compared only if they turn out to be others.
     pub(super) is_table_due: bool,
     pub(super) are_ends_due: bool,
     pub(super) is_status_due: bool,
-    pub(super) problem: Option<String>,
-    attempts: u32,
-    pub(super) retry_at: Option<Instant>,
+    pub(super) retries: Retries,
 }
 
 impl Local {
@@ -105,13 +102,12 @@ impl Local {
             is_made: false,
             is_watched: false,
             is_structure_due: true,
+            tried: Vec::new(),
             are_routes_due: true,
             is_table_due: true,
             are_ends_due: true,
             is_status_due: true,
-            problem: None,
-            attempts: 0,
-            retry_at: None,
+            retries: Retries::default(),
         }
     }
 
@@ -121,15 +117,49 @@ impl Local {
 
     /// True while there is something to do now.
     pub(super) fn is_due(&self) -> bool {
-        self.retry_at.is_none()
-            && (self.is_structure_due || self.are_routes_due || self.is_table_due)
+        self.is_structure_due || self.is_program_due()
+    }
+
+    /// True while routes can be programmed and are to be. What is missing of links is left out of
+    /// them, so they do not wait until all links are made.
+    pub(super) fn is_program_due(&self) -> bool {
+        self.is_made
+            && (self.are_routes_due || self.is_table_due)
+            && !self.retries.rests(Work::Routes)
+    }
+
+    /// True unless the same failed just now: a pause keeps nothing back that is new.
+    pub(super) fn may_make(&self, operations: &[Operation]) -> bool {
+        !self.retries.rests(Work::Structure) || operations != self.tried
     }
 
     pub(super) fn mark_all(&mut self) {
         self.is_structure_due = true;
-        self.are_routes_due = true;
-        self.is_table_due = true;
+        self.reroute();
+        self.recompute();
         self.is_status_due = true;
+    }
+
+    /// Has the routes compared with the kernel, at once also where some failed before.
+    pub(super) fn reroute(&mut self) {
+        self.are_routes_due = true;
+        self.retries.hurry(Work::Routes);
+    }
+
+    /// Has the routes computed, at once also where some failed before.
+    pub(super) fn recompute(&mut self) {
+        self.is_table_due = true;
+        self.retries.hurry(Work::Routes);
+    }
+
+    /// Marks what has rested long enough.
+    pub(super) fn wake(&mut self, now: Instant) {
+        for work in self.retries.wake(now) {
+            match work {
+                Work::Structure | Work::Routes => self.mark_all(),
+                Work::Report => self.are_ends_due = true,
+            }
+        }
     }
 
     /// Takes a new version of the object, or new facts of the site.
@@ -141,7 +171,7 @@ impl Local {
             self.are_ends_due = true;
         }
         self.forwarder = forwarder;
-        self.is_table_due = true;
+        self.recompute();
         self.is_status_due = true;
     }
 
@@ -185,7 +215,7 @@ impl Local {
         }
         if external != self.external {
             self.external = external;
-            self.are_routes_due = true;
+            self.reroute();
         }
     }
 
@@ -195,7 +225,7 @@ impl Local {
         if is_news {
             self.ends = ends;
             self.are_ends_due = true;
-            self.are_routes_due = true;
+            self.reroute();
             self.is_status_due = true;
         }
         is_news
@@ -233,23 +263,17 @@ impl Local {
         }
     }
 
-    pub(super) fn succeeded(&mut self) {
-        self.attempts = 0;
-        if self.problem.take().is_some() {
-            self.is_status_due = true;
-        }
+    pub(super) fn succeeded(&mut self, work: Work) {
+        self.is_status_due |= self.retries.succeeded(work);
     }
 
-    /// Remembers why something failed and when to try again.
-    pub(super) fn failed(&mut self, problem: String) {
-        tracing::warn!(forwarder = self.object(), problem, "not converged");
-        let pause = FIRST_RETRY
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(LAST_RETRY);
-        self.attempts += 1;
-        self.retry_at = Some(Instant::now() + pause);
-        self.problem = Some(problem);
-        self.is_status_due = true;
+    /// Remembers why something failed and when to try again. Said once for each reason: where a
+    /// disk is full, a line for each attempt fills it further.
+    pub(super) fn failed(&mut self, work: Work, problem: String) {
+        if self.retries.failed(work, problem.clone(), Instant::now()) {
+            tracing::warn!(forwarder = self.object(), problem, "not converged");
+            self.is_status_due = true;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use topology::{Spf, Table};
 
 use super::Engine;
 use super::local::Local;
+use super::retry::Work;
 use super::structure::{chain, permitted};
 use crate::desired::{fingerprint, routes};
 use crate::mesh::Mesh;
@@ -68,14 +69,9 @@ impl Engine {
 
     /// The next Forwarders to be programmed: those first whose own links changed.
     fn next_slice(&self) -> Vec<String> {
-        let is_due = |local: &&Local| {
-            local.is_made
-                && !local.is_structure_due
-                && local.retry_at.is_none()
-                && (local.are_routes_due || local.is_table_due)
-        };
         let count = SLICE * rayon::current_num_threads();
-        let mut due: Vec<_> = self.locals.values().filter(is_due).collect();
+        let locals = self.locals.values();
+        let mut due: Vec<_> = locals.filter(|local| local.is_program_due()).collect();
         due.sort_by_key(|local| !local.are_routes_due);
         due.iter()
             .take(count)
@@ -105,7 +101,7 @@ impl Engine {
                 local.programmed = Some(fingerprint);
                 self.round.writes += writes;
                 self.round.compared += 1;
-                local.succeeded();
+                local.succeeded(Work::Routes);
             }
             Outcome::Failed {
                 problem,
@@ -116,7 +112,7 @@ impl Engine {
                 self.round.writes += writes;
                 self.round.compared += 1;
                 self.round.failures += failures;
-                local.failed(problem);
+                local.failed(Work::Routes, problem);
             }
         }
     }

@@ -123,7 +123,8 @@ impl Engine {
 }
 
 fn ready(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
-    let (status, reason, message) = match &local.problem {
+    let problem = local.retries.problem();
+    let (status, reason, message) = match &problem {
         Some(problem) => ("False", "NotConverged", problem.as_str()),
         None if local.programmed.is_some() => ("True", "Programmed", ""),
         None => ("False", "Progressing", ""),

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::Engine;
 use super::local::{End, Local, ends, held, lost};
+use super::retry::Work;
 
 /// Times that a namespace is looked at until nothing is left to be made.
 const LOOKS: usize = 3;
@@ -25,9 +26,9 @@ struct Look {
 }
 
 impl Engine {
-    /// Makes what is due of namespaces, links and addresses.
+    /// Looks at what is due of namespaces, links and addresses, and makes what may be made.
     pub(super) fn make_structures(&mut self) {
-        let is_due = |local: &&Local| local.is_structure_due && local.retry_at.is_none();
+        let is_due = |local: &&Local| local.is_structure_due;
         let due: BTreeSet<String> = self
             .locals
             .values()
@@ -37,12 +38,7 @@ impl Engine {
         if due.is_empty() {
             return;
         }
-        if let Err(error) = self.own(&due) {
-            for object in &due {
-                self.fail(object, format!("{error}"));
-            }
-            return;
-        }
+        self.own(&due);
         // A veth that is replaced takes its other end with it, which the next look finds missing.
         // Twice is enough; what is left then waits for its retry.
         let mut again = due;
@@ -53,40 +49,59 @@ impl Engine {
             }
         }
         for object in again {
-            if let Some(local) = self.locals.get_mut(&object) {
-                local.is_structure_due = true;
-                local.failed("somebody else changes it at the same time".to_owned());
+            let local = self.locals.get_mut(&object);
+            // One that failed says why.
+            if let Some(local) = local.filter(|local| !local.retries.rests(Work::Structure)) {
+                let problem = "somebody else changes it at the same time".to_owned();
+                local.failed(Work::Structure, problem);
             }
         }
         self.tell_desk();
     }
 
-    /// Notes the namespaces as ours before they are made.
-    fn own(&mut self, objects: &BTreeSet<String>) -> Result<(), crate::Error> {
-        let wanted = objects.iter().filter_map(|object| {
-            let local = self.locals.get(object)?;
-            Some((local.netns.clone(), object.clone()))
-        });
-        self.parts.owned.add(&wanted.collect())
+    /// Notes the namespaces as ours before they are made. One that cannot be noted is not made.
+    pub(super) fn own(&mut self, objects: &BTreeSet<String>) {
+        let locals = objects.iter().filter_map(|object| self.locals.get(object));
+        let wanted: BTreeMap<String, String> = locals
+            .filter(|local| !local.retries.rests(Work::Structure))
+            .map(|local| (local.netns.clone(), local.object().to_owned()))
+            .collect();
+        let Err(error) = self.parts.owned.add(&wanted) else {
+            return;
+        };
+        for (netns, object) in &wanted {
+            if !self.parts.owned.contains(netns)
+                && let Some(local) = self.locals.get_mut(object)
+            {
+                local.failed(Work::Structure, chain(&error));
+            }
+        }
     }
 
-    /// One round of look, diff and apply. Returns the Forwarders that have to be looked at again.
+    /// One round of look, diff and apply. Returns the Forwarders that have to be looked at again:
+    /// also where something failed, what was made is seen so.
     fn make_once(&mut self, objects: &BTreeSet<String>) -> BTreeSet<String> {
         self.watch(objects);
         let looks = self.look(objects);
         let mut operations = Vec::new();
-        let mut again = BTreeSet::new();
+        let (mut attempted, mut again) = (BTreeSet::new(), BTreeSet::new());
         let mut conflicts = Vec::new();
         for look in looks {
             let Some(local) = self.locals.get_mut(&look.object) else {
                 continue;
             };
-            let look_again = !look.operations.is_empty();
+            let is_attempt =
+                self.parts.owned.contains(&local.netns) && local.may_make(&look.operations);
+            let look_again = is_attempt && !look.operations.is_empty();
+            if is_attempt {
+                attempted.insert(look.object.clone());
+                conflicts.extend(look.conflicts);
+                local.tried.clone_from(&look.operations);
+            }
             if look_again {
                 operations.push((local.netns.clone(), look.operations));
                 again.insert(look.object.clone());
             }
-            conflicts.extend(look.conflicts);
             local.is_structure_due = false;
             if local.is_made != look.is_there {
                 local.is_made = look.is_there;
@@ -106,7 +121,7 @@ impl Engine {
             }
         }
         if operations.is_empty() {
-            self.settle(objects, conflicts);
+            self.settle(&attempted, &again, conflicts);
             return again;
         }
         let failures = match LinuxKernel::new() {
@@ -129,12 +144,7 @@ impl Engine {
             }
         };
         conflicts.extend(failures);
-        self.settle(objects, conflicts);
-        again.retain(|object| {
-            self.locals
-                .get(object)
-                .is_some_and(|l| l.retry_at.is_none())
-        });
+        self.settle(&attempted, &again, conflicts);
         again
     }
 
@@ -172,8 +182,14 @@ impl Engine {
             .collect()
     }
 
-    /// Distributes failures to the Forwarders that they are of.
-    fn settle(&mut self, objects: &BTreeSet<String>, failures: Vec<Failure>) {
+    /// Distributes failures to the Forwarders that they are of. One of which nothing failed has
+    /// succeeded when a look finds nothing left to be made.
+    fn settle(
+        &mut self,
+        attempted: &BTreeSet<String>,
+        again: &BTreeSet<String>,
+        failures: Vec<Failure>,
+    ) {
         self.round.failures += failures.len() as u64;
         let mut problems: BTreeMap<String, String> = BTreeMap::new();
         for failure in failures {
@@ -181,23 +197,15 @@ impl Engine {
             problems.entry(failure.netns).or_insert(problem);
         }
         let for_all = problems.remove("");
-        for object in objects {
+        for object in attempted {
             let Some(local) = self.locals.get_mut(object) else {
                 continue;
             };
             match problems.remove(&local.netns).or_else(|| for_all.clone()) {
-                Some(problem) => {
-                    local.is_structure_due = true;
-                    local.failed(problem);
-                }
-                None => local.succeeded(),
+                Some(problem) => local.failed(Work::Structure, problem),
+                None if again.contains(object) => {}
+                None => local.succeeded(Work::Structure),
             }
-        }
-    }
-
-    pub(super) fn fail(&mut self, object: &str, problem: String) {
-        if let Some(local) = self.locals.get_mut(object) {
-            local.failed(problem);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Without privilege every test is shown as ignored, never green.
 
+mod failing;
 mod flood;
 mod foreign;
 mod full;
@@ -39,6 +40,8 @@ fn main() {
         flood::link_states_go_from_daemon_to_daemon,
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
         flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
+        failing::links_that_cannot_be_made_keep_no_other_from_being_used,
+        failing::a_report_that_cannot_be_written_keeps_no_link_from_being_routed_around,
         foreign::what_a_foreign_hand_deletes_is_made_again,
         foreign::a_namespace_that_lost_its_name_but_lives_on_is_replaced,
         foreign::pods_that_lost_their_interface_are_told_and_can_be_detached,
