@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crds::names;
-use tokio::net::{TcpListener, TcpStream};
+use nix::sys::socket::{setsockopt, sockopt::Ipv6V6Only};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +25,8 @@ const MAX_HANDSHAKES: usize = 64;
 const MAX_CONNECTIONS: usize = 2048;
 /// Most addresses whose last complaint is remembered.
 const MAX_COMPLAINTS: usize = 256;
+/// Most connections that wait to be answered.
+const BACKLOG: u32 = 1024;
 
 /// What happens on connections that were answered.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub(super) async fn answer(context: Context, events: mpsc::Sender<Event>) {
     });
     let mut ids = 0..;
     loop {
-        let problem = match listen(hall.context.settings.listen).await {
+        let problem = match listen(hall.context.settings.listen) {
             Ok(listener) => {
                 hall.context.status.set_problem("port", None);
                 accept(&hall, &listener, &mut ids).await
@@ -81,13 +84,29 @@ pub(super) async fn answer(context: Context, events: mpsc::Sender<Event>) {
 }
 
 /// Where there is no IPv6, every address means every IPv4 address.
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match bind(address) {
         Err(error) if address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            // Every address means every IPv4 address too, whatever the node's sysctl says.
+            setsockopt(&socket, Ipv6V6Only, &false)?;
+            socket
+        }
+    };
+    // A daemon before this one may have left connections behind.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(

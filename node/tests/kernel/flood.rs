@@ -14,7 +14,10 @@ pub(crate) fn rounds() -> Option<usize> {
 
 /// Three hosts with a Forwarder each, linked in a triangle, without shared link states.
 fn three() -> World {
-    let mut world = World::new(3);
+    started(World::new(3))
+}
+
+fn started(mut world: World) -> World {
     world.has_peer_key = true;
     let tag = world.tag.clone();
     world.declare(&tag, &triangle(["n1", "n2", "n3"]));
@@ -83,6 +86,17 @@ pub(crate) fn link_states_go_from_daemon_to_daemon() {
     run(&format!("ip -n {f1} link set l-f2 up"));
     world.wait_until_ready(&tag);
     assert!(!world.objects().join("link-states").exists());
+}
+
+pub(crate) fn peers_are_heard_where_sockets_are_for_ipv6_alone() {
+    let world = World::new(3);
+    for node in ["n1", "n2", "n3"] {
+        let host = world.netns(node);
+        run(&format!(
+            "ip netns exec {host} sysctl -qw net.ipv6.bindv6only=1"
+        ));
+    }
+    started(world);
 }
 
 pub(crate) fn daemons_that_die_or_lose_their_reports_change_nothing_elsewhere() {

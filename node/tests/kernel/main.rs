@@ -38,6 +38,7 @@ fn main() {
         routing::a_cut_loses_little_also_where_only_the_other_end_knows,
         routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
         flood::link_states_go_from_daemon_to_daemon,
+        flood::peers_are_heard_where_sockets_are_for_ipv6_alone,
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
         flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
         failing::links_that_cannot_be_made_keep_no_other_from_being_used,
