@@ -31,7 +31,6 @@ fn main() {
         life::a_conflist_names_the_running_lab,
         life::what_is_not_there_is_told_by_its_exit_code,
         neighbours::labs_with_the_same_addresses_never_meet,
-        neighbours::a_user_without_root_has_a_lab_too,
         inspect::the_kernels_table_has_the_reported_digest_until_a_route_is_another,
         inspect::what_nobody_needs_is_named_and_removed_and_nothing_else,
         inspect::without_the_desired_state_nothing_is_a_leak,
@@ -43,14 +42,26 @@ fn main() {
         crash::down_ends_a_lab_whose_daemons_are_dead,
     ];
     let is_privileged = world::is_privileged();
-    let trials = tests.into_iter().map(|(name, test)| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        Trial::test(name, run)
-            .with_kind("needs root")
-            .with_ignored_flag(!is_privileged)
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+    let mut trials: Vec<Trial> = tests
+        .into_iter()
+        .map(|(name, test)| trial(name, test, "needs root", is_privileged))
+        .collect();
+    trials.push(trial(
+        "a_user_without_root_has_a_lab_too",
+        neighbours::a_user_without_root_has_a_lab_too,
+        "needs root, and user namespaces for everyone",
+        is_privileged && neighbours::are_namespaces_for_everyone(),
+    ));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// A test that is ignored where what it needs is not there.
+fn trial(name: &str, test: fn(), needs: &str, is_there: bool) -> Trial {
+    let run = move || {
+        test();
+        Ok(())
+    };
+    Trial::test(name, run)
+        .with_kind(needs)
+        .with_ignored_flag(!is_there)
 }
