@@ -83,6 +83,7 @@ install: ## beemesh, also as kubectl's plugin, to PREFIX/bin (default /usr/local
 
 .PHONY: manifests
 manifests: ## the chart as plain manifests, to standard output
+	@command -v helm >/dev/null || e2e/tools/fill helm >/dev/null
 	@printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: beemesh-system\n  labels:\n'
 	@for mode in enforce audit warn; do printf '    pod-security.kubernetes.io/%s: privileged\n' $$mode; done
 	@PATH=$$PATH:$$(command -v helm >/dev/null || e2e/tools/fill helm) && helm template beemesh charts/beemesh \
