@@ -45,17 +45,25 @@ pub struct Installer {
     mode: Mode,
     places: Places,
     entry: serde_json::Value,
-    state: Mutex<State>,
+    /// Held while the disk is waited for. Who needs both takes it first.
+    work: Mutex<Work>,
+    /// Held for a moment.
+    told: Mutex<Told>,
 }
 
-#[derive(Debug)]
-struct State {
+#[derive(Debug, Default)]
+struct Work {
     pace: Pace,
+    /// The directories are there, and nothing that a killed daemon left in them.
+    is_prepared: bool,
+}
+
+/// What others are told.
+#[derive(Debug)]
+struct Told {
     report: Report,
     /// Times that something was written or removed.
     writes: u64,
-    /// The directories are there, and nothing that a killed daemon left in them.
-    is_prepared: bool,
     /// It was told to let go.
     is_over: bool,
 }
@@ -67,18 +75,17 @@ impl Installer {
             missing: (mode != Mode::None).then(|| "not looked at yet".to_owned()),
             ..Report::default()
         };
-        let state = State {
-            pace: Pace::default(),
+        let told = Told {
             report,
             writes: 0,
-            is_prepared: false,
             is_over: false,
         };
         Installer {
             mode,
             places,
             entry,
-            state: Mutex::new(state),
+            work: Mutex::default(),
+            told: Mutex::new(told),
         }
     }
 
@@ -93,9 +100,9 @@ impl Installer {
         Installer::new(config.install_cni, places, entry)
     }
 
-    /// How things stand.
+    /// How things stand; waits for no disk.
     pub fn report(&self) -> Report {
-        self.state().report.clone()
+        self.told().report.clone()
     }
 
     /// How the plugin gets to the runtime.
@@ -110,7 +117,7 @@ impl Installer {
 
     /// Times that something was written or removed.
     pub fn writes(&self) -> u64 {
-        self.state().writes
+        self.told().writes
     }
 
     /// Looks, and makes good what is amiss. Returns how long that has to wait, where it has to.
@@ -118,28 +125,28 @@ impl Installer {
     /// # Errors
     /// [`Error::File`]: to be tried again.
     pub fn step(&self, is_ready: bool, now: Instant) -> Result<Option<Duration>, Error> {
-        let mut state = self.state();
-        if state.is_over || self.mode == Mode::None {
+        let mut work = self.work();
+        if self.told().is_over || self.mode == Mode::None {
             return Ok(None);
         }
-        let result = self.step_with(&mut state, is_ready, now);
+        let result = self.step_with(&mut work, is_ready, now);
         if let Err(error) = &result {
-            let mut report = state.report.clone();
+            let mut report = self.report();
             report.missing = Some(chain(error));
-            state.tell(report);
+            self.told().tell(report);
         }
         result
     }
 
     fn step_with(
         &self,
-        state: &mut State,
+        work: &mut Work,
         is_ready: bool,
         now: Instant,
     ) -> Result<Option<Duration>, Error> {
-        if !state.is_prepared {
+        if !work.is_prepared {
             self.places.prepare()?;
-            state.is_prepared = true;
+            work.is_prepared = true;
         }
         let seen = self.places.observe()?;
         let wanted = Wanted {
@@ -148,16 +155,18 @@ impl Installer {
             entry: self.entry.clone(),
         };
         let mut plan = plan::plan(&seen, &wanted);
-        let wait = state.pace.wait(&plan.conflist, now);
+        let wait = work.pace.wait(&plan.conflist, now);
         if wait.is_some() {
             plan.conflist = Conflist::Keep;
         }
         self.places.apply(&plan)?;
-        state.count(&plan, now);
+        work.pace.done(&plan.conflist, now);
         if wait.is_some() && plan.report.displaced.is_none() {
             plan.report.displaced = Some("somebody else keeps changing our list".to_owned());
         }
-        state.tell(plan.report);
+        let mut told = self.told();
+        told.writes += writes(&plan);
+        told.tell(plan.report);
         Ok(wait)
     }
 
@@ -166,13 +175,14 @@ impl Installer {
     /// # Errors
     /// [`Error::File`].
     pub fn withdraw(&self) -> Result<(), Error> {
-        let mut state = self.state();
-        state.is_over = true;
+        // A step that is under way is done before.
+        let _work = self.work();
+        self.told().is_over = true;
         match self.mode {
             Mode::None => return Ok(()),
             Mode::Binary | Mode::Chained => self.places.remove_conflist()?,
         }
-        state.report.missing = Some("uninstalled".to_owned());
+        self.told().report.missing = Some("uninstalled".to_owned());
         Ok(())
     }
 
@@ -195,7 +205,7 @@ impl Installer {
                 Ok(Ok(wait)) => wait.unwrap_or(LOOK),
                 Ok(Err(_)) | Err(_) => RETRY,
             };
-            if self.state().is_over {
+            if self.told().is_over {
                 return;
             }
             tokio::select! {
@@ -222,19 +232,23 @@ impl Installer {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    // Every change leaves the values whole, so a panic elsewhere does not spoil them.
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn count(&mut self, plan: &Plan, now: Instant) {
-        let changes = plan.conflist != Conflist::Keep;
-        self.writes += u64::from(plan.writes_binary) + u64::from(changes);
-        self.pace.done(&plan.conflist, now);
-    }
+/// How many things it changes.
+fn writes(plan: &Plan) -> u64 {
+    u64::from(plan.writes_binary) + u64::from(plan.conflist != Conflist::Keep)
+}
 
+impl Told {
     /// Logs what is new; what goes on is told once.
     fn tell(&mut self, report: Report) {
         let before = std::mem::replace(&mut self.report, report);

@@ -1,7 +1,11 @@
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::fcntl::OFlag;
 
 use super::conflist::tests::PTP;
 use super::conflist::{FILE, SET_ASIDE};
@@ -267,4 +271,43 @@ async fn changes_are_heard() {
     tokio::time::timeout(LOOK, all)
         .await
         .expect("changes are heard");
+}
+
+#[test]
+fn what_is_told_waits_for_no_disk() {
+    let node = Node::new(Mode::Chained);
+    node.write("10-a.conflist", PTP);
+    let places = &node.installer.places;
+    // What is read of the one is what there is of the other: nothing.
+    fs::create_dir(&places.bin_dir).expect("a directory");
+    fs::write(places.installed(), "").expect("a file");
+    fs::set_permissions(places.installed(), Permissions::from_mode(0o755)).expect("a file");
+    let program = &places.program;
+    fs::remove_file(program).expect("a file");
+    nix::unistd::mkfifo(program, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let installer = Arc::clone(&node.installer);
+    let step = thread::spawn(move || installer.step(true, Instant::now()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // There is a reader once the step has come to it, and it reads until this is closed.
+    let unread = loop {
+        let mut options = fs::File::options();
+        options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        match options.open(program) {
+            Ok(unread) => break unread,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let installer = Arc::clone(&node.installer);
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send((installer.report().missing, installer.writes())));
+    let told = told.recv_timeout(Duration::from_secs(60));
+    let before = (Some("not looked at yet".to_owned()), 0);
+    assert_eq!(told, Ok(before), "while the step waits");
+    drop(unread);
+    step.join().expect("no panic").expect("the step is done");
+    assert_eq!(
+        (node.installer.report(), node.installer.writes()),
+        (Report::default(), 1)
+    );
 }
