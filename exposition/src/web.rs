@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tokio::task::spawn_blocking;
 
 use crate::{Check, Probes};
 
@@ -27,7 +28,14 @@ pub fn router(
     let ready = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("readyz", &probes.ready(), query.as_deref())
     };
-    let metrics = || async move { ([(header::CONTENT_TYPE, MEDIA_TYPE)], scrape()) };
+    let metrics = || async move {
+        // It may wait for a lock that somebody holds over a disk: nobody else shall.
+        match spawn_blocking(scrape).await {
+            Ok(text) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
+            // A panic in it is logged by the runtime's hook.
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
     Router::new()
         .route("/livez", get(live))
         .route("/healthz", get(health))

@@ -99,7 +99,10 @@ async fn requests(stream: TcpStream, router: Router) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, mpsc};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc::unbounded_channel;
 
     use exposition::{Check, router};
 
@@ -156,5 +159,27 @@ mod tests {
             "{metrics}"
         );
         assert!(get(address, "/").await.starts_with("HTTP/1.1 404 "));
+    }
+    #[tokio::test]
+    async fn a_scrape_that_waits_keeps_nobody_else_waiting() {
+        let (begin, mut begun) = unbounded_channel();
+        let (release, released) = mpsc::channel();
+        let released = Arc::new(Mutex::new(released));
+        let scrape = move || {
+            begin.send(()).expect("somebody waits for it");
+            let released = released.lock().expect("one scrape");
+            let is_released = released.recv_timeout(Duration::from_secs(60)).is_ok();
+            format!("released {is_released}\n")
+        };
+        let server = Server::bind(([127, 0, 0, 1], 0).into()).await;
+        let server = server.expect("a port");
+        let address = server.address().expect("bound");
+        tokio::spawn(server.serve(router(scrape, probes(&Vitals::default()))));
+        let metrics = tokio::spawn(get(address, "/metrics"));
+        begun.recv().await.expect("the scrape begins");
+        assert!(get(address, "/livez").await.ends_with("\r\n\r\nok"));
+        release.send(()).expect("the scrape waits");
+        let metrics = metrics.await.expect("no panic");
+        assert!(metrics.ends_with("released true\n"), "{metrics}");
     }
 }
