@@ -2,17 +2,20 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{
     Router,
+    body::{Body, BodyDataStream, HttpBody},
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use futures::FutureExt;
+use futures::{FutureExt, TryStreamExt, stream};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
 use tracing::Instrument;
 
 use super::{Rest, problem::Problem};
@@ -23,6 +26,9 @@ pub(super) const BODY: usize = 3 << 19;
 
 /// Longest time from request to answer.
 const TIME: Duration = Duration::from_secs(30);
+
+/// Longest time for the rest of an answer that is made while it is read.
+const READING: Duration = Duration::from_secs(120);
 
 /// Most requests that are answered at once.
 pub(super) const REQUESTS: usize = 64;
@@ -72,12 +78,12 @@ async fn around(State(rest): State<Rest>, request: Request, next: Next) -> Respo
 }
 
 async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
-    let Ok(_permit) = rest.0.requests.try_acquire() else {
+    let Ok(permit) = Arc::clone(&rest.0.requests).try_acquire_owned() else {
         return Problem::unavailable("too many requests at once; try again").into_response();
     };
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(TIME, answer).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(response)) => response.map(|body| held(body, permit)),
         Ok(Err(_)) => {
             tracing::error!("a handler panicked");
             let detail = "the operator failed to answer; its log says why";
@@ -88,6 +94,21 @@ async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
             Problem::unavailable(detail).into_response()
         }
     }
+}
+
+/// A body that is still being made is under way until its end, and breaks off when that takes too long.
+fn held(body: Body, permit: OwnedSemaphorePermit) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    let until = tokio::time::Instant::now() + READING;
+    let state = (body.into_data_stream(), permit);
+    let next = move |(mut chunks, permit): (BodyDataStream, _)| async move {
+        let chunk = timeout_at(until, chunks.try_next()).await;
+        let chunk = chunk.map_err(axum::Error::new)??;
+        Ok::<_, axum::Error>(chunk.map(|chunk| (chunk, (chunks, permit))))
+    };
+    Body::from_stream(stream::try_unfold(state, next))
 }
 
 /// The trace id of `traceparent: 00-TRACE-PARENT-FLAGS` (W3C Trace Context).
@@ -112,7 +133,60 @@ fn known_method(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::{self, Bytes};
+    use futures::StreamExt;
+    use tokio::sync::Semaphore;
+
     use super::*;
+
+    /// One permit, and a body that has it, of these chunks and of ones that never come.
+    fn read_to(chunks: &'static [&str], goes_on: bool) -> (Arc<Semaphore>, Body) {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned();
+        let chunks = chunks
+            .iter()
+            .map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        let chunks = stream::iter::<_>(chunks.collect::<Vec<Result<_, Infallible>>>());
+        let body = match goes_on {
+            true => Body::from_stream(chunks.chain(stream::pending())),
+            false => Body::from_stream(chunks),
+        };
+        (permits, held(body, permit.expect("it is free")))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_read_is_a_request_under_way() {
+        let (permits, body) = read_to(&["a", "b"], false);
+        assert_eq!(permits.available_permits(), 0);
+        let read = body::to_bytes(body, 2).await.expect("whole");
+        assert_eq!((&read[..], permits.available_permits()), (&b"ab"[..], 1));
+        // Who goes away in between frees it too.
+        let (permits, body) = read_to(&["a"], true);
+        drop(body);
+        assert_eq!(permits.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_without_an_end_breaks_off() {
+        let (permits, body) = read_to(&["a"], true);
+        let read = body.into_data_stream().map(|it| it.is_ok()).collect();
+        let read: Result<Vec<bool>, _> = tokio::time::timeout(2 * READING, read).await;
+        assert_eq!(read, Ok(vec![true, false]), "a chunk, then an error");
+        assert_eq!(permits.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_made_already_frees_its_request() {
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned();
+        let body = held(Body::from("whole"), permit.expect("it is free"));
+        assert_eq!(
+            (body.size_hint().exact(), permits.available_permits()),
+            (Some(5), 1)
+        );
+    }
 
     #[test]
     fn a_trace_goes_on_where_the_caller_has_one() {

@@ -62,9 +62,9 @@ struct Inner {
     logs: Logs,
     metrics: Metrics,
     /// Requests that are being answered.
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
     /// Computations that are under way.
-    computations: Semaphore,
+    computations: Arc<Semaphore>,
 }
 
 impl Rest {
@@ -89,8 +89,8 @@ impl Rest {
             client: Client::try_from(bare)?,
             logs,
             metrics,
-            requests: Semaphore::new(limits::REQUESTS),
-            computations: Semaphore::new(cores),
+            requests: Arc::new(Semaphore::new(limits::REQUESTS)),
+            computations: Arc::new(Semaphore::new(cores)),
         })))
     }
 
@@ -105,8 +105,13 @@ impl Rest {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.0.computations.acquire().await;
-        let _permit = permit.expect("the semaphore is never closed");
+        let permit = Arc::clone(&self.0.computations).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        // It goes on when nobody waits for it any more.
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Problem::internal(&error))
     }

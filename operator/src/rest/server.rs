@@ -9,6 +9,7 @@ use hyper_util::{
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -30,6 +31,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// Longest time from the wish to end to the end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Longest time in which a reader takes nothing of what was written, or the kernel ends the connection.
+const DEAF: Duration = Duration::from_secs(30);
 
 /// Rest after a connection could not be accepted, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -100,8 +104,8 @@ impl Server {
                 () = &mut stop => break,
                 next = next => next,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let stream = match accepted.and_then(|(stream, _)| heard(stream, DEAF)) {
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
                     sleep(PAUSE).await;
@@ -120,6 +124,12 @@ impl Server {
             tracing::warn!("ended with requests under way");
         }
     }
+}
+
+/// A connection that ends when its reader has taken nothing for so long.
+fn heard(stream: TcpStream, longest: Duration) -> io::Result<TcpStream> {
+    SockRef::from(&stream).set_tcp_user_timeout(Some(longest))?;
+    Ok(stream)
 }
 
 async fn connection(
@@ -149,5 +159,30 @@ async fn requests<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_nothing_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("it has one");
+        let _deaf = TcpStream::connect(address).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut stream = heard(stream, Duration::from_millis(100)).expect("TCP");
+        let write = async {
+            loop {
+                if let Err(error) = stream.write_all(&[0; 1 << 16]).await {
+                    return error.kind();
+                }
+            }
+        };
+        let ended = timeout(Duration::from_secs(60), write).await;
+        assert_eq!(ended, Ok(io::ErrorKind::TimedOut));
     }
 }
