@@ -10,17 +10,18 @@ use crate::catalog::Catalog;
 use crate::pods::{Lookup, PodHere, Pods, Told};
 use crate::wires::KernelWires;
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 /// Serves a desk that knows no desired state, and runs `client` beside it.
 fn serve(client: impl FnOnce(&Path) + Send + 'static) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run/cni.sock");
     let (book, _) = Book::open(directory.path(), "boot").unwrap();
     let desk = Arc::new(Desk::new(book, KernelWires, Arc::default(), LIMIT));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let mut server = Server::bind(&path).unwrap();
         let client_path = path.clone();
         let client = tokio::task::spawn_blocking(move || client(&client_path));
@@ -69,11 +70,7 @@ fn a_socket_that_is_removed_or_replaced_is_made_anew() {
 fn a_socket_on_which_somebody_else_answers_is_left_to_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cni.sock");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let mut server = Server::bind(&path).unwrap();
         let bound = server.bound();
         assert!(bound.is_there());
@@ -232,10 +229,7 @@ fn garbage_is_refused_and_ends_its_own_connection_only() {
 #[test]
 fn a_socket_that_is_served_is_not_taken_and_a_stale_one_is() {
     serve(|path| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.unwrap();
+        let runtime = runtime();
         let _entered = runtime.enter();
         assert!(matches!(Server::bind(path), Err(Error::SocketInUse { .. })));
         let stale = path.with_file_name("stale.sock");
