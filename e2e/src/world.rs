@@ -171,7 +171,9 @@ impl World {
         line.extend(["--wait", "--timeout=180s", "--reset-values"]);
         line.extend(theirs.split_whitespace());
         line.extend(more);
-        self.access.helm(&line)?.ok().map(drop)
+        self.access.helm(&line)?.ok()?;
+        // Helm lets as many be missing as a rollout may.
+        self.wait_daemons()
     }
 
     /// Makes the pod `name` with `labels` on `node` (empty: anywhere); it only sleeps.

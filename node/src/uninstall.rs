@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crds::attach::Pod;
 use dataplane::netns;
 use dataplane::{LinuxKernel, remove};
 
@@ -22,7 +24,7 @@ use crate::error::Error;
 use crate::install::{Installer, conflist};
 use crate::leases::Lease;
 use crate::owned::Owned;
-use crate::pods::Pods;
+use crate::pods::PodHere;
 use crate::wires::{KernelWires, Wires};
 
 /// Annotation of a daemon's pod: [`REQUESTED`], and [`DONE`] as the answer.
@@ -67,12 +69,10 @@ impl Own {
         })
     }
 
-    /// What the pod says.
-    pub fn word(&self, pods: &dyn Pods) -> Word {
-        let is_own =
-            |pod: &crds::attach::Pod| pod.namespace == self.namespace && pod.name == self.name;
-        let here = pods.here();
-        match here.iter().find(|here| is_own(&here.pod)) {
+    /// What the pod says, if it is one of these.
+    pub fn word<'a>(&self, here: impl IntoIterator<Item = &'a Arc<PodHere>>) -> Word {
+        let is_own = |pod: &Pod| pod.namespace == self.namespace && pod.name == self.name;
+        match here.into_iter().find(|here| is_own(&here.pod)) {
             None => Word::Unknown,
             Some(own) if own.pod.annotations.contains_key(ANNOTATION) => Word::Leave,
             Some(_) => Word::Stay,

@@ -90,7 +90,7 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         source,
         pods,
         health,
-    } = origin::open(&config, &inbox)?;
+    } = origin::open(&config, own, &inbox)?;
     let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     let book = book.under(lock);

@@ -9,6 +9,7 @@ use crate::pods::{NoPods, Pods};
 use crate::source::Source;
 use crate::source::directory::Directory;
 use crate::source::kubernetes::{Health, Kubernetes};
+use crate::uninstall::Own;
 
 /// Both ports to an origin.
 pub(super) struct Ports {
@@ -19,7 +20,7 @@ pub(super) struct Ports {
 }
 
 /// Opens where Forwarders are declared, and who knows this node's pods; `inbox` hears of changes.
-pub(super) fn open(config: &Config, inbox: &Arc<Inbox>) -> Result<Ports, Error> {
+pub(super) fn open(config: &Config, own: Option<&Own>, inbox: &Arc<Inbox>) -> Result<Ports, Error> {
     match &config.origin {
         Origin::Directory(directory) => Ok(Ports {
             source: Box::new(Directory::open(directory)?),
@@ -29,7 +30,8 @@ pub(super) fn open(config: &Config, inbox: &Arc<Inbox>) -> Result<Ports, Error> 
         Origin::Kubernetes { kubeconfig } => {
             let kubeconfig = kubeconfig.as_deref();
             let inbox = Arc::clone(inbox);
-            let opened = Kubernetes::open(&config.name, kubeconfig, &config.cache_dir, inbox)?;
+            let (own, cache) = (own.cloned(), &config.cache_dir);
+            let opened = Kubernetes::open(&config.name, own, kubeconfig, cache, inbox)?;
             Ok(Ports {
                 pods: opened.pods(),
                 health: Some(opened.health()),

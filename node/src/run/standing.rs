@@ -27,7 +27,7 @@ pub(super) async fn stand(own: Option<&Own>, shared: &Shared, permit: watch::Sen
     loop {
         let is_ready = *readiness.borrow_and_update();
         // Without a pod nobody can ask.
-        match own.map_or(Word::Stay, |own| own.word(&*shared.pods)) {
+        match own.map_or(Word::Stay, |own| own.word(&shared.pods.here())) {
             Word::Leave => return,
             Word::Stay => {
                 let set = |it: &mut bool| std::mem::replace(it, is_ready) != is_ready;

@@ -24,6 +24,7 @@ use super::{Snapshot, Source};
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::pods::Pods;
+use crate::uninstall::Own;
 
 mod cache;
 pub(crate) mod client;
@@ -50,6 +51,9 @@ use tells::Tells;
 #[derive(Debug)]
 pub struct Kubernetes {
     shared: Arc<Shared>,
+    own: Option<Own>,
+    /// Nothing is made on a node that is to be clean.
+    may_begin: bool,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,12 +87,14 @@ impl std::fmt::Debug for Api {
 
 impl Kubernetes {
     /// Begins to follow what concerns `node`, starting with what `cache_dir` remembers. Tells the
-    /// inbox of every change. Waits for no server.
+    /// inbox of every change. Waits for no server. Nothing is desired before it is known that the
+    /// daemon's `own` pod, where there is one, does not ask for a clean node.
     ///
     /// # Errors
     /// [`Error::Start`] when it cannot be known where the API server is, or no thread starts.
     pub fn open(
         node: &str,
+        own: Option<Own>,
         kubeconfig: Option<&Path>,
         cache_dir: &Path,
         inbox: Arc<Inbox>,
@@ -127,6 +133,8 @@ impl Kubernetes {
             .map_err(started)?;
         Ok(Kubernetes {
             shared,
+            own,
+            may_begin: false,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -211,7 +219,12 @@ impl Shared {
 
 impl Source for Kubernetes {
     fn load(&mut self) -> Snapshot {
-        self.shared.store().snapshot()
+        let store = self.shared.store();
+        self.may_begin = self.may_begin || store.may_begin(self.own.as_ref());
+        match self.may_begin {
+            true => store.snapshot(),
+            false => Snapshot::default(),
+        }
     }
 
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error> {

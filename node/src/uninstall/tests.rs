@@ -1,8 +1,5 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::config::Origin;
-use crate::pods::{Lookup, PodHere, Told};
 
 struct Node {
     directory: tempfile::TempDir,
@@ -126,20 +123,6 @@ fn what_was_not_installed_by_us_is_let_be() {
     );
 }
 
-struct Here(Vec<Arc<PodHere>>);
-
-impl Pods for Here {
-    fn find(&self, _: &str, _: &str, _: Option<&str>) -> Lookup {
-        Lookup::Unknown
-    }
-
-    fn here(&self) -> Vec<Arc<PodHere>> {
-        self.0.clone()
-    }
-
-    fn tell(&self, _: Told) {}
-}
-
 #[test]
 fn the_own_pod_says_whether_to_stay() {
     let own = Own {
@@ -164,6 +147,6 @@ fn the_own_pod_says_whether_to_stay() {
         (vec![pod("node-x", Some(DONE))],                            Word::Leave),
     ];
     for (here, expected) in cases {
-        assert_eq!(own.word(&Here(here.clone())), expected, "{here:?}");
+        assert_eq!(own.word(&here), expected, "{here:?}");
     }
 }

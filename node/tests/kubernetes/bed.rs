@@ -167,7 +167,7 @@ impl Follower {
     pub(crate) fn at(node: &str, kubeconfig: &Path, directory: TempDir) -> Result<Follower> {
         let inbox = Arc::new(Inbox::default());
         let told = Arc::clone(&inbox);
-        let source = Kubernetes::open(node, Some(kubeconfig), &cache(&directory), told)?;
+        let source = Kubernetes::open(node, None, Some(kubeconfig), &cache(&directory), told)?;
         Ok(Follower {
             pods: source.pods(),
             source,

@@ -28,7 +28,7 @@ pub(crate) fn child() -> Option<ExitCode> {
     let (kubeconfig, cache) = arguments.split_once('|')?;
     let inbox = Arc::new(Inbox::default());
     let (kubeconfig, cache) = (PathBuf::from(kubeconfig), PathBuf::from(cache));
-    let opened = Kubernetes::open(NODE, Some(&kubeconfig), &cache, Arc::clone(&inbox));
+    let opened = Kubernetes::open(NODE, None, Some(&kubeconfig), &cache, Arc::clone(&inbox));
     let mut source = opened.expect("a source");
     loop {
         let snapshot = source.load();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Declared, Entry, Feed, Item, Store};
 use crate::pods::PodHere;
 use crate::source::Snapshot;
+use crate::uninstall::{Own, Word};
 
 impl Store {
     /// The desired state.
@@ -61,6 +62,14 @@ impl Store {
             })
         });
         all.collect()
+    }
+
+    /// Whether the node is known to be ours to look after: its pods were listed once, and the daemon's
+    /// own does not ask for a clean node.
+    pub(in crate::source::kubernetes) fn may_begin(&self, own: Option<&Own>) -> bool {
+        let Some(own) = own else { return true };
+        let are_listed = self.table(&Feed::Pods).is_some_and(|table| table.is_whole);
+        are_listed && own.word(self.pods()) != Word::Leave
     }
 
     /// The pods of this node.
