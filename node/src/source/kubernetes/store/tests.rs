@@ -2,6 +2,8 @@ use crds::Forwarder;
 use crds::forwarder::ForwarderSpec;
 
 use super::*;
+use crate::pods::PodHere;
+use crate::uninstall::{ANNOTATION, Own, REQUESTED};
 
 fn network(topology: &str) -> Network {
     Network {
@@ -87,6 +89,40 @@ fn is_complete_when_every_watch_that_is_needed_was_listed() {
     store.remove(&Feed::Own, "a");
     assert_eq!(keys(&store), [""; 0], "nothing of it is needed any more");
     assert_eq!(store.put(&iot, "a", own("iot")), Change::default());
+}
+
+#[test]
+fn begins_when_the_own_pod_cannot_ask_for_a_clean_node_any_more() {
+    let own = Own {
+        namespace: "beemesh-system".to_owned(),
+        name: "node-x".to_owned(),
+    };
+    let pod = |name: &str, is_asked: bool| {
+        let mut here = PodHere::default();
+        here.pod.namespace.clone_from(&own.namespace);
+        here.pod.name = name.to_owned();
+        if is_asked {
+            let asked = (ANNOTATION.to_owned(), REQUESTED.to_owned());
+            here.pod.annotations.extend([asked]);
+        }
+        (name.to_owned(), Read::Item(Item::Pod(Arc::new(here))))
+    };
+    #[rustfmt::skip]
+    let cases = [
+        (None,                            false),
+        (Some(vec![]),                    true),
+        (Some(vec![pod("node-x", false)]), true),
+        (Some(vec![pod("node-y", true)]), true),
+        (Some(vec![pod("node-x", true)]), false),
+    ];
+    for (pods, expected) in cases {
+        let mut store = Store::default();
+        if let Some(pods) = pods.clone() {
+            store.complete(&Feed::Pods, pods.into_iter().collect());
+        }
+        assert_eq!(store.may_begin(Some(&own)), expected, "{pods:?}");
+        assert!(store.may_begin(None), "no pod asks: {pods:?}");
+    }
 }
 
 #[test]
