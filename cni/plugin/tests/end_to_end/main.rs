@@ -7,6 +7,7 @@ mod away;
 mod failures;
 mod input;
 mod lab;
+mod node_verbs;
 mod tool;
 mod verbs;
 
@@ -64,8 +65,8 @@ fn main() -> ExitCode {
             verbs::several_topologies_are_attached_and_detached_together,
             verbs::check_names_each_difference,
             verbs::check_tolerates_what_later_plugins_add,
-            verbs::collects_what_is_not_valid_and_nothing_else,
-            verbs::status_fails_only_where_no_pod_could_start,
+            node_verbs::collects_what_is_not_valid_and_nothing_else,
+            node_verbs::status_fails_only_where_no_pod_could_start,
             verbs::detaching_succeeds_whatever_is_missing,
             verbs::ipv6_is_enabled_where_the_runtime_disabled_it,
             away::who_is_known_not_to_be_ours_passes_and_nobody_else,
