@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -128,7 +129,8 @@ impl ApiServer {
     /// # Errors
     /// When the file cannot be written.
     pub fn kubeconfig_for_token(&self, token: &str) -> Result<PathBuf> {
-        let number = fs::read_dir(self.folder.path())?.count();
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = self.path(&format!("kubeconfig-{number}"));
         fs::write(&path, kubeconfig(self.folder.path(), self.port, token))?;
         Ok(path)
@@ -231,7 +233,7 @@ impl ApiServer {
         drop(self);
     }
 
-    /// Waits until the server says that it is ready.
+    /// Waits until the server says that it is ready, and describes its kinds: `helm` and `kubectl apply` ask for that.
     ///
     /// # Errors
     /// When it has ended, or the time is up; with the end of the logs.
@@ -243,8 +245,8 @@ impl ApiServer {
                 ended = Some(error);
                 return Ok(());
             }
-            let ran = self.kubectl(&["get", "--raw=/readyz"])?;
-            ran.ok().map(drop)
+            self.kubectl(&["get", "--raw=/readyz"])?.ok()?;
+            self.kubectl(&["explain", "configmaps"])?.ok().map(drop)
         });
         if let Some(error) = ended {
             return Err(error);
