@@ -140,7 +140,7 @@ fn main() -> Result<ExitCode> {
             let was_there = cluster::exists(&dir);
             // Also of one whose folder is gone, something may be left.
             cluster::down(&dir)?;
-            let logs = cluster::kept_logs();
+            let logs = cluster::kept_logs(&dir);
             match was_there {
                 true => println!("nothing is left; logs in {}", logs.display()),
                 false => println!("no cluster in {}", dir.display()),

@@ -35,9 +35,7 @@ pub fn down(dir: &Path) -> Result<()> {
     end_strays(dir)?;
     cgroups::remove_all(dir)?;
     keep_logs(&layout)?;
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("failed to remove {}", dir.display()))?;
-    }
+    remove(&layout).with_context(|| format!("failed to remove {}", dir.display()))?;
     // The kernel ends namespaces a moment after their last process.
     eventually("nothing of the cluster is left", GONE, || {
         let left = left_over(dir)?;
@@ -58,10 +56,11 @@ fn end_strays(dir: &Path) -> Result<()> {
     })
 }
 
-/// Where the logs of the last cluster that was taken down are.
+/// Where the logs of the cluster in `dir` are once it was taken down, until the next one in a folder of that name is.
 #[must_use]
-pub fn kept_logs() -> PathBuf {
-    artifacts().join("logs")
+pub fn kept_logs(dir: &Path) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default();
+    artifacts().join("logs").join(name)
 }
 
 /// Where stories and clusters leave what is to be read afterwards.
@@ -83,7 +82,7 @@ fn places(dir: &Path) -> Vec<String> {
 }
 
 fn keep_logs(layout: &Layout) -> Result<()> {
-    let kept = kept_logs();
+    let kept = kept_logs(&layout.root);
     if !layout.logs().exists() {
         return Ok(());
     }
@@ -95,6 +94,23 @@ fn keep_logs(layout: &Layout) -> Result<()> {
         fs::copy(entry.path(), kept.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// Removes the folder. What tells that it is a cluster's goes last: half removed, it can still be taken down.
+fn remove(layout: &Layout) -> std::io::Result<()> {
+    let settings = layout.settings();
+    if !layout.root.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&layout.root)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(&path)?;
+        } else if path != settings {
+            fs::remove_file(&path)?;
+        }
+    }
+    fs::remove_dir_all(&layout.root)
 }
 
 /// All that names the cluster on this machine: processes, mounts, cgroups, files.
@@ -163,6 +179,12 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn clusters_that_share_the_stories_keep_their_logs_apart() {
+        let kept = ["/var/tmp/stories", "/var/tmp/stories-2"].map(|dir| kept_logs(Path::new(dir)));
+        assert_ne!(kept[0], kept[1]);
+    }
 
     #[test]
     fn a_process_1_that_no_file_names_is_ended_and_others_are_not() -> Result<()> {
