@@ -1,6 +1,6 @@
 //! Topologies as stories declare them, and what users see of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use e2e::{Ran, ensure, eventually};
 use serde_json::{Value, json};
 
+use crate::nodes::BACK;
 use crate::world::{SYSTEM, World};
 
 /// What is not so after this long will not be.
@@ -153,6 +154,29 @@ impl World {
         Ok(pods)
     }
 
+    /// Waits until this namespace has `count` pods, none of which is being deleted, and these are attached; their names.
+    pub(crate) fn wait_attached(
+        &self,
+        patience: Duration,
+        count: usize,
+        topology: &str,
+    ) -> Result<Vec<String>> {
+        eventually(&format!("{count} pods are attached"), patience, || {
+            let pods = items(&self.access.json(&["get", "pods"])?);
+            let (mut names, mut stay) = (BTreeSet::new(), true);
+            for pod in &pods {
+                names.extend(pod["metadata"]["name"].as_str().map(str::to_owned));
+                stay &= pod["metadata"]["deletionTimestamp"].is_null();
+            }
+            // Nodes report late: as many may be attached, and be others.
+            let attached: BTreeSet<String> = self.attached(topology)?.into_keys().collect();
+            ensure(stay && names.len() == count && names == attached, || {
+                format!("pods are {names:?}, attached are {attached:?}")
+            })?;
+            Ok(attached.into_iter().collect())
+        })
+    }
+
     /// Addresses of a pod in a topology, awaited.
     pub(crate) fn addresses(&self, pod: &str, topology: &str) -> Result<Vec<IpAddr>> {
         eventually(&format!("{pod} is in {topology}"), SETTLED, || {
@@ -251,8 +275,8 @@ impl World {
     /// Waits until all daemons are ready.
     pub(crate) fn wait_daemons(&self) -> Result<()> {
         let status = ["rollout", "status", "daemonset", "--namespace", SYSTEM];
-        let line = [&status[..], &["--timeout=180s"]].concat();
-        self.access.ok(&line)?;
+        let patience = format!("--timeout={}s", BACK.as_secs());
+        self.access.ok(&[&status[..], &[&patience]].concat())?;
         let wait = [
             "wait",
             "pod",

@@ -1,13 +1,22 @@
 //! What stories see on nodes, and break there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::cluster::{Census, Node};
 use e2e::{Ran, ensure, eventually};
+use serde_json::Value;
 
-use crate::mesh::{Place, SETTLED};
+use crate::mesh::{Mesh, Place, SETTLED, items};
 use crate::world::World;
+
+/// Kubelets wait longer and longer before they start again what was killed: up to five minutes.
+pub(crate) const BACK: Duration = Duration::from_secs(330);
+/// A value of the chart: a daemon that does not answer is killed after ten minutes instead of one.
+pub(crate) const PATIENT: &str = "node.livenessProbe.failureThreshold=60";
+/// The pods of [`World::pair`].
+pub(crate) const PAIR: [&str; 2] = ["one", "two"];
 
 const MIB: f64 = 1024.0 * 1024.0;
 /// Where a node, before there is any beemesh, mounts a folder of its disk; what is in it is in a section of its own.
@@ -77,8 +86,81 @@ impl World {
         held.collect()
     }
 
-    /// What all nodes hold, once it is the same twice: what ended a moment ago is still being removed.
+    /// What all nodes hold, once what was deleted is gone from them too: from the API server it goes earlier.
     pub(crate) fn settled_holdings(&self) -> Result<Holdings> {
+        eventually("nodes hold nothing but what is declared", SETTLED, || {
+            self.is_swept()
+        })?;
+        self.unchanging_holdings()
+    }
+
+    /// Whether nothing is being deleted, and nodes have the namespaces of the Forwarders that there are, and no others.
+    fn is_swept(&self) -> Result<()> {
+        let get = ["get", "pods,mst,fwd", "--all-namespaces"];
+        let objects = items(&self.access.json(&get)?);
+        let uid = |object: &Value| object["metadata"]["uid"].clone();
+        let uids: Vec<Value> = objects.iter().map(uid).collect();
+        let mut declared = BTreeSet::new();
+        for object in &objects {
+            let metadata = &object["metadata"];
+            ensure(metadata["deletionTimestamp"].is_null(), || {
+                format!("being deleted: {metadata}")
+            })?;
+            if object["kind"] != "Forwarder" {
+                continue;
+            }
+            ensure(
+                uids.contains(&metadata["ownerReferences"][0]["uid"]),
+                || format!("its topology is gone: {metadata}"),
+            )?;
+            let (node, netns) = (&object["spec"]["node"], &object["status"]["netns"]);
+            if let (Some(node), Some(netns)) = (node.as_str(), netns.as_str()) {
+                declared.insert(format!("{node} {netns}"));
+            }
+        }
+        let mut held = BTreeSet::new();
+        for node in self.cluster()?.nodes() {
+            let names = node.ok("ls /run/netns | grep '^bm-' || :")?;
+            held.extend(names.lines().map(|name| format!("{} {name}", node.name())));
+        }
+        ensure(held == declared, || {
+            format!("held are {held:?}, declared {declared:?}")
+        })
+    }
+
+    /// What all nodes hold once a topology and its pods have come and gone: some files come with the first, and stay.
+    pub(crate) fn used_holdings(&self) -> Result<Holdings> {
+        self.pair("before")?;
+        let pods = PAIR.map(|pod| format!("pod/{pod}"));
+        self.access
+            .ok(&["delete", "mst/before", &pods[0], &pods[1]])?;
+        self.no_lease_is_left()?;
+        self.settled_holdings()
+    }
+
+    /// A topology over all nodes, and [`PAIR`] at both ends of it.
+    pub(crate) fn pair(&self, topology: &str) -> Result<()> {
+        let nodes = self.nodes()?;
+        self.declare(&Mesh::new(topology).on_each(&nodes).app("x"))?;
+        self.pod(PAIR[0], &nodes[0], &[("app", "x")])?;
+        self.pod(PAIR[1], &nodes[nodes.len() - 1], &[("app", "x")])?;
+        self.wait_pods("app=x")?;
+        self.reach_all(&PAIR, topology)
+    }
+
+    /// Waits until no node has a lease of a pod of this namespace.
+    pub(crate) fn no_lease_is_left(&self) -> Result<()> {
+        for node in self.nodes()? {
+            eventually(&format!("no lease is left on {node}"), SETTLED, || {
+                let leases = self.inspect(&node, &["leases"])?.to_string();
+                ensure(!leases.contains(&self.namespace), || leases.clone())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What all nodes hold, once it is the same twice.
+    pub(crate) fn unchanging_holdings(&self) -> Result<Holdings> {
         let mut before = self.holdings()?;
         eventually("nothing changes any more", SETTLED, || {
             let now = self.holdings()?;
@@ -121,6 +203,13 @@ impl World {
         self.in_forwarder(from, &format!("ip link set l-{to} {word}"))?
             .ok()
             .map(drop)
+    }
+
+    /// SIGKILL to the daemon of `node`. Between two lives there is none: it is awaited.
+    pub(crate) fn kill_daemon(&self, node: &str) -> Result<()> {
+        eventually("the daemon runs, and is killed", BACK, || {
+            self.kill9(node, "/beemesh node")
+        })
     }
 
     /// SIGKILL to each process on `node` whose command line begins with `line`.
@@ -178,6 +267,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A command of sh that makes the network namespace `name`, anew where a run that was killed has left it.
+pub(crate) fn new_netns(name: &str) -> String {
+    format!("{{ ip netns delete {name} 2>/dev/null || :; ip netns add {name}; }}")
 }
 
 /// Lines `NODE SECTION: + ENTRY`.

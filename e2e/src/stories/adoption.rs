@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Story;
 use crate::mesh::{Mesh, SETTLED};
+use crate::nodes::BACK;
 use crate::world::{SYSTEM, World};
 
 pub(super) const STORIES: &[Story] = &[
@@ -96,7 +97,7 @@ fn what_is_wired_is_taken_back_where_a_daemon_lost_its_state(world: &World) -> R
     let node = world.cluster()?.node(first)?;
     node.ok(&format!("find {STATE} -mindepth 1 -delete"))?;
     world.kill9(first, "/beemesh node")?;
-    eventually("the daemon is back", SETTLED, || {
+    eventually("the daemon is back", BACK, || {
         let now = restarts(world, first)?;
         ensure(now > restarted, || format!("{now} restarts"))
     })?;
@@ -133,8 +134,8 @@ fn disturb(world: &World) -> Result<()> {
     let nodes = world.nodes()?;
     for node in &nodes {
         let before = restarts(world, node)?;
-        world.kill9(node, "/beemesh node")?;
-        eventually(&format!("the daemon of {node} is back"), SETTLED, || {
+        world.kill_daemon(node)?;
+        eventually(&format!("the daemon of {node} is back"), BACK, || {
             let now = restarts(world, node)?;
             ensure(now > before, || format!("{now} restarts"))
         })?;

@@ -8,6 +8,7 @@ use e2e::{ensure, eventually};
 
 use super::Story;
 use crate::mesh::{Mesh, Place, SETTLED};
+use crate::nodes::BACK;
 use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[story!(
@@ -84,9 +85,11 @@ fn without(
     }
     // A daemon begins with what it knew.
     for node in &nodes[..2] {
-        let before = daemon(world, node)?;
-        world.kill9(node, "/beemesh node")?;
-        eventually(&format!("the daemon of {node} is back"), RESTARTED, || {
+        let before = eventually(&format!("the daemon of {node} runs"), BACK, || {
+            daemon(world, node)
+        })?;
+        world.kill_daemon(node)?;
+        eventually(&format!("the daemon of {node} is back"), BACK, || {
             let now = daemon(world, node)?;
             ensure(now != before, || "the old one".to_owned())
         })?;

@@ -7,6 +7,8 @@ use e2e::cluster::Component;
 use e2e::{ensure, eventually};
 
 use super::Story;
+use crate::mesh::SETTLED;
+use crate::nodes::new_netns;
 use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[
@@ -67,11 +69,13 @@ fn nodes_are_ready_and_pods_reach_each_other_by_the_primary_network(world: &Worl
             }
         }
         let url = "https://kubernetes.default.svc.cluster.local/version";
-        let asked = world
-            .exec(&from, &format!("curl -sk --max-time 5 {url}"))?
-            .ok()?;
-        ensure(asked.contains("gitVersion"), || {
-            format!("{from} asked the API server: {asked}")
+        eventually("the API server is found by name", SETTLED, || {
+            let asked = world
+                .exec(&from, &format!("curl -sk --max-time 5 {url}"))?
+                .ok()?;
+            ensure(asked.contains("gitVersion"), || {
+                format!("{from} asked the API server: {asked}")
+            })
         })?;
     }
     Ok(())
@@ -81,7 +85,8 @@ fn a_node_that_loses_power_comes_back_without_what_was_in_memory(world: &World) 
     world.pod("lives", "n2", &[("app", "lives")])?;
     world.wait_pods("app=lives")?;
     let node = world.cluster()?.node("n2")?;
-    node.ok("touch /run/of-this-boot /var/lib/beemesh/on-disk; ip netns add left-behind")?;
+    node.ok("touch /run/of-this-boot /var/lib/beemesh/on-disk")?;
+    node.ok(&new_netns("left-behind"))?;
     let before = node.ok("cat /proc/sys/kernel/random/boot_id")?;
     world.cluster()?.reboot("n2")?;
     let after = node.ok("cat /proc/sys/kernel/random/boot_id")?;
@@ -127,11 +132,12 @@ fn programs_are_killed_one_by_one_and_pods_live_on(world: &World) -> Result<()> 
     ensure(!asked.is_success, || {
         "a dead API server answered".to_owned()
     })?;
-    for component in Component::CONTROL {
-        // Each waits for what it needs: etcd alone makes no API server ready.
-        cluster.start(component)?;
+    let [etcd, others @ ..] = Component::CONTROL;
+    cluster.start(etcd)?;
+    for component in others {
+        // kube-controller-manager ends when the API server is not ready in ten seconds, and nobody starts it again.
+        cluster.restart(component)?;
     }
-    cluster.wait_api()?;
     for node in ["n1", "n2"] {
         for component in Component::NODE {
             cluster.node(node)?.restart(component)?;

@@ -1,7 +1,6 @@
 //! What nobody needs any more is named and removed, and nothing else.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::cluster::Node;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Story;
 use crate::mesh::{Mesh, Place, SETTLED, list};
+use crate::nodes::{PATIENT, new_netns};
 use crate::plugin::{Call, joining};
 use crate::world::{SYSTEM, World};
 
@@ -33,13 +33,13 @@ const LEAKS: [&str; 8] = [
 const LEASE: &str = "lease outside/gc-guest/eth0";
 /// Against these there is but one proof.
 const KEPT: [&str; 2] = ["attachment app0live", "namespace bm-gc-other"];
-/// A daemon that does not answer is killed after a minute.
-const FROZEN: Duration = Duration::from_secs(20);
 const DAEMON: &str = "/beemesh node";
 const OPERATORS: &str = "--selector=app.kubernetes.io/component=operator";
 
 fn gc_names_what_nobody_needs_and_removes_exactly_that(world: &World) -> Result<()> {
     world.install()?;
+    // A daemon is frozen for a while: it must not be started again meanwhile.
+    world.helm_upgrade(&["--set", PATIENT])?;
     let mesh = Mesh::new("swept").forwarder("a", &world.nodes()?[0]);
     world.declare(&mesh.push("apps", json!({"name": "guests"})))?;
     let get = ["get", "deployment", "--namespace", SYSTEM, OPERATORS];
@@ -51,7 +51,8 @@ fn gc_names_what_nobody_needs_and_removes_exactly_that(world: &World) -> Result<
     // An operator takes away by itself what has lost its topology.
     let outcome = scale_operators(world, "0").and_then(|()| swept(world));
     scale_operators(world, &replicas)?;
-    outcome
+    outcome?;
+    world.helm_upgrade(&[])
 }
 
 fn scale_operators(world: &World, replicas: &str) -> Result<()> {
@@ -80,7 +81,7 @@ fn swept(world: &World) -> Result<()> {
         words: "",
         config: &config,
     };
-    node.ok("ip netns add gc-guest")?;
+    node.ok(&new_netns("gc-guest"))?;
     let attached = guest.run(&node, "ADD")?.ok();
     // It would take away most of it before anybody looks.
     freeze(world, &node)?;
@@ -113,7 +114,7 @@ fn collected(world: &World, node: &Node, place: &Place) -> Result<()> {
         .map(str::to_owned)
         .collect();
     // The kernel takes the guest's other end away a moment later. That nothing is removed yet is seen each time.
-    eventually("all that was planted is named", FROZEN, || {
+    eventually("all that was planted is named", SETTLED, || {
         let told = gc(world, &["--dry-run"])?;
         ensure(
             names(&told, "removed", "orphansRemoved") == with_lease,
@@ -146,11 +147,12 @@ fn plant(world: &World, node: &Node, place: &Place) -> Result<()> {
     });
     world.access.apply(&range.to_string())?;
     let netns = &place.netns;
+    let [other, gone, pod] = ["bm-gc-other", "bm-gc-gone", "gc-pod"].map(new_netns);
     let script = format!(
         r#"set -e
         ip netns delete gc-guest
-        ip netns add bm-gc-other
-        ip netns add bm-gc-gone
+        {other}
+        {gone}
         sed -i 's/^{{/{{"bm-gc-gone":"gc.gone",/' /var/lib/beemesh/cni/namespaces.json
         ip -n {netns} link add l-nobody type vxlan id 16776960 local 127.0.0.1 remote 127.0.0.2 dstport 14789
         ip -n {netns} link set l-nobody group 3054
@@ -160,7 +162,7 @@ fn plant(world: &World, node: &Node, place: &Place) -> Result<()> {
         done
         ip -n {netns} link set app0live up
         ip -n {netns} link set papp0live up
-        ip netns add gc-pod
+        {pod}
         ip -n gc-pod link add gone0 type veth peer name gone1
         ip -n gc-pod link set gone0 group 3054
         cd /var/lib/beemesh/cni

@@ -5,7 +5,7 @@ use e2e::{ensure, eventually};
 
 use super::Story;
 use crate::mesh::{Mesh, SETTLED};
-use crate::nodes::{Holdings, changes};
+use crate::nodes::{Holdings, PATIENT, changes};
 use crate::world::{SYSTEM, World};
 
 pub(super) const STORIES: &[Story] = &[
@@ -32,7 +32,9 @@ const UNINSTALL: [&str; 6] = [
 
 fn uninstalling_names_the_node_that_does_not_answer_and_goes_on_later(world: &World) -> Result<()> {
     world.install()?;
-    world.helm_upgrade(&["--set", "uninstall.timeout=15s"])?;
+    // The others get the time to answer, and the one that does not is not started again meanwhile.
+    let values = format!("uninstall.timeout=40s,{PATIENT}");
+    world.helm_upgrade(&["--set", &values])?;
     let nodes = world.nodes()?;
     let (silent, others) = nodes.split_last().context("no nodes")?;
     world.signal(silent, "/beemesh node", "STOP")?;
@@ -94,7 +96,7 @@ fn uninstalled(world: &World) -> Result<Holdings> {
         let pods = world.access.ok(&[&pods[..], &["-l", selector]].concat())?;
         ensure(pods.is_empty(), || pods.clone())
     })?;
-    let holdings = world.settled_holdings()?;
+    let holdings = world.unchanging_holdings()?;
     for (node, held) in &holdings {
         let ours = held.ours();
         ensure(ours.is_empty(), || format!("{node}: {}", ours.join("\n")))?;

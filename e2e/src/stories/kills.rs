@@ -1,13 +1,12 @@
 //! SIGKILL in the middle of the work, of everything that takes part in it.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use e2e::cluster::Component;
 use e2e::{ensure, eventually};
 
 use super::Story;
 use crate::mesh::{Mesh, SETTLED};
+use crate::nodes::{BACK, PAIR};
 use crate::world::{SYSTEM, World, deployment};
 
 pub(super) const STORIES: &[Story] = &[
@@ -17,8 +16,6 @@ pub(super) const STORIES: &[Story] = &[
     story!(kubelets_are_killed_while_pods_come_and_go, nodes),
 ];
 
-/// Kubelets wait longer and longer before they start again what was killed: up to five minutes.
-const BACK: Duration = Duration::from_secs(330);
 const MANY: usize = 12;
 
 /// What is killed, at a step of the work.
@@ -66,24 +63,17 @@ fn half_way(world: &World, is_reached: impl Fn(usize) -> bool) -> Result<()> {
 }
 
 fn settle(world: &World, count: usize) -> Result<()> {
-    eventually(&format!("{count} pods are attached"), BACK, || {
-        let left = world.access.ok(&["get", "pods", "-o", "name"])?;
-        let attached = world.attached("wide")?.len();
-        ensure(left.lines().count() == count && attached == count, || {
-            format!("{} pods, {attached} attached", left.lines().count())
-        })
-    })?;
+    let pods = world.wait_attached(BACK, count, "wide")?;
     if count > 0 {
         world.wait_pods("app=many")?;
-        let pods: Vec<String> = world.attached("wide")?.into_keys().collect();
-        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
-        world.reach_all(&pods[..3], "wide")?;
+        let pods: Vec<&str> = pods.iter().take(3).map(String::as_str).collect();
+        world.reach_all(&pods, "wide")?;
     }
     Ok(())
 }
 
 fn daemons_are_killed_while_pods_come_and_go(world: &World) -> Result<()> {
-    disturbed(world, &|world, node| world.kill9(node, "/beemesh node"))?;
+    disturbed(world, &|world, node| world.kill_daemon(node))?;
     world.wait_daemons()
 }
 
@@ -109,16 +99,17 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
     world.install()?;
     let nodes = world.nodes()?;
     let last = nodes.len() - 1;
-    let before = world.settled_holdings()?;
-    world.pod("one", &nodes[0], &[("app", "x")])?;
-    world.pod("two", &nodes[last], &[("app", "x")])?;
+    // From the first topology on each daemon has a list of its namespaces, if an empty one.
+    let before = world.used_holdings()?;
+    world.pod(PAIR[0], &nodes[0], &[("app", "x")])?;
+    world.pod(PAIR[1], &nodes[last], &[("app", "x")])?;
     for round in 0..2 {
         let mesh = Mesh::new("brief").on_each(&nodes).app("x");
         wait_operators(world)?;
         world.access.apply(&mesh.0.to_string())?;
         kill_operators(world)?;
         world.wait_topology_within(BACK, "brief", "Ready")?;
-        world.reach_all(&["one", "two"], "brief")?;
+        world.reach_all(&PAIR, "brief")?;
         if round == 0 {
             wait_operators(world)?;
             world
@@ -140,7 +131,8 @@ fn operators_are_killed_while_topologies_come_and_go(world: &World) -> Result<()
 /// Waits until all replicas are there.
 fn wait_operators(world: &World) -> Result<()> {
     let status = ["rollout", "status", "deployment", "--namespace", SYSTEM];
-    let line = [&status[..], &["--timeout=330s"]].concat();
+    let patience = format!("--timeout={}s", BACK.as_secs());
+    let line = [&status[..], &[&patience]].concat();
     world.access.ok(&line).map(drop)
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use e2e::{ensure, eventually};
 
 use super::Story;
-use crate::mesh::{Mesh, SETTLED, items};
+use crate::mesh::{Mesh, SETTLED, items, list};
 use crate::world::{World, deployment};
 
 pub(super) const STORIES: &[Story] = &[
@@ -60,11 +60,7 @@ fn a_drained_node_still_forwards_and_its_pods_join_elsewhere(world: &World) -> R
 }
 
 fn everybody_reaches_everybody(world: &World, count: usize) -> Result<()> {
-    let pods = eventually(&format!("{count} pods are attached"), SETTLED, || {
-        let attached = world.attached("line")?;
-        ensure(attached.len() == count, || format!("{attached:?}"))?;
-        Ok(attached.into_keys().collect::<Vec<_>>())
-    })?;
+    let pods = world.wait_attached(SETTLED, count, "line")?;
     let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
     world.reach_all(&pods, "line")
 }
@@ -86,12 +82,14 @@ fn a_rebooted_node_comes_back_into_its_topologies(world: &World) -> Result<()> {
         world.wait_pods("app=x")?;
         world.reach_all(&pods, "line")?;
         world.wait_topology("line", "Ready")?;
-        let held = world.inspect(node, &["leases"])?;
-        let leases = crate::mesh::list(&held["leases"]);
-        let of_line = leases
-            .iter()
-            .filter(|lease| lease.to_string().contains(&world.namespace));
-        ensure(of_line.count() == 1, || held.to_string())?;
+        eventually("the leases of before the boot are gone", SETTLED, || {
+            let held = world.inspect(node, &["leases"])?;
+            let leases = list(&held["leases"]);
+            let of_line = leases
+                .iter()
+                .filter(|lease| lease.to_string().contains(&world.namespace));
+            ensure(of_line.count() == 1, || held.to_string())
+        })?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Story;
 use crate::figures::percentiles;
 use crate::mesh::Mesh;
+use crate::nodes::new_netns;
 use crate::plugin::{Call, joining};
 use crate::world::World;
 
@@ -28,7 +29,8 @@ fn a_hundred_and_ten_containers_are_attached_one_by_one_and_at_once(world: &Worl
     let config = joining(&format!("{}/quick", world.namespace), "guests");
     let before = world.settled_holdings()?;
     node.ok(&format!(
-        "for i in $(seq {MANY}); do ip netns add quick-$i; done"
+        "for i in $(seq {MANY}); do {}; done",
+        new_netns("quick-$i")
     ))?;
     let outcome = measured(world, &node, &config);
     node.ok(&format!(
