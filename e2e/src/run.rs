@@ -160,6 +160,7 @@ fn trial(story: &'static Story, pool: &Arc<Pool>, has_nodes: bool) -> Trial {
         match outcome {
             Ok(()) => own.leave().map_err(failed),
             Err(error) => {
+                own.doubt_install();
                 // At once too: the others may take long.
                 say(&format!("{error:#}"));
                 let place = own.dump(story.name).map_err(failed)?;

@@ -18,6 +18,15 @@ const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const RUNNER: &str = "beemesh-e2e";
 /// Where the chart is installed.
 pub(crate) const SYSTEM: &str = "beemesh-system";
+/// Words of helm.
+pub(crate) const UNINSTALL: [&str; 6] = [
+    "uninstall",
+    "beemesh",
+    "--namespace",
+    SYSTEM,
+    "--wait",
+    "--timeout=180s",
+];
 
 /// Whether beemesh has been installed, and with what end: all stories share one installation.
 type Installed = Arc<Mutex<Option<Result<(), String>>>>;
@@ -150,14 +159,41 @@ impl World {
             .map_err(|error| anyhow!("beemesh is not installed: {error}"))
     }
 
+    /// The next story installs it again, which repairs what a story that failed may have left: none, or other values.
+    pub(crate) fn doubt_install(&self) {
+        let mut installed = self
+            .installed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // One that failed would fail for each story anew.
+        if matches!(*installed, Some(Ok(()))) {
+            *installed = None;
+        }
+    }
+
     fn helm_install(&self) -> Result<()> {
         let archive = std::env::var_os("BEEMESH_IMAGE")
             .map_or_else(|| tree().join("target/beemesh-image.tar"), PathBuf::from);
         self.cluster()?.load_image(&archive)?;
+        self.end_uninstall()?;
         let started = Instant::now();
         self.helm_upgrade(&[])?;
         self.figures
             .time("helm install until all is ready", started.elapsed());
+        Ok(())
+    }
+
+    /// Ends an uninstallation that a story has left half way: helm upgrades nothing from there.
+    fn end_uninstall(&self) -> Result<()> {
+        let status = ["status", "beemesh", "--namespace", SYSTEM, "-o", "json"];
+        let status = self.access.helm(&status)?;
+        // None is installed.
+        if !status.is_success {
+            return Ok(());
+        }
+        if status.json()?["info"]["status"] == "uninstalling" {
+            self.access.helm(&UNINSTALL)?.ok()?;
+        }
         Ok(())
     }
 

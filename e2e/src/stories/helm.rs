@@ -6,7 +6,7 @@ use e2e::{ensure, eventually};
 use super::Story;
 use crate::mesh::{Mesh, SETTLED};
 use crate::nodes::{Holdings, PATIENT, changes};
-use crate::world::{SYSTEM, World};
+use crate::world::{SYSTEM, UNINSTALL, World};
 
 pub(super) const STORIES: &[Story] = &[
     story!(
@@ -20,15 +20,6 @@ pub(super) const STORIES: &[Story] = &[
 ];
 
 const PODS: [&str; 2] = ["one", "two"];
-
-const UNINSTALL: [&str; 6] = [
-    "uninstall",
-    "beemesh",
-    "--namespace",
-    SYSTEM,
-    "--wait",
-    "--timeout=180s",
-];
 
 fn uninstalling_names_the_node_that_does_not_answer_and_goes_on_later(world: &World) -> Result<()> {
     world.install()?;
