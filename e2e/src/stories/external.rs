@@ -1,11 +1,12 @@
 //! What is no pod: a network behind a Forwarder.
 
 use anyhow::Result;
-use e2e::ensure;
+use e2e::{ensure, eventually};
 use serde_json::json;
 
 use super::Story;
-use crate::mesh::{Mesh, bare, list};
+use crate::mesh::{Mesh, SETTLED, bare, list};
+use crate::nodes::new_netns;
 use crate::plugin::{Call, joining};
 use crate::world::World;
 
@@ -27,7 +28,8 @@ fn a_network_behind_a_forwarder_is_reached_from_pods_and_back(world: &World) -> 
 
     // The machine that leads to the controllers: a namespace of the node, attached by its own runtime.
     let node = world.cluster()?.node(edge)?;
-    node.ok("ip netns add controllers && ip -n controllers link set lo up")?;
+    let machine = new_netns("controllers");
+    node.ok(&format!("{machine} && ip -n controllers link set lo up"))?;
     let config = joining(&format!("{}/plant", world.namespace), "plc");
     let call = Call {
         container: "controllers",
@@ -55,9 +57,8 @@ fn is_reached(world: &World, call: &Call<'_>) -> Result<()> {
             "ip -n controllers address add {controller} dev plant0 nodad"
         ))?;
         world.ping("scada", controller)?;
-        node.ok(&format!(
-            "ip netns exec controllers ping -n -q -c 1 -W 5 -I {controller} {own}"
-        ))?;
+        let ping = format!("ip netns exec controllers ping -n -q -c 1 -W 5 -I {controller} {own}");
+        eventually("and back", SETTLED, || node.ok(&ping))?;
     }
     // The way in as well: the machine itself is an instance with addresses of the topology.
     for address in given {

@@ -60,14 +60,18 @@ fn the_first_topology_of_the_readme_carries_packets(world: &World) -> Result<()>
         routes_lead_to_the_topology_alone(world, pod)?;
     }
     packets_as_large_as_the_mtu_pass(world)?;
-    let table = world.access.ok(&["get", "mst", "iot"])?;
-    let row = table.lines().last().unwrap_or_default();
-    ensure(row.contains("True") && row.contains("8/8"), || {
-        table.clone()
+    eventually("the table says so", SETTLED, || {
+        let table = world.access.ok(&["get", "mst", "iot"])?;
+        let row = table.lines().last().unwrap_or_default();
+        ensure(row.contains("True") && row.contains("8/8"), || {
+            table.clone()
+        })
     })?;
     world.beemesh(&["status", "iot", "--wait"])?.ok()?;
-    let events = world.events("sensors")?;
-    ensure(events.contains("Attached:"), || format!("events: {events}"))
+    eventually("so do events", SETTLED, || {
+        let events = world.events("sensors")?;
+        ensure(events.contains("Attached:"), || format!("events: {events}"))
+    })
 }
 
 /// Kernel, node's report and the pod's own annotation say the same.

@@ -30,6 +30,9 @@ const DEFINITION: &str = r#"{
 fn multus_attaches_a_pod_by_the_network_attachment_of_a_topology(world: &World) -> Result<()> {
     world.install()?;
     world.access.apply(DEFINITION)?;
+    eventually("the kind is served", SETTLED, || {
+        world.access.ok(&["get", "net-attach-def"])
+    })?;
     let nodes = world.nodes()?;
     let mut mesh = Mesh::new("extra").on_each(&nodes).app("member");
     mesh = mesh.push("apps", json!({"name": "guests"}));

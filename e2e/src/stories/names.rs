@@ -42,7 +42,9 @@ fn an_app_is_found_by_name_inside_its_topology(world: &World) -> Result<()> {
         })
     })?;
     let ping = format!("ping -q -c 1 -W 2 {name} && ping -6 -q -c 1 -W 2 {name}");
-    world.exec("reader", &ping)?.ok()?;
+    eventually("an instance answers by name", SETTLED, || {
+        world.exec("reader", &ping)?.ok().map(drop)
+    })?;
     world
         .access
         .ok(&["scale", "deployment/sensors", "--replicas=0"])?;
@@ -58,16 +60,19 @@ fn sensors(world: &World) -> Result<BTreeSet<IpAddr>> {
     Ok(sensors.flat_map(|(_, addresses)| addresses).collect())
 }
 
-/// All addresses of a name, asked by a pod; none where the name is not known.
+/// All addresses of a name, asked by a pod; none where the name is not known. That nobody could be asked is an error.
 fn resolve(world: &World, name: &str) -> Result<BTreeSet<IpAddr>> {
     // Nothing listens there: curl tells each address that it tries.
-    let ask = format!("curl -sv --max-time 3 http://{name}.:9/ 2>&1");
-    let said = world.exec("reader", &ask)?.stdout;
+    let ask = format!("curl -sv --max-time 3 http://{name}.:9/ 2>&1; echo exit code $?");
+    let said = world.exec("reader", &ask)?.ok()?;
     let tried = said.lines().filter_map(|line| {
         let line = line.trim_start_matches('*').trim();
         let address = line.strip_prefix("Trying ")?.trim_end_matches("...");
         let (address, _) = address.rsplit_once(':')?;
         address.trim_matches(['[', ']']).parse().ok()
     });
-    Ok(tried.collect())
+    let tried: BTreeSet<IpAddr> = tried.collect();
+    let is_unknown = said.trim_end().ends_with("exit code 6");
+    ensure(tried.is_empty() == is_unknown, || said.clone())?;
+    Ok(tried)
 }

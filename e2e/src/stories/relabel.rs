@@ -56,10 +56,11 @@ fn a_running_pod_joins_and_leaves_with_its_labels(world: &World) -> Result<()> {
             ensure(!is_reached, || format!("{pod} still reaches {stays:?}"))?;
         }
     }
-    let events = world.events("changes-1")?;
-    for reason in ["Attached:", "Detached:"] {
-        ensure(events.contains(reason), || format!("events: {events}"))?;
-    }
+    eventually("events tell of both", SETTLED, || {
+        let events = world.events("changes-1")?;
+        let are_told = ["Attached:", "Detached:"].map(|reason| events.contains(reason));
+        ensure(are_told == [true; 2], || format!("events: {events}"))
+    })?;
     was_never_restarted(world)
 }
 

@@ -50,10 +50,14 @@ fn a_ring_over_three_nodes_uses_both_ways_and_traceroute_shows_the_computed_path
             })?;
         }
     }
-    let words = "jsonpath={.status.linksUp}";
-    let links = world.access.ok(&["get", "mst", "ring", "-o", words])?;
-    ensure(links == "6/6", || links.clone())?;
-    world.beemesh(&["validate", "ring"])?.ok().map(drop)
+    eventually("all links are up", SETTLED, || {
+        let words = "jsonpath={.status.linksUp}";
+        let links = world.access.ok(&["get", "mst", "ring", "-o", words])?;
+        ensure(links == "6/6", || links.clone())
+    })?;
+    eventually("each layer agrees with the next", SETTLED, || {
+        world.beemesh(&["validate", "ring"])?.ok().map(drop)
+    })
 }
 
 /// Edges of `beemesh path`, between Forwarders.

@@ -45,6 +45,15 @@ fn told(world: &World, name: &str) -> Result<()> {
     eventually("the kubelet mirrors it again", SETTLED, || {
         ensure(uid()? != before, || "the mirror of before".to_owned())
     })?;
+    // Until this is written, the daemon may not have seen the new mirror.
+    eventually("its network status is written", SETTLED, || {
+        let pod = world.access.json(&["get", "pod", name])?;
+        let annotations = pod["metadata"]["annotations"].to_string();
+        let is_told = addresses
+            .iter()
+            .all(|it| annotations.contains(&it.to_string()));
+        ensure(is_told, || annotations.clone())
+    })?;
     world.reach_all(&pods, "fixed")?;
     let now = world.addresses(name, "fixed")?;
     ensure(now == addresses, || format!("{addresses:?} became {now:?}"))
