@@ -49,6 +49,8 @@ pub(crate) struct State {
     /// Gives each lease this address in place of the next.
     pub(crate) address: Option<&'static str>,
     pub(crate) requests: Vec<Request>,
+    /// Releases that were done when nobody waited for the answer any more.
+    pub(crate) unheard: Vec<Key>,
     given: u8,
     connections: u64,
 }
@@ -71,6 +73,7 @@ impl Agent {
                 topologies: vec!["iot"],
                 address: None,
                 requests: Vec::new(),
+                unheard: Vec::new(),
                 given: 1,
                 connections: 0,
             }),
@@ -129,6 +132,10 @@ impl Shared {
         let mut reader = BufReader::new(stream);
         while let Ok(Some(request)) = agent::read::<Request>(&mut reader) {
             let name = name(&request);
+            let released = match &request {
+                Request::Release { key, .. } => Some(key.clone()),
+                _ => None,
+            };
             let mode = {
                 let mut state = self.state.lock().unwrap();
                 state.requests.push(request.clone());
@@ -149,6 +156,7 @@ impl Shared {
                 _ => agent::encode(&self.answer(request, connection, reader.get_ref())),
             };
             if reader.get_mut().write_all(&line).is_err() {
+                self.state.lock().unwrap().unheard.extend(released);
                 break;
             }
         }

@@ -4,7 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use cni::queue;
 use dataplane::netns;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -134,7 +137,23 @@ impl Lab {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        cni::queue::list(&self.state_dir()).unwrap().0.len()
+        queue::list(&self.state_dir()).unwrap().0.len()
+    }
+
+    /// Waits until no lease is left and nothing is kept for the node.
+    ///
+    /// DEL does not wait long for an answer: what it keeps, a node that was slow has done.
+    pub(crate) fn wait_until_released(&self) {
+        let state_dir = self.state_dir();
+        for (_, record) in queue::list(&state_dir).unwrap().0 {
+            wait_for("the node was slow", || {
+                self.agent().state().unheard.contains(&record.key)
+            });
+            queue::remove(&state_dir, &record.key).unwrap();
+        }
+        wait_for("no lease is left", || {
+            self.agent().state().leases.is_empty()
+        });
     }
 
     pub(crate) fn has_interface(&self, name: &str) -> bool {
@@ -192,6 +211,15 @@ impl Answer {
     }
 }
 
+/// Waits until `condition` holds: longer than anything takes on a busy machine.
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// The plugin with an empty environment.
 pub(crate) fn plugin() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_beemesh-cni"));
@@ -239,4 +267,18 @@ pub(crate) fn ip(netns: &str, arguments: &str) -> String {
         "ip -n {netns} {arguments}: {stderr}"
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A pair `other` and `peer0` in a namespace, up: the kernel takes note of that a moment later.
+pub(crate) fn add_pair(netns: &str) {
+    ip(netns, "link add other type veth peer name peer0");
+    for link in ["other", "peer0"] {
+        // Addresses that come by themselves would come at any time.
+        ip(netns, &format!("link set {link} addrgenmode none"));
+        ip(netns, &format!("link set {link} up"));
+    }
+    wait_for("the pair is up", || {
+        let links = ip(netns, "-o link show type veth");
+        links.lines().all(|link| link.contains(" state UP "))
+    });
 }

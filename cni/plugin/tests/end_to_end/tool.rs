@@ -100,7 +100,7 @@ fn lifecycle(bin: &TempDir, version: &str, is_chained: bool) {
     }
     let del = call("del");
     assert!(del.status.success(), "{what}: {del:?}");
-    assert!(lab.agent().state().leases.is_empty(), "{what}");
+    lab.wait_until_released();
     if !is_chained {
         assert_eq!(lab.census(), before, "{what}");
     }

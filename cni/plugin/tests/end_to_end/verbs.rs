@@ -34,8 +34,7 @@ pub(crate) fn attaches_checks_and_detaches_in_every_version() {
             .says_nothing();
         assert_eq!(lab.census(), before, "{version}");
         lab.call("DEL", &lab.config(version)).says_nothing();
-        assert!(lab.agent().state().leases.is_empty());
-        assert_eq!(lab.queued(), 0);
+        lab.wait_until_released();
     }
 }
 
@@ -278,13 +277,13 @@ pub(crate) fn detaching_succeeds_whatever_is_missing() {
         run(command, config.to_string().as_bytes()).says_nothing();
     }
     assert_eq!(lab.census(), before);
-    assert_eq!(lab.queued(), 0);
+    lab.wait_until_released();
 
     // The namespace goes first, as when a container crashes: the node frees the lease all the same.
     lab.call("ADD", &lab.config("1.1.0")).succeeds();
     dataplane::netns::delete(&lab.pod).unwrap();
     lab.call("DEL", &lab.config("1.1.0")).says_nothing();
-    assert!(lab.agent().state().leases.is_empty());
+    lab.wait_until_released();
 }
 
 pub(crate) fn ipv6_is_enabled_where_the_runtime_disabled_it() {
