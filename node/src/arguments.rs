@@ -73,8 +73,8 @@ pub struct Arguments {
     /// Least seconds between two looks at the whole kernel state
     #[arg(long, default_value_t = DEFAULT_RESYNC.as_secs())]
     resync_seconds: u64,
-    /// Seconds after which an unconfirmed claim may be collected
-    #[arg(long, default_value_t = 30)]
+    /// Seconds after which an unconfirmed claim may be collected: 10 or more, as a plugin takes that long
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..))]
     claim_timeout_seconds: u64,
     /// How log lines look
     #[arg(long, value_enum, default_value_t)]
@@ -196,6 +196,15 @@ mod tests {
         ];
         for (words, expected) in cases {
             assert_eq!(origin(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn no_claim_is_taken_from_a_plugin_that_may_still_be_at_work() {
+        use clap::error::ErrorKind::ValueValidation;
+        for (seconds, expected) in [("9", Err(ValueValidation)), ("10", Ok(()))] {
+            let words = format!("--directory d --claim-timeout-seconds {seconds}");
+            assert_eq!(origin(&words).map(drop), expected, "{seconds}");
         }
     }
 }

@@ -239,7 +239,7 @@ impl World {
                 Vec::new()
             })
             .arg(env!("CARGO_BIN_EXE_beemesh-node"))
-            .args(["--name", node, "--claim-timeout-seconds", "5"])
+            .args(["--name", node])
             .arg(format!("--resync-seconds={}", self.resync_seconds))
             .arg("--directory")
             .arg(self.objects())
