@@ -25,12 +25,19 @@ fn hears(told: &Receiver<Change>, path: &Path) {
     assert_eq!(change, Change::Files(vec![path.to_owned()]));
 }
 
-/// A hub without inotify, and its listeners.
-fn without_inotify() -> (Arc<Hub>, Arc<Listeners>) {
+/// A hub without inotify.
+fn without_inotify() -> Arc<Hub> {
+    let error = notify::Error::io(io::Error::from_raw_os_error(24));
+    Arc::new(Hub::new(|_| Err(error)))
+}
+
+/// A hub that hears nothing by itself, and its listeners.
+fn deaf() -> (Arc<Hub>, Arc<Listeners>) {
     let mut kept = None;
     let hub = Hub::new(|listeners| {
         kept = Some(Arc::clone(listeners));
-        Err(notify::Error::io(io::Error::from_raw_os_error(24)))
+        let (left, log) = (usize::MAX, Log::default());
+        Ok(Box::new(Scarce { left, log }))
     });
     (Arc::new(hub), kept.unwrap())
 }
@@ -66,7 +73,8 @@ fn each_hears_of_its_own_directories_from_one_instance() {
 fn without_inotify_directories_are_looked_at() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
-    let (hub, listeners) = without_inotify();
+    // One that is without inotify has a thread that looks, too, at any time.
+    let (hub, listeners) = deaf();
     let (_watch, told) = listen(&hub, &[&root]);
     let mut seen = BTreeMap::new();
     let mut look = || {
@@ -99,7 +107,7 @@ fn without_inotify_directories_are_looked_at() {
 fn a_directory_that_is_not_there_is_refused_either_way() {
     let directory = tempfile::tempdir().unwrap();
     let nothing = directory.path().join("nothing");
-    for hub in [Hub::shared(), without_inotify().0] {
+    for hub in [Hub::shared(), without_inotify()] {
         let watch = Watch::on(hub, vec![nothing.clone()], Box::new(drop));
         assert!(watch.unwrap_err().to_string().contains("nothing"));
     }
@@ -109,7 +117,7 @@ fn a_directory_that_is_not_there_is_refused_either_way() {
 fn inotify_that_is_there_again_is_used_again() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
-    let (hub, _) = without_inotify();
+    let hub = without_inotify();
     let (mut watch, told) = listen(&hub, &[&root]);
     watch.renew();
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Change::Anything));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -40,6 +40,7 @@ pub(super) struct Mesh {
     pub(super) directory: TempDir,
     pub(super) snapshot: Snapshot,
     subnet: [u8; 2],
+    _held: TcpListener,
     pub(super) timing: Timing,
     pub(super) nodes: BTreeMap<u8, (Flood, watch::Sender<Arc<Snapshot>>)>,
 }
@@ -48,14 +49,15 @@ impl Mesh {
     pub(super) fn new(nodes: u8) -> Mesh {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let process = u8::try_from(std::process::id() % 250).unwrap();
+        let (first, held) = hold(count);
         let mut mesh = Mesh {
             directory: tempfile::tempdir().unwrap(),
             snapshot: Snapshot {
                 is_complete: true,
                 ..Snapshot::default()
             },
-            subnet: [process + 1, count],
+            subnet: [first, count],
+            _held: held,
             timing: Timing {
                 look: Duration::from_millis(20),
                 redial: Duration::from_millis(400),
@@ -92,7 +94,9 @@ impl Mesh {
     }
 
     pub(super) fn set_key(&self, number: u8, text: &str) {
-        fs::write(self.key_file(number), text).unwrap();
+        let whole = self.directory.path().join("key");
+        fs::write(&whole, text).unwrap();
+        fs::rename(whole, self.key_file(number)).unwrap();
     }
 
     pub(super) fn start(&mut self, number: u8) {
@@ -174,6 +178,18 @@ impl Mesh {
         let answer = channel.receive().await;
         (channel, answer)
     }
+}
+
+/// What comes first in loopback addresses that no other run of these tests has, while this is held.
+fn hold(count: u8) -> (u8, TcpListener) {
+    let process = u8::try_from(std::process::id() % 250).unwrap();
+    let held = (1..=u8::MAX).find_map(|turn| {
+        let first = process.wrapping_add(turn).max(1);
+        let address = Ipv4Addr::new(127, first, count, u8::MAX);
+        let held = TcpListener::bind((address, DEFAULT_PORT)).ok()?;
+        Some((first, held))
+    });
+    held.expect("addresses")
 }
 
 pub(super) fn runtime() -> Runtime {
