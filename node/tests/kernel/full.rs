@@ -113,8 +113,12 @@ pub(crate) fn a_node_that_reboots_with_a_full_disk_serves() {
         let routes = output(&format!("ip -n {f1} -4 route show proto 190"));
         !routes.stdout.is_empty()
     });
-    let (is_done, told) = world.cni("ADD", "n1", "p1", LABELS);
-    assert!(!is_done && told.contains(r#""code":11"#), "{told}");
+    // One that starts says "try again later" as well: what it cannot write is the journal.
+    wait_for("it is told", || {
+        let (is_done, told) = world.cni("ADD", "n1", "p1", LABELS);
+        assert!(!is_done && told.contains(r#""code":11"#), "{told}");
+        told.contains("leases.journal")
+    });
     assert_eq!(fs::read(&journal).unwrap(), bytes, "there is no room");
 
     disk.make_room();

@@ -252,6 +252,11 @@ pub(crate) fn a_steady_node_writes_nothing() {
     // Twice, so that one is after whatever the first one may have caused.
     for name in ["20-b.conflist", "30-c.conflist"] {
         fs::write(runtime.conf(name), "theirs").expect("a file");
+        // That it looked is seen by what it says of the primary.
+        runtime.primary("{");
+        runtime.waits_for_probe("/readyz?verbose", "[!]cni-primary warning");
+        runtime.primary(PRIMARY);
+        runtime.waits_for_probe("/readyz?verbose", "[+]cni-primary ok\n");
     }
     runtime.waits_for_probe("/metrics", "\nbeemesh_node_cni_install_writes_total 0\n");
     assert_eq!(state(&runtime), before);
