@@ -1,5 +1,7 @@
 //! Killed at every system call, not just at random moments: retries succeed and nothing is left.
 
+use cni::queue;
+
 use crate::killer::Killer;
 use crate::plugin::feed;
 use crate::pods::{LABELS, leased, pair};
@@ -17,6 +19,9 @@ fn kill_plugin(world: &World, verb: &str, number: u64) -> bool {
 fn retry(world: &World, what: &str) {
     let (is_done, output) = world.cni("DEL", "n1", "p0", LABELS);
     assert!(is_done, "DEL after {what}: {output}");
+    // A release that the daemon did not answer in time is kept, and replayed.
+    let state = world.state("n1");
+    wait_for(what, || queue::list(&state).unwrap().0.is_empty());
     assert!(leased(world).is_empty(), "{what}");
 }
 

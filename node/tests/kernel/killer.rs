@@ -34,9 +34,17 @@ impl Killer {
                 | Options::PTRACE_O_TRACEFORK
                 | Options::PTRACE_O_TRACEVFORK
                 | Options::PTRACE_O_TRACESYSGOOD;
-            ptrace::seize(thread, options).expect("seize");
-            ptrace::interrupt(thread).expect("interrupt");
-            traced.insert(thread);
+            match ptrace::seize(thread, options) {
+                Ok(()) => {}
+                // It ended meanwhile.
+                Err(Errno::ESRCH) => continue,
+                Err(error) => panic!("{error}"),
+            }
+            // One that ends now is waited for all the same.
+            match ptrace::interrupt(thread) {
+                Ok(()) | Err(Errno::ESRCH) => traced.insert(thread),
+                Err(error) => panic!("{error}"),
+            };
         }
         Killer {
             process,

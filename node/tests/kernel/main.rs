@@ -16,6 +16,7 @@ mod pods;
 mod routing;
 mod scale;
 mod strays;
+mod traffic;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -35,7 +36,7 @@ fn main() {
         routing::traffic_goes_around_a_link_that_falls_and_comes_back,
         routing::a_link_that_was_taken_down_by_hand_is_left_down_and_told,
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
-        routing::a_cut_loses_little_also_where_only_the_other_end_knows,
+        routing::a_cut_is_gone_around_also_where_only_the_other_end_knows,
         routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
         flood::link_states_go_from_daemon_to_daemon,
         flood::peers_are_heard_where_sockets_are_for_ipv6_alone,

@@ -1,5 +1,6 @@
 //! Pods, attached by the real plugin as a runtime does it.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,12 +32,7 @@ pub(crate) fn plugin() -> &'static Path {
 impl World {
     /// Runs the plugin for a pod; true when it succeeded, and its output.
     pub(crate) fn cni(&self, verb: &str, node: &str, pod: &str, labels: &str) -> (bool, String) {
-        let child = self.spawn_cni(verb, node, pod, labels);
-        let output = child.wait_with_output().expect("the plugin");
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )
+        answer(self.spawn_cni(verb, node, pod, labels))
     }
 
     /// Starts the plugin for a pod. `labels` are `key=value key=value`.
@@ -84,19 +80,33 @@ impl World {
     /// Makes a pod and attaches it; its addresses.
     pub(crate) fn add_pod(&self, node: &str, pod: &str, labels: &str) -> Vec<IpAddr> {
         self.add_netns(pod);
-        let result = std::cell::RefCell::new(String::new());
-        // As a runtime does: a daemon that has just started says "try again later".
+        self.attached(self.spawn_cni("ADD", node, pod, labels), node, pod, labels)
+    }
+
+    /// Waits for an ADD that is under way; the pod's addresses.
+    ///
+    /// As a runtime does: a daemon that has just started, or has much to do, is asked again later.
+    pub(crate) fn attached(
+        &self,
+        child: Child,
+        node: &str,
+        pod: &str,
+        labels: &str,
+    ) -> Vec<IpAddr> {
+        let (is_done, output) = answer(child);
+        if is_done {
+            return addresses(&output);
+        }
+        let output = RefCell::new(output);
         wait_for(pod, || {
-            let (is_done, output) = self.cni("ADD", node, pod, labels);
-            assert!(
-                is_done || output.contains(r#""code":11"#),
-                "{output}\n{}",
-                self.log(node)
-            );
-            result.replace(output);
+            let is_later = output.borrow().contains(r#""code":11"#);
+            assert!(is_later, "{}\n{}", output.borrow(), self.log(node));
+            assert!(self.cni("DEL", node, pod, labels).0);
+            let (is_done, answer) = self.cni("ADD", node, pod, labels);
+            output.replace(answer);
             is_done
         });
-        addresses(&result.borrow())
+        addresses(&output.borrow())
     }
 
     /// Whether `pod` reaches `address` within the time of a few packets.
@@ -106,6 +116,13 @@ impl World {
             format!("nsenter --net=/run/netns/{netns} ping -n -q -c 3 -i 0.05 -W 1 {address}");
         output(&line).status.success()
     }
+}
+
+/// Whether the plugin succeeded, and its output.
+fn answer(child: Child) -> (bool, String) {
+    let output = child.wait_with_output().expect("the plugin");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), told)
 }
 
 /// Gives the plugin its input.

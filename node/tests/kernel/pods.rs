@@ -118,13 +118,7 @@ pub(crate) fn a_hundred_and_ten_at_once_get_different_addresses() {
         .collect();
     let mut given = BTreeMap::new();
     for (child, pod) in children.into_iter().zip(&pods) {
-        let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "{pod}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        for address in addresses(&String::from_utf8_lossy(&output.stdout)) {
+        for address in world.attached(child, "n1", pod, LABELS) {
             assert_eq!(
                 given.insert(address, pod.clone()),
                 None,
@@ -206,13 +200,8 @@ pub(crate) fn releases_without_a_daemon_are_quick_and_replayed() {
             .iter()
             .map(|pod| world.spawn_cni("ADD", "n1", pod, LABELS))
             .collect();
-        for child in children {
-            let output = child.wait_with_output().unwrap();
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stdout)
-            );
+        for (child, pod) in children.into_iter().zip(chunk) {
+            world.attached(child, "n1", pod, LABELS);
         }
     }
     assert_eq!(leased(&world).len(), 600);

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
 
-use crate::world::{World, run, wait_for};
+use crate::traffic::Traffic;
+use crate::world::{World, output, run, wait_for};
 
 const DUAL: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n";
 
@@ -93,8 +93,10 @@ pub(crate) fn a_daemon_with_the_rights_of_a_cluster_does_all_of_it() {
     // Made again, taken away, adopted by the next daemon.
     let f1 = world.forwarder_netns("f1");
     run(&format!("ip -n {f1} link delete l-f2"));
+    let show = format!("ip -n {f1} link show l-f2");
     wait_for("made again", || {
-        world.status(&tag, "f1").links.up == 2 && world.reaches("p1", address)
+        let is_there = output(&show).status.success();
+        is_there && world.status(&tag, "f1").links.up == 2 && world.reaches("p1", address)
     });
     world.kill("n1");
     world.start("n1");
@@ -160,19 +162,12 @@ pub(crate) fn a_link_that_was_taken_down_by_hand_is_left_down_and_told() {
         world.rounds("n1").len() >= before + 2
     });
     assert!(run(&format!("ip -n {f1} link show l-f2")).contains("state DOWN"));
-    let states = world.status(&tag, "f1").link_states;
-    assert_eq!(states[0].reason, "administratively down");
-}
-
-/// `count` pings from a pod's namespace, one a millisecond, under way.
-fn ping(count: u32, netns: &str, address: IpAddr) -> Child {
-    let options = format!("ping -n -q -i 0.001 -c {count} -W 1 {address}");
-    Command::new("nsenter")
-        .arg(format!("--net=/run/netns/{netns}"))
-        .args(options.split(' '))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("ping")
+    wait_for("it is told again", || {
+        let states = world.status(&tag, "f1").link_states;
+        states
+            .first()
+            .is_some_and(|state| state.reason == "administratively down")
+    });
 }
 
 pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
@@ -182,11 +177,10 @@ pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
     world.start_all();
     world.wait_until_ready(&tag);
     let [_, address] = two_pods(&world, ["n1", "n2"]);
-    let p1 = world.netns("p1");
-    let ping = ping(4000, &p1, address);
+    let traffic = Traffic::start(&world.netns("p1"), address);
     for node in ["n1", "n2"] {
-        let before = world.rounds(node).len();
         world.kill(node);
+        let before = world.rounds(node).len();
         world.start(node);
         // The start, and two looks at everything after it: the steady state.
         wait_for("three rounds", || world.rounds(node).len() >= before + 3);
@@ -197,37 +191,26 @@ pub(crate) fn kill_and_restart_adopts_without_a_write_or_a_lost_packet() {
             world.log(node)
         );
     }
-    let output = ping.wait_with_output().expect("ping");
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.contains("4000 packets transmitted, 4000 received"),
-        "{output}"
-    );
+    traffic.wait_for_more();
+    assert_eq!(traffic.end(), 0, "packets were lost");
 }
 
-pub(crate) fn a_cut_loses_little_also_where_only_the_other_end_knows() {
+pub(crate) fn a_cut_is_gone_around_also_where_only_the_other_end_knows() {
     let mut world = World::new(2);
     let tag = world.tag.clone();
     world.declare(&tag, &triangle(["n1", "n2", "n2"]));
     world.start_all();
     world.wait_until_ready(&tag);
     let [source, _] = two_pods(&world, ["n1", "n2"]);
-    let p2 = world.netns("p2");
-    let ping = ping(3000, &p2, source);
+    let traffic = Traffic::start(&world.netns("p2"), source);
     // The tunnel's end at f2 stays up: only f1's node can tell f2's that the link is dead.
     run(&format!(
         "ip -n {} link set l-f2 down",
         world.forwarder_netns("f1")
     ));
-    let output = ping.wait_with_output().expect("ping");
-    let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    let received = output
-        .split(" received")
-        .next()
-        .and_then(|text| text.rsplit(' ').next());
-    let received: u32 = received.and_then(|text| text.parse().ok()).expect(&output);
-    eprintln!("lost around a cut: {} ms", 3_000 - received);
-    assert!(received > 2_500, "{output}");
+    wait_for("around", || world.reaches("p2", source));
+    traffic.wait_for_more();
+    eprintln!("lost around a cut: {} ms", 2 * traffic.end());
 }
 
 pub(crate) fn a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is() {

@@ -11,7 +11,7 @@ use node::leases::Network;
 use node::live;
 
 use crate::live::{Daemon, Node, catalog_with};
-use crate::world::run;
+use crate::world::{run, wait_for, wait_until_up};
 
 /// A pod that the runtime attached to a daemon that is gone, and remembers nothing.
 fn wired() -> Node {
@@ -21,6 +21,8 @@ fn wired() -> Node {
     assert!(node.sandbox("ADD"));
     assert!(node.addresses().contains("10.80.1.2/32"));
     assert_eq!(daemon.desk.leases().len(), 1);
+    wait_until_up(&node.pod);
+    wait_until_up(&node.forwarder);
     drop(daemon);
     node.forget();
     node
@@ -85,7 +87,10 @@ pub(crate) fn what_is_wired_and_in_no_lease_is_taken_back_as_it_is() {
     assert_eq!(leased(&daemon).len(), 2);
     daemon.rounds.turn(Instant::now());
     assert!(node.sandbox("DEL"));
-    assert_eq!(leased(&daemon), ["10.80.1.3"], "of the other one");
+    // DEL does not wait long for an answer.
+    wait_for("the other one's is left", || {
+        leased(&daemon) == ["10.80.1.3"]
+    });
     assert!(!node.links().contains("bm-iot"));
 }
 

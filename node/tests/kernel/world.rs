@@ -51,6 +51,14 @@ pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Waits until what was set up in a namespace is up: the kernel takes note of that a moment later.
+pub(crate) fn wait_until_up(netns: &str) {
+    wait_for("the pairs are up", || {
+        let links = run(&format!("ip -n {netns} -o link show type veth"));
+        links.lines().all(|link| link.contains(" state UP "))
+    });
+}
+
 /// Runs a command and returns what it printed.
 pub(crate) fn run(line: &str) -> String {
     let output = output(line);
@@ -95,11 +103,8 @@ impl World {
             forwarders: Vec::new(),
         };
         if hosts > 1 {
-            world.add_netns("sw");
-            run(&format!(
-                "ip -n {0}-sw link add br0 up type bridge",
-                world.tag
-            ));
+            let switch = world.add_netns("sw");
+            run(&format!("ip -n {switch} link add br0 up type bridge"));
         }
         for number in 1..=hosts {
             world.add_host(number, hosts > 1);
@@ -117,7 +122,10 @@ impl World {
                 "ip -n {switch} link add {name} up master br0 type veth peer eth0 netns {netns}"
             ));
             run(&format!("ip -n {netns} address add {address}/24 dev eth0"));
+            // An address that comes by itself would come at any time.
+            run(&format!("ip -n {netns} link set eth0 addrgenmode none"));
             run(&format!("ip -n {netns} link set eth0 up"));
+            wait_until_up(&netns);
         }
         let addresses = vec![address.parse().expect("an address")];
         self.write("nodes", &name, &NodeObject::new(&name, &addresses));
@@ -192,10 +200,7 @@ impl World {
     }
 
     pub(crate) fn remove_object(&self, object: &str) {
-        let path = self
-            .objects()
-            .join("forwarders")
-            .join(format!("{object}.yaml"));
+        let path = self.objects().join(format!("forwarders/{object}.yaml"));
         let _ = fs::remove_file(path);
     }
 
@@ -233,11 +238,7 @@ impl World {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{netns}"))
-            .args(if self.is_confined {
-                confined()
-            } else {
-                Vec::new()
-            })
+            .args(self.is_confined.then(confined).into_iter().flatten())
             .arg(env!("CARGO_BIN_EXE_beemesh-node"))
             .args(["--name", node])
             .arg(format!("--resync-seconds={}", self.resync_seconds))
@@ -271,11 +272,15 @@ impl World {
         }
     }
 
-    /// `kill -9`.
+    /// `kill -9`. What it reported goes with it: nobody shall take that for the next one's word.
     pub(crate) fn kill(&mut self, node: &str) {
         if let Some(mut daemon) = self.daemons.remove(node) {
             daemon.kill().expect("kill");
             daemon.wait().expect("wait");
+        }
+        for forwarder in self.forwarders.iter().filter(|it| *it.spec.node == *node) {
+            let name = &forwarder.metadata.name;
+            let _ = fs::remove_file(self.objects().join(format!("status/{name}.yaml")));
         }
     }
 
