@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use crate::uninstall::{ANNOTATION, CENSUS, Census, DONE, Own};
 
+/// Annotation of a daemon's pod: how often the key of the mesh was looked for and not there.
+pub const AWAITED: &str = "beemesh.io/mesh-key-awaited";
+
 /// Longest time for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -137,9 +140,27 @@ pub async fn asked(client: &Client, own: &Own) -> Result<Option<String>, kube::E
 /// # Errors
 /// When the API server does not take it.
 pub async fn answer(client: &Client, own: &Own, census: &Census) -> Result<(), kube::Error> {
+    annotate(client, own, told(census)).await
+}
+
+/// Changes the daemon's own pod while the key of the mesh is not there: the kubelet then looks at the pod,
+/// and shows it what its Secrets hold by now.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn await_key(client: &Client, own: &Own, attempt: u64) -> Result<(), kube::Error> {
+    let annotations = json!({AWAITED: attempt.to_string()});
+    annotate(
+        client,
+        own,
+        json!({"metadata": {"annotations": annotations}}),
+    )
+    .await
+}
+
+async fn annotate(client: &Client, own: &Own, patch: Value) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &own.namespace);
-    let patch = Patch::Merge(told(census));
-    let parameters = PatchParams::default();
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     // By way of the status: there the daemon may.
     let patched = tokio::time::timeout(ANSWER, api.patch_status(&own.name, &parameters, &patch));
     let patched = patched

@@ -30,6 +30,7 @@ use crate::uninstall::Own;
 use crate::wires::KernelWires;
 
 mod files;
+mod key;
 mod leave;
 mod monitor;
 mod origin;
@@ -167,6 +168,9 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
     let result = runtime.block_on(async {
         let (permit, is_permitted) = watch::channel(false);
         tasks::spawn(&shared, files, replay_due, is_permitted);
+        if let Some(own) = own {
+            tokio::spawn(key::ask_for_it(shared.clone(), own.clone()));
+        }
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {

@@ -1,11 +1,12 @@
 //! What a daemon tells of itself once: of the runtime that takes another list, of keys that are not there.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::daemon::{Daemon, PRIMARY, declared, made};
+use crate::daemon::{Daemon, PRIMARY, SYSTEM, declared, made};
 
 /// Reasons and notes of the events about a node, in the order in which they came.
 fn events(daemon: &Daemon<'_>) -> Result<Vec<(String, String)>> {
@@ -60,6 +61,13 @@ pub(crate) fn a_daemon_without_a_key_says_so_once() -> Result<()> {
     Ok(())
 }
 
+/// Writes a file that nobody sees half written.
+fn place(path: &Path, text: &str) -> Result<()> {
+    let aside = path.with_extension("new");
+    fs::write(&aside, text)?;
+    Ok(fs::rename(aside, path)?)
+}
+
 pub(crate) fn a_key_that_is_not_there_yet_is_waited_for_and_said_once() -> Result<()> {
     let mut daemon = declared("keyless-2")?;
     let key = daemon.at("key");
@@ -70,12 +78,19 @@ pub(crate) fn a_key_that_is_not_there_yet_is_waited_for_and_said_once() -> Resul
     let warning = format!("[!]peers warning: key: {}: No such file", key.display());
     let verbose = daemon.probe("/readyz?verbose");
     ensure!(verbose.contains(&warning), "{verbose}");
+    let attempts = || -> Result<u64> {
+        let pod = daemon.bed.get(SYSTEM, "pod", daemon.name)?;
+        let asked = pod["metadata"]["annotations"][node::cluster::AWAITED].as_str();
+        Ok(asked.unwrap_or_default().parse().unwrap_or(0))
+    };
+    // Each change of its pod has the kubelet show it what the Secret holds by now.
+    daemon.waits("the kubelet is asked again", || Ok(attempts()? > 1))?;
     // Two more looks, each of which finds something else.
     for (text, problem) in [("short", "a key of 5 bytes"), ("", "there is no key in it")] {
-        fs::write(&key, text)?;
+        place(&key, text)?;
         daemon.waits(problem, || Ok(daemon.log().contains(problem)))?;
     }
-    fs::write(&key, "a key of thirty-two bytes or more")?;
+    place(&key, "a key of thirty-two bytes or more")?;
     daemon.waits("the key is taken", || {
         Ok(daemon.probe("/readyz?verbose").contains("[+]peers ok\n"))
     })?;
