@@ -208,13 +208,25 @@ impl Follower {
 
     /// Waits until all that is known is on disk.
     pub(crate) fn until_kept(&self) -> Result<()> {
-        let mark = cache(&self.directory).join("changing");
-        let index = cache(&self.directory).join("index.json");
-        eventually("the state is on disk", SOON, || {
-            ensure!(index.exists() && !mark.exists(), "not yet");
-            Ok(())
-        })
+        until_kept(&self.directory)
     }
+}
+
+/// Waits until all that a node with its cache in `directory` knows is on disk.
+pub(crate) fn until_kept(directory: &TempDir) -> Result<()> {
+    let mark = cache(directory).join("changing");
+    let index = cache(directory).join("index.json");
+    eventually("the state is on disk", SOON, || {
+        ensure!(index.exists() && !mark.exists(), "not yet");
+        Ok(())
+    })
+}
+
+/// Ensures that no Forwarder has changed. Nodes and topologies of a bed that is shared may be another's.
+pub(crate) fn ensure_same_forwarders(now: &Snapshot, before: &Snapshot) -> Result<()> {
+    ensure!(now.is_complete, "it is complete as it was");
+    ensure!(now.forwarders == before.forwarders, "{:?}", now.forwarders);
+    Ok(())
 }
 
 /// A kubeconfig like the server's that leads to another port.

@@ -9,8 +9,7 @@ use node::pods::{News, Told};
 use node::source::Source;
 use tempfile::TempDir;
 
-use crate::away::ensure_same;
-use crate::bed::{Bed, Follower, SOON, shared};
+use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, shared};
 use crate::status::report;
 use crate::warden::{Answer, Asked, Warden};
 
@@ -73,7 +72,7 @@ pub(crate) fn watches_that_fail_are_made_anew_with_pauses() -> Result<()> {
             let took = it.until_asked(count, |asked| asked.is_watch_of(plural))?;
             ensure!(took >= least, "{answer:?}: {count} of {plural} in {took:?}");
         }
-        ensure_same(&it.here.source.load(), &before)?;
+        ensure_same_forwarders(&it.here.source.load(), &before)?;
         it.warden.pass();
     }
     it.bed.forwarder("busy", "iot", "z", "busy-1", &[])?;
@@ -93,7 +92,7 @@ pub(crate) fn watches_that_are_never_answered_are_given_up_and_made_anew() -> Re
     for plural in ["nodes", "pods", "microservicetopologies"] {
         it.until_asked(2, |asked| asked.is_watch_of(plural))?;
     }
-    ensure_same(&it.here.source.load(), &before)?;
+    ensure_same_forwarders(&it.here.source.load(), &before)?;
     ensure!(
         !it.here.source.health().unheard_for().is_zero(),
         "it is told"
@@ -131,7 +130,7 @@ pub(crate) fn no_list_is_of_a_state_that_may_be_old() -> Result<()> {
     it.warden
         .answer(move |asked| is_watch(asked).then_some(expired));
     ensure_recent()?;
-    ensure_same(&it.here.source.load(), &before)
+    ensure_same_forwarders(&it.here.source.load(), &before)
 }
 
 pub(crate) fn reports_that_fail_for_all_are_tried_for_one() -> Result<()> {

@@ -1,6 +1,8 @@
 //! The whole daemon as a process.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -23,6 +25,28 @@ pub(crate) fn missing() -> Option<String> {
     let set = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
     let is_privileged = set.is_some_and(|set| set & (1 << 21) != 0);
     (!is_privileged).then(|| "the daemon makes network namespaces: run as root".to_owned())
+}
+
+/// The daemon, which ends with the test that starts it: of a test that is killed none is left.
+pub(crate) fn program() -> Command {
+    let mut program = Command::new("setpriv");
+    program.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_beemesh-node")]);
+    program
+}
+
+/// What a daemon answers to whoever asks on this port; nothing while it does not listen.
+pub(crate) fn probe(port: u16, path: &str) -> String {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().unwrap_or_default()
 }
 
 pub(crate) struct Daemon<'a> {
@@ -78,7 +102,7 @@ impl Daemon<'_> {
             .create(true)
             .append(true)
             .open(self.at("log"))?;
-        let daemon = Command::new(env!("CARGO_BIN_EXE_beemesh-node"))
+        let daemon = program()
             .args([
                 "--kubernetes",
                 "--install-cni=chained",
@@ -125,18 +149,7 @@ impl Daemon<'_> {
     }
 
     pub(crate) fn probe(&self, path: &str) -> String {
-        use std::io::{Read, Write};
-        let ask = || -> std::io::Result<String> {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
-            write!(
-                stream,
-                "GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n"
-            )?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().unwrap_or_default()
+        probe(self.port, path)
     }
 
     pub(crate) fn waits(&self, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
@@ -193,6 +206,8 @@ pub(crate) fn made(name: &'static str) -> Result<Daemon<'static>> {
 pub(crate) fn declared(name: &'static str) -> Result<Daemon<'static>> {
     // Of another test already, perhaps.
     let _ = shared()?.namespace(SYSTEM);
+    // Two runs at once share the kernel.
+    let name = format!("{name}-{}", std::process::id()).leak();
     let daemon = Daemon::new(name)?;
     daemon.bed.namespace(name)?;
     daemon.bed.forwarder(name, "iot", "a", name, &["b"])?;

@@ -5,22 +5,22 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use e2e::{eventually, free_port};
+use e2e::{ApiServer, eventually, free_port};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use node::source::{Snapshot, Source};
 use tempfile::TempDir;
 
 use crate::away::ensure_same;
-use crate::bed::{Bed, Follower, SOON, cache, kubeconfig_at, shared};
+use crate::bed::{Bed, Follower, SOON, cache, kubeconfig_at};
 
 const NODE: &str = "full-1";
 
 /// In a thread of its own, and so are its mounts.
 pub(crate) fn a_full_disk_stops_nothing_and_heals() -> Result<()> {
-    // Not started in there.
-    shared()?;
-    let ended = thread::spawn(|| fill_and_heal(shared()?)).join();
+    // Of its own: what others change is written to the disk, too. And not started in there.
+    let bed = Bed::on(ApiServer::options())?;
+    let ended = thread::spawn(move || fill_and_heal(&bed)).join();
     ended.unwrap_or_else(|_| Err(anyhow!("it panicked")))
 }
 

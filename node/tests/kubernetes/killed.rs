@@ -15,7 +15,7 @@ use node::source::kubernetes::Kubernetes;
 use node::source::{Snapshot, Source};
 use tempfile::TempDir;
 
-use crate::bed::{Bed, Follower, cache, forwarder, kubeconfig_at};
+use crate::bed::{Bed, Follower, cache, forwarder, kubeconfig_at, until_kept};
 
 /// Makes the test's program a node that says what it sees.
 const CHILD: &str = "BEEMESH_TEST_FOLLOWS";
@@ -124,7 +124,11 @@ pub(crate) fn at_any_moment() -> Result<()> {
             number += 1;
             put(&bed, number)?;
         }
-        thread::sleep(Duration::from_millis(u64::from(round) * 37 % 600));
+        thread::sleep(Duration::from_millis(u64::from(round) * 97 % 1500));
+        // However slow the disk is, one is killed when all is on it.
+        if round + 1 == ROUNDS {
+            until_kept(&directory)?;
+        }
         let said = running.kill()?;
         let mut after = Follower::at(NODE, &nowhere, directory)?;
         let kept = after.source.load();

@@ -38,18 +38,23 @@ pub(crate) fn pods_are_found_and_followed() -> Result<()> {
     let here = Follower::new("pods-1", &bed.server.kubeconfig())?;
     // The watch may not have begun: then the server is asked.
     let one = uid(bed, "pods", "one")?;
-    let found = here.pods.find("pods", "one", Some(&one));
-    ensure!(
-        matches!(&found, Lookup::Found(pod) if pod.pod.labels["app"] == "one"),
-        "{found:?}"
-    );
+    // A server that takes longer than it is waited for says nothing of a pod.
+    eventually("it is found", SOON, || {
+        let found = here.pods.find("pods", "one", Some(&one));
+        let is_so = matches!(&found, Lookup::Found(pod) if pod.pod.labels["app"] == "one");
+        ensure!(is_so, "{found:?}");
+        Ok(())
+    })?;
     for (name, uid) in [
         ("nobody", None),
         ("elsewhere", None),
         ("one", Some("another")),
     ] {
-        let found = here.pods.find("pods", name, uid);
-        ensure!(found == Lookup::Absent, "{name}: {found:?}");
+        eventually("it is absent", SOON, || {
+            let found = here.pods.find("pods", name, uid);
+            ensure!(found == Lookup::Absent, "{name}: {found:?}");
+            Ok(())
+        })?;
     }
     until(&here, "one", |pods| pods.len() == 1 && pods[0].is_running)?;
     let labels = json!({"metadata": {
@@ -120,9 +125,12 @@ pub(crate) fn pods_are_told() -> Result<()> {
             .all(|event| event["regarding"]["uid"] == *uid && event["type"] == "Warning")
     );
 
-    let object = bed.get("told", "pod", "one")?;
-    let annotation = &object["metadata"]["annotations"][NETWORK_STATUS];
-    ensure!(annotation == "[]", "{annotation}");
+    eventually("the last status is there", SOON, || {
+        let object = bed.get("told", "pod", "one")?;
+        let annotation = &object["metadata"]["annotations"][NETWORK_STATUS];
+        ensure!(annotation == "[]", "{annotation}");
+        Ok(())
+    })?;
     until(&here, "it is seen", |pods| {
         pods[0].network_status.as_deref() == Some("[]")
     })?;

@@ -8,8 +8,7 @@ use e2e::eventually;
 use node::pods::Lookup;
 use serde_json::{Value, json};
 
-use crate::away::ensure_same;
-use crate::bed::{Bed, Follower, SOON, shared};
+use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, shared};
 use crate::daemon::{PRIMARY, declared, missing};
 use crate::relay::Relay;
 
@@ -94,7 +93,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
         ensure!(refusals >= 15, "{refusals}");
         Ok(())
     })?;
-    ensure_same(&node::source::Source::load(&mut here.source), &before)?;
+    ensure_same_forwarders(&node::source::Source::load(&mut here.source), &before)?;
     let found = here.pods.find("expired", "unheard-of", None);
     ensure!(found == Lookup::Unknown, "{found:?}");
     ensure!(!here.source.health().unheard_for().is_zero(), "it is told");
@@ -129,27 +128,28 @@ fn rules(pods: &[&str], status: &[&str]) -> Value {
 }
 
 pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Result<()> {
-    const NAME: &str = "refused-1";
     ensure!(missing().is_none(), "it runs as root");
-    let mut daemon = declared(NAME)?;
-    let bed = daemon.bed;
+    let mut daemon = declared("refused-1")?;
+    let (bed, name) = (daemon.bed, daemon.name);
     let seen = ["get", "list", "watch"];
-    let_do(bed, NAME, &rules(&seen, &["patch"]))?;
+    let_do(bed, name, &rules(&seen, &["patch"]))?;
     let file = daemon.at("token");
-    fs::write(&file, token(bed, NAME)?)?;
+    fs::write(&file, token(bed, name)?)?;
     let relay = relay(bed)?;
     daemon.kubeconfig = kubeconfig(bed, &relay, &file)?;
     daemon.begin()?;
     let links = |expected: &str| -> Result<()> {
         daemon.waits(expected, || {
-            let object = bed.get(NAME, "fwd", "iot.a")?;
+            let object = bed.get(name, "fwd", "iot.a")?;
             Ok(object["status"]["linksUp"] == expected)
         })
     };
     links("1/1")?;
 
-    let_do(bed, NAME, &rules(&["get", "list"], &["get"]))?;
-    let account = format!("system:serviceaccount:{NAME}:node");
+    // Nothing is refused to it before that holds for whatever it asks.
+    relay.cut();
+    let_do(bed, name, &rules(&["get", "list"], &["get"]))?;
+    let account = format!("system:serviceaccount:{name}:node");
     eventually("it is refused to whoever asks", SOON, || {
         for (verb, what) in [("watch", "pods"), ("patch", "forwarders.beemesh.io/status")] {
             let words = ["auth", "can-i", verb, what, "-A", "--as", &account];
@@ -158,9 +158,8 @@ pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Res
         }
         Ok(())
     })?;
-    relay.cut();
     relay.mend();
-    bed.forwarder(NAME, "iot", "a", NAME, &["b", "c"])?;
+    bed.forwarder(name, "iot", "a", name, &["b", "c"])?;
     eventually("it asks again and again", SOON, || {
         let audit = bed.server.audit()?;
         let count = |verb: &str, resource: &str| {
@@ -197,7 +196,7 @@ pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Res
     ensure!(ready.ends_with("\r\n\r\nok"), "{ready}");
     ensure!(daemon.namespaces().len() == 2, "{:?}", daemon.namespaces());
 
-    let_do(bed, NAME, &rules(&seen, &["patch"]))?;
+    let_do(bed, name, &rules(&seen, &["patch"]))?;
     links("1/2")?;
     for healed in ["watch of pods", "report of a forwarder"] {
         daemon.waits(healed, || {
@@ -210,21 +209,20 @@ pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Res
 }
 
 pub(crate) fn an_event_that_is_refused_does_not_keep_the_startup_taint() -> Result<()> {
-    const NAME: &str = "refused-2";
-    let mut daemon = declared(NAME)?;
-    let bed = daemon.bed;
+    let mut daemon = declared("refused-2")?;
+    let (bed, name) = (daemon.bed, daemon.name);
     let mut rules = rules(&["get", "list", "watch"], &["patch"]);
     let all = rules.as_array_mut().context("rules")?;
     all.retain(|rule| rule["apiGroups"][0] != "events.k8s.io");
-    let_do(bed, NAME, &rules)?;
+    let_do(bed, name, &rules)?;
     let file = daemon.at("token");
-    fs::write(&file, token(bed, NAME)?)?;
+    fs::write(&file, token(bed, name)?)?;
     let relay = relay(bed)?;
     daemon.kubeconfig = kubeconfig(bed, &relay, &file)?;
     let theirs = daemon.at("net.d/00-another.conflist");
     fs::write(&theirs, PRIMARY)?;
     daemon.start()?;
-    let account = format!("system:serviceaccount:{NAME}:node");
+    let account = format!("system:serviceaccount:{name}:node");
     eventually("the event is refused", 2 * SOON, || {
         let audit = bed.server.audit()?;
         let is_so = |event: &e2e::AuditEvent| {

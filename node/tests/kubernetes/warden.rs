@@ -98,9 +98,11 @@ impl Warden {
 
     /// From now on what `rule` answers is answered, and every answer that is under way ends.
     pub(crate) fn answer(&self, rule: impl Fn(&Asked) -> Option<Answer> + Send + 'static) {
-        *self.shared.rule() = Some(Box::new(rule));
-        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+        let mut ruled = self.shared.rule();
+        *ruled = Some(Box::new(rule));
         self.shared.asked().clear();
+        drop(ruled);
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// From now on the API server answers again.
@@ -141,6 +143,14 @@ impl Asked {
 }
 
 impl Shared {
+    /// What is answered to that. Who comes before a rule is not counted as asking after it.
+    fn note(&self, asked: Asked) -> Option<Answer> {
+        let rule = self.rule();
+        let answer = rule.as_ref().and_then(|rule| rule(&asked));
+        self.asked().push(asked);
+        answer
+    }
+
     fn rule(&self) -> MutexGuard<'_, Option<Rule>> {
         self.rule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,8 +167,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         uri: request.uri().to_string(),
     };
     let mut cuts = shared.cuts.subscribe();
-    let ruled = shared.rule().as_ref().and_then(|rule| rule(&asked));
-    shared.asked().push(asked);
+    let ruled = shared.note(asked);
     match ruled {
         None => {}
         Some(Answer::Never) => return std::future::pending().await,

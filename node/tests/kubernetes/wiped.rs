@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bed::{Bed, SOON, shared};
+use crate::daemon::{probe, program};
 
-/// The node, and the Kubernetes namespace of all that is on it.
-const NAME: &str = "wiped-1";
+/// The node, and the Kubernetes namespace of all that is on it. Two runs at once share the kernel.
+static NAME: LazyLock<String> = LazyLock::new(|| format!("wiped-{}", std::process::id()));
 const ROUNDS: u32 = 3;
 
 /// The plugin, built once.
@@ -38,41 +39,44 @@ struct Node {
     bed: &'static Bed,
     directory: TempDir,
     uid: String,
+    port: u16,
     sleeper: Child,
     daemon: Option<Child>,
 }
 
 impl Node {
     fn new() -> Result<Node> {
+        let name = NAME.as_str();
         let bed = shared()?;
-        bed.node(NAME, "127.0.0.1")?;
-        bed.namespace(NAME)?;
+        bed.node(name, "127.0.0.1")?;
+        bed.namespace(name)?;
         bed.apply(&json!({
             "apiVersion": "beemesh.io/v1alpha1",
             "kind": "MicroServiceTopology",
-            "metadata": {"name": "iot", "namespace": NAME},
+            "metadata": {"name": "iot", "namespace": name},
             "spec": {
-                "forwarders": [{"name": "a", "node": NAME}],
+                "forwarders": [{"name": "a", "node": name}],
                 "apps": [{"name": "sensors", "podSelector": {"matchLabels": {"app": "p"}}}],
             },
         }))?;
-        bed.forwarder(NAME, "iot", "a", NAME, &[])?;
-        bed.pod(NAME, "p", NAME)?;
-        let pod = bed.get(NAME, "pod", "p")?;
+        bed.forwarder(name, "iot", "a", name, &[])?;
+        bed.pod(name, "p", name)?;
+        let pod = bed.get(name, "pod", "p")?;
         let uid = pod["metadata"]["uid"].as_str().context("a uid")?;
-        ip(&format!("netns add {NAME}"))?;
-        let sleep = ["netns", "exec", NAME, "sleep", "1000"];
+        ip(&format!("netns add {name}"))?;
+        let sleep = ["netns", "exec", name, "sleep", "1000"];
         let node = Node {
             bed,
             directory: tempfile::tempdir()?,
             uid: uid.to_owned(),
+            port: free_port()?,
             sleeper: Command::new("ip").args(sleep).spawn()?,
             daemon: None,
         };
         let process = node.sleeper.id().to_string();
         node.show("self", "0::/")?;
         symlink("/proc/sys", node.at("proc/sys"))?;
-        let inside = fs::metadata(format!("/run/netns/{NAME}"))?;
+        let inside = fs::metadata(format!("/run/netns/{name}"))?;
         eventually("it is in its namespace", SOON, || {
             let own = fs::metadata(format!("/proc/{process}/ns/net"))?;
             ensure!(own.ino() == inside.ino(), "not yet");
@@ -105,8 +109,8 @@ impl Node {
         let mut log = fs::File::options();
         let log = log.create(true).append(true).open(self.at("log"))?;
         let plugins = PLUGIN.parent().context("a directory")?;
-        let daemon = Command::new(env!("CARGO_BIN_EXE_beemesh-node"))
-            .args(["--kubernetes", "--resync-seconds=1", "--name", NAME])
+        let daemon = program()
+            .args(["--kubernetes", "--resync-seconds=1", "--name", &NAME])
             .arg(format!(
                 "--kubeconfig={}",
                 self.bed.server.kubeconfig().display()
@@ -117,7 +121,7 @@ impl Node {
             .arg(format!("--run-dir={}", at("run")))
             .arg(format!("--host-proc={}", at("proc")))
             .arg(format!("--cni-bin-dir={}", plugins.display()))
-            .arg(format!("--http-address=127.0.0.1:{}", free_port()?))
+            .arg(format!("--http-address=127.0.0.1:{}", self.port))
             .arg(format!("--peer-port={}", free_port()?))
             .stderr(log)
             .spawn()?;
@@ -136,12 +140,15 @@ impl Node {
     /// ADD of the pod's sandbox behind another plugin, as a runtime calls it.
     fn add(&self) -> Result<()> {
         let uid = &self.uid;
-        let pod = format!("K8S_POD_NAMESPACE={NAME};K8S_POD_NAME=p;K8S_POD_UID={uid}");
+        let pod = format!(
+            "K8S_POD_NAMESPACE={};K8S_POD_NAME=p;K8S_POD_UID={uid}",
+            *NAME
+        );
         let mut child = Command::new(&*PLUGIN)
             .env_clear()
             .env("CNI_COMMAND", "ADD")
             .env("CNI_CONTAINERID", "sandbox")
-            .env("CNI_NETNS", format!("/var/run/netns/{NAME}"))
+            .env("CNI_NETNS", format!("/var/run/netns/{}", *NAME))
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", "/opt/cni/bin")
             .env("CNI_ARGS", pod)
@@ -170,7 +177,7 @@ impl Node {
 
     /// What the Forwarder says of its only attachment.
     fn attachment(&self) -> Result<Value> {
-        let mut forwarder = self.bed.get(NAME, "fwd", "iot.a")?;
+        let mut forwarder = self.bed.get(&NAME, "fwd", "iot.a")?;
         let attachments = forwarder["status"]["attachments"].take();
         let all = attachments.as_array().cloned().unwrap_or_default();
         ensure!(all.len() == 1, "{all:?}\n{}", self.log());
@@ -193,8 +200,8 @@ impl Drop for Node {
         let _ = self.kill();
         let _ = self.sleeper.kill();
         let _ = self.sleeper.wait();
-        let forwarder = crds::names::netns(NAME, "iot", "a");
-        for netns in [NAME, &forwarder] {
+        let forwarder = crds::names::netns(&NAME, "iot", "a");
+        for netns in [&*NAME, &forwarder] {
             let _ = ip(&format!("netns delete {netns}"));
         }
     }
@@ -208,7 +215,7 @@ pub(crate) fn what_a_wiped_node_has_is_taken_back() -> Result<()> {
     let first = eventually("it is told", SOON, || node.attachment())?;
     ensure!(first["key"] == "sandbox/eth0", "{first}");
     let wires = || -> Result<String> {
-        let shown = ip(&format!("-n {NAME} -o address show dev bm-iot"))?;
+        let shown = ip(&format!("-n {} -o address show dev bm-iot", *NAME))?;
         // For a while the kernel asks whether its own address is another's too.
         Ok(shown.replace(" tentative", ""))
     };
@@ -227,6 +234,11 @@ pub(crate) fn what_a_wiped_node_has_is_taken_back() -> Result<()> {
         }
         node.kill()?;
         node.start()?;
+        eventually("it has looked at all", SOON, || {
+            let answer = probe(node.port, "/readyz");
+            ensure!(answer.ends_with("\r\n\r\nok"), "{answer}\n{}", node.log());
+            Ok(())
+        })?;
         node.waits_for_lease()?;
         let now = wires();
         ensure!(
@@ -241,7 +253,7 @@ pub(crate) fn what_a_wiped_node_has_is_taken_back() -> Result<()> {
         ensure!(told["addresses"] == first["addresses"], "{told}");
         Ok(())
     })?;
-    node.bed.delete(NAME, "pod", "p")?;
+    node.bed.delete(&NAME, "pod", "p")?;
     eventually("it goes with the pod", SOON, || {
         ensure!(wires().is_err(), "{}\n{}", wires()?, node.log());
         ensure!(node.attachment().is_err(), "{}", node.log());
