@@ -84,11 +84,18 @@ fn not_computed(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
         return None;
     }
     let computed = condition(status, "Computed").filter(is_false)?;
-    let advice = format!(
-        "it goes on by itself; when it does not, see the events: kubectl describe mst {} -n {}",
-        stored.name(),
-        stored.namespace()
-    );
+    let advice = match computed.reason.as_str() {
+        "Blocked" => {
+            "lift what refuses it (a quota, a policy, RBAC, the size of an object): the operator \
+             tries again by itself"
+                .to_owned()
+        }
+        _ => format!(
+            "it goes on by itself; when it does not, see the events: kubectl describe mst {} -n {}",
+            stored.name(),
+            stored.namespace()
+        ),
+    };
     Some(advised(
         format!("not computed yet: {}", told(computed)),
         advice,
@@ -188,5 +195,34 @@ fn few(names: &[&str]) -> String {
             format!("{} and {} more", first.join(", "), names.len() - NAMES)
         }
         _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is told of a topology whose condition `Computed` is false for this reason.
+    fn told_of(reason: &str) -> Vec<Advised> {
+        let computed = json!({"type": "Computed", "status": "False", "reason": reason});
+        let stored = serde_json::from_value(json!({
+            "metadata": {"name": "iot", "namespace": "plant", "generation": 1},
+            "status": {"observedGeneration": 1, "conditions": [computed]},
+        }));
+        problems(&stored.expect("a topology"), &[], &[])
+    }
+
+    #[test]
+    fn what_is_refused_goes_on_only_when_it_is_allowed() {
+        let [blocked] = &told_of("Blocked")[..] else {
+            panic!("one problem");
+        };
+        assert_eq!(blocked.what, "not computed yet: Blocked");
+        assert!(blocked.advice.starts_with("lift what refuses it"));
+        let [writing] = &told_of("Writing")[..] else {
+            panic!("one problem");
+        };
+        assert!(writing.advice.starts_with("it goes on by itself"));
     }
 }
