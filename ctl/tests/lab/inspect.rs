@@ -222,7 +222,7 @@ pub(crate) fn a_pod_is_pinged_and_traced_from_where_it_is() {
             to,
             "10.97.99.9",
             "--timeout-ms",
-            "500",
+            "5000",
         ],
     );
     assert_eq!(pinged["to"][0]["received"], 3, "{pinged}");

@@ -7,7 +7,7 @@ use e2e::{ApiServer, Process, eventually, free_port};
 use serde_json::{Value, json};
 
 /// How long anything may take on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 static SHARED: LazyLock<Result<Cluster>> = LazyLock::new(Cluster::start);
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long anything may take on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Where topologies are, and who may apply them.
 pub(crate) const NAMESPACE: &str = "plant";

@@ -13,7 +13,7 @@ use e2e::{ApiServer, Process, free_port};
 use serde_json::{Value, json};
 
 /// How long a command that reads may take to print what is expected.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     server: ApiServer,
