@@ -102,7 +102,8 @@ impl Definitions {
                 let message = format!("the cluster has no {KIND}: is Multus installed?");
                 self.tell(&entry, "NetworkAttachmentNotServed", message)
                     .await;
-                return Ok(Again::AtResync);
+                // Multus may be about to be installed: its coming is no event of ours.
+                return Ok(Again::Later);
             }
             Err(error) => return Err(error),
         };

@@ -29,14 +29,9 @@ impl Cluster {
 
     /// Our definitions and an operator on `server`, for a test that needs it alone.
     pub(crate) fn on(server: ApiServer) -> Result<Cluster> {
-        Cluster::with(server, &[])
-    }
-
-    /// The same with `more` arguments of the operator.
-    pub(crate) fn with(server: ApiServer, more: &[&str]) -> Result<Cluster> {
         let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
         server.apply_crds(&definitions)?;
-        let operator = operator_with(&server, "operator", more)?;
+        let operator = operator(&server, "operator")?;
         Ok(Cluster { server, operator })
     }
 
@@ -71,7 +66,8 @@ pub(crate) fn operator(server: &ApiServer, name: &str) -> Result<Process> {
     operator_with(server, name, &[])
 }
 
-fn operator_with(server: &ApiServer, name: &str, more: &[&str]) -> Result<Process> {
+/// The same with `more` arguments.
+pub(crate) fn operator_with(server: &ApiServer, name: &str, more: &[&str]) -> Result<Process> {
     let metrics = format!("127.0.0.1:{}", free_port()?);
     let api = format!("127.0.0.1:{}", free_port()?);
     let arguments = [
