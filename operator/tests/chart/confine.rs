@@ -179,7 +179,10 @@ fn put_node(server: &ApiServer, node: &str) -> Result<()> {
         }),
     ];
     for object in objects {
-        server.kubectl_apply(&object.to_string())?;
+        // Definitions that are installed are not served at once.
+        eventually("the object is accepted", MINUTE, || {
+            server.kubectl_apply(&object.to_string())
+        })?;
     }
     Ok(())
 }

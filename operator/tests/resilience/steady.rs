@@ -39,7 +39,7 @@ pub(crate) fn nothing_is_written() -> Result<()> {
         ensure(is_there, || format!("only {slices:?}"))
     })?;
     // Replicas that came second are still finding that all is done.
-    let before = calm(&bed)?;
+    let before = calm(&bed, 10.0)?;
     let looks = reconciliations(&bed)?;
     for event in 0..EVENTS {
         for number in 0..4 {
@@ -92,13 +92,16 @@ fn writes(bed: &Bed) -> Result<u64> {
         .writes(|resource| ours.contains(&resource)))
 }
 
-/// The count of writes once every replica has looked at everything without one.
-fn calm(bed: &Bed) -> Result<u64> {
+/// The count of writes once every replica has looked as many times as `least` without one.
+pub(crate) fn calm(bed: &Bed, least: f64) -> Result<u64> {
     eventually("writes end", SOON, || {
         let (writes_before, looks) = (writes(bed)?, reconciliations(bed)?);
-        eventually("every replica looks once more", SOON, || {
+        eventually("every replica looks at all of it", SOON, || {
             let now = reconciliations(bed)?;
-            let is_enough = now.iter().zip(&looks).all(|(now, then)| now - then >= 10.0);
+            let is_enough = now
+                .iter()
+                .zip(&looks)
+                .all(|(now, then)| now - then >= least);
             ensure(is_enough, || "not yet".to_owned())
         })?;
         let writes_after = writes(bed)?;

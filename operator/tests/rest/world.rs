@@ -116,8 +116,13 @@ impl World {
 
     /// Waits until the operator has computed the declaration that is applied, and reads the object.
     pub(crate) fn computed(&self, name: &str) -> Result<Value> {
+        let get = ["get", "mst", name, "-n", NAMESPACE, "-o", "json"];
+        let applied = self.server.kubectl(&get)?.json()?;
         eventually("the topology is computed", DEADLINE, || {
             let object = self.read(&path(name))?.with(200)?.json()?;
+            // The operator hears of a change a moment after it is applied.
+            let [declared, seen] = [&applied, &object].map(|it| &it["metadata"]["generation"]);
+            ensure!(declared == seen, "{object:#}");
             let is_computed = |condition: &Value| {
                 condition["type"] == "Computed"
                     && condition["status"] == "True"
