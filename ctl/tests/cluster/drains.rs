@@ -46,7 +46,7 @@ pub(crate) fn traffic_keeps_away_from_what_is_drained() -> Result<()> {
             &beemesh(server, "status iot -n drained")?.code(0)?.stdout(),
             &[", drained"],
         )?;
-        beemesh(server, "validate iot -n drained")?.code(0)?;
+        operated.validated("drained")?;
 
         let refused = beemesh(server, "drain iot -n drained --forwarder d")?.code(1)?;
         refused.tells(&[

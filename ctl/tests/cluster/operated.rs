@@ -1,13 +1,17 @@
 //! A second server, with an operator and pretended nodes.
 
-use crate::world::{has, install};
+use crate::world::{beemesh, has, install};
 use anyhow::{Context, Result, anyhow, ensure};
-use e2e::{ApiServer, Process, free_port};
+use e2e::{ApiServer, Process, eventually, free_port, http_get};
 use serde_json::{Value, json};
 use std::{
     path::Path,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+/// How long anything may take on a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// One story at a time: some end the operator.
 static OPERATED: LazyLock<Mutex<Result<Operated>>> =
@@ -17,6 +21,7 @@ static OPERATED: LazyLock<Mutex<Result<Operated>>> =
 pub(crate) struct Operated {
     pub(crate) server: ApiServer,
     pub(crate) operator: Process,
+    metrics_port: u16,
 }
 
 /// The server with the operator, for one story.
@@ -45,8 +50,9 @@ impl Operated {
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
             server.kubectl_apply(&node.to_string())?;
         }
-        let ports = [free_port()?, free_port()?].map(|port| format!("127.0.0.1:{port}"));
-        let arguments = ["--listen-metrics", &ports[0], "--listen-api", &ports[1]];
+        let ports = [free_port()?, free_port()?];
+        let [metrics, api] = ports.map(|port| format!("127.0.0.1:{port}"));
+        let arguments = ["--listen-metrics", &metrics, "--listen-api", &api];
         let kubeconfig = server.kubeconfig();
         let operator = Process::start(
             program,
@@ -55,7 +61,28 @@ impl Operated {
             &kubeconfig,
             server.folder(),
         )?;
-        Ok(Self { server, operator })
+        let mut operated = Self {
+            server,
+            operator,
+            metrics_port: ports[0],
+        };
+        operated.wait_ready()?;
+        Ok(operated)
+    }
+
+    /// Starts the operator again, and waits until it is ready: the next story is told of one that works.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.operator.restart()?;
+        self.wait_ready()
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        eventually("the operator is ready", DEADLINE, || {
+            self.operator.ensure_alive()?;
+            let (status, body) = http_get(self.metrics_port, "/readyz")?;
+            ensure!(status == 200, "{body}");
+            Ok(())
+        })
     }
 
     /// The object as JSON.
@@ -65,8 +92,19 @@ impl Operated {
             .json()
     }
 
-    /// Reports of each Forwarder what the operator computed, with all links up, as its node would.
+    /// Waits until `beemesh validate` has nothing against the topology `iot`, and returns what it says.
+    ///
+    /// Tables are published a moment after `Computed` is true, and a pod may be seen later than its topology.
+    pub(crate) fn validated(&self, namespace: &str) -> Result<String> {
+        let line = format!("validate iot -n {namespace}");
+        eventually("the cluster is as declared", DEADLINE, || {
+            Ok(beemesh(&self.server, &line)?.code(0)?.stdout())
+        })
+    }
+
+    /// Reports of each Forwarder of `iot` what the operator computed, with all links up, as its node would.
     pub(crate) fn report(&self, namespace: &str) -> Result<()> {
+        self.validated(namespace)?;
         let list = self
             .server
             .kubectl(&["get", "fwd", "-n", namespace, "-o", "json"])?

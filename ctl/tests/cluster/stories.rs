@@ -1,10 +1,11 @@
 //! What a user does with a topology, from the plan until it is ready.
 
 use crate::{
-    operated::{Operated, has_row, ring, story},
+    operated::{DEADLINE, Operated, has_row, ring, story},
     world::{beemesh, has, namespace},
 };
 use anyhow::{Context, Result, ensure};
+use e2e::eventually;
 use serde_json::{Value, json};
 
 pub(crate) const RING: [(&str, &str); 3] = [("edge-a", "n1"), ("edge-b", "n2"), ("edge-c", "n3")];
@@ -123,6 +124,7 @@ pub(crate) fn status_tells_what_is_wrong_until_it_is_ready() -> Result<()> {
         beemesh(server, "status iot -n told --wait --for Computed")?.code(0)?;
         let late = beemesh(server, "status iot -n told --wait --timeout 1s")?.code(4)?;
         late.tells(&["topology told/iot is not Ready after 1s: "])?;
+        operated.validated("told")?;
         let text = beemesh(server, "status iot -n told")?.code(0)?.stdout();
         has_row(&text, &["edge-a", "n1"])?;
         has(
@@ -162,6 +164,10 @@ pub(crate) fn a_topology_without_a_node_says_what_to_do() -> Result<()> {
             "spec": {"forwarders": [{"name": "a", "nodeSelector": {"zone": "moon"}}]},
         });
         apply(operated, "nowhere", &topology.to_string())?;
+        eventually("it is not accepted", DEADLINE, || {
+            let status = operated.object("nowhere", "mst", "lost")?["status"].take();
+            has(&status.to_string(), &["NoNode"])
+        })?;
         let late = beemesh(
             server,
             "status lost -n nowhere --wait --for Accepted --timeout 5s",

@@ -19,9 +19,7 @@ pub(crate) fn validate_finds_what_was_tampered_with() -> Result<()> {
         apply(operated, "tampered", &ring("iot", &RING))?;
         let server = &operated.server;
         beemesh(server, "status iot -n tampered --wait --for Computed")?.code(0)?;
-        let text = beemesh(server, "validate iot -n tampered")?
-            .code(0)?
-            .stdout();
+        let text = operated.validated("tampered")?;
         has(
             &text,
             &[
@@ -42,7 +40,7 @@ pub(crate) fn validate_finds_what_was_tampered_with() -> Result<()> {
         // Away, it cannot put right what is wrong.
         operated.operator.kill()?;
         let found = tampered(operated);
-        operated.operator.restart()?;
+        operated.restart()?;
         found
     })
 }
