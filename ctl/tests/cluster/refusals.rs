@@ -2,7 +2,7 @@
 
 use crate::world::{beemesh, beemesh_with, command, has, namespace, root, shared};
 use anyhow::Result;
-use e2e::{ApiServer, free_port};
+use e2e::ApiServer;
 
 pub(crate) fn without_a_kubeconfig_it_says_where_one_is_looked_for() -> Result<()> {
     let said = beemesh_with(None, "status iot")?.code(1)?;
@@ -49,7 +49,8 @@ pub(crate) fn an_unknown_context_is_not_found() -> Result<()> {
 }
 
 pub(crate) fn a_server_that_is_away_is_named() -> Result<()> {
-    let server = format!("https://127.0.0.1:{}", free_port()?);
+    // A port that is free now may be given to somebody before the last verb has asked.
+    let server = "https://127.0.0.1:1";
     let config = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "away",
         "clusters": [{"name": "away", "cluster": {"server": server}}],

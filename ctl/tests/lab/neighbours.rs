@@ -77,8 +77,9 @@ pub(crate) fn a_user_without_root_has_a_lab_too() {
         "set -e; cd {}; lab() {{ verb=$1; shift; ./beemesh lab $verb -f topology.yaml \"$@\"; }}; \
          export XDG_RUNTIME_DIR=/no/such/directory; \
          lab up -q; lab status; lab ping left right -c 2; lab test --cuts 1; lab exec left -- ip addr; \
-         lab down; test ! -e /tmp/beemesh-$(id -u)/lab/default.*",
-        directory.path().display()
+         lab down; test ! -e /tmp/beemesh-$(id -u)/lab/default.{}",
+        directory.path().display(),
+        lab.name
     );
     let output = nobody(&script).unwrap();
     assert!(output.status.success(), "{output:?}");
