@@ -1,4 +1,5 @@
-// CoreDNS with the plugins that our Corefile names, and without the clouds that others of its plugins bring.
+// CoreDNS with the plugins that our Corefile names, and without the clouds that others of its plugins bring. Libraries
+// have the versions of ../kubernetes, so that what was compiled for that is not compiled again.
 package main
 
 import (
