@@ -1,13 +1,11 @@
 //! The whole daemon as a process.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::{Result, ensure};
-use e2e::{eventually, free_port};
+use e2e::{eventually, free_port, http_get};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -36,17 +34,7 @@ pub(crate) fn program() -> Command {
 
 /// What a daemon answers to whoever asks on this port; nothing while it does not listen.
 pub(crate) fn probe(port: u16, path: &str) -> String {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().unwrap_or_default()
+    http_get(port, path).map_or_else(|_| String::new(), |(_, body)| body)
 }
 
 pub(crate) struct Daemon<'a> {
@@ -132,9 +120,7 @@ impl Daemon<'_> {
     /// Starts it, and waits until both Forwarders are made and the plugin is in place.
     pub(crate) fn begin(&mut self) -> Result<()> {
         self.start()?;
-        self.waits("ready", || {
-            Ok(self.probe("/readyz").ends_with("\r\n\r\nok"))
-        })?;
+        self.waits("ready", || Ok(self.probe("/readyz") == "ok"))?;
         self.waits("made", || Ok(self.namespaces().len() == 2))?;
         ensure!(self.at("net.d/00-beemesh.conflist").exists());
         Ok(())
