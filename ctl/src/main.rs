@@ -2,8 +2,8 @@
 //! makes it real on this machine, and verbs that ask a cluster about it (also `kubectl beemesh`).
 //!
 //! Knows: arguments, files, formats, pictures, exit codes. Refuses to know: how shortest paths
-//! are found (`topology`), what a valid declaration is (`crds`), how a kernel is programmed
-//! (`node`, `dataplane`).
+//! are found (`topology`), what a valid declaration is (`crds`), how a picture is laid out (`picture`), how a
+//! kernel is programmed (`node`, `dataplane`).
 //!
 //! ```text
 //! file -> input -> crds::read -> lint -> topology::Topology -> verb -> output -> stdout
@@ -17,7 +17,6 @@ mod cluster;
 mod completion;
 mod connectivity;
 mod drain;
-mod draw;
 mod failure;
 mod generate;
 mod graph;

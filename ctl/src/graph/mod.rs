@@ -5,13 +5,13 @@ mod scene;
 
 use crate::{
     cluster::declared::Source,
-    draw::{self, Picture, Stage},
     failure::Failure,
     input::{self, Declared},
     output,
     routes::Without,
 };
 use crds::report::{GraphReport, Seen};
+use picture::Picture;
 use report::table;
 use scene::Scene;
 use topology::{Change, Fault, ForwarderIndex, Graph, Spf};
@@ -55,6 +55,38 @@ pub(crate) struct Args {
     output: Format,
 }
 
+/// Stage of the computation.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Stage {
+    /// All Forwarders, links and Apps
+    #[default]
+    Global,
+    /// Min-weight topology: parallel links reduced to the least, nodes with their distance
+    Mwt,
+    /// All shortest paths from one Forwarder (SPT-ECMP)
+    Spt,
+}
+
+impl From<Stage> for picture::Stage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Global => Self::Global,
+            Stage::Mwt => Self::Mwt,
+            Stage::Spt => Self::Spt,
+        }
+    }
+}
+
+impl From<Stage> for crds::report::Stage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Global => Self::Global,
+            Stage::Mwt => Self::Mwt,
+            Stage::Spt => Self::Spt,
+        }
+    }
+}
+
 /// Formats of a graph.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Format {
@@ -86,9 +118,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .transpose()?;
     let view = View::new(&declared, args.stage, from, &faults);
     match args.output {
-        Format::Dot => output::print(&draw::dot(&view.picture)),
-        Format::Svg => output::print(&draw::svg(&view.picture)),
-        Format::Mermaid => output::print(&draw::mermaid(&view.picture)),
+        Format::Dot => output::print(&picture::dot(&view.picture)),
+        Format::Svg => output::print(&picture::svg(&view.picture)),
+        Format::Mermaid => output::print(&picture::mermaid(&view.picture)),
         Format::Json => output::print_json(&view.report),
         Format::Yaml => output::print(&output::to_yaml(&view.report)?),
         Format::Table => output::print(&table(&view)),
@@ -142,9 +174,9 @@ impl View {
         let report = seen.report();
         let scene = Scene {
             seen,
-            shape: declared.object.spec.shape,
+            shape: declared.object.spec.shape.into(),
         };
-        let mut picture = scene.picture(stage);
+        let mut picture = scene.picture(stage.into());
         picture.subtitle = subtitle(declared, stage, report.root.as_deref(), faults);
         picture.epoch.clone_from(&report.epoch);
         Self { picture, report }

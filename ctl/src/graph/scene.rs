@@ -1,9 +1,9 @@
 //! From a topology and its shortest paths to a [`Picture`].
 
-use crate::draw::{App, Attachment, Forwarder, Link, Picture, Stage};
-use crds::{MicroServiceTopology, report::Seen, topology::Shape};
+use crds::{MicroServiceTopology, report::Seen};
+use picture::{App, Attachment, Forwarder, Link, Picture, Stage};
 use std::collections::BTreeMap;
-use topology::{ForwarderIndex, LinkIndex, Topology};
+use topology::{ForwarderIndex, LinkIndex, Shape, Topology};
 
 /// What a picture is made from.
 pub(super) struct Scene<'a> {

@@ -1,7 +1,7 @@
 //! What a picture must not do, on shapes of many sizes.
 
 use super::{App, Attachment, Forwarder, Link, Picture, Stage, place::place, svg};
-use crds::topology::Shape;
+use topology::Shape;
 
 fn picture(shape: Shape, n: usize) -> Picture {
     let forwarder = |i: usize| Forwarder {
@@ -28,7 +28,7 @@ fn picture(shape: Shape, n: usize) -> Picture {
         stage: Stage::Global,
         shape,
         forwarders: (0..n).map(forwarder).collect(),
-        links: topology::shape::links(shape.into(), n)
+        links: topology::shape::links(shape, n)
             .into_iter()
             .map(link)
             .collect(),

@@ -5,7 +5,7 @@ use petgraph::dot::{Config, Dot};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// Draws `picture` as a DOT digraph.
-pub(crate) fn dot(picture: &Picture) -> String {
+pub fn dot(picture: &Picture) -> String {
     let mut graph: DiGraph<String, String> = DiGraph::new();
     let nodes = picture.nodes();
     let forwarders: Vec<NodeIndex> = picture

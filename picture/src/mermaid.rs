@@ -4,7 +4,7 @@ use super::{Link, Picture, Stage};
 use std::fmt::{self, Write};
 
 /// Draws `picture` as a Mermaid flowchart.
-pub(crate) fn mermaid(picture: &Picture) -> String {
+pub fn mermaid(picture: &Picture) -> String {
     let mut text = String::new();
     write(picture, &mut text).expect("a String takes every write");
     text

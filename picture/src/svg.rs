@@ -18,7 +18,7 @@ const SUBTITLE: f64 = 13.0;
 const LEGEND_LINE: f64 = 24.0;
 
 /// Draws `picture` as an SVG document. The same picture gives the same bytes.
-pub(crate) fn svg(picture: &Picture) -> String {
+pub fn svg(picture: &Picture) -> String {
     let placed = place(picture);
     let mut out = String::new();
     Sheet {

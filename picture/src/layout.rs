@@ -1,8 +1,8 @@
 //! Where Forwarders stand: by the declared shape where there is one, by stress otherwise.
 
 use super::{Picture, geometry::Point, stress};
-use crds::topology::Shape;
 use std::f64::consts::{FRAC_PI_2, TAU};
+use topology::Shape;
 
 /// Places the Forwarders, at least about `spacing` pixels apart.
 pub(super) fn layout(picture: &Picture, spacing: f64) -> Vec<Point> {
