@@ -2,18 +2,21 @@
 
 use crate::tables::Computer;
 use crds::Forwarder;
+use linkstate::down_links;
 use std::collections::BTreeMap;
 use topology::{Epoch, LinkIndex, Topology};
 
 /// Links that are not reported up from both ends: no node uses them.
 pub(crate) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
-    let mut up: BTreeMap<&str, usize> = BTreeMap::new();
-    for state in forwarders.iter().flat_map(|it| &it.status.link_states) {
-        *up.entry(&state.id).or_default() += usize::from(state.up);
-    }
-    let links = (0..topology.links().len() as u32).map(LinkIndex);
-    let is_up = |link: &LinkIndex| up.get(topology.link_id(*link).as_str()).copied() >= Some(2);
-    links.filter(|link| !is_up(link)).collect()
+    let states = forwarders.iter().flat_map(|it| {
+        let states = it.status.link_states.iter();
+        states.map(|state| ((it.spec.name.as_str(), state.id.as_str()), state.up))
+    });
+    let up: BTreeMap<(&str, &str), bool> = states.collect();
+    down_links(topology, |forwarder, id| {
+        let name = topology.forwarders()[forwarder.position()].as_str();
+        up.get(&(name, id)).copied()
+    })
 }
 
 /// All tables of the topology without these links.

@@ -9,14 +9,15 @@ use std::{collections::BTreeSet, process::Command};
 const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-topology",     &[]),
     ("beemesh-picture",      &["beemesh-topology"]),
+    ("beemesh-linkstate",    &["beemesh-topology"]),
     ("beemesh-crds",         &["beemesh-topology"]),
     ("beemesh-dataplane",    &[]),
     ("beemesh-exposition",   &[]),
     ("beemesh-cni-protocol", &[]),
     ("beemesh-cni",          &["beemesh-cni-protocol", "beemesh-dataplane"]),
     ("beemesh-node",         &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-exposition", "beemesh-topology"]),
-    ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-node", "beemesh-picture", "beemesh-topology"]),
-    ("beemesh-operator",     &["beemesh-crds", "beemesh-exposition", "beemesh-topology"]),
+    ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-node", "beemesh-picture", "beemesh-topology"]),
+    ("beemesh-operator",     &["beemesh-crds", "beemesh-exposition", "beemesh-linkstate", "beemesh-topology"]),
     ("beemesh-e2e",          &[]),
     ("beemesh-benches",      &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-e2e", "beemesh-topology"]),
 ];

@@ -2,6 +2,7 @@
 
 use super::paths::Paths;
 use crds::Forwarder;
+use linkstate::down_links;
 use node::link_state::Report;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,18 +95,15 @@ impl Desired {
     /// Links of a topology that are not reported up from both ends: no node uses them.
     pub(crate) fn down(&self, topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
         let reports = forwarders.iter().filter_map(|it| {
-            let found = keys_of(it)
-                .into_iter()
-                .find_map(|key| self.reports.get(&key));
-            found.map(|report| &report.links)
+            let keys = keys_of(it);
+            let found = keys.into_iter().find_map(|key| self.reports.get(&key));
+            found.map(|report| (it.spec.name.as_str(), report))
         });
-        let mut up: BTreeMap<&str, usize> = BTreeMap::new();
-        for (id, is_up) in reports.flatten() {
-            *up.entry(id).or_default() += usize::from(*is_up);
-        }
-        let links = (0..topology.links().len() as u32).map(LinkIndex);
-        let is_up = |link: &LinkIndex| up.get(topology.link_id(*link).as_str()).copied() >= Some(2);
-        links.filter(|link| !is_up(link)).collect()
+        let reports: BTreeMap<&str, &Report> = reports.collect();
+        down_links(topology, |forwarder, id| {
+            let name = topology.forwarders()[forwarder.position()].as_str();
+            reports.get(name)?.links.get(id).copied()
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linkstate::{Verdict, verdict};
 use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
 
 use super::{
@@ -189,21 +190,17 @@ impl<'a> Reports<'a> {
         let graph = &self.computed.graph;
         let declared = &graph.links()[link.position()];
         let id = graph.link_id(link);
-        let mut up = 0;
-        for end in [declared.a, declared.b] {
-            match self.links[end.position()].get(id.as_str()) {
-                Some(state) if state.up => up += 1,
-                Some(state) => {
-                    return State::Down(DownLink {
-                        id,
-                        at: graph.forwarders()[end.position()].clone(),
-                        reason: state.reason.clone(),
-                    });
-                }
-                None => {}
-            }
+        let ends = [declared.a, declared.b];
+        let states = ends.map(|end| self.links[end.position()].get(id.as_str()).copied());
+        match verdict(states, |state| state.up) {
+            Verdict::Usable => State::Up,
+            Verdict::Down(position, state) => State::Down(DownLink {
+                id,
+                at: graph.forwarders()[ends[position].position()].clone(),
+                reason: state.reason.clone(),
+            }),
+            Verdict::Unreported => State::Unknown,
         }
-        if up == 2 { State::Up } else { State::Unknown }
     }
 }
 

@@ -1,0 +1,38 @@
+//! The link-state database (LSDB) of a node: evidence for each end and direction of a link.
+//!
+//! Knows: the state of a link's ends as their nodes report it, the order of reports, the directions of a link that can be used, the
+//! encoding of a report. Refuses to know: networks, files, clocks, threads, Kubernetes. Time is a parameter: milliseconds on a
+//! monotonic clock of the observer.
+//!
+//! ```text
+//! node of end a: Report {origin, sequence} --.
+//!                                             >-- Lsdb::merge --> Link {ends a, b} --> usable(direction)
+//! node of end b: Report {origin, sequence} --'     (any order,          |
+//!                                                   any number)         '--> disagreement(direction), kept as evidence
+//! ```
+//! # Rules
+//! - Each end reports both directions of its link. A direction is usable only while both its ends report that it passes packets.
+//! - An end that no report mentions is not up.
+//! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
+//! - Unknown fields are ignored; an unknown state counts as down. A newer version adds, it never changes the meaning of a field.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod evidence;
+mod link;
+mod lsdb;
+mod report;
+mod version;
+mod wire;
+
+pub use evidence::{End, Evidence, Reason, State};
+pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
+pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS};
+pub use report::{Report, Sequence};
+pub use version::Versions;
+pub use wire::{DecodeError, MAX_BYTES, MAX_KEY, decode, encode, is_key};
