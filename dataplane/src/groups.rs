@@ -127,16 +127,18 @@ pub fn plan(input: Input<'_>, mut fresh: impl FnMut() -> u32) -> Plan {
 
 /// The edits that take `member` out of every group, one for each group; groups without another member are left alone.
 pub fn evict(groups: &BTreeMap<u32, Set>, member: u32) -> Vec<(u32, Set)> {
-    let affected = groups
-        .iter()
-        .filter(|(_, set)| set.len() > 1 && set.contains(&member));
-    affected
-        .map(|(&group, set)| {
-            (
-                group,
-                set.iter().copied().filter(|&id| id != member).collect(),
-            )
-        })
+    evict_all(groups, &Set::from([member]))
+}
+
+/// As [`evict`], of several members at once.
+pub fn evict_all(groups: &BTreeMap<u32, Set>, members: &Set) -> Vec<(u32, Set)> {
+    let edits = groups.iter().map(|(&group, set)| {
+        let left: Set = set.difference(members).copied().collect();
+        (group, set.len(), left)
+    });
+    edits
+        .filter(|(_, before, left)| !left.is_empty() && left.len() < *before)
+        .map(|(group, _, left)| (group, left))
         .collect()
 }
 

@@ -185,11 +185,18 @@ pub fn observe_again<K: Kernel>(
     kernel: &mut K,
     observe: impl Fn(&mut K) -> Result<Option<Observed>, Error>,
 ) -> Result<Option<Observed>, Error> {
+    again(|| observe(kernel))
+}
+
+/// As [`observe_again`], of what needs no kernel for itself alone.
+pub(crate) fn again(
+    mut observe: impl FnMut() -> Result<Option<Observed>, Error>,
+) -> Result<Option<Observed>, Error> {
     for _ in 1..OBSERVATIONS {
-        match observe(kernel) {
+        match observe() {
             Err(Error::Resync { .. }) => {}
             result => return result,
         }
     }
-    observe(kernel)
+    observe()
 }

@@ -26,6 +26,7 @@ pub mod netlink;
 pub mod netns;
 mod observed;
 mod operation;
+mod port;
 mod settings;
 mod state;
 
@@ -35,6 +36,7 @@ pub use linux::LinuxKernel;
 pub use memory::MemoryKernel;
 pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
 pub use operation::Operation;
+pub use port::{Fib, Structure};
 pub use settings::SETTINGS;
 pub use state::{
     ALIAS_PREFIX, ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, Link, LinkKind,

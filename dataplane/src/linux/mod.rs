@@ -22,10 +22,11 @@ pub(crate) use observe::link as read_link;
 use crate::{
     Balance, Error, Observed, Operation,
     groups::{self, Set},
-    kernel::{Applied, Kernel},
+    kernel::{Applied, Kernel, again},
     netlink::{Batch, Socket},
     netns::{self, Netns},
     observed::SeenNexthop,
+    port::{Fib, Structure},
 };
 
 /// Whether this kernel has resilient groups; asked once.
@@ -75,16 +76,46 @@ impl Kernel for LinuxKernel {
     }
 
     fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied {
+        Structure::make(self, operations)
+    }
+
+    fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error> {
+        Fib::evict(self, netns, &[link])
+    }
+}
+
+impl Fib for LinuxKernel {
+    fn observe_routing(&self, netns: &str) -> Result<Option<Observed>, Error> {
+        again(|| observe_by(netns, observe::routing))
+    }
+
+    fn program(&self, netns: &str, operations: Vec<Operation>) -> Applied {
+        self.make(vec![(netns.to_owned(), operations)])
+    }
+
+    /// The calling thread visits the namespace: no thread is started, and no socket stays, which would keep a namespace alive that
+    /// somebody deletes.
+    fn evict(&self, netns: &str, links: &[&str]) -> Result<Applied, Error> {
+        Netns::open(netns)?.enter()?;
+        let applied = evict(netns, links);
+        // Where this fails the thread is of no use for what needs the host's namespace; the next eviction enters its own.
+        self.host.enter()?;
+        applied
+    }
+}
+
+impl Structure for LinuxKernel {
+    fn observe_structure(&self, netns: &str) -> Result<Option<Observed>, Error> {
+        again(|| observe_by(netns, observe::structure))
+    }
+
+    fn make(&self, operations: Vec<(String, Vec<Operation>)>) -> Applied {
         let mut applied = Applied::default();
         let result = netns::on_worker(|| apply::run(&self.host, &operations, &mut applied));
         if let Err(source) = result {
             applied.fail("", "all operations", source);
         }
         applied
-    }
-
-    fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error> {
-        Netns::open(netns)?.run(|| evict(netns, link))?
     }
 }
 
@@ -103,20 +134,24 @@ fn observe_by(
     }))
 }
 
-/// Runs in the namespace: a thread, a socket, a dump and one send, whatever the number of routes.
-fn evict(netns: &str, link: &str) -> Result<Applied, Error> {
+/// Runs in the namespace: a socket, a dump and one send, whatever the number of routes.
+fn evict(netns: &str, links: &[&str]) -> Result<Applied, Error> {
     let mut applied = Applied::default();
-    let Ok(index) = nix::net::if_::if_nametoindex(link) else {
-        // With the link its nexthop went.
+    // With a link its nexthop went.
+    let index = |link: &&str| Some((nix::net::if_::if_nametoindex(*link).ok()?, *link));
+    let names: BTreeMap<u32, &str> = links.iter().filter_map(index).collect();
+    if names.is_empty() {
         return Ok(applied);
-    };
+    }
     let mut socket = Socket::open()?;
-    let nexthops = observe::nexthops(&mut socket, &BTreeMap::from([(index, link)]))?;
-    let is_member = |nexthop: &SeenNexthop| matches!(nexthop, SeenNexthop::Single { is_ours: true, link: on, .. } if on == link);
-    let members = nexthops
+    let nexthops = observe::nexthops(&mut socket, &names)?;
+    // Those on other links have no name here.
+    let is_member = |nexthop: &SeenNexthop| matches!(nexthop, SeenNexthop::Single { is_ours: true, link, .. } if links.contains(&link.as_str()));
+    let members: BTreeSet<u32> = nexthops
         .iter()
         .filter(|(_, nexthop)| is_member(nexthop))
-        .map(|(&id, _)| id);
+        .map(|(&id, _)| id)
+        .collect();
     let mut batch = Batch::new();
     let mut edited = Vec::new();
     let mut balances = BTreeMap::new();
@@ -132,11 +167,9 @@ fn evict(netns: &str, link: &str) -> Result<Applied, Error> {
             balances.insert(id, *balance);
         }
     }
-    for member in members {
-        for (id, members) in groups::evict(&groups, member) {
-            encode::edit_group(&mut batch, id, &members, balances[&id]);
-            edited.push(id);
-        }
+    for (id, left) in groups::evict_all(&groups, &members) {
+        encode::edit_group(&mut batch, id, &left, balances[&id]);
+        edited.push(id);
     }
     for source in socket.run(&mut batch)? {
         let object = format!("nexthop group {}", edited[source.index]);
