@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use ::telemetry::{Check, Probes};
 use axum::http::{HeaderValue, header::USER_AGENT};
-use exposition::{Check, Probes};
 use kube::{
     Client,
     client::ClientBuilder,
@@ -201,7 +201,7 @@ async fn serve_metrics(
     };
     let server = rest::Server::bind(&options).await.map_err(Error::Listen)?;
     Ok(server.serve(
-        exposition::router(move || metrics.text(), probes),
+        ::telemetry::router(move || metrics.text(), probes),
         future::pending(),
     ))
 }

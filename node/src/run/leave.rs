@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use exposition::{Check, router};
+use ::telemetry::{Check, router};
 use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,6 +1,6 @@
 //! What is told of the daemon: probes and metrics.
 
-use exposition::{Check, Probes, router};
+use ::telemetry::{Check, Probes, router};
 
 use super::tasks::Shared;
 use crate::config::{InstallCni, Origin};

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::Vitals;
 use super::collect::{Observations, Observed};
-use exposition::Process;
+use ::telemetry::Process;
 
 /// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
 pub(super) const SECONDS: [f64; 13] = [
@@ -95,7 +95,7 @@ impl Metrics {
 
     /// All of it in the text format of Prometheus (0.0.4).
     pub fn text(&self) -> String {
-        exposition::text(&self.0.registry)
+        ::telemetry::text(&self.0.registry)
     }
 }
 

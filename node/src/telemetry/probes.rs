@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use exposition::{Check, Probes};
+use ::telemetry::{Check, Probes};
 
 use super::Vitals;
 

@@ -104,7 +104,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc::unbounded_channel;
 
-    use exposition::{Check, router};
+    use ::telemetry::{Check, router};
 
     use super::super::{Metrics, Vitals, probes};
     use super::*;

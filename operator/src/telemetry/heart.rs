@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exposition::{Check, Probes};
+use ::telemetry::{Check, Probes};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);

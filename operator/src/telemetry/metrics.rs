@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use exposition::Process;
+use ::telemetry::Process;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
@@ -206,7 +206,7 @@ impl Metrics {
 
     /// All of it in the text format of Prometheus (0.0.4).
     pub fn text(&self) -> String {
-        exposition::text(&self.0.registry)
+        ::telemetry::text(&self.0.registry)
     }
 }
 

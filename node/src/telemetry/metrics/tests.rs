@@ -1,4 +1,4 @@
-use exposition::{described, ill_formed, listed};
+use ::telemetry::{described, ill_formed, listed};
 
 use super::super::collect::Cni;
 use super::super::{Counts, Observed};

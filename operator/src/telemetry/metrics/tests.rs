@@ -1,5 +1,5 @@
+use ::telemetry::{described, ill_formed, listed};
 use crds::{Condition, TopologyStatus};
-use exposition::{described, ill_formed, listed};
 
 use super::super::ObservedTopology;
 use super::*;
