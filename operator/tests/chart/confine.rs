@@ -1,4 +1,4 @@
-//! What a daemon may write, asked of a real API server with the token that the kubelet would give it.
+//! The rights of a daemon on a real API server, with the token that the kubelet would give it.
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{ApiServer, eventually};
@@ -13,6 +13,8 @@ use crate::install::{MINUTE, RELEASE};
 use crate::server::run;
 
 const TAINT: &str = "beemesh.io/not-ready";
+/// A taint of somebody else.
+const QUARANTINE: &str = "example.com/quarantine";
 const OTHER_NODE: &str = "it belongs to another node than n1";
 
 pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Result<()> {
@@ -38,8 +40,17 @@ pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Resu
         json!({"metadata": {"annotations": {"k8s.v1.cni.cncf.io/network-status": "[]"}}});
     let labelled = json!({"metadata": {"labels": {"app": "another"}}});
     let failed = json!({"status": {"phase": "Failed"}});
-    let no_taint = json!({"spec": {"taints": []}});
-    let more_taints = json!({"spec": {"taints": [{"key": "mine", "effect": "NoExecute"}]}});
+    let taints = |keys: &[&str]| {
+        let taints = keys
+            .iter()
+            .map(|key| json!({"key": key, "effect": "NoSchedule"}));
+        json!({"spec": {"taints": taints.collect::<Vec<Value>>()}})
+    };
+    let no_taint = taints(&[]);
+    let (freed, ready) = (taints(&[TAINT]), taints(&[QUARANTINE]));
+    let more_taints = taints(&[TAINT, QUARANTINE, "mine"]);
+    let cordoned = json!({"spec": {"unschedulable": true}});
+    let other_alone = format!("a daemon removes the taint {TAINT} and no other");
     let netns = json!({"status": {"netns": "bm-iot-f1"}});
     #[rustfmt::skip]
     let cases = [
@@ -51,10 +62,13 @@ pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Resu
         (Patch::new("pod",  "p1", STATUS, &labelled),      "a daemon changes no labels"),
         (Patch::new("pod",  "p1", STATUS, &failed),        "leaves their status to the kubelet"),
         (Patch::new("pod",  "p1", WHOLE,  &attached),     "cannot patch resource \"pods\""),
-        (Patch::new("node", "n1", WHOLE,  &more_taints),  "a daemon removes taints, and adds none"),
+        (Patch::new("node", "n1", WHOLE,  &more_taints),  "a daemon adds no taint"),
+        (Patch::new("node", "n1", WHOLE,  &no_taint),     &other_alone),
+        (Patch::new("node", "n1", WHOLE,  &freed),        &other_alone),
+        (Patch::new("node", "n1", WHOLE,  &cordoned),     "a daemon changes nothing else in the spec of a node"),
         (Patch::new("node", "n1", WHOLE,  &labelled),     "a daemon changes no labels"),
         (Patch::new("node", "n2", WHOLE,  &no_taint),     OTHER_NODE),
-        (Patch::new("node", "n1", WHOLE,  &no_taint),     ""),
+        (Patch::new("node", "n1", WHOLE,  &ready),        ""),
     ];
     for (patch, refusal) in &cases {
         if refusal.is_empty() {
@@ -159,13 +173,16 @@ impl Daemon {
     }
 }
 
-/// A node with the startup taint, a pod and a Forwarder; all with the node's number.
+/// A node with the startup taint and another one, a pod and a Forwarder; all with the node's number.
 fn put_node(server: &ApiServer, node: &str) -> Result<()> {
     let number = node.trim_start_matches('n');
     let objects = [
         json!({
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node},
-            "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
+            "spec": {"taints": [
+                {"key": TAINT, "effect": "NoSchedule"},
+                {"key": QUARANTINE, "effect": "NoSchedule"},
+            ]},
         }),
         json!({
             "apiVersion": "v1", "kind": "Pod",
