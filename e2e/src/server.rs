@@ -196,6 +196,40 @@ impl ApiServer {
         self.wait_ready()
     }
 
+    /// Copies the store as it is at this moment, for [`ApiServer::restore`].
+    ///
+    /// # Errors
+    /// When etcd does not run, or its files cannot be copied.
+    pub fn back_up(&self) -> Result<()> {
+        let backup = self.path("backup");
+        if backup.exists() {
+            fs::remove_dir_all(&backup)?;
+        }
+        self.pause_etcd()?;
+        // As after a power failure: etcd recovers from any moment.
+        let copied = copy_folder(&self.path("etcd"), &backup);
+        self.resume_etcd()?;
+        copied
+    }
+
+    /// Restarts etcd with the store as it was at [`ApiServer::back_up`], and kube-apiserver after it; returns when it
+    /// is ready.
+    ///
+    /// # Errors
+    /// When there is no backup, or one of them does not get ready.
+    pub fn restore(&self) -> Result<()> {
+        {
+            let (mut etcd, mut apiserver) = (lock(&self.etcd), lock(&self.apiserver));
+            apiserver.kill()?;
+            etcd.kill()?;
+            let data = self.path("etcd");
+            fs::remove_dir_all(&data)?;
+            copy_folder(&self.path("backup"), &data)?;
+            *etcd = start_etcd(self.folder.path(), self.etcd_port)?;
+        }
+        self.restart_apiserver()
+    }
+
     /// Freezes etcd: the API server still listens, but nothing that needs its store is answered.
     ///
     /// # Errors
@@ -304,6 +338,19 @@ fn kubeconfig(folder: &Path, port: u16, token: &str) -> String {
     });
     // JSON is YAML.
     config.to_string()
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &target)?,
+            false => drop(fs::copy(entry.path(), target)?),
+        }
+    }
+    Ok(())
 }
 
 fn start_etcd(folder: &Path, port: u16) -> Result<Running> {

@@ -17,6 +17,7 @@ mod publish;
 pub mod queue;
 mod read;
 mod readiness;
+mod restore;
 mod state;
 mod sync;
 mod watching;
@@ -30,6 +31,10 @@ use crds::{MicroServiceTopology, Problem, TopologyStatus};
 use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
 
+pub(crate) use self::read::{
+    existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
+    node as read_node, topology as read_topology,
+};
 pub use self::{
     held::{HeldForwarder, HeldRange},
     orphans::Orphan,
@@ -38,13 +43,6 @@ pub use self::{
     watching::{Scope, run},
 };
 use self::{queue::Queue, state::State};
-pub(crate) use self::{
-    read::{
-        existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
-        node as read_node, topology as read_topology,
-    },
-    watching::jittered,
-};
 use crate::plan::{Computed, Pod, World, names::NamesWorld};
 
 /// Namespace and name of an object.

@@ -1,4 +1,4 @@
-//! What has lost its topology.
+//! Objects whose topology is gone.
 
 use std::collections::HashSet;
 
@@ -32,6 +32,9 @@ impl State {
             .map(|entry| entry.uid.as_str())
             .collect();
         let is_lost = |owner: &String| !live.contains(owner.as_str());
+        // Ranges are everybody's: those of namespaces that are not watched are for others to look after.
+        let is_foreign =
+            |topology: &Key| self.readiness.misses(Kind::Topology, &topology.namespace);
         let forwarders = self.forwarders.values().filter(|held| !held.is_going);
         let forwarders = forwarders.filter_map(|held| {
             let owner = held.owner.as_ref().filter(|owner| is_lost(owner))?;
@@ -58,7 +61,8 @@ impl State {
                 first: None,
             })
         });
-        let ranges = self.ranges.iter().filter(|(_, held)| is_lost(&held.owner));
+        let ranges = self.ranges.iter();
+        let ranges = ranges.filter(|(_, held)| is_lost(&held.owner) && !is_foreign(&held.topology));
         let ranges = ranges.map(|(key, held)| Orphan {
             kind: Kind::VniRange,
             key: key.clone(),

@@ -77,12 +77,20 @@ impl fmt::Display for Kind {
 }
 
 /// One watch: a kind, in one namespace or in all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
     /// What is watched.
     pub(super) kind: Kind,
     /// Where; everywhere when absent.
     pub(super) namespace: Option<String>,
+}
+
+impl Source {
+    /// Whether it tells of objects of this kind and namespace.
+    pub(super) fn covers(&self, kind: Kind, namespace: &str) -> bool {
+        let within = self.namespace.as_deref();
+        self.kind == kind && within.is_none_or(|within| within == namespace)
+    }
 }
 
 /// How one kind is doing.
@@ -126,10 +134,25 @@ impl Watches {
 
     /// Whether objects of this kind and namespace are watched.
     pub(super) fn covers(&self, kind: Kind, namespace: &str) -> bool {
-        self.watches.iter().any(|watch| {
-            let within = watch.source.namespace.as_deref();
-            watch.source.kind == kind && within.is_none_or(|within| within == namespace)
-        })
+        let mut watches = self.watches.iter();
+        watches.any(|watch| watch.source.covers(kind, namespace))
+    }
+
+    /// The watch that tells of objects of this kind and namespace.
+    pub(super) fn source(&self, kind: Kind, namespace: &str) -> Source {
+        let mut watches = self.watches.iter();
+        let watch = watches.find(|watch| watch.source.covers(kind, namespace));
+        let everywhere = Source {
+            kind,
+            namespace: None,
+        };
+        watch.map_or(everywhere, |watch| watch.source.clone())
+    }
+
+    /// Whether objects of this kind are watched in other namespaces only.
+    pub(super) fn misses(&self, kind: Kind, namespace: &str) -> bool {
+        let mut watches = self.watches.iter();
+        watches.any(|watch| watch.source.kind == kind) && !self.covers(kind, namespace)
     }
 
     /// Something came from this watch.

@@ -34,8 +34,8 @@ pub(super) struct State {
     pub(super) readiness: Watches,
     /// resourceVersion of each object, so that an older answer never replaces a newer one.
     versions: HashMap<(Kind, Key), u64>,
-    /// Highest resourceVersion that the watch of a kind has told.
-    told: HashMap<Kind, u64>,
+    /// Highest resourceVersion that each watch has told.
+    told: HashMap<Source, u64>,
     pub(super) topologies: BTreeMap<Key, Arc<Entry>>,
     pub(super) forwarders: BTreeMap<Key, Arc<HeldForwarder>>,
     pub(super) forwarders_by_topology: HashMap<Key, BTreeSet<Key>>,
@@ -185,26 +185,35 @@ impl State {
             .collect()
     }
 
-    /// A list of this kind begins anew: whatever it says is the truth.
-    pub(super) fn relist(&mut self, kind: Kind) {
-        self.told.remove(&kind);
-        self.versions.retain(|(of, _), _| *of != kind);
+    /// A list of this watch begins anew: whatever it says is the truth, also when its versions are lower.
+    pub(super) fn relist(&mut self, source: &Source) {
+        self.told.remove(source);
+        self.versions
+            .retain(|(kind, key), _| !source.covers(*kind, &key.namespace));
+    }
+
+    /// Highest resourceVersion that the watches of a kind have told.
+    pub(super) fn highest(&self, kind: Kind) -> u64 {
+        let of_kind = self.told.iter().filter(|(source, _)| source.kind == kind);
+        of_kind.map(|(_, told)| *told).max().unwrap_or(0)
+    }
+
+    fn note_told(&mut self, kind: Kind, key: &Key, version: u64) {
+        let source = self.readiness.source(kind, &key.namespace);
+        let told = self.told.entry(source).or_default();
+        *told = version.max(*told);
     }
 
     /// Takes what the watch tells, unless an answer to a write was newer.
     pub(super) fn put(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
-        let told = self.told.entry(held.kind()).or_default();
-        *told = version.max(*told);
+        self.note_told(held.kind(), key, version);
         self.put_newer(key, held, version)
     }
 
     /// Takes the answer to a write of our own, unless the watch has told as much already.
     pub(super) fn learn(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
-        if self
-            .told
-            .get(&held.kind())
-            .is_some_and(|told| version <= *told)
-        {
+        let source = self.readiness.source(held.kind(), &key.namespace);
+        if self.told.get(&source).is_some_and(|told| version <= *told) {
             return Concerned::default();
         }
         self.put_newer(key, held, version)
@@ -221,8 +230,7 @@ impl State {
 
     /// Takes the end of an object, unless it has been made again since.
     pub(super) fn remove(&mut self, kind: Kind, key: &Key, version: u64) -> Concerned {
-        let told = self.told.entry(kind).or_default();
-        *told = version.max(*told);
+        self.note_told(kind, key, version);
         let id = (kind, key.clone());
         if self.versions.get(&id).is_some_and(|known| *known > version) {
             return Concerned::default();

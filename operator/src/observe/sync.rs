@@ -119,10 +119,7 @@ pub(super) struct Listing {
 impl Cache {
     /// A list begins.
     pub(super) fn begin(&self, source: &Source) -> Listing {
-        // Of several namespaces each has a list of its own; what is held of the others stays as it is.
-        if source.namespace.is_none() {
-            self.state_mut().relist(source.kind);
-        }
+        self.state_mut().relist(source);
         Listing::default()
     }
 
@@ -173,6 +170,11 @@ impl Cache {
         let mut is_complete = self.inner.is_complete.subscribe();
         // The sender lives as long as the cache.
         let _ = is_complete.wait_for(|is_complete| *is_complete).await;
+    }
+
+    /// Highest resourceVersion that the watches of a kind have told.
+    pub(super) fn highest(&self, kind: Kind) -> u64 {
+        self.state().highest(kind)
     }
 
     /// A watch failed and is tried again.
@@ -289,23 +291,13 @@ impl Cache {
     }
 
     /// The next topology whose names are to be looked at.
-    pub async fn next_names(&self) -> Key {
-        self.inner.names.next().await
-    }
-
-    /// Looks at the names of a topology again after `delay`.
-    pub fn requeue_names(&self, key: &Key, delay: Duration) {
-        self.inner.names.push(key.clone(), delay);
+    pub async fn next_names(&self) -> ObjectRef<TopologyKey> {
+        reference(self.inner.names.next().await)
     }
 
     /// The next topology whose NetworkAttachmentDefinition is to be looked at.
-    pub async fn next_definition(&self) -> Key {
-        self.inner.definitions.next().await
-    }
-
-    /// Looks at the NetworkAttachmentDefinition of a topology again after `delay`.
-    pub fn requeue_definition(&self, key: &Key, delay: Duration) {
-        self.inner.definitions.push(key.clone(), delay);
+    pub async fn next_definition(&self) -> ObjectRef<TopologyKey> {
+        reference(self.inner.definitions.next().await)
     }
 
     /// Waits until something may have lost its owner.

@@ -1,10 +1,8 @@
-//! One watch for each kind and namespace, kept up for as long as the process lives.
+//! Watches, one for each kind and namespace, for as long as the process lives.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::{Duration, Instant};
 
+use ::telemetry::{Backoff, chain, jittered};
 use crds::forwarder::TOPOLOGY_LABEL;
 use futures::{Stream, StreamExt, future, pin_mut};
 use k8s_openapi::{
@@ -19,16 +17,16 @@ use kube::{
     core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
     runtime::watcher::{self, Event, InitialListStrategy, watcher},
 };
-use tokio::time::Instant;
 
 use super::{
     Cache,
     held::Held,
     read::{self, PodObject},
     readiness::{KINDS, Kind, Source},
+    restore,
     sync::Listing,
 };
-use crate::{apply::chain, telemetry::Metrics};
+use crate::telemetry::Metrics;
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
@@ -62,16 +60,23 @@ impl Scope {
 
 /// Keeps `cache` like what the API server has. Never returns; stop it by dropping it.
 pub async fn run(cache: Cache, client: Client, metrics: Metrics, scope: Scope) {
+    let (restore, restored) = tokio::sync::watch::channel(());
     let watches = scope.sources().into_iter().map(|source| {
         let watcher = Watcher {
             cache: cache.clone(),
             metrics: metrics.clone(),
             source,
+            restored: restored.clone(),
         };
         let client = client.clone();
         async move { watcher.run(client).await }
     });
-    future::join_all(watches).await;
+    let watches = future::join_all(watches);
+    future::join(
+        watches,
+        restore::detect(&cache, client.clone(), &scope, restore),
+    )
+    .await;
 }
 
 /// Keeps one watch up.
@@ -79,6 +84,8 @@ struct Watcher {
     cache: Cache,
     metrics: Metrics,
     source: Source,
+    /// Changes when the store of the API server is another one than before.
+    restored: tokio::sync::watch::Receiver<()>,
 }
 
 impl Watcher {
@@ -174,7 +181,7 @@ impl Watcher {
         S: Stream<Item = watcher::Result<Event<K>>>,
     {
         let mut strategy = InitialListStrategy::StreamingList;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         loop {
             let config = watcher::Config {
                 timeout: Some(WATCH_SECONDS),
@@ -184,7 +191,15 @@ impl Watcher {
             let events = watch(config);
             pin_mut!(events);
             let mut listing = None;
-            while let Some(event) = events.next().await {
+            let mut restored = self.restored.clone();
+            restored.mark_unchanged();
+            loop {
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    // A watch from a version that is yet to come says nothing: it begins with a list.
+                    _ = restored.changed() => None,
+                };
+                let Some(event) = event else { break };
                 let error = match event {
                     Ok(event) => {
                         self.take(event, &mut listing, &read);
@@ -196,7 +211,7 @@ impl Watcher {
                 let is_missing = code == Some(404);
                 self.cache.failed(&self.source, is_missing, chain(&error));
                 self.metrics.watch_restarted(self.source.kind.object());
-                let delay = backoff.next();
+                let delay = jittered(backoff.failed_at(Instant::now()));
                 tracing::debug!(kind = %self.source.kind, error = %chain(&error), ?delay, "watch failed");
                 tokio::time::sleep(delay).await;
                 if listing.is_some() && refuses_streaming(code) {
@@ -265,31 +280,4 @@ fn code(error: &watcher::Error) -> Option<u16> {
 /// Servers before 1.32, and those on an old etcd, do not stream lists and say so in these ways.
 fn refuses_streaming(code: Option<u16>) -> bool {
     matches!(code, Some(400 | 422 | 500))
-}
-
-/// Doubles from try to try; begins again after a while without an error.
-#[derive(Default)]
-struct Backoff {
-    last: Option<(Instant, Duration)>,
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let now = Instant::now();
-        let delay = match self.last {
-            Some((at, delay)) if now.duration_since(at) < BACKOFF_MAX * 6 => {
-                (delay * 2).min(BACKOFF_MAX)
-            }
-            _ => BACKOFF_MIN,
-        };
-        self.last = Some((now, delay));
-        jittered(delay)
-    }
-}
-
-/// Between half of `delay` and all of it.
-pub(crate) fn jittered(delay: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0_u8) >> 32;
-    let half = delay / 2;
-    half + half.mul_f64(random as f64 / f64::from(u32::MAX))
 }

@@ -118,6 +118,46 @@ pub(crate) fn it_waits_for_definitions_and_servers() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn it_follows_a_store_that_was_restored() -> Result<()> {
+    let server = ApiServer::start()?;
+    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+    server.apply_crds(&definitions)?;
+    let (operator, _) = restless(&server)?;
+    let cluster = Cluster { server, operator };
+    cluster.node("away-1", &json!({}))?;
+    let namespace = cluster.namespace("restored")?;
+    namespace.topology("kept", &spec(1))?;
+    namespace.until("kept", "Computed", "True", "")?;
+    cluster.server.back_up()?;
+    // So many that the restored store does not reach this revision while the test runs.
+    let filler = |number: u32| {
+        let metadata = json!({"name": format!("filler-{number}"), "namespace": "restored"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string()
+    };
+    let fillers: Vec<String> = (0..1_000).map(filler).collect();
+    cluster.server.kubectl_apply(&fillers.join("\n---\n"))?;
+    namespace.topology("lost", &spec(1))?;
+    namespace.until("lost", "Computed", "True", "")?;
+
+    cluster.server.restore()?;
+    ensure!(
+        namespace.get("mst", "lost").is_err(),
+        "the backup has no such topology"
+    );
+    namespace.topology("new", &spec(1))?;
+    namespace.until("new", "Computed", "True", "")?;
+    namespace.topology("kept", &spec(7))?;
+    namespace.eventually("a change of what the backup has is followed", || {
+        let forwarders = namespace.forwarders("kept")?;
+        let weights: Vec<&Value> = forwarders
+            .iter()
+            .map(|forwarder| &forwarder["spec"]["links"][0]["weight"])
+            .collect();
+        ensure!(weights == [7, 7], "{weights:?}");
+        Ok(())
+    })
+}
+
 pub(crate) fn nothing_is_written_when_nothing_changes() -> Result<()> {
     let server = ApiServer::start()?;
     let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");

@@ -22,7 +22,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 26] = [
+    let tests: [(&str, Test); 28] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -40,6 +40,10 @@ fn main() -> ExitCode {
             "a_topology_waits_for_its_node",
             placement::a_topology_waits_for_its_node,
         ),
+        (
+            "it_follows_a_store_that_was_restored",
+            away::it_follows_a_store_that_was_restored,
+        ),
         ("apps_follow_pods", pods::apps_follow_pods),
         (
             "pods_are_seen_as_nodes_see_them",
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
         (
             "apps_with_pods_are_found_by_name",
             names::apps_with_pods_are_found_by_name,
+        ),
+        (
+            "reports_beyond_the_plan_give_no_names",
+            names::reports_beyond_the_plan_give_no_names,
         ),
         (
             "a_service_of_somebody_else_is_left_alone_and_told_of",

@@ -41,7 +41,7 @@ fn forwarder(owner: &str, node: &str, version: u64) -> Held {
     Held::Forwarder(Arc::new(read::forwarder(object(value))))
 }
 
-/// The same with another name, and what its node reports of the pod `plant/p`.
+/// The same with another name and a block, and what its node reports of the pod `plant/p`.
 fn reporting(name: &str, node: &str, address: &str) -> Held {
     let Held::Forwarder(held) = forwarder("t1", node, 1) else {
         unreachable!("made above")
@@ -50,11 +50,12 @@ fn reporting(name: &str, node: &str, address: &str) -> Held {
         "app": "web", "key": "container eth1", "pod": "plant/p", "addresses": [address],
     }]);
     let reported = serde_json::from_value(reported).expect("attachments");
-    Held::Forwarder(Arc::new(HeldForwarder {
-        key: Key::new("plant", name),
-        attached: names::attached(reported, node),
-        ..held.as_ref().clone()
-    }))
+    let mut held = held.as_ref().clone();
+    held.key = Key::new("plant", name);
+    held.spec.name = name.trim_start_matches("iot.").to_owned();
+    held.spec.blocks = vec!["10.80.0.0/16".parse().expect("a block")];
+    held.attached = names::attached(reported, node);
+    Held::Forwarder(Arc::new(held))
 }
 
 fn pod(app: &str, node: &str) -> Held {
@@ -237,4 +238,63 @@ fn a_topology_that_cannot_be_read_is_held_with_its_problems() {
     assert!(entry.topology.is_none());
     assert_eq!(entry.problems[0].path, "spec.forwarders");
     assert!(state.world(&iot()).is_none());
+}
+
+/// A state that watches each kind in the namespaces `plant` and `office` alone.
+fn scoped() -> State {
+    let scope = crate::observe::Scope {
+        namespaces: vec!["plant".to_owned(), "office".to_owned()],
+    };
+    State::new(scope.sources())
+}
+
+fn source(kind: Kind, namespace: &str) -> Source {
+    Source {
+        kind,
+        namespace: Some(namespace.to_owned()),
+    }
+}
+
+#[test]
+fn an_answer_of_one_namespace_counts_whatever_another_one_has_told() {
+    let mut state = scoped();
+    let other = Key::new("office", "iot.a");
+    state.put(&other, forwarder("t2", "n1", 90), 90);
+    state.learn(&fwd(), forwarder("t1", "n1", 50), 50);
+    assert!(state.forwarder(&fwd()).is_some(), "no watch has told of it");
+}
+
+#[test]
+fn a_list_of_one_namespace_may_have_lower_versions_and_leaves_the_others() {
+    let mut state = scoped();
+    let other = Key::new("office", "iot.a");
+    state.put(&fwd(), forwarder("t1", "n1", 90), 90);
+    state.put(&other, forwarder("t2", "n1", 90), 90);
+    // The store was restored.
+    state.relist(&source(Kind::Forwarder, "plant"));
+    state.put(&fwd(), forwarder("t1", "n2", 40), 40);
+    state.put(&other, forwarder("t2", "n2", 40), 40);
+    let node = |key: &Key| state.forwarder(key).map(|held| held.spec.node.clone());
+    assert_eq!(node(&fwd()).as_deref(), Some("n2"));
+    assert_eq!(node(&other).as_deref(), Some("n1"), "not listed again yet");
+}
+
+#[test]
+fn ranges_of_namespaces_that_are_not_watched_are_no_orphans() {
+    let mut state = scoped();
+    let range = |namespace: &str| HeldRange {
+        first: 1_000,
+        topology: Key::new(namespace, "iot"),
+        owner: "gone".to_owned(),
+        uid: format!("of {namespace}"),
+        resource_version: "1".to_owned(),
+    };
+    let key = |namespace: &str| Key::new("", format!("vni-{namespace}"));
+    let foreign = state.put(&key("elsewhere"), Held::Range(range("elsewhere")), 1);
+    assert!(!foreign.sweep, "it is for others to look after");
+    let own = state.put(&key("plant"), Held::Range(range("plant")), 2);
+    assert!(own.sweep);
+    let orphans = state.orphans();
+    let uids: Vec<&str> = orphans.iter().map(|orphan| orphan.uid.as_str()).collect();
+    assert_eq!(uids, ["of plant"]);
 }
