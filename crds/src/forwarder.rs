@@ -256,6 +256,13 @@ impl From<&ForwarderObject> for Forwarder {
     }
 }
 
+/// Most entries of [`ForwarderStatus::attachments`]: a node has a few hundred pods.
+pub const MAX_ATTACHMENTS: usize = 4_096;
+/// Longest [`LinkState::reason`] in characters.
+pub const MAX_REASON: usize = 1_024;
+/// Longest message of a condition in characters, as of conditions of Kubernetes.
+pub const MAX_MESSAGE: usize = 32_768;
+
 /// Label of each Forwarder object with the name of its topology.
 pub const TOPOLOGY_LABEL: &str = "beemesh.io/topology";
 

@@ -51,6 +51,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 mod suggest;
+pub mod text;
 pub mod topology;
 
 pub use crate::{

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::tree::Tree;
 use crate::{
     expand::{FIRST_VNI, LAST_VNI},
+    forwarder::{MAX_ATTACHMENTS, MAX_MESSAGE, MAX_REASON},
     lint::{
         LEAST_MTU, MAX_APPS, MAX_ENTRIES, MAX_FORWARDERS, MAX_LINKS, MAX_MULTIPLIER, MAX_PATHS,
         MAX_REQUIREMENTS, MOST_MTU,
@@ -136,6 +137,7 @@ pub(super) fn forwarder(tree: &mut Tree<'_>) {
     vni(tree, "spec.links[].vni");
     tree.list_map("status.linkStates", "id");
     tree.list_map("status.attachments", "key");
+    reports(tree);
     tree.rule(
         "spec.topology",
         "",
@@ -149,6 +151,27 @@ pub(super) fn forwarder(tree: &mut Tree<'_>) {
         super::rules::IMMUTABLE_NAME,
     );
     condition(tree);
+}
+
+/// A node that was broken into may report anything, but no more than this.
+fn reports(tree: &mut Tree<'_>) {
+    let text = |tree: &mut Tree<'_>, path: &str, longest: usize| {
+        tree.set(path, json!({"maxLength": longest}));
+    };
+    for field in ["epoch", "digest", "linksUp", "netns"] {
+        text(tree, &format!("status.{field}"), NAME_MAX);
+    }
+    tree.set("status.linkStates", json!({"maxItems": MAX_LINKS}));
+    text(tree, "status.linkStates[].id", 2 * NAME_MAX + 11);
+    text(tree, "status.linkStates[].reason", MAX_REASON);
+    tree.set("status.attachments", json!({"maxItems": MAX_ATTACHMENTS}));
+    text(tree, "status.attachments[].app", NAME_MAX);
+    text(tree, "status.attachments[].key", 512);
+    // A namespace, a slash, a name.
+    text(tree, "status.attachments[].pod", NAME_MAX + 1 + 253);
+    let addresses = "status.attachments[].addresses";
+    tree.set(addresses, json!({"maxItems": 16}));
+    text(tree, &format!("{addresses}[]"), 43);
 }
 
 pub(super) fn allocation(tree: &mut Tree<'_>) {
@@ -171,6 +194,11 @@ pub(super) fn vni_range(tree: &mut Tree<'_>) {
 
 fn condition(tree: &mut Tree<'_>) {
     tree.list_map("status.conditions", "type");
+    tree.set("status.conditions", json!({"maxItems": 32}));
+    for (field, longest) in [("type", 316), ("reason", 1_024), ("message", MAX_MESSAGE)] {
+        let path = format!("status.conditions[].{field}");
+        tree.set(&path, json!({"maxLength": longest}));
+    }
     let status = json!({"enum": ["True", "False", "Unknown"]});
     tree.set("status.conditions[].status", status);
     tree.set(

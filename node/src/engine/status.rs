@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crds::forwarder::{LinkCount, LinkState};
+use crds::forwarder::{LinkCount, LinkState, MAX_MESSAGE, MAX_REASON};
+use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
 
 use super::structure::chain;
@@ -56,7 +57,7 @@ impl Engine {
                 LinkState {
                     id: link.id.clone(),
                     up,
-                    reason: reason.unwrap_or_default(),
+                    reason: reason.map_or_else(String::new, |it| printable(&it, MAX_REASON)),
                 }
             })
             .collect();
@@ -166,7 +167,7 @@ fn condition(
         r#type: name.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        message: printable(message, MAX_MESSAGE),
         observed_generation: None,
         last_transition_time: Some(since.unwrap_or_else(|| rfc3339(SystemTime::now()))),
     }

@@ -1,8 +1,9 @@
-//! Objects as they are held: what plans and writes need of them.
+//! Objects of the cache, trimmed to what plans and writes need.
 
 use std::sync::Arc;
 
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{Entry, Key};
@@ -34,9 +35,15 @@ pub struct HeldForwarder {
 }
 
 impl HeldForwarder {
-    /// All that names are made from.
-    pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool) {
-        (&self.attached, self.owner.as_ref(), self.is_going)
+    /// The fields that names depend on.
+    pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool, &str, &[IpNetwork]) {
+        (
+            &self.attached,
+            self.owner.as_ref(),
+            self.is_going,
+            &self.spec.node,
+            &self.spec.blocks,
+        )
     }
 }
 

@@ -78,7 +78,8 @@ impl State {
             self.wanted.remove(key);
         }
         let is_other = old.as_ref().map(|old| &old.uid) != new.as_ref().map(|new| &new.uid);
-        if is_other {
+        let generation = |entry: &Arc<Entry>| entry.generation;
+        if is_other || old.as_ref().map(generation) != new.as_ref().map(generation) {
             concerned.names.insert(key.clone());
         }
         let is_wanted = |entry: &Arc<Entry>| is_wanted(entry.object.annotations());
@@ -259,22 +260,17 @@ impl State {
             };
             entry.topology.as_ref().is_some_and(joins)
         };
-        let has_come_or_gone = match &either[..] {
-            [old, new] => old.node != new.node,
-            _ => true,
-        };
         let keys = self.topologies.values().filter(is_concerned);
         let keys: Vec<Key> = keys.map(|entry| entry.key.clone()).collect();
-        if has_come_or_gone {
-            concerned.names.extend(keys.iter().cloned());
-        }
+        concerned.names.extend(keys.iter().cloned());
         concerned.topologies.extend(keys);
     }
 
     fn is_lost(&self, owner: Option<&String>, topology: &Key) -> bool {
         owner.is_some_and(|owner| {
-            let topology = self.topologies.get(topology);
-            topology.is_none_or(|entry| entry.uid != *owner)
+            let entry = self.topologies.get(topology);
+            entry.is_none_or(|entry| entry.uid != *owner)
+                && !self.readiness.misses(Kind::Topology, &topology.namespace)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Services and EndpointSlices that carry our label, and the pods that they are made for.
+//! Services and EndpointSlices with our label, and the attached pods that they are made for.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -10,12 +10,15 @@ use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{Resource, ResourceExt};
 
 use super::{
-    Key,
+    Entry, Key,
     orphans::Orphan,
     readiness::Kind,
     state::{Concerned, State},
 };
-use crate::plan::names::{AttachedPod, NamesWorld, controller};
+use crate::plan::{
+    Pod,
+    names::{AttachedPod, NamesWorld, Reporter, controller, planned},
+};
 
 /// The pods that a node reports as attached, sorted; attachments that are no pod's are left out.
 pub(super) fn attached(reported: Vec<AttachmentStatus>, node: &str) -> Vec<AttachedPod> {
@@ -50,20 +53,11 @@ pub(super) fn uid_of<T: Resource>(object: Option<&Arc<T>>) -> Option<&String> {
 }
 
 impl State {
-    /// All that the names of one topology are made from; `None` when it is gone or going.
+    /// Input for the names of one topology; `None` when it is gone, going, or its declaration cannot be read: then
+    /// its names stay as they are.
     pub(super) fn names(&self, key: &Key) -> Option<NamesWorld> {
         let entry = self.topologies.get(key).filter(|entry| !entry.is_going)?;
-        let own = self
-            .forwarders(key)
-            .filter(|held| held.owner.as_ref() == Some(&entry.uid) && !held.is_going);
-        // One that is gone or going is not to be found any more, whatever its node still says.
-        let is_there = |pod: &&AttachedPod| {
-            let held = self.pods.get(&Key::new(&pod.namespace, &pod.name));
-            // A pod never moves: one of its name on another node is another one.
-            held.is_some_and(|held| held.node == pod.node)
-                || !self.readiness.covers(Kind::Pod, &pod.namespace)
-        };
-        let pods = own.flat_map(|held| &held.attached).filter(is_there);
+        let pods = self.attached_pods(entry)?;
         let (services, others): (Vec<_>, Vec<_>) = self
             .services
             .range(Key::new(&key.namespace, "")..)
@@ -79,11 +73,36 @@ impl State {
             namespace: key.namespace.clone(),
             topology: key.name.clone(),
             uid: entry.uid.clone(),
-            pods: pods.cloned().collect::<BTreeSet<_>>().into_iter().collect(),
+            pods: pods.into_iter().collect(),
             services: services.into_iter().cloned().collect(),
             slices: slices.cloned().collect(),
             taken: taken.map(|other| other.name_any()).collect(),
         })
+    }
+
+    /// The pods of a topology that nodes report and that are planned. A pod that is gone or going is none of them,
+    /// whatever its node still reports.
+    fn attached_pods(&self, entry: &Entry) -> Option<BTreeSet<AttachedPod>> {
+        let topology = entry.topology.as_ref()?;
+        let own = self
+            .forwarders(&entry.key)
+            .filter(|held| held.owner.as_ref() == Some(&entry.uid) && !held.is_going);
+        let reporters = own.map(|held| Reporter {
+            name: &held.spec.name,
+            node: &held.spec.node,
+            blocks: &held.spec.blocks,
+            attached: &held.attached,
+        });
+        let reporters: Vec<Reporter<'_>> = reporters.collect();
+        if reporters
+            .iter()
+            .all(|reporter| reporter.attached.is_empty())
+        {
+            return Some(BTreeSet::new());
+        }
+        let pods: Vec<&Pod> = self.pods_of(topology).map(AsRef::as_ref).collect();
+        let is_watched = |namespace: &str| self.readiness.covers(Kind::Pod, namespace);
+        Some(planned(topology, &reporters, &pods, is_watched))
     }
 
     pub(super) fn replace_service(

@@ -1,16 +1,18 @@
-//! From the pods that nodes report as attached to the names by which others find them. Pure.
+//! Services and EndpointSlices of Apps, from the attached pods. Pure.
 //!
 //! ```text
-//! attached pods of an App -> Service TOPOLOGY-APP (headless, no selector) -> EndpointSlices with the topology's addresses
+//! reports of nodes -> planned -> attached pods of an App -> Service TOPOLOGY-APP (headless, no selector) -> EndpointSlices with the topology's addresses
 //! ```
 //! The cluster's DNS makes of it `TOPOLOGY-APP.NAMESPACE.svc` and `POD.TOPOLOGY-APP.NAMESPACE.svc`.
-//! What an object of somebody else is named like is left to that object.
+//! An object of somebody else that has such a name keeps it.
 
 mod objects;
+mod reported;
 mod slices;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
     sync::Arc,
 };
@@ -28,12 +30,14 @@ use self::{
 };
 use super::Delete;
 
+pub use reported::{Reporter, planned};
 pub use slices::SLICE_MAX;
 
 /// Label of a Service and of its slices with the name of the App.
 pub const APP_LABEL: &str = "beemesh.io/app";
 /// Label of a slice with the name of its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
 /// All that is observed of the names of one topology.
 #[derive(Clone, Debug, Default)]
 pub struct NamesWorld {
@@ -110,6 +114,27 @@ impl NamesPlan {
         self.names.iter().all(is_settled)
             && self.delete_slices.is_empty()
             && self.delete_services.is_empty()
+    }
+}
+
+impl NamesPlan {
+    /// A hash of all that would be written and deleted: the same for a plan that differs in versions only.
+    pub fn fingerprint(&self) -> u64 {
+        let mut plan = self.clone();
+        for name in &mut plan.names {
+            name.write.iter_mut().for_each(Write::forget_version);
+            name.slices.iter_mut().for_each(Write::forget_version);
+        }
+        let mut hasher = DefaultHasher::new();
+        format!("{plan:?}").hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl<T: ResourceExt> Write<T> {
+    fn forget_version(&mut self) {
+        let (Write::Create(object) | Write::Apply(object)) = self;
+        object.meta_mut().resource_version = None;
     }
 }
 

@@ -1,12 +1,14 @@
 //! Sentences for people: what is the matter, where, and who is waited for.
 
-use crds::Problem;
+use crds::{Problem, text::printable};
 
 use super::Facts;
 use crate::plan::{Live, Waiting};
 
 /// Most entries of one list in a message.
 const MOST: usize = 3;
+/// Most characters of what a node reports.
+const QUOTED: usize = 256;
 /// Most problems in one message.
 const MOST_PROBLEMS: usize = 20;
 
@@ -100,13 +102,14 @@ pub(super) fn waiting(live: &Live) -> String {
             forwarder, node, ..
         } = waiting;
         if !waiting.problem.is_empty() {
-            format!("{node} ({forwarder}: {})", waiting.problem)
+            let problem = printable(&waiting.problem, QUOTED);
+            format!("{node} ({forwarder}: {problem})")
         } else if waiting.epoch.is_empty() {
             format!("{node} ({forwarder}: nothing reported yet)")
         } else {
             format!(
                 "{node} ({forwarder}: last reported epoch {})",
-                waiting.epoch
+                printable(&waiting.epoch, QUOTED)
             )
         }
     };
@@ -140,10 +143,9 @@ pub(super) fn partitioned(live: &Live) -> String {
 
 pub(super) fn down(live: &Live) -> String {
     let down = live.down.iter().map(|down| {
-        let reason = if down.reason.is_empty() {
-            "down"
-        } else {
-            &down.reason
+        let reason = match down.reason.as_str() {
+            "" => "down".to_owned(),
+            reason => printable(reason, QUOTED),
         };
         format!("link {} is down: {}: {reason}", down.id, down.at)
     });
@@ -172,4 +174,31 @@ fn list(items: impl Iterator<Item = String>) -> String {
 
 fn distinct(items: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     items.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::DownLink;
+
+    #[test]
+    fn what_nodes_report_is_escaped_and_cut() {
+        let live = Live {
+            down: vec![DownLink {
+                id: "a/b".to_owned(),
+                at: "a".to_owned(),
+                reason: "\u{1b}]0;x\u{7}".to_owned(),
+            }],
+            waiting: vec![Waiting {
+                forwarder: "a".to_owned(),
+                node: "n1".to_owned(),
+                epoch: String::new(),
+                problem: "x".repeat(1_000_000),
+            }],
+            ..Live::default()
+        };
+        assert_eq!(down(&live), "link a/b is down: a: \\u{1b}]0;x\\u{7}");
+        let waiting = waiting(&live);
+        assert!(waiting.chars().count() < 2 * QUOTED, "{}", waiting.len());
+    }
 }

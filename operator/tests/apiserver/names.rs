@@ -35,7 +35,7 @@ fn attach(namespace: &Namespace<'_>, pods: &[&str]) -> Result<()> {
             "app": app,
             "key": format!("container-{pod} eth1"),
             "pod": format!("{}/{pod}", namespace.name),
-            "addresses": [format!("10.80.0.{}/32", number + 2), format!("fd00::{}/128", number + 2)],
+            "addresses": [format!("10.80.0.{}/32", number + 2), format!("fd00:80::{}/128", number + 2)],
         })
     };
     let attachments: Vec<Value> = pods.iter().enumerate().map(attachment).collect();
@@ -114,6 +114,51 @@ pub(crate) fn apps_with_pods_are_found_by_name() -> Result<()> {
         ensure!(slices(&namespace, "iot-web")?.is_empty(), "slices are left");
         Ok(())
     })
+}
+
+pub(crate) fn reports_beyond_the_plan_give_no_names() -> Result<()> {
+    let namespace = settled("names-foreign")?;
+    namespace.pod(
+        "other",
+        "names-foreign-1",
+        &json!({"app": "other"}),
+        &json!({}),
+    )?;
+    let report = |app: &str, pod: &str, address: &str| {
+        json!({
+            "app": app,
+            "key": format!("container-{app}-{pod}-{address} eth1"),
+            "pod": format!("{}/{pod}", namespace.name),
+            "addresses": [format!("{address}/32"), "fd00:80::7/128"],
+        })
+    };
+    let lies = [
+        report("web", "db-0", "10.80.0.2"),
+        report("web", "other", "10.80.0.2"),
+        report("invented", "web-0", "10.80.0.2"),
+        report("db", "db-0", "192.0.2.1"),
+        report("web", "web-1", "10.80.0.3"),
+    ];
+    let status = json!({"status": {"attachments": lies}});
+    namespace.patch_status("fwd", "iot.a", &status)?;
+    until(&namespace, "iot-web", &["web-1 10.80.0.3"])?;
+    let services = namespace.list("services")?;
+    let mut names: Vec<&str> = services
+        .iter()
+        .filter_map(|service| service["metadata"]["name"].as_str())
+        .collect();
+    names.sort_unstable();
+    // Of `db-0` the address of the Forwarder's own block is left.
+    ensure!(names == ["iot-db", "iot-web"], "{names:?}");
+    let slices = slices(&namespace, "iot-db")?;
+    ensure!(
+        slices.len() == 1 && slices[0]["addressType"] == "IPv6",
+        "{slices:?}"
+    );
+    let long = json!({"status": {"linkStates": [{"id": "a/b", "up": false, "reason": "x".repeat(2_000)}]}});
+    let refused = namespace.patch_status("fwd", "iot.a", &long);
+    ensure!(refused.is_err(), "a reason of 2,000 characters is stored");
+    Ok(())
 }
 
 pub(crate) fn a_service_of_somebody_else_is_left_alone() -> Result<()> {
