@@ -20,6 +20,7 @@ mod steps;
 
 use std::{future::Future, time::Duration};
 
+use ::telemetry::chain;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
@@ -27,11 +28,7 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 
-pub use self::{
-    error::{Error, chain},
-    fresh::Fresh,
-    names::Named,
-};
+pub use self::{error::Error, fresh::Fresh, names::Named};
 use crate::{
     observe::{Cache, Kind},
     telemetry::{Metrics, Written},
@@ -149,6 +146,13 @@ impl Done {
         while let Some(answer) = answers.next().await {
             self.count(answer);
         }
+    }
+
+    /// Adds what another step came to.
+    fn add(&mut self, other: Done) {
+        self.written += other.written;
+        self.conflicts += other.conflicts;
+        self.error = self.error.take().or(other.error);
     }
 
     /// Whether everything that was tried was done.

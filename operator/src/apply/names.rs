@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use futures::{StreamExt, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{core::v1::Service, discovery::v1::EndpointSlice},
@@ -12,7 +13,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Done, Error, FIELD_MANAGER, Writer, steps::parameters};
+use super::{Done, Error, FIELD_MANAGER, PARALLEL, Writer, steps::parameters};
 use crate::{
     observe::Kind,
     plan::names::{Name, NamesPlan, NamesWorld, Write, controller},
@@ -34,11 +35,12 @@ impl Writer {
             foreign: plan.foreign.clone(),
             ..Named::default()
         };
-        for name in &plan.names {
-            if self.name_app(world, name, &mut named).await {
-                let slices = name.slices.iter().map(|slice| self.write_slice(slice));
-                named.done.count_all(slices.collect()).await;
-            }
+        let apps = plan.names.iter();
+        let apps: Vec<_> = apps.map(|name| self.name_one(world, name)).collect();
+        let mut apps = stream::iter(apps).buffer_unordered(PARALLEL);
+        while let Some(app) = apps.next().await {
+            named.done.add(app.done);
+            named.foreign.extend(app.foreign);
         }
         let namespace = &world.namespace;
         let slices = plan
@@ -53,6 +55,17 @@ impl Writer {
             .chain(services)
             .map(|(kind, delete)| self.delete(kind, namespace, &delete.object, &delete.uid, None));
         named.done.count_all(deletes.collect()).await;
+        named
+    }
+
+    /// Writes the Service of one App, then its slices.
+    async fn name_one(&self, world: &NamesWorld, name: &Name) -> Named {
+        let mut named = Named::default();
+        if self.name_app(world, name, &mut named).await {
+            for slice in &name.slices {
+                named.done.count(self.write_slice(slice).await);
+            }
+        }
         named
     }
 

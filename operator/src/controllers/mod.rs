@@ -1,11 +1,11 @@
-//! What is done when something changed.
+//! Controllers: one queue each, bounded concurrency, backoff by object.
 //!
 //! ```text
 //! queues of observe::Cache -> applier (bounded, one at a time for each object)
 //!     topology  (1x): world -> plan -> steps -> status, events
 //!     forwarder (1x): status.computed
-//!     names     (1x): Services and EndpointSlices of Apps
-//!     network attachments (1x): NetworkAttachmentDefinitions on request
+//!     names     (8x): Services and EndpointSlices of Apps
+//!     network attachments (8x): NetworkAttachmentDefinitions on request
 //!     sweep     (1x): what has lost its topology
 //! ```
 pub mod forwarder;
@@ -19,7 +19,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{apply, observe::Cache, telemetry::Metrics};
+use crate::{
+    apply,
+    observe::{Cache, Key, TopologyKey},
+    telemetry::Metrics,
+};
 
 /// What every controller works with.
 #[derive(Clone)]
@@ -43,6 +47,15 @@ pub enum Error {
     /// A bug: this object is tried again later, all others go on.
     #[error("panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Namespace and name of a topology as the queues give it.
+fn key_of(object: &TopologyKey) -> Key {
+    let metadata = &object.metadata;
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
 }
 
 impl Error {

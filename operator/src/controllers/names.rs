@@ -1,133 +1,177 @@
-//! Keeps the names by which Apps are found: Services and EndpointSlices out of what nodes report.
+//! Controller of names: Services and EndpointSlices of Apps, from what nodes report.
 
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
-    pin::pin,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ::telemetry::{chain, jittered};
+use futures::{FutureExt, StreamExt, future, stream};
+use kube::runtime::{
+    controller::{self, Action},
+    watcher,
+};
 use tokio::{task, time::Instant};
 use tracing::Instrument;
 
-use super::{Context, Error, retry::Failures, sweep::until};
+use super::{
+    Context, Error, key_of,
+    retry::{Failures, Rewrites},
+    sweep::until,
+};
 use crate::{
-    apply::{self, Named, chain},
-    observe::{Key, Kind, jittered},
-    plan, status,
+    apply::{self, Named},
+    observe::{Key, Kind, TopologyKey},
+    plan::{self, names::NamesPlan},
+    status,
     telemetry::trace_id,
 };
 
+/// Topologies whose names are written at once.
+const CONCURRENCY: u16 = 8;
 /// Reason of the event that tells of a Service in the way.
 const TAKEN: &str = "ServiceNameTaken";
 /// Reason of the event that tells of names that cannot be written.
 const REFUSED: &str = "NamesNotWritten";
 
+/// The controller of names.
+struct Names {
+    context: Context,
+    failures: Failures,
+    rewrites: Rewrites,
+    events: Events,
+}
+
 /// Runs until `stop`, then finishes what is in hand.
-pub async fn run(context: Context, stop: impl Future<Output = ()>) {
-    let mut stop = pin!(stop);
+pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
+    let mut stop = Box::pin(stop);
     let cache = context.cache.clone();
-    // Before everything is listed nothing can be known to be lost.
+    // A store of kube wakes only one of those that wait for it.
     if until(stop.as_mut(), cache.until_complete()).await.is_none() {
         return;
     }
-    let failures = Failures::default();
-    let mut told = Told::default();
-    while let Some(key) = until(stop.as_mut(), cache.next_names()).await {
-        let started = Instant::now();
+    let store = cache.topology_store();
+    let queue = stream::unfold(cache, |cache| async move {
+        Some((Ok::<_, watcher::Error>(cache.next_names().await), cache))
+    });
+    let names = Arc::new(Names {
+        context,
+        failures: Failures::default(),
+        rewrites: Rewrites::default(),
+        events: Events::default(),
+    });
+    let reconcile = |object: Arc<TopologyKey>, names: Arc<Names>| {
+        let key = key_of(&object);
         let span = tracing::error_span!("names", topology = %key, trace_id = trace_id());
-        let work = reconcile(context.clone(), key.clone()).instrument(span);
         // Of its own task: a panic is the end of that task, and one topology's error.
-        let result = task::spawn(work)
-            .await
-            .unwrap_or_else(|panic| Err(panic.into()));
+        task::spawn(async move { names.reconcile(&key).await }.instrument(span))
+            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
+            .boxed()
+    };
+    let on_error = |object: Arc<TopologyKey>, error: &Error, names: Arc<Names>| {
+        let key = key_of(&object);
+        let delay = names.failures.failed(&key);
+        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed to write names, will try again");
+        Action::requeue(delay)
+    };
+    let all = Arc::clone(&names);
+    controller::applier(
+        reconcile,
+        on_error,
+        names,
+        store,
+        Box::pin(queue.take_until(stop)),
+        controller::Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|result| {
+        if let Err(controller::Error::ObjectNotFound(object)) = result {
+            let namespace = object.namespace.unwrap_or_default();
+            all.forget(&Key::new(namespace, object.name));
+        }
+        future::ready(())
+    })
+    .await;
+}
+
+impl Names {
+    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
+        let started = Instant::now();
+        let result = self.look_at(key).await;
         let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
         let kind = Kind::Service.object();
-        context.metrics.reconciled(kind, started.elapsed(), reason);
-        match result {
-            Ok(Look { again, foreign }) => {
-                told.refused.remove(&key);
-                told.tell(&context, &key, foreign).await;
-                match again {
-                    Again::AtOnce => cache.requeue_names(&key, Duration::ZERO),
-                    Again::Later => cache.requeue_names(&key, failures.failed(&key)),
-                    Again::AtResync => {
-                        failures.succeeded(&key);
-                        cache.requeue_names(&key, jittered(context.resync));
-                    }
-                    Again::Never => failures.succeeded(&key),
-                }
-            }
-            Err(error) => {
-                if let Error::Apply(error) = &error
-                    && failures.is_lasting(&key, error)
-                {
-                    told.tell_refusal(&context, &key, error).await;
-                }
-                let delay = failures.failed(&key);
-                tracing::warn!(topology = %key, error = %chain(&error), ?delay, "names not written, will try again");
-                cache.requeue_names(&key, delay);
-            }
+        self.context
+            .metrics
+            .reconciled(kind, started.elapsed(), reason);
+        result
+    }
+
+    async fn look_at(&self, key: &Key) -> Result<Action, Error> {
+        let world = self.context.cache.names(key);
+        let world = world.filter(|world| {
+            !(world.pods.is_empty() && world.services.is_empty() && world.slices.is_empty())
+        });
+        let Some(world) = world else {
+            self.forget(key);
+            return Ok(Action::await_change());
+        };
+        let plan = plan::names::names(&world);
+        if let Some(pause) = self.rewrites.pause(key, fingerprint(&plan)) {
+            return Ok(Action::requeue(pause));
         }
+        let Named { done, foreign } = self.context.writer.name(&world, &plan).await;
+        if let Some(error) = done.error {
+            if self.failures.is_lasting(key, &error) {
+                self.events.refused(&self.context, key, &error).await;
+            }
+            return Err(error.into());
+        }
+        lock(&self.events.refused).remove(key);
+        self.events.taken(&self.context, key, foreign).await;
+        Ok(Action::requeue(match (done.conflicts, done.written) {
+            (0, 0) => {
+                self.failures.succeeded(key);
+                self.rewrites.settled(key);
+                jittered(self.context.resync)
+            }
+            (0, _) => self.rewrites.written(key, fingerprint(&plan)),
+            _ => self.failures.failed(key),
+        }))
+    }
+
+    fn forget(&self, key: &Key) {
+        self.failures.succeeded(key);
+        self.rewrites.settled(key);
+        self.events.forget(key);
     }
 }
 
-/// What one look came to.
-struct Look {
-    again: Again,
-    foreign: Vec<(String, String)>,
-}
-
-/// When to look again, if nothing happens before.
-enum Again {
-    AtOnce,
-    Later,
-    AtResync,
-    Never,
-}
-
-async fn reconcile(context: Context, key: Key) -> Result<Look, Error> {
-    let mut look = Look {
-        again: Again::Never,
-        foreign: Vec::new(),
-    };
-    let Some(world) = context.cache.names(&key) else {
-        return Ok(look);
-    };
-    if world.pods.is_empty() && world.services.is_empty() && world.slices.is_empty() {
-        return Ok(look);
+/// `0` for a plan without writes.
+fn fingerprint(plan: &NamesPlan) -> u64 {
+    match plan.is_settled() {
+        true => 0,
+        false => plan.fingerprint(),
     }
-    let plan = plan::names::names(&world);
-    let Named { done, foreign } = context.writer.name(&world, &plan).await;
-    if let Some(error) = done.error {
-        return Err(error.into());
-    }
-    look.foreign = foreign;
-    look.again = match (done.conflicts, done.written) {
-        (0, 0) => Again::AtResync,
-        (0, _) => Again::AtOnce,
-        _ => Again::Later,
-    };
-    Ok(look)
 }
 
-/// What was told already, topology by topology.
+/// Events that were written already, by topology. Not locked while one is written.
 #[derive(Default)]
-struct Told {
+struct Events {
     /// App and Service.
-    taken: HashMap<Key, BTreeSet<(String, String)>>,
-    /// Those whose names cannot be written.
-    refused: BTreeSet<Key>,
+    taken: Mutex<HashMap<Key, BTreeSet<(String, String)>>>,
+    /// Topologies whose names cannot be written.
+    refused: Mutex<BTreeSet<Key>>,
 }
 
-impl Told {
-    /// Tells of each Service in the way, once for as long as it is.
-    async fn tell(&mut self, context: &Context, key: &Key, foreign: Vec<(String, String)>) {
-        let Some(entry) = context.cache.entry(key).filter(|_| !foreign.is_empty()) else {
-            self.taken.remove(key);
+impl Events {
+    /// Writes an event for each Service in the way, once for as long as it is.
+    async fn taken(&self, context: &Context, key: &Key, foreign: Vec<(String, String)>) {
+        let entry = context.cache.entry(key).filter(|_| !foreign.is_empty());
+        let before = lock(&self.taken).remove(key).unwrap_or_default();
+        let Some(entry) = entry else {
             return;
         };
-        let mut telling = BTreeSet::new();
+        let mut written = BTreeSet::new();
         for (app, service) in foreign {
             let message = format!(
                 "App {app} gets no name: Service {service} is there and is not of this topology"
@@ -138,20 +182,21 @@ impl Told {
                 warning: true,
             };
             let fact = (app, service);
-            let is_told = self.taken.get(key).is_some_and(|told| told.contains(&fact));
-            if !is_told && let Err(error) = context.writer.tell_fact(&entry, &event).await {
-                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+            if !before.contains(&fact)
+                && let Err(error) = context.writer.tell_fact(&entry, &event).await
+            {
+                tracing::debug!(topology = %key, error = %chain(&error), "failed to write an event");
                 continue;
             }
-            telling.insert(fact);
+            written.insert(fact);
         }
-        self.taken.insert(key.clone(), telling);
+        lock(&self.taken).insert(key.clone(), written);
     }
 
-    /// Tells why names cannot be written, once for as long as they cannot.
-    async fn tell_refusal(&mut self, context: &Context, key: &Key, error: &apply::Error) {
+    /// Writes an event with the reason why names cannot be written, once for as long as they cannot.
+    async fn refused(&self, context: &Context, key: &Key, error: &apply::Error) {
         let entry = context.cache.entry(key);
-        let Some(entry) = entry.filter(|_| !self.refused.contains(key)) else {
+        let Some(entry) = entry.filter(|_| !lock(&self.refused).contains(key)) else {
             return;
         };
         let event = status::Event {
@@ -160,10 +205,19 @@ impl Told {
             warning: true,
         };
         match context.writer.tell_fact(&entry, &event).await {
-            Ok(()) => drop(self.refused.insert(key.clone())),
+            Ok(()) => drop(lock(&self.refused).insert(key.clone())),
             Err(error) => {
-                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+                tracing::debug!(topology = %key, error = %chain(&error), "failed to write an event");
             }
         }
     }
+
+    fn forget(&self, key: &Key) {
+        lock(&self.taken).remove(key);
+        lock(&self.refused).remove(key);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,61 +1,103 @@
-//! Makes a NetworkAttachmentDefinition for each topology that asks for one.
+//! Controller of NetworkAttachmentDefinitions: one for each topology that asks for it.
 //!
 //! The kind is somebody else's and may come late, or never: it is not watched, and not being there is no failure.
 
-use std::{collections::BTreeSet, future::Future, pin::pin};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use kube::ResourceExt;
-use tokio::time::Instant;
+use ::telemetry::{chain, jittered};
+use futures::{FutureExt, StreamExt, stream};
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::{self, Action},
+        watcher,
+    },
+};
+use tokio::{task, time::Instant};
 use tracing::Instrument;
 
-use super::{Context, retry::Failures, sweep::until};
+use super::{Context, Error, key_of, retry::Failures, sweep::until};
 use crate::{
-    apply::{self, chain},
-    observe::{Entry, Key, jittered},
+    apply,
+    observe::{Entry, Key, TopologyKey},
     plan::network_attachment::{self, KIND, Step},
     status,
     telemetry::trace_id,
 };
 
+/// Topologies that are worked on at once.
+const CONCURRENCY: u16 = 8;
+
+/// The controller of NetworkAttachmentDefinitions.
+struct Definitions {
+    context: Context,
+    failures: Failures,
+    /// The namespaces that are watched; all when there are none.
+    namespaces: Vec<String>,
+    /// Topologies that have one; unknown until it was asked for the first time.
+    made: tokio::sync::Mutex<Option<BTreeSet<Key>>>,
+    /// Events that were written already: uid of the topology, and reason.
+    events: Mutex<BTreeSet<(String, &'static str)>>,
+}
+
 /// Runs until `stop`, then finishes what is in hand. `namespaces` are those that are watched; all when there are none.
-pub async fn run(context: Context, namespaces: Vec<String>, stop: impl Future<Output = ()>) {
-    let mut stop = pin!(stop);
+pub async fn run(
+    context: Context,
+    namespaces: Vec<String>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let mut stop = Box::pin(stop);
     let cache = context.cache.clone();
+    // A store of kube wakes only one of those that wait for it.
     if until(stop.as_mut(), cache.until_complete()).await.is_none() {
         return;
     }
-    let failures = Failures::default();
-    let mut definitions = Definitions {
-        context: context.clone(),
+    let store = cache.topology_store();
+    let queue = stream::unfold(cache, |cache| async move {
+        Some((
+            Ok::<_, watcher::Error>(cache.next_definition().await),
+            cache,
+        ))
+    });
+    let definitions = Arc::new(Definitions {
+        context,
+        failures: Failures::default(),
         namespaces,
-        made: None,
-        told: BTreeSet::new(),
-    };
-    while let Some(key) = until(stop.as_mut(), cache.next_definition()).await {
-        let started = Instant::now();
+        made: tokio::sync::Mutex::default(),
+        events: Mutex::default(),
+    });
+    let reconcile = |object: Arc<TopologyKey>, definitions: Arc<Definitions>| {
+        let key = key_of(&object);
         let span =
             tracing::error_span!("network attachment", topology = %key, trace_id = trace_id());
-        let result = definitions.reconcile(&key).instrument(span).await;
-        let reason = result.as_ref().map(|_| ()).map_err(|error| match error {
-            // Whatever is there now is looked at again.
-            error if error.is_conflict() => "Conflict",
-            error => error.reason(),
-        });
-        context.metrics.reconciled(KIND, started.elapsed(), reason);
-        match result {
-            Ok(Again::Never) => failures.succeeded(&key),
-            Ok(Again::AtResync) => {
-                failures.succeeded(&key);
-                cache.requeue_definition(&key, jittered(context.resync));
+        task::spawn(async move { definitions.reconcile(&key).await }.instrument(span))
+            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
+            .boxed()
+    };
+    let on_error = |object: Arc<TopologyKey>, error: &Error, definitions: Arc<Definitions>| {
+        let key = key_of(&object);
+        let delay = definitions.failures.failed(&key);
+        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed to write a network attachment, will try again");
+        Action::requeue(delay)
+    };
+    let all = Arc::clone(&definitions);
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    let queue = Box::pin(queue.take_until(stop));
+    controller::applier(reconcile, on_error, definitions, store, queue, config)
+        .for_each(|result| {
+            let all = Arc::clone(&all);
+            async move {
+                if let Err(controller::Error::ObjectNotFound(object)) = result {
+                    let namespace = object.namespace.unwrap_or_default();
+                    all.forget(&Key::new(namespace, object.name)).await;
+                }
             }
-            Ok(Again::Later) => cache.requeue_definition(&key, failures.failed(&key)),
-            Err(error) => {
-                let delay = failures.failed(&key);
-                tracing::warn!(topology = %key, error = %chain(&error), ?delay, "network attachment not written, will try again");
-                cache.requeue_definition(&key, delay);
-            }
-        }
-    }
+        })
+        .await;
 }
 
 /// When to look again, if nothing happens before.
@@ -65,31 +107,47 @@ enum Again {
     Later,
 }
 
-struct Definitions {
-    context: Context,
-    namespaces: Vec<String>,
-    /// Topologies that have one; unknown until it was asked for the first time.
-    made: Option<BTreeSet<Key>>,
-    /// Facts that were told, by uid of the topology.
-    told: BTreeSet<(String, &'static str)>,
-}
-
 impl Definitions {
-    async fn reconcile(&mut self, key: &Key) -> Result<Again, apply::Error> {
-        let Some(entry) = self
-            .context
-            .cache
-            .entry(key)
-            .filter(|entry| !entry.is_going)
-        else {
-            // It goes with its owner.
-            self.made.iter_mut().for_each(|made| {
-                made.remove(key);
-            });
+    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
+        let started = Instant::now();
+        let result = self.look_at(key).await;
+        let reason = result.as_ref().map(|_| ()).map_err(|error| match error {
+            // Whatever is there now is looked at again.
+            error if error.is_conflict() => "Conflict",
+            error => error.reason(),
+        });
+        self.context
+            .metrics
+            .reconciled(KIND, started.elapsed(), reason);
+        Ok(match result? {
+            Again::Never => {
+                self.failures.succeeded(key);
+                Action::await_change()
+            }
+            Again::AtResync => {
+                self.failures.succeeded(key);
+                Action::requeue(jittered(self.context.resync))
+            }
+            Again::Later => Action::requeue(self.failures.failed(key)),
+        })
+    }
+
+    /// Forgets a topology that is gone: its definition goes with its owner.
+    async fn forget(&self, key: &Key) {
+        self.failures.succeeded(key);
+        if let Some(made) = self.made.lock().await.as_mut() {
+            made.remove(key);
+        }
+    }
+
+    async fn look_at(&self, key: &Key) -> Result<Again, apply::Error> {
+        let entry = self.context.cache.entry(key);
+        let Some(entry) = entry.filter(|entry| !entry.is_going) else {
+            self.forget(key).await;
             return Ok(Again::Never);
         };
         let is_wanted = network_attachment::is_wanted(entry.object.annotations());
-        if !is_wanted && !self.made().await?.contains(key) {
+        if !is_wanted && !self.is_made(key).await? {
             return Ok(Again::Never);
         }
         let wanted = network_attachment::wanted(&key.namespace, &key.name, &entry.uid);
@@ -97,7 +155,7 @@ impl Definitions {
         let writer = &self.context.writer;
         let step = match writer.attach_by_name(key, &entry.uid, wanted).await {
             Ok(step) => step,
-            // One word of the API server for two things: with the kind, creation and patch do not say so.
+            // The API server says the same of two things: with the kind, creation and patch do not say so.
             Err(error) if error.code() == Some(404) && !error.is_absent() => {
                 let message = format!("the cluster has no {KIND}: is Multus installed?");
                 self.tell(&entry, "NetworkAttachmentNotServed", message)
@@ -111,9 +169,10 @@ impl Definitions {
             let message = format!("{KIND} {} is there and is not of this topology", key.name);
             self.tell(&entry, "NetworkAttachmentTaken", message).await;
         } else {
-            self.told.retain(|(uid, _)| *uid != entry.uid);
+            self.events().retain(|(uid, _)| *uid != entry.uid);
         }
-        let made = self.made.get_or_insert_default();
+        let mut made = self.made.lock().await;
+        let made = made.get_or_insert_default();
         if is_wanted {
             made.insert(key.clone());
         } else {
@@ -128,36 +187,42 @@ impl Definitions {
         })
     }
 
-    /// Topologies that have one, those from before this process among them.
-    async fn made(&mut self) -> Result<&BTreeSet<Key>, apply::Error> {
-        if self.made.is_none() {
+    /// Whether a topology has one, perhaps from before this process.
+    async fn is_made(&self, key: &Key) -> Result<bool, apply::Error> {
+        // Held while it is asked for: once, however many wait.
+        let mut made = self.made.lock().await;
+        if made.is_none() {
             let writer = &self.context.writer;
-            let mut made = BTreeSet::new();
+            let mut found = BTreeSet::new();
             if self.namespaces.is_empty() {
-                made.extend(writer.network_attachments(None).await?);
+                found.extend(writer.network_attachments(None).await?);
             }
             for namespace in &self.namespaces {
-                made.extend(writer.network_attachments(Some(namespace)).await?);
+                found.extend(writer.network_attachments(Some(namespace)).await?);
             }
-            self.made = Some(made);
+            *made = Some(found);
         }
-        Ok(self.made.get_or_insert_default())
+        Ok(made.as_ref().is_some_and(|made| made.contains(key)))
     }
 
-    /// Tells a fact once, for as long as it is one.
-    async fn tell(&mut self, entry: &Entry, reason: &'static str, message: String) {
+    /// Writes an event once, for as long as its reason holds.
+    async fn tell(&self, entry: &Entry, reason: &'static str, message: String) {
         let event = status::Event {
             reason: reason.to_owned(),
             message,
             warning: true,
         };
         let fact = (entry.uid.clone(), reason);
-        if self.told.contains(&fact) {
+        if self.events().contains(&fact) {
             return;
         }
         match self.context.writer.tell_fact(entry, &event).await {
-            Ok(()) => drop(self.told.insert(fact)),
-            Err(error) => tracing::debug!(error = %chain(&error), "event not written"),
+            Ok(()) => drop(self.events().insert(fact)),
+            Err(error) => tracing::debug!(error = %chain(&error), "failed to write an event"),
         }
+    }
+
+    fn events(&self) -> MutexGuard<'_, BTreeSet<(String, &'static str)>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! How long an object that failed is left alone.
+//! Backoff of objects whose reconciliation failed.
 
 use std::{
     collections::HashMap,
@@ -6,62 +6,127 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    apply,
-    observe::{Key, jittered},
-};
+use ::telemetry::{Backoff, jittered};
+use tokio::time::Instant;
+
+use crate::{apply, observe::Key};
 
 const MIN: Duration = Duration::from_millis(250);
 const MAX: Duration = Duration::from_secs(120);
+/// Writes of the same content that are looked after at once.
+const REWRITES: u32 = 2;
 /// Failures in a row after which people are told of one that might pass by itself: some seconds of them.
 const LASTING: u32 = 4;
 
 /// Failures in a row, object by object: one that fails does not slow down the others.
 #[derive(Default)]
 pub(super) struct Failures {
-    counts: Mutex<HashMap<Key, u32>>,
+    backoffs: Mutex<HashMap<Key, Backoff>>,
 }
 
 impl Failures {
     /// Notes a failure, and says how long to wait.
     pub(super) fn failed(&self, key: &Key) -> Duration {
-        let mut counts = self.counts();
-        let count = counts.entry(key.clone()).or_default();
-        *count += 1;
-        jittered(delay(*count))
+        let mut backoffs = self.backoffs();
+        let backoff = backoffs.entry(key.clone());
+        jittered(backoff.or_insert(Backoff::new(MIN, MAX)).failed())
     }
 
     /// Whether people are to be told of `error`: it does not pass by itself, or has not for a while.
     pub(super) fn is_lasting(&self, key: &Key, error: &apply::Error) -> bool {
-        let is_old = |count: &u32| *count >= LASTING;
-        !error.is_transient() || self.counts().get(key).is_some_and(is_old)
+        let is_old = |backoff: &Backoff| backoff.failures() >= LASTING;
+        !error.is_transient() || self.backoffs().get(key).is_some_and(is_old)
     }
 
     /// Notes a success.
     pub(super) fn succeeded(&self, key: &Key) {
-        self.counts().remove(key);
+        self.backoffs().remove(key);
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Key, u32>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoffs(&self) -> MutexGuard<'_, HashMap<Key, Backoff>> {
+        self.backoffs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Doubles from failure to failure.
-fn delay(count: u32) -> Duration {
-    MIN.saturating_mul(2_u32.saturating_pow(count.saturating_sub(1)))
-        .min(MAX)
+/// Writes of the same content that somebody undoes each time, such as an admission webhook, object by object.
+#[derive(Default)]
+pub(super) struct Rewrites {
+    by_key: Mutex<HashMap<Key, Rewrite>>,
+}
+
+struct Rewrite {
+    /// Hash of what was written.
+    fingerprint: u64,
+    count: u32,
+    backoff: Backoff,
+    not_before: Instant,
+}
+
+impl Rewrites {
+    /// How long to wait before this is written once more; `None` when it may be written now.
+    pub(super) fn pause(&self, key: &Key, fingerprint: u64) -> Option<Duration> {
+        let by_key = self.by_key();
+        let same = by_key.get(key).filter(|it| it.fingerprint == fingerprint)?;
+        let pause = same.not_before.saturating_duration_since(Instant::now());
+        (!pause.is_zero()).then_some(pause)
+    }
+
+    /// Notes a write, and says when to see whether it lasts.
+    pub(super) fn written(&self, key: &Key, fingerprint: u64) -> Duration {
+        let mut by_key = self.by_key();
+        let new = || Rewrite {
+            fingerprint,
+            count: 0,
+            backoff: Backoff::new(MIN, MAX),
+            not_before: Instant::now(),
+        };
+        let rewrite = by_key.entry(key.clone()).or_insert_with(new);
+        if rewrite.fingerprint != fingerprint {
+            *rewrite = new();
+        }
+        rewrite.count += 1;
+        if rewrite.count <= REWRITES {
+            return Duration::ZERO;
+        }
+        let pause = rewrite.backoff.failed();
+        rewrite.not_before = Instant::now() + pause;
+        pause
+    }
+
+    /// Notes that nothing is to be written any more.
+    pub(super) fn settled(&self, key: &Key) {
+        self.by_key().remove(key);
+    }
+
+    fn by_key(&self) -> MutexGuard<'_, HashMap<Key, Rewrite>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_longer_after_each_failure_up_to_a_limit() {
-        let delays: Vec<Duration> = [1, 2, 3, 10, 1_000].into_iter().map(delay).collect();
-        assert_eq!(delays[..3], [MIN, MIN * 2, MIN * 4]);
-        assert_eq!(delays[3..], [MAX, MAX]);
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_undoes_each_time_is_written_ever_more_seldom() {
+        let rewrites = Rewrites::default();
+        let (key, other) = (Key::new("a", "one"), Key::new("a", "other"));
+        let start = Instant::now();
+        let mut writes = 0;
+        while start.elapsed() < Duration::from_secs(10) {
+            // Events of the watch have it looked at all the time.
+            if rewrites.pause(&key, 1).is_none() {
+                rewrites.written(&key, 1);
+                writes += 1;
+            }
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert!((3..=20).contains(&writes), "{writes} writes in 10 s");
+        assert!(rewrites.pause(&key, 1).is_some());
+        assert_eq!(rewrites.pause(&key, 2), None, "another content is not late");
+        assert_eq!(rewrites.written(&other, 1), Duration::ZERO);
+        rewrites.settled(&key);
+        assert_eq!(rewrites.pause(&key, 1), None);
     }
 
     #[test]
