@@ -1,10 +1,10 @@
-//! The command line of the operator; each option also as `BEEMESH_...` in the environment.
+//! Command line of the operator; each option also as `BEEMESH_...` in the environment.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{check::Check, telemetry::LogFormat};
+use crate::{check::Check, parse::seconds, telemetry::LogFormat};
 
 /// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
@@ -37,16 +37,15 @@ pub struct Config {
     /// Serve the REST API without a certificate on other addresses than loopback too: tokens can then be read on the way.
     #[arg(long, env = "BEEMESH_INSECURE_API")]
     pub insecure_api: bool,
-    /// Whether the REST API may be read without a token.
+    /// Whether the REST API may be read without a token [default: true on loopback, false on other addresses].
     #[arg(
         long,
         env = "BEEMESH_ANONYMOUS_READ",
-        default_value_t = true,
         action = clap::ArgAction::Set,
         num_args = 0..=1,
         default_missing_value = "true"
     )]
-    pub anonymous_read: bool,
+    pub anonymous_read: Option<bool>,
     /// How logs are written.
     #[arg(long, env = "BEEMESH_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -88,21 +87,18 @@ impl Config {
         };
         self.listen_api.unwrap_or(default)
     }
+
+    /// Whether the REST API may be read without a token.
+    pub fn is_read_anonymous(&self) -> bool {
+        let default = self.api_address().ip().is_loopback();
+        self.anonymous_read.unwrap_or(default)
+    }
 }
 
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// A number of seconds, such as `90` or `90s`.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.strip_suffix('s').unwrap_or(text);
-    match number.parse() {
-        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected a number of seconds, 1 or more".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -126,6 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn reads_need_a_token_wherever_the_network_reaches_the_api() {
+        let is_anonymous =
+            |arguments: &[&str]| parse(arguments).expect("sound").is_read_anonymous();
+        assert!(is_anonymous(&[]));
+        assert!(is_anonymous(&["--listen-api=[::1]:1"]));
+        let pair = ["--tls-cert=c.pem", "--tls-key=k.pem"];
+        assert!(!is_anonymous(&pair));
+        assert!(is_anonymous(&[pair[0], pair[1], "--anonymous-read"]));
+        assert!(!is_anonymous(&["--anonymous-read=false"]));
+        assert!(!is_anonymous(&["--insecure-api", "--listen-api=0.0.0.0:1"]));
+    }
+
+    #[test]
     fn options_are_read() {
         let config = parse(&[
             "--name=a",
@@ -138,7 +147,7 @@ mod tests {
         let config = config.expect("all are right");
         assert_eq!(config.replica(), "a");
         assert_eq!(config.namespaces, ["x", "y"]);
-        assert!(!config.anonymous_read);
+        assert_eq!(config.anonymous_read, Some(false));
         assert_eq!(config.mesh_key_secret.as_deref(), Some("k"));
         assert_eq!(config.namespace.as_deref(), Some("own"));
         assert_eq!(config.resync, Duration::from_secs(90));

@@ -1,4 +1,4 @@
-//! Who asks, and whether they may: the cluster decides both.
+//! Authentication by TokenReview and authorization by SubjectAccessReview.
 
 use std::time::Instant;
 
@@ -11,23 +11,23 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use super::{problem::Problem, remembered::Remembered};
+use super::{auth_cache::AuthCache, problem::Problem};
 
 /// The plural that rights are given for.
 const RESOURCE: &str = "microservicetopologies";
 
-/// Asks the API server, and remembers for a short while what it said.
+/// Reviews of the API server, cached for a short while.
 pub(super) struct Access {
     client: Client,
     anonymous_read: bool,
-    users: Remembered<Digest, Option<UserInfo>>,
-    rights: Remembered<(Digest, Right), Result<(), String>>,
+    users: AuthCache<Digest, Option<UserInfo>>,
+    rights: AuthCache<(Digest, Right), Result<(), String>>,
 }
 
-/// A token is not kept where its digest will do.
+/// Digest of a token: tokens themselves are not kept.
 type Digest = [u8; 32];
 
-/// What somebody wants to do.
+/// A verb on an object or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Right {
     /// A verb on topologies: of all namespaces when `namespace` is empty, on all when `name` is.
@@ -67,12 +67,12 @@ impl Access {
         Access {
             client,
             anonymous_read,
-            users: Remembered::new(),
-            rights: Remembered::new(),
+            users: AuthCache::new(),
+            rights: AuthCache::new(),
         }
     }
 
-    /// Whether something may be read: by anyone, or as [`Access::allow`].
+    /// Authorizes a read: of anyone where reads are anonymous, else as [`Access::allow`].
     ///
     /// # Errors
     /// As [`Access::allow`].
@@ -87,7 +87,7 @@ impl Access {
         self.allow(headers, right).await.map(drop)
     }
 
-    /// Whether the bearer of the token in `headers` has `right`.
+    /// Authorizes the bearer of the token in `headers` for `right`.
     ///
     /// # Errors
     /// 401 without a token that the cluster knows, 403 without the right, 503 when nobody can tell.
@@ -106,12 +106,12 @@ impl Access {
     }
 
     async fn user(&self, digest: Digest, token: &str) -> Result<UserInfo, Problem> {
-        let known = self.users.recall(&digest, Instant::now());
-        let user = match known {
+        let cached = self.users.get(&digest, Instant::now());
+        let user = match cached {
             Some(user) => user,
             None => {
                 let user = self.review_token(token).await?;
-                self.users.remember(digest, user.clone(), Instant::now());
+                self.users.insert(digest, user.clone(), Instant::now());
                 user
             }
         };
@@ -135,7 +135,7 @@ impl Access {
         Ok(status.user.filter(|_| is_known))
     }
 
-    /// `Err` with what the cluster says to it, which is often nothing.
+    /// The decision of the cluster; `Err` with its reason, which is often empty.
     async fn decide(
         &self,
         digest: Digest,
@@ -143,7 +143,7 @@ impl Access {
         right: Right,
     ) -> Result<Result<(), String>, Problem> {
         let question = (digest, right);
-        if let Some(answer) = self.rights.recall(&question, Instant::now()) {
+        if let Some(answer) = self.rights.get(&question, Instant::now()) {
             return Ok(answer);
         }
         let review = SubjectAccessReview {
@@ -158,8 +158,7 @@ impl Access {
             true => Ok(()),
             false => Err(status.reason.unwrap_or_default()),
         };
-        self.rights
-            .remember(question, answer.clone(), Instant::now());
+        self.rights.insert(question, answer.clone(), Instant::now());
         Ok(answer)
     }
 }
@@ -215,7 +214,7 @@ fn review_of(user: UserInfo, right: &Right) -> SubjectAccessReviewSpec {
     }
 }
 
-/// In the words of the API server.
+/// The refusal as the API server words it.
 fn forbidden(user: &str, right: &Right, reason: &str) -> Problem {
     let what = match right {
         Right::Topology {

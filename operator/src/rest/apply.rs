@@ -1,4 +1,4 @@
-//! Applying and deleting topologies, with the caller's own token.
+//! Handlers that apply and delete topologies, with the caller's own token.
 
 use axum::{
     Json,
@@ -74,12 +74,15 @@ pub(super) async fn apply(
     headers: HeaderMap,
     In((namespace, name)): In<(String, String)>,
     Asked(manner): Asked<Manner>,
-    Body(body): Body,
+    body: Body,
 ) -> Result<Response, Problem> {
     let right = Right::topology("patch", &namespace, &name);
     let caller = rest.0.access.allow(&headers, right).await?;
     let path = url_path(&namespace, &name)?;
-    let (_, mut object) = declared(&namespace, &name, &body)?;
+    let body = body.read().await?;
+    let of = (namespace.clone(), name.clone());
+    let declared = rest.compute(move || declared(&of.0, &of.1, &body));
+    let (_, mut object) = declared.await??;
     if let Some(version) = if_match(&headers) {
         object["metadata"]["resourceVersion"] = Value::String(version);
     }

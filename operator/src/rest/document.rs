@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Rest, apply,
-    level::{self, Level},
+    log_level::{self, LogLevel},
     plan,
     problem::Problem,
     read::{self, TopologyList},
@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Rest> {
         .routes(routes!(stages::routes))
         .routes(routes!(stages::tables))
         .routes(routes!(plan::propose))
-        .routes(routes!(level::read, level::change))
+        .routes(routes!(log_level::read, log_level::change))
         .routes(routes!(serve))
 }
 
@@ -90,7 +90,7 @@ fn schemas() -> Map<String, Value> {
     add::<PlanReport>(&mut generator);
     add::<TablesReport>(&mut generator);
     add::<TopologyList>(&mut generator);
-    add::<Level>(&mut generator);
+    add::<LogLevel>(&mut generator);
     add::<Problem>(&mut generator);
     let metadata = generator.subschema_for::<ObjectMeta>();
     let reference = generator.subschema_for::<TopologyObject>();

@@ -1,5 +1,7 @@
 //! Extractors of axum whose failures are problem details too.
 
+use std::convert::Infallible;
+
 use axum::{
     body::Bytes,
     extract::{
@@ -9,6 +11,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
 use super::{limits, problem::Problem};
 
@@ -38,22 +41,37 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Asked<T
     }
 }
 
-/// The whole body, bounded: one that is announced as too large is not even read.
-pub(super) struct Body(pub(super) Bytes);
+/// The body of a request, not read yet: nobody is to have it read before the caller is authorized.
+pub(super) struct Body(Request);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body, Problem> {
-        let length = request.headers().get(header::CONTENT_LENGTH);
+    async fn from_request(request: Request, _: &S) -> Result<Body, Infallible> {
+        Ok(Body(request))
+    }
+}
+
+impl Body {
+    /// Reads the whole body, in bounded size and time; one that is announced as too large is not read at all.
+    ///
+    /// # Errors
+    /// 413 when it is too large, 408 when it takes too long, 400 when it breaks off.
+    pub(super) async fn read(self) -> Result<Bytes, Problem> {
+        let length = self.0.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > limits::BODY as u64) {
             let detail = format!("expected at most {} bytes", limits::BODY);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        let bytes = Bytes::from_request(request, state).await;
-        let problem = |error: BytesRejection| Problem::new(error.status(), error.body_text());
-        bytes.map(Body).map_err(problem)
+        let bytes = timeout(limits::BODY_TIME, Bytes::from_request(self.0, &())).await;
+        let late = |_| {
+            let seconds = limits::BODY_TIME.as_secs();
+            let detail = format!("expected the body within {seconds} s");
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        };
+        let broken = |error: BytesRejection| Problem::new(error.status(), error.body_text());
+        bytes.map_err(late)?.map_err(broken)
     }
 }
 

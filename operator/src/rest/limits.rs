@@ -1,4 +1,4 @@
-//! What holds for every request: limits, a span, a line in the log, a sample in the metrics.
+//! Middleware of every request: limits, a span, a line in the log, a sample in the metrics.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -15,7 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{FutureExt, TryStreamExt, stream};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout_at,
+};
 use tracing::Instrument;
 
 use super::{Rest, problem::Problem};
@@ -30,11 +33,42 @@ const TIME: Duration = Duration::from_secs(30);
 /// Longest time for the rest of an answer that is made while it is read.
 const READING: Duration = Duration::from_secs(120);
 
-/// Most requests that are answered at once.
-pub(super) const REQUESTS: usize = 64;
+/// Longest time for a body.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// Most reads that are answered at once.
+const READS: usize = 64;
+
+/// Most other requests that are answered at once. They have bodies: callers that send them slowly keep nobody from
+/// reading.
+const WRITES: usize = 32;
 
 /// Name of the header in which an answer names its trace.
 const TRACE: &str = "x-trace-id";
+
+/// Requests that are being answered.
+pub(super) struct Requests {
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+impl Requests {
+    pub(super) fn new() -> Requests {
+        Requests {
+            reads: Arc::new(Semaphore::new(READS)),
+            writes: Arc::new(Semaphore::new(WRITES)),
+        }
+    }
+
+    /// A permit for one more request; `None` when there are too many.
+    fn permit(&self, method: &Method) -> Option<OwnedSemaphorePermit> {
+        let permits = match *method {
+            Method::GET | Method::HEAD => &self.reads,
+            _ => &self.writes,
+        };
+        Arc::clone(permits).try_acquire_owned().ok()
+    }
+}
 
 /// Puts the limits around `routes`.
 pub(super) fn limited(routes: Router<Rest>, rest: &Rest) -> Router<Rest> {
@@ -78,7 +112,7 @@ async fn around(State(rest): State<Rest>, request: Request, next: Next) -> Respo
 }
 
 async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
-    let Ok(permit) = Arc::clone(&rest.0.requests).try_acquire_owned() else {
+    let Some(permit) = rest.0.requests.permit(request.method()) else {
         return Problem::unavailable("too many requests at once; try again").into_response();
     };
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -96,7 +130,7 @@ async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
     }
 }
 
-/// A body that is still being made is under way until its end, and breaks off when that takes too long.
+/// A body that is made while it is read keeps its permit until its end, and breaks off when that takes too long.
 fn held(body: Body, permit: OwnedSemaphorePermit) -> Body {
     if body.size_hint().exact().is_some() {
         return body;
@@ -137,7 +171,6 @@ mod tests {
 
     use axum::body::{self, Bytes};
     use futures::StreamExt;
-    use tokio::sync::Semaphore;
 
     use super::*;
 

@@ -1,23 +1,23 @@
-//! The REST API: topologies for people and programs without kubectl.
+//! REST API: topologies for people and programs without kubectl.
 //!
 //! ```text
-//! request -> limits (time, size, number) -> who (TokenReview, SubjectAccessReview) -> handler -> answer
+//! request -> limits (time, number) -> access (TokenReview, SubjectAccessReview) -> body -> handler -> answer
 //!                                                                 reads: the caches --+
 //!                                    writes: the API server, with the caller's own token
 //! ```
 //! What can be asked is at `/openapi.json`, made from the code. Errors are problem details (RFC 9457).
-//! Reads are open to whoever reaches the port, unless the operator is told otherwise.
+//! Reads need no token on loopback; elsewhere they do, unless the operator is started with `--anonymous-read`.
 
 mod access;
 mod apply;
+mod auth_cache;
 mod document;
 mod extract;
-mod level;
 mod limits;
+mod log_level;
 mod plan;
 mod problem;
 mod read;
-mod remembered;
 mod server;
 mod stages;
 mod tls;
@@ -61,8 +61,7 @@ struct Inner {
     client: Client,
     logs: Logs,
     metrics: Metrics,
-    /// Requests that are being answered.
-    requests: Arc<Semaphore>,
+    requests: limits::Requests,
     /// Computations that are under way.
     computations: Arc<Semaphore>,
 }
@@ -83,14 +82,16 @@ impl Rest {
         let mut bare = config.clone();
         bare.auth_info = AuthInfo::default();
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        // One core is left to those who reconcile.
+        let computations = cores.saturating_sub(1).max(1);
         Ok(Rest(Arc::new(Inner {
             cache,
             access: Access::new(reviewer, anonymous_read),
             client: Client::try_from(bare)?,
             logs,
             metrics,
-            requests: Arc::new(Semaphore::new(limits::REQUESTS)),
-            computations: Arc::new(Semaphore::new(cores)),
+            requests: limits::Requests::new(),
+            computations: Arc::new(Semaphore::new(computations)),
         })))
     }
 

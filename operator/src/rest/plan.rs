@@ -48,13 +48,14 @@ pub(super) async fn propose(
     State(rest): State<Rest>,
     headers: HeaderMap,
     In((namespace, name)): In<(String, String)>,
-    Body(body): Body,
+    body: Body,
 ) -> Result<Json<PlanReport>, Problem> {
     let right = Right::topology("get", &namespace, &name);
     rest.0.access.allow(&headers, right).await?;
-    let (proposed, _) = declared(&namespace, &name, &body)?;
+    let body = body.read().await?;
     let cache = rest.0.cache.clone();
     let report = rest.compute(move || {
+        let (proposed, _) = declared(&namespace, &name, &body)?;
         let entry = cache.topology(&namespace, &name);
         let applied = entry.and_then(|entry| entry.computed.clone());
         let pods = cache.pods(&proposed);

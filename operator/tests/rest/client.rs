@@ -80,7 +80,8 @@ pub(crate) fn announce(
     receive(stream)
 }
 
-fn send(stream: &mut impl Write, asked: &Asked<'_>, length: usize) -> Result<()> {
+/// Sends the head of a request, with the announcement of a body.
+pub(crate) fn send(stream: &mut impl Write, asked: &Asked<'_>, length: usize) -> Result<()> {
     let Asked { method, path, .. } = asked;
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nhost: operator\r\nconnection: close\r\ncontent-length: {length}\r\n"

@@ -18,8 +18,9 @@ fn main() {
     let no_promtool = e2e::needs(&["etcd", "kube-apiserver", "kubectl", "promtool"]);
     let on_server = |(name, test): (&str, Test)| e2e::trial(name, missing.as_deref(), test);
     #[rustfmt::skip]
-    let tests: [(&str, Test); 19] = [
+    let tests: [(&str, Test); 20] = [
         ("people::reads_are_open_and_writes_are_not", people::reads_are_open_and_writes_are_not),
+        ("people::nobody_waits_for_the_body_of_a_caller_without_rights", people::nobody_waits_for_the_body_of_a_caller_without_rights),
         ("people::who_lacks_a_right_is_told_which", people::who_lacks_a_right_is_told_which),
         ("people::writes_are_made_by_the_caller", people::writes_are_made_by_the_caller),
         ("people::reads_need_a_token_where_the_operator_says_so", people::reads_need_a_token_where_the_operator_says_so),

@@ -1,10 +1,10 @@
-//! Who may do what.
+//! Authentication and authorization.
 
 use anyhow::{Result, ensure};
 use e2e::eventually;
 
 use crate::{
-    client::Asked,
+    client::{self, Asked},
     world::{DEADLINE, NAMESPACE, Operator, path, topology, world},
 };
 
@@ -38,6 +38,44 @@ pub(crate) fn reads_are_open_and_writes_are_not() -> Result<()> {
     let unknown = put(Some("no-such-token"))?.with(401)?;
     ensure!(unknown.detail()?.contains("does not know"), "{unknown:?}");
     world.read(&path("open"))?.with(404)?;
+    Ok(())
+}
+
+pub(crate) fn nobody_waits_for_the_body_of_a_caller_without_rights() -> Result<()> {
+    let world = world()?;
+    let (topology, plan) = (path("slow"), format!("{}/plan", path("slow")));
+    let asked = |method, path, token| Asked {
+        method,
+        path,
+        token,
+        ..Asked::default()
+    };
+    #[rustfmt::skip]
+    let cases = [
+        (asked("PUT",  &topology,   None),             401),
+        (asked("PUT",  &topology,   Some("unknown")),  401),
+        (asked("PUT",  &topology,   Some(&world.joe)), 403),
+        (asked("POST", &plan,       None),             401),
+        (asked("PUT",  "/loglevel", Some(&world.joe)), 403),
+    ];
+    for (asked, status) in &cases {
+        // Announced and never sent.
+        let mut stream = client::connect(world.operator.api)?;
+        client::announce(&mut stream, asked, 1_000)?.with(*status)?;
+    }
+    // Those who may write, and are slow, keep nobody from reading.
+    let slow: Vec<_> = (0..70)
+        .map(|_| {
+            let stream = client::connect(world.operator.api)?;
+            let asked = asked("PUT", &topology, Some(world.jane.as_str()));
+            client::send(&mut &stream, &asked, 1_000)?;
+            anyhow::Ok(stream)
+        })
+        .collect::<Result<_>>()?;
+    world
+        .read("/apis/beemesh.io/v1alpha1/topologies")?
+        .with(200)?;
+    drop(slow);
     Ok(())
 }
 
