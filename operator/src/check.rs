@@ -1,4 +1,4 @@
-//! `beemesh-operator check URL...`: whether an operator answers. What `helm test` runs, in the operator's own image.
+//! `beemesh-operator check URL...`: readiness check of a running operator, for `helm test` in the operator's own image.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Check {
     #[arg(required = true)]
     pub urls: Vec<Uri>,
     /// Seconds to try for.
-    #[arg(long, default_value = "60", value_parser = crate::config::seconds)]
+    #[arg(long, default_value = "60", value_parser = crate::parse::seconds)]
     pub timeout: Duration,
 }
 
@@ -70,14 +70,12 @@ async fn ask(url: &Uri) -> Result<(), String> {
     // Else the system's are looked for, and our image has none.
     config.root_cert = Some(Vec::new());
     config.default_retry = false;
-    let client = Client::try_from(config).map_err(|error| crate::apply::chain(&error))?;
+    let client = Client::try_from(config).map_err(|error| ::telemetry::chain(&error))?;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path).body(Vec::new());
     let request = request.map_err(|error| error.to_string())?;
     let answer = client.request_text(request).await;
-    answer
-        .map(drop)
-        .map_err(|error| crate::apply::chain(&error))
+    answer.map(drop).map_err(|error| ::telemetry::chain(&error))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod config;
 pub mod controllers;
 pub mod mesh_key;
 pub mod observe;
+mod parse;
 pub mod plan;
 pub mod rest;
 pub mod run;

@@ -1,10 +1,10 @@
-//! `beemesh-operator`: the command line of the operator.
+//! Entry point of the program `beemesh-operator`.
 
 use std::process::ExitCode;
 
+use ::telemetry::chain;
 use clap::Parser;
 use operator::{
-    apply::chain,
     check::{Check, check},
     config::{Command, Config},
     run,

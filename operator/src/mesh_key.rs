@@ -5,13 +5,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ::telemetry::{Backoff, chain, jittered};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, api::PostParams};
 use thiserror::Error;
 use tokio::time::sleep;
-
-use crate::{apply::chain, observe::jittered};
 
 /// The Secret's only entry.
 const ENTRY: &str = "key";
@@ -34,8 +33,8 @@ enum Error {
 pub async fn run(client: Client, namespace: Option<String>, name: String, resync: Duration) {
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let secrets: Api<Secret> = Api::namespaced(client, &namespace);
-    let mut retry = RETRY_MIN;
-    let mut told = None;
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+    let mut logged = None;
     loop {
         let pause = match ensure(&secrets, &name).await {
             Ok(is_new) => {
@@ -43,18 +42,17 @@ pub async fn run(client: Client, namespace: Option<String>, name: String, resync
                     true => tracing::info!(namespace, name, "made the key of the mesh"),
                     false => tracing::debug!(namespace, name, "the key of the mesh is there"),
                 }
-                (retry, told) = (RETRY_MIN, None);
+                backoff.succeeded();
+                logged = None;
                 resync
             }
             Err(error) => {
                 let error = chain(&error);
-                if told.as_ref() != Some(&error) {
+                if logged.as_ref() != Some(&error) {
                     tracing::warn!(namespace, name, error, "no key of the mesh yet");
-                    told = Some(error);
+                    logged = Some(error);
                 }
-                let pause = retry;
-                retry = RETRY_MAX.min(retry * 2);
-                pause
+                backoff.failed()
             }
         };
         sleep(jittered(pause)).await;

@@ -1,4 +1,4 @@
-//! Puts the parts together, and takes them apart on SIGTERM.
+//! Composition of the operator: starts its tasks, and ends them on SIGTERM.
 //!
 //! ```text
 //! watches (1x for each kind) -> Cache -> controllers (5x) -> Writer -> API server
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::telemetry::{Check, Probes};
+use ::telemetry::{Check, Limits, Probes, Server};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client,
@@ -33,7 +33,7 @@ use crate::{
     mesh_key,
     observe::{self, Cache, Kind, Scope},
     rest::{self, ListenError, Rest, TlsFiles},
-    telemetry::{Heart, Logs, Metrics, Observed, ObservedTopology},
+    telemetry::{Heartbeat, Logs, Metrics, Observed, ObservedTopology},
 };
 
 /// How long writes in hand may take after SIGTERM.
@@ -50,7 +50,7 @@ pub enum Error {
     Client(#[source] kube::Error),
     /// Metrics and probes cannot be served.
     #[error("failed to serve metrics and probes")]
-    Listen(#[source] ListenError),
+    Listen(#[source] io::Error),
     /// The REST API cannot be served.
     #[error("failed to serve the REST API")]
     Api(#[source] ListenError),
@@ -70,8 +70,8 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let scope = Scope {
         namespaces: config.namespaces.clone(),
     };
-    let heart = Heart::start();
-    let (metrics, probes) = (Metrics::new(), heart.probes());
+    let heartbeat = Heartbeat::start();
+    let (metrics, probes) = (Metrics::new(), heartbeat.probes());
     let cache = Cache::new(&scope, &replica);
     watch_over(&cache, &metrics, &probes);
     let context = Context {
@@ -83,9 +83,9 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let stopped = termination()?;
     let (stop, stopping) = watch::channel(false);
     let mut service = JoinSet::new();
-    service.spawn(heart.beat());
+    service.spawn(heartbeat.run());
     service.spawn(serve_metrics(&config, metrics.clone(), probes.clone()).await?);
-    let anonymous = config.anonymous_read;
+    let anonymous = config.is_read_anonymous();
     let api = Rest::new(&settings, cache.clone(), anonymous, logs, metrics.clone());
     let api = (listen_api(&config).await?, api.map_err(Error::Client)?);
     if let Some(name) = config.mesh_key_secret {
@@ -194,16 +194,11 @@ async fn serve_metrics(
     probes: Probes,
 ) -> Result<impl Future<Output = ()> + use<>, Error> {
     // Plain everywhere: there is no secret in them, and nothing can be changed.
-    let options = rest::Options {
-        address: config.listen_metrics,
-        tls: None,
-        insecure: true,
-    };
-    let server = rest::Server::bind(&options).await.map_err(Error::Listen)?;
-    Ok(server.serve(
-        ::telemetry::router(move || metrics.text(), probes),
-        future::pending(),
-    ))
+    let server = Server::bind(config.listen_metrics, Limits::PROBES).await;
+    let routes = ::telemetry::router(move || metrics.text(), probes);
+    Ok(server
+        .map_err(Error::Listen)?
+        .serve(routes, future::pending()))
 }
 
 async fn listen_api(config: &Config) -> Result<rest::Server, Error> {
@@ -255,7 +250,7 @@ mod tests {
         let answer = time::timeout(BEGINNING * 2, asking).await;
         let error = answer.expect("it is given up").unwrap().unwrap_err();
         assert!(asked.elapsed() >= BEGINNING / 2, "{error}");
-        let why = crate::apply::chain(&error);
+        let why = ::telemetry::chain(&error);
         assert!(why.contains("timed out"), "{why}");
     }
 }

@@ -1,4 +1,4 @@
-//! For the tests of both daemons: what their metrics are, and what a document says that they are.
+//! Comparison of metrics with the document that lists them, for the tests of all daemons.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub fn described(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The same of the tables of a document in Markdown.
+/// As [`described`], of the tables of a document in Markdown.
 pub fn listed(document: &str) -> BTreeSet<String> {
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();

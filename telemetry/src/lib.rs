@@ -1,22 +1,29 @@
-//! What every daemon of beemesh tells in the same way.
+//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff.
 //!
 //! ```text
-//! named checks --> Probes --.
-//! counts --> text -----------+--> router: /livez /readyz /healthz /metrics
-//! /proc/self --> Process ---'
+//! named checks --> Probes --------.
+//! registry --> text --> Scraper --+--> router: /livez /readyz /healthz /metrics --> Server
+//! /proc/self --> Process ---------'
 //! ```
-//! Knows: the process that it is in, the forms of Kubernetes' probes and of Prometheus' text. Refuses to know: what
-//! is counted and checked, and who listens.
+//! Knows: its own process, the probes of Kubernetes, the text format of Prometheus, connections and their limits.
+//! Refuses to know: what is counted and checked, and which other routes are served.
 #![forbid(unsafe_code)]
 
+mod backoff;
+mod chain;
 mod described;
 mod probes;
 mod process;
+mod scrape;
+mod server;
 mod text;
 mod web;
 
+pub use backoff::{Backoff, jittered};
+pub use chain::chain;
 pub use described::{described, ill_formed, listed};
 pub use probes::{Check, Probes};
 pub use process::Process;
+pub use server::{Handshake, Limits, Server, Stream};
 pub use text::text;
 pub use web::router;

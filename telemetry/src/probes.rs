@@ -1,4 +1,4 @@
-//! Whether a daemon lives, and whether it is ready, in the form of Kubernetes' own components.
+//! Checks of liveness and readiness, as Kubernetes' own components have them.
 
 use std::{
     fmt,
@@ -8,14 +8,14 @@ use std::{
     },
 };
 
-/// What a check finds.
+/// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// All is well.
     Ok,
-    /// Something is to be looked at, and the daemon serves all the same; why.
+    /// Needs attention while the daemon serves; the reason.
     Warning(String),
-    /// The daemon does not do what it is for; why.
+    /// The daemon does not serve; the reason.
     Failed(String),
 }
 
@@ -68,7 +68,7 @@ impl fmt::Debug for Inner {
 }
 
 impl Probes {
-    /// A daemon that lives while `check` does not fail, and is ready as soon as no other check is against it.
+    /// Probes of a daemon that is alive while `check` does not fail, and ready while no check fails.
     pub fn new(name: &'static str, check: impl Fn() -> Check + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             live: Named::new(name, check),
@@ -77,7 +77,7 @@ impl Probes {
         }))
     }
 
-    /// From now on readiness asks this too. The check must answer at once, and is called at each probe.
+    /// Adds a check of readiness. It must return at once, and is called at each probe.
     pub fn ready_when(
         &self,
         name: &'static str,
@@ -87,7 +87,7 @@ impl Probes {
         ready.push(Named::new(name, check));
     }
 
-    /// From now on the daemon is not ready: it is going. It still lives.
+    /// Makes the daemon unready because it ends; it stays alive.
     pub fn stop(&self) {
         self.0.is_stopping.store(true, Ordering::Relaxed);
     }
@@ -105,7 +105,7 @@ impl Probes {
     /// Every check of readiness, with its name.
     pub(crate) fn ready(&self) -> Vec<(&'static str, Check)> {
         let is_stopping = self.0.is_stopping.load(Ordering::Relaxed);
-        let stopping = is_stopping.then(|| "the process is going".to_owned());
+        let stopping = is_stopping.then(|| "the process ends".to_owned());
         let ready = self.0.ready.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.live();
         all.extend(ready.iter().map(Named::look));

@@ -1,4 +1,4 @@
-//! What the kernel knows of this process, under the names that every Prometheus client uses.
+//! Process metrics from `/proc/self`, under the names that every Prometheus client uses.
 
 use std::{fmt, fs};
 
@@ -8,7 +8,7 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 
-/// Reads `/proc/self` at each scrape; what cannot be read is left out.
+/// Collector that reads `/proc/self` at each scrape; what cannot be read is left out.
 #[derive(Debug)]
 pub struct Process;
 

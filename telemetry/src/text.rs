@@ -1,4 +1,4 @@
-//! From OpenMetrics, which prometheus-client writes, to the text format that every scraper and `promtool` read.
+//! Conversion from OpenMetrics, which prometheus-client writes, to the text format that every scraper and `promtool` read.
 
 use std::{
     borrow::Cow,

@@ -1,5 +1,6 @@
-//! The routes of metrics and probes.
+//! Routes of metrics and probes.
 
+use crate::{Check, Probes, scrape::Scraper};
 use axum::{
     Router,
     extract::{RawQuery, State},
@@ -7,18 +8,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::task::spawn_blocking;
 
-use crate::{Check, Probes};
-
-/// The media type of the text format of Prometheus.
+/// Media type of the text format of Prometheus.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `/metrics`, which are the text that `scrape` returns, `/livez`, `/readyz`, `/healthz`; probes take `?verbose`.
-pub fn router(
-    scrape: impl Fn() -> String + Clone + Send + Sync + 'static,
-    probes: Probes,
-) -> Router {
+/// Routes `/metrics`, with the text that `scrape` returns, and `/livez`, `/readyz`, `/healthz`, which take `?verbose`.
+///
+/// `scrape` runs on a thread of its own, once for all requests that wait, until the router is dropped.
+pub fn router(scrape: impl Fn() -> String + Send + 'static, probes: Probes) -> Router {
+    let scraper = Scraper::start(scrape);
     let live = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("livez", &probes.live(), query.as_deref())
     };
@@ -28,12 +26,10 @@ pub fn router(
     let ready = |State(probes): State<Probes>, RawQuery(query): RawQuery| async move {
         answer("readyz", &probes.ready(), query.as_deref())
     };
-    let metrics = || async move {
-        // It may wait for a lock that somebody holds over a disk: nobody else shall.
-        match spawn_blocking(scrape).await {
-            Ok(text) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
-            // A panic in it is logged by the runtime's hook.
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let metrics = |State(scraper): State<Scraper>| async move {
+        match scraper.text().await {
+            Some(text) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     };
     Router::new()
@@ -41,10 +37,14 @@ pub fn router(
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .with_state(probes)
-        .route("/metrics", get(metrics))
+        .merge(
+            Router::new()
+                .route("/metrics", get(metrics))
+                .with_state(scraper),
+        )
 }
 
-/// As the API server answers: `ok`, or each check on a line when one fails or the asker wants it.
+/// An answer in the form of the API server: `ok`, or each check on a line when one fails or the caller wants it.
 fn answer(name: &str, checks: &[(&str, Check)], query: Option<&str>) -> Response {
     let is_verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
     let has_failed = checks.iter().any(|(_, check)| check.has_failed());

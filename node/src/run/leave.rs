@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::telemetry::{Check, router};
+use ::telemetry::{Check, Limits, Server, router};
 use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +12,7 @@ use crate::cluster;
 use crate::config::{Config, Origin};
 use crate::error::Error;
 use crate::source::kubernetes::client;
-use crate::telemetry::{self, Metrics, Server, Vitals};
+use crate::telemetry::{self, Metrics, Vitals};
 use crate::uninstall::{Own, REQUESTED, Remains};
 
 /// Time between two looks at the own pod, and between two tries.
@@ -33,8 +33,8 @@ pub(super) fn leave(config: &Config, own: &Own) -> Result<(), Error> {
         let client = client::client(kubeconfig.as_deref()).await?;
         if let Some(address) = config.http_address {
             tokio::spawn(async move {
-                let server = Server::bind_in_time(address).await;
-                server.serve(probes()).await;
+                let server = Server::bind_in_time(address, Limits::PROBES).await;
+                server.serve(probes(), std::future::pending()).await;
             });
         }
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;

@@ -1,6 +1,8 @@
-//! What is told of the daemon: probes and metrics.
+//! Checks of the probes and values of the metrics, and their server.
 
-use ::telemetry::{Check, Probes, router};
+use std::future;
+
+use ::telemetry::{Check, Limits, Probes, Server, router};
 
 use super::tasks::Shared;
 use crate::config::{InstallCni, Origin};
@@ -8,7 +10,7 @@ use crate::desk::enumerate;
 use crate::flood;
 use crate::install::Installer;
 use crate::live;
-use crate::telemetry::{self, Cni, Observed, Server};
+use crate::telemetry::{self, Cni, Observed};
 
 /// What a daemon of a cluster says of itself that was given no key.
 pub(super) const KEYLESS: &str =
@@ -21,10 +23,11 @@ pub(super) async fn serve(shared: Shared) {
         return;
     };
     let probes = probes(&shared);
-    let server = Server::bind_in_time(address).await;
-    tracing::info!(%address, "probes and metrics");
+    let server = Server::bind_in_time(address, Limits::PROBES).await;
+    tracing::info!(%address, "serving probes and metrics");
     let metrics = shared.metrics;
-    server.serve(router(move || metrics.text(), probes)).await;
+    let routes = router(move || metrics.text(), probes);
+    server.serve(routes, future::pending()).await;
 }
 
 pub(super) fn probes(shared: &Shared) -> Probes {

@@ -1,8 +1,8 @@
-//! What the daemon tells of itself: probes and metrics, over HTTP.
+//! Probes and metrics of the daemon, served over HTTP by the crate `telemetry`.
 //!
 //! ```text
 //! engine ---- vitals (heartbeat, counts) --.
-//! plugins' questions -- times -------------+--> /metrics
+//! plugins' requests -- durations ----------+--> /metrics
 //! desk, installer, peers, at each scrape --'
 //! heartbeat --> /livez      named checks --> /readyz
 //! ```
@@ -11,11 +11,9 @@
 mod collect;
 mod metrics;
 mod probes;
-mod server;
 mod vitals;
 
 pub use collect::{Cni, Observed};
 pub use metrics::{Metrics, word_of};
 pub use probes::probes;
-pub use server::Server;
 pub use vitals::{Counts, Vitals};

@@ -1,7 +1,8 @@
-//! What can go wrong between us and the API server.
+//! Errors of requests to the API server.
 
 use std::time::Duration;
 
+use ::telemetry::chain;
 use thiserror::Error;
 
 use super::events::shortened;
@@ -127,20 +128,4 @@ fn what(verb: &str) -> &str {
         "status" => "write the status of",
         verb => verb,
     }
-}
-
-/// `error` and everything that it was caused by, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some errors already say what caused them.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use ::telemetry::{chain, jittered};
 use futures::{FutureExt, StreamExt, stream};
 use kube::runtime::{
     controller::{self, Action},
@@ -12,8 +13,7 @@ use tracing::Instrument;
 
 use super::{Context, Error, retry::Failures};
 use crate::{
-    apply::chain,
-    observe::{ForwarderKey, Key, jittered},
+    observe::{ForwarderKey, Key},
     telemetry::trace_id,
 };
 

@@ -1,4 +1,4 @@
-//! Takes away what has lost its topology: for clusters without a garbage collector, and for VniRanges, which
+//! Deletion of objects whose topology is gone: for clusters without a garbage collector, and for VniRanges, which
 //! have no owner in a namespace.
 
 use std::{
@@ -7,14 +7,12 @@ use std::{
     time::Duration,
 };
 
+use ::telemetry::{Backoff, chain, jittered};
 use futures::{StreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::Context;
-use crate::{
-    apply::chain,
-    observe::{Kind, Orphan, jittered},
-};
+use crate::observe::{Kind, Orphan};
 
 /// Orphans that are looked at, at once.
 const PARALLEL: usize = 4;
@@ -31,18 +29,18 @@ pub async fn run(context: Context, stop: impl Future<Output = ()>) {
     {
         return;
     }
-    let mut retry = RETRY_MIN;
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     while until(stop.as_mut(), context.cache.next_sweep())
         .await
         .is_some()
     {
-        let is_clean = sweep(&context).await;
-        retry = if is_clean {
-            RETRY_MIN
-        } else {
-            (retry * 2).min(RETRY_MAX)
+        let delay = match sweep(&context).await {
+            true => {
+                backoff.succeeded();
+                context.resync
+            }
+            false => backoff.failed(),
         };
-        let delay = if is_clean { context.resync } else { retry };
         context.cache.requeue_sweep(jittered(delay));
     }
 }

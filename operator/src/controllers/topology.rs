@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ::telemetry::{chain, jittered};
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{
@@ -16,10 +17,10 @@ use kube::runtime::{
 use tokio::{task, time::Instant};
 use tracing::Instrument;
 
-use super::{Context, Error, retry::Failures};
+use super::{Context, Error, key_of, retry::Failures};
 use crate::{
-    apply::{self, Done, Fresh, chain},
-    observe::{Entry, Key, TopologyKey, jittered},
+    apply::{self, Done, Fresh},
+    observe::{Entry, Key, TopologyKey},
     plan::{self, Computed, Memo, Plan, World},
     status::{self, Facts, Now},
     telemetry::trace_id,
@@ -66,7 +67,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
     let known = Arc::clone(&topologies);
     let config = controller::Config::default().concurrency(CONCURRENCY);
     let reconcile = |object: Arc<TopologyKey>, topologies: Arc<Topologies>| {
-        let key = key(&object);
+        let key = key_of(&object);
         let span = tracing::error_span!("reconcile", topology = %key, trace_id = trace_id());
         // Of its own task: a panic is the end of that task, and one object's error.
         task::spawn(async move { topologies.reconcile(&key).await }.instrument(span))
@@ -74,7 +75,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
             .boxed()
     };
     let on_error = |object: Arc<TopologyKey>, error: &Error, topologies: Arc<Topologies>| {
-        topologies.retry(&key(&object), error)
+        topologies.retry(&key_of(&object), error)
     };
     controller::applier(
         reconcile,
@@ -94,14 +95,6 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
         std::future::ready(())
     })
     .await;
-}
-
-fn key(object: &TopologyKey) -> Key {
-    let metadata = &object.metadata;
-    Key {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
 }
 
 /// What the last plan led to.

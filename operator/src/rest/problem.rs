@@ -1,7 +1,8 @@
-//! What is answered when something is wrong: problem details for HTTP APIs (RFC 9457).
+//! Error responses: problem details for HTTP APIs (RFC 9457).
 
 use std::error::Error;
 
+use ::telemetry::chain;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -143,15 +144,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        texts.push(cause.to_string());
-        source = cause.source();
-    }
-    texts.join(": ")
 }

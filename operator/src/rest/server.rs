@@ -1,50 +1,23 @@
-//! Connections: how many, how long, plain or TLS, and their end.
+//! Listener of the REST API: where it is bound, plain or with TLS.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr};
 
+use ::telemetry::{Handshake, Limits, Stream};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
-};
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
 
 use super::{
     Options,
     tls::{Tls, TlsError},
 };
 
-/// Most connections at once; further ones wait.
-const CONNECTIONS: usize = 512;
-
-/// Longest time for a TLS handshake, for the head of a request, and between two requests.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// Longest time from the wish to end to the end.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Longest time in which a reader takes nothing of what was written, or the kernel ends the connection.
-const DEAF: Duration = Duration::from_secs(30);
-
-/// Rest after a connection could not be accepted, such as for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// A listener that is bound and not served yet.
 pub struct Server {
-    listener: TcpListener,
+    listener: ::telemetry::Server,
     tls: Option<Tls>,
 }
 
-/// Why nothing is served.
+/// Error of a listener that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Tokens would go over the network for all to read.
@@ -56,9 +29,9 @@ pub enum ListenError {
     /// The address is taken, or not ours.
     #[error("failed to listen on {address}")]
     Bind {
-        /// Which one.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Certificate or key are not there or do not fit.
@@ -77,112 +50,31 @@ impl Server {
         if tls.is_none() && !address.ip().is_loopback() && !options.insecure {
             return Err(ListenError::Plain(address));
         }
-        let bind = TcpListener::bind(address).await;
+        let bind = ::telemetry::Server::bind(address, Limits::API).await;
         let listener = bind.map_err(|source| ListenError::Bind { address, source })?;
         Ok(Server { listener, tls })
     }
 
-    /// Where it listens: the port that was found where 0 was asked for.
+    /// The address that is bound: the port that was found where 0 was asked for.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listener.address()
     }
 
     /// Serves `router` until `stop`, then lets requests that are under way end.
-    pub async fn serve(mut self, router: Router, stop: impl Future<Output = ()>) {
-        let connections = GracefulShutdown::new();
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut stop = pin!(stop);
-        loop {
-            let next = async {
-                let permit = Arc::clone(&permits).acquire_owned().await;
-                (permit, self.listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                () = &mut stop => break,
-                next = next => next,
-            };
-            let stream = match accepted.and_then(|(stream, _)| heard(stream, DEAF)) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection");
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            let acceptor = self.tls.as_mut().map(Tls::acceptor);
-            let connection = connection(stream, acceptor, router.clone(), connections.watcher());
-            tokio::spawn(async move {
-                connection.await;
-                drop(permit);
-            });
-        }
-        drop(self.listener);
-        if timeout(GRACE, connections.shutdown()).await.is_err() {
-            tracing::warn!("ended with requests under way");
-        }
-    }
-}
-
-/// A connection that ends when its reader has taken nothing for so long.
-fn heard(stream: TcpStream, longest: Duration) -> io::Result<TcpStream> {
-    SockRef::from(&stream).set_tcp_user_timeout(Some(longest))?;
-    Ok(stream)
-}
-
-async fn connection(
-    stream: TcpStream,
-    acceptor: Option<TlsAcceptor>,
-    router: Router,
-    watcher: Watcher,
-) {
-    let Some(acceptor) = acceptor else {
-        return requests(stream, router, watcher).await;
-    };
-    match timeout(SILENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, router, watcher).await,
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
-    }
-}
-
-async fn requests<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    router: Router,
-    watcher: Watcher,
-) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn who_reads_nothing_is_let_go() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("it has one");
-        let _deaf = TcpStream::connect(address).await.expect("a connection");
-        let (stream, _) = listener.accept().await.expect("a connection");
-        let mut stream = heard(stream, Duration::from_millis(100)).expect("TCP");
-        let write = async {
-            loop {
-                if let Err(error) = stream.write_all(&[0; 1 << 16]).await {
-                    return error.kind();
-                }
-            }
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
+        let Some(mut tls) = self.tls else {
+            return self.listener.serve(router, stop).await;
         };
-        let ended = timeout(Duration::from_secs(60), write).await;
-        assert_eq!(ended, Ok(io::ErrorKind::TimedOut));
+        let handshake = move |stream: TcpStream| -> Handshake {
+            let acceptor = tls.acceptor();
+            Box::pin(async move {
+                let stream = acceptor.accept(stream).await?;
+                Ok(Box::new(stream) as Box<dyn Stream>)
+            })
+        };
+        self.listener.serve_with(handshake, router, stop).await;
     }
 }

@@ -1,6 +1,11 @@
-//! The listener of the REST API alone: needs no server.
+//! Listeners of the REST API and of probes, without an API server.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, ensure};
 use axum::{Router, routing::get};
@@ -11,12 +16,16 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{io::AsyncReadExt, runtime::Runtime, sync::oneshot};
 
 use crate::client::{self, Answer, Asked};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, crate::Test); 6] = [
+    let tests: [(&str, crate::Test); 7] = [
+        (
+            "listener::idle_connections_keep_no_probe_from_its_answer",
+            idle_connections_keep_no_probe_from_its_answer,
+        ),
         (
             "listener::refuses_to_serve_plain_to_the_network",
             refuses_to_serve_plain_to_the_network,
@@ -67,14 +76,7 @@ fn refuses_to_serve_plain_to_the_network() -> Result<()> {
 
 fn the_program_says_why_it_does_not_start() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let kubeconfig = folder.path().join("kubeconfig");
-    let nowhere = serde_json::json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "none",
-        "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "none", "user": {}}],
-        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
-    });
-    fs::write(&kubeconfig, nowhere.to_string())?;
+    let kubeconfig = kubeconfig_of_nowhere(folder.path())?;
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_beemesh-operator"))
         .args(["--listen-metrics=127.0.0.1:0", "--listen-api=0.0.0.0:0"])
         .env("KUBECONFIG", kubeconfig)
@@ -86,6 +88,61 @@ fn the_program_says_why_it_does_not_start() -> Result<()> {
         "{said}"
     );
     Ok(())
+}
+
+/// A kubeconfig of an API server that is away.
+fn kubeconfig_of_nowhere(folder: &Path) -> Result<PathBuf> {
+    let kubeconfig = folder.join("kubeconfig");
+    let nowhere = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "none", "user": {}}],
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    });
+    fs::write(&kubeconfig, nowhere.to_string())?;
+    Ok(kubeconfig)
+}
+
+/// Strangers that open idle connections again whenever they are closed; the probes that the kubelet makes meanwhile.
+fn idle_connections_keep_no_probe_from_its_answer() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = kubeconfig_of_nowhere(folder.path())?;
+    let port = e2e::free_port()?;
+    let metrics = format!("--listen-metrics=127.0.0.1:{port}");
+    let arguments = [metrics.as_str(), "--listen-api=127.0.0.1:0"];
+    let program = env!("CARGO_BIN_EXE_beemesh-operator");
+    let mut operator =
+        e2e::Process::start(program, "probed", &arguments, &kubeconfig, folder.path())?;
+    e2e::eventually("it listens", crate::world::DEADLINE, || {
+        e2e::http_get(port, "/livez").map(drop)
+    })?;
+    let runtime = Runtime::new()?;
+    let (opened, open) = std::sync::mpsc::channel();
+    for _ in 0..600 {
+        let opened = opened.clone();
+        runtime.spawn(async move {
+            loop {
+                if let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+                    let _ = opened.send(());
+                    let _ = stream.read(&mut [0]).await;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for _ in 0..600 {
+        open.recv_timeout(crate::world::DEADLINE)?;
+    }
+    // Where each waits until a stranger is given up, they take minutes together.
+    e2e::eventually("probes are answered", crate::world::DEADLINE, || {
+        for _ in 0..40 {
+            let (status, body) = e2e::http_get(port, "/livez")?;
+            ensure!(status == 200, "{status}: {body}");
+        }
+        Ok(())
+    })?;
+    runtime.shutdown_background();
+    operator.ensure_alive()
 }
 
 fn a_new_certificate_is_served_once_it_is_whole() -> Result<()> {

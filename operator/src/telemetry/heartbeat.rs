@@ -1,4 +1,4 @@
-//! What liveness goes by.
+//! Heartbeatbeat of the executor: the check of liveness.
 
 use std::{
     sync::{
@@ -13,35 +13,37 @@ use ::telemetry::{Check, Probes};
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A heart that is silent for longer does not beat: the kubelet restarts the process.
+/// Longest time without a beat; then the check fails and the kubelet restarts the process.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// The heart of a process that has just started.
+/// The heartbeat of a process.
 #[derive(Debug)]
-pub struct Heart {
+pub struct Heartbeat {
     started: Instant,
     /// Milliseconds from `started` to the last beat.
     beat: AtomicU64,
 }
 
-impl Heart {
+impl Heartbeat {
     /// Begins now.
-    pub fn start() -> Arc<Heart> {
-        Arc::new(Heart {
+    pub fn start() -> Arc<Heartbeat> {
+        Arc::new(Heartbeat {
             started: Instant::now(),
             beat: AtomicU64::new(0),
         })
     }
 
-    /// Probes of a process with this heart, ready as soon as no check is against it.
-    pub fn probes(self: &Arc<Heart>) -> Probes {
-        let heart = Arc::clone(self);
-        Probes::new("heartbeat", move || heart.check(heart.started.elapsed()))
+    /// Probes of a process with this heartbeat, ready as soon as no check is against it.
+    pub fn probes(self: &Arc<Heartbeat>) -> Probes {
+        let heartbeat = Arc::clone(self);
+        Probes::new("heartbeat", move || {
+            heartbeat.check(heartbeat.started.elapsed())
+        })
     }
 
     /// Beats for ever. To be spawned on the executor that reconciles: when no task of it gets its
     /// turn any more, the beat stops. It never asks the API server.
-    pub async fn beat(self: Arc<Heart>) {
+    pub async fn run(self: Arc<Heartbeat>) {
         let mut ticks = tokio::time::interval(BEAT);
         loop {
             ticks.tick().await;
@@ -65,10 +67,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_heart_ends_liveness() {
-        let heart = Heart::start();
-        assert_eq!(heart.check(SILENCE), Check::Ok);
-        let told = Check::Failed("no task got its turn for 61 s".to_owned());
-        assert_eq!(heart.check(SILENCE + BEAT), told);
+    fn a_process_without_a_heartbeat_is_not_alive() {
+        let heartbeat = Heartbeat::start();
+        assert_eq!(heartbeat.check(SILENCE), Check::Ok);
+        let failed = Check::Failed("no task got its turn for 61 s".to_owned());
+        assert_eq!(heartbeat.check(SILENCE + BEAT), failed);
     }
 }
