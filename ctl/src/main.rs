@@ -2,7 +2,7 @@
 //! makes it real on this machine, and verbs that ask a cluster about it (also `kubectl beemesh`).
 //!
 //! Knows: arguments, files, formats, pictures, exit codes. Refuses to know: how shortest paths
-//! are found (`topology`), what a valid declaration is (`crds`), how a picture is laid out (`picture`), how a
+//! are found (`topology`), what a valid declaration is (`crds`), how a picture is laid out (`picture`), how packets are probed (`probe`), how a
 //! kernel is programmed (`node`, `dataplane`).
 //!
 //! ```text
@@ -18,6 +18,7 @@ mod completion;
 mod connectivity;
 mod drain;
 mod failure;
+mod family;
 mod generate;
 mod graph;
 mod held;
@@ -32,7 +33,6 @@ mod output;
 mod path;
 mod plan;
 mod plugin;
-mod probe;
 mod progress;
 mod reroute;
 mod routes;

@@ -127,10 +127,7 @@ fn reach_all(to: &[IpAddr], port: u16, limit: Duration) -> Vec<Reached> {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Reached {
                 address,
-                ms: result
-                    .as_ref()
-                    .ok()
-                    .map(|time| crate::lab::milliseconds(*time)),
+                ms: result.as_ref().ok().map(|time| probe::milliseconds(*time)),
                 error: result.err().map(|error| error.to_string()),
             }
         });

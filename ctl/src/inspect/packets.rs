@@ -5,15 +5,11 @@ use super::{
     paths::Paths,
     report::{Flow, Pinged, PingedOne, Traced},
 };
-use crate::{
-    failure::Failure,
-    lab::milliseconds,
-    output::print_json,
-    probe::{
-        echo, namespace,
-        ping::{Ping, ping as send},
-        trace::{End, Sink, Trace, trace as follow},
-    },
+use crate::{failure::Failure, output::print_json};
+use probe::{
+    echo, milliseconds, namespace,
+    ping::{Ping, ping as send},
+    trace::{End, Sink, Trace, trace as follow},
 };
 use rayon::prelude::*;
 use std::{
@@ -161,7 +157,7 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<(), Failure> {
         attempts: ATTEMPTS,
         quiet: QUIET,
     };
-    let flow = |path: crate::probe::trace::Path| Flow {
+    let flow = |path: probe::trace::Path| Flow {
         source_port: path.source_port,
         reached: path.end == End::Reached,
         hops: path.hops,

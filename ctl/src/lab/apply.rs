@@ -110,7 +110,7 @@ impl Apply<'_> {
             .iter()
             .map(|forwarder| faults::netns(forwarder))
             .collect();
-        let is_there = |name: &String| crate::probe::namespace::path(name).exists();
+        let is_there = |name: &String| probe::namespace::path(name).exists();
         let patience = self.deadline.min(Instant::now() + WITHDRAWAL);
         while namespaces.iter().any(is_there) && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{input::Input, output::Output};
+use crate::{family::FamilyArgs, input::Input, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,17 +125,6 @@ pub(crate) struct ExecArgs {
     /// Command and its arguments; its exit code is ours
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,
-}
-
-/// `-4` and `-6`.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct FamilyArgs {
-    /// IPv4 only
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    pub(crate) ipv4: bool,
-    /// IPv6 only
-    #[arg(short = '6', long)]
-    pub(crate) ipv6: bool,
 }
 
 /// Arguments of `ping`.

@@ -39,7 +39,7 @@ impl Apply<'_> {
             .iter()
             .filter(|(name, wanted)| {
                 let known = self.record.instances.get(*name);
-                let is_there = crate::probe::namespace::path(&wanted.netns).exists();
+                let is_there = probe::namespace::path(&wanted.netns).exists();
                 !(is_there && known.is_some_and(|known| !known.addresses.is_empty()))
             })
             .collect();
@@ -168,7 +168,7 @@ impl Attachment {
 
 /// Loopback up, and no limit on the errors that it answers traces with.
 fn prepare_instance(netns: &str) -> Result<(), Failure> {
-    crate::probe::namespace::within(netns, || {
+    probe::namespace::within(netns, || {
         fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
         fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
     })

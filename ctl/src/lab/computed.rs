@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::Forwarder;
+use probe::flow_report::Edge;
 use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
 
 use super::state::Faults;
@@ -89,9 +90,6 @@ impl Computed {
         self.topology.forwarders()[forwarder.position()].clone()
     }
 }
-
-/// One hop: the names of two Forwarders.
-pub(crate) type Edge = (String, String);
 
 /// The topology as it was declared.
 ///

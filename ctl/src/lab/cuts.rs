@@ -7,15 +7,17 @@ use std::time::Duration;
 use serde::Serialize;
 use topology::LinkIndex;
 
-use super::computed::{Computed, Edge};
+use super::computed::Computed;
 use super::disturb::State;
-use super::running::{Endpoint, Family, Running, common};
+use super::running::{Running, common, endpoint_of_forwarder};
 use super::test::{SAMPLES_MAX, Sample, Samples, keep_samples, whole_milliseconds};
 use super::trace::Tracer;
 use super::watch::Watch;
 use crate::failure::Failure;
-use crate::probe::loss::Loss;
-use crate::probe::stream::{self, Flow};
+use probe::endpoint::Family;
+use probe::flow_report::Edge;
+use probe::loss::Loss;
+use probe::stream::{self, Flow};
 
 /// What cutting and healing one link did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -268,8 +270,8 @@ impl Cutter {
     /// From Forwarder to Forwarder, where no pair of Apps has a path over the link.
     fn look_for_flows(&mut self, a: &str, b: &str) -> Result<(), Failure> {
         const FLOWS: usize = 32;
-        let from = Endpoint::of_forwarder(self.running.forwarder(a)?);
-        let to = Endpoint::of_forwarder(self.running.forwarder(b)?);
+        let from = endpoint_of_forwarder(self.running.forwarder(a)?);
+        let to = endpoint_of_forwarder(self.running.forwarder(b)?);
         let Some(family) = [Family::V4, Family::V6]
             .into_iter()
             .find(|family| common(&from, &to, &[*family]).is_ok())

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::processes::Process;
 use super::state::{Directory, Host, replace};
 use crate::failure::Failure;
-use crate::probe::namespace;
+use probe::namespace;
 
 /// The daemon of `node`, if it runs.
 pub(crate) fn running(directory: &Directory, node: &str) -> Option<Process> {

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-use crate::probe::namespace;
+use probe::namespace;
 
 // Of `linux/netfilter/nfnetlink.h` and `nf_tables.h`.
 const SUBSYSTEM_NFTABLES: u16 = 10;

@@ -41,19 +41,14 @@ mod show;
 mod state;
 mod test;
 mod trace;
-mod traced;
 mod underlay;
 mod watch;
 
 use std::{collections::BTreeSet, time::Duration};
 
 pub(crate) use args::Args;
-pub(crate) use args::FamilyArgs;
 use args::Verb;
-pub(crate) use reach::{families, milliseconds};
-pub(crate) use running::{Endpoint, Running, common};
-pub(crate) use trace::Seen;
-pub(crate) use traced::{Traced, text as traced_text, traced};
+pub(crate) use running::{Running, common};
 
 use crate::cluster::placed::{Placed, Pod, of_forwarders};
 use crate::failure::Failure;

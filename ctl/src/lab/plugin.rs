@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::probe::namespace;
+use probe::namespace;
 
 /// The interface that an instance gets.
 pub(crate) const INTERFACE: &str = "eth0";

@@ -71,7 +71,7 @@ fn has_kill_pending(status: &str) -> bool {
 fn inside(names: &[String]) -> Vec<Process> {
     let namespaces: HashSet<(u64, u64)> = names
         .iter()
-        .filter_map(|name| identity(&crate::probe::namespace::path(name)))
+        .filter_map(|name| identity(&probe::namespace::path(name)))
         .collect();
     if namespaces.is_empty() {
         return Vec::new();

@@ -10,12 +10,13 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde::Serialize;
 
-use super::args::{ExecArgs, FamilyArgs, PingArgs};
-use super::running::{Endpoint, Family, Running, common};
+use super::args::{ExecArgs, PingArgs};
+use super::running::{Running, common};
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
-use crate::probe::namespace;
-use crate::probe::ping::{Ping, Reply, Report, ping as probe};
+use probe::endpoint::{Endpoint, Family};
+use probe::ping::{Ping, Reply, Report, ping as send};
+use probe::{milliseconds, namespace};
 
 /// Becomes the command, inside the namespace of an App instance or a Forwarder: signals, terminal
 /// and exit code are its own.
@@ -52,15 +53,6 @@ fn show_own_interfaces() -> nix::Result<()> {
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), no)
 }
 
-/// The families that `-4` and `-6` leave.
-pub(crate) fn families(args: FamilyArgs) -> &'static [Family] {
-    match (args.ipv4, args.ipv6) {
-        (true, _) => &[Family::V4],
-        (_, true) => &[Family::V6],
-        (false, false) => &[Family::V4, Family::V6],
-    }
-}
-
 /// JSON of `ping`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +86,7 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
         Ok(address) => anonymous(address),
         Err(_) => running.endpoint(&args.to)?,
     };
-    let (family, source, destination) = common(&from, &to, families(args.family))?;
+    let (family, source, destination) = common(&from, &to, args.family.families())?;
     let is_table = matches!(args.output.format, Format::Table);
     if is_table {
         crate::output::print(&format!(
@@ -112,7 +104,7 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
     };
     // One line each would hide the outcome of a thousand.
     let shows_each = is_table && args.interval >= Duration::from_millis(50);
-    let report = probe(&asked, |reply| {
+    let report = send(&asked, |reply| {
         if shows_each {
             // The summary fails where stdout does.
             let _ = crate::output::print(&line(reply));
@@ -183,9 +175,4 @@ fn summary(pinged: &Pinged) -> String {
         text += &format!("; {refused}");
     }
     text
-}
-
-/// Milliseconds, to the microsecond.
-pub(crate) fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

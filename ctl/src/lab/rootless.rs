@@ -174,7 +174,7 @@ fn make_namespaces(base: &Path) -> io::Result<()> {
 /// Gives the mount namespace a `/run/netns` of its own. Where the machine has none to mount over,
 /// all of `/run` is covered, and what of it holds our state is bound into it again.
 fn mount_run(base: &Path) -> io::Result<()> {
-    let netns = Path::new(crate::probe::namespace::DIRECTORY);
+    let netns = Path::new(probe::namespace::DIRECTORY);
     if netns.is_dir() {
         return mount_tmpfs(netns);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crds::Forwarder;
+use probe::endpoint::{Endpoint, Family};
 
 use super::place::Place;
 use super::state::{Directory, Instance, Lock, Record};
@@ -93,14 +94,14 @@ impl Running {
     /// [`Failure::NotFound`] with the names that there are.
     pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint, Failure> {
         if let Some(instance) = self.record.instances.get(name) {
-            return Ok(Endpoint::of_instance(name, instance));
+            return Ok(endpoint_of_instance(name, instance));
         }
         if let Some(forwarder) = self.forwarders.iter().find(|each| each.spec.name == name) {
-            return Ok(Endpoint::of_forwarder(forwarder));
+            return Ok(endpoint_of_forwarder(forwarder));
         }
         let first = names::instance_of(name, 0);
         if let Some(instance) = self.record.instances.get(&first) {
-            return Ok(Endpoint::of_instance(&first, instance));
+            return Ok(endpoint_of_instance(&first, instance));
         }
         let instances = self.record.instances.keys().map(String::as_str);
         let forwarders = self
@@ -181,70 +182,36 @@ pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'
     ))
 }
 
-/// Something that packets can be sent from or to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// Name of the instance or Forwarder.
-    pub(crate) name: String,
-    /// Its namespace.
-    pub(crate) netns: String,
-    /// The Forwarder, or the one it is attached to.
-    pub(crate) forwarder: String,
-    /// Its addresses.
-    pub(crate) addresses: Vec<IpAddr>,
-    /// Whether it is behind its Forwarder, one hop further.
-    pub(crate) is_instance: bool,
-}
-
-impl Endpoint {
-    /// Of an App instance.
-    pub(crate) fn of_instance(name: &str, instance: &Instance) -> Endpoint {
-        Endpoint {
-            name: name.to_owned(),
-            netns: instance.netns.clone(),
-            forwarder: instance.forwarder.clone(),
-            addresses: instance
-                .addresses
-                .iter()
-                .map(ipnetwork::IpNetwork::ip)
-                .collect(),
-            is_instance: true,
-        }
-    }
-
-    /// Of a Forwarder: the first host of each of its blocks is its own.
-    pub(crate) fn of_forwarder(forwarder: &Forwarder) -> Endpoint {
-        Endpoint {
-            name: forwarder.spec.name.clone(),
-            netns: faults::netns(forwarder),
-            forwarder: forwarder.spec.name.clone(),
-            addresses: forwarder
-                .spec
-                .blocks
-                .iter()
-                .copied()
-                .map(external::first_host)
-                .collect(),
-            is_instance: false,
-        }
-    }
-
-    /// Its address of one family.
-    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
-        let is_of = |address: &&IpAddr| address.is_ipv6() == (family == Family::V6);
-        self.addresses.iter().find(is_of).copied()
+/// An App instance as an end of a probe.
+pub(crate) fn endpoint_of_instance(name: &str, instance: &Instance) -> Endpoint {
+    Endpoint {
+        name: name.to_owned(),
+        netns: instance.netns.clone(),
+        forwarder: instance.forwarder.clone(),
+        addresses: instance
+            .addresses
+            .iter()
+            .map(ipnetwork::IpNetwork::ip)
+            .collect(),
+        is_instance: true,
     }
 }
 
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub(crate) enum Family {
-    /// IPv4.
-    #[serde(rename = "ipv4")]
-    V4,
-    /// IPv6.
-    #[serde(rename = "ipv6")]
-    V6,
+/// A Forwarder as an end of a probe: the first host of each of its blocks is its own.
+pub(crate) fn endpoint_of_forwarder(forwarder: &Forwarder) -> Endpoint {
+    Endpoint {
+        name: forwarder.spec.name.clone(),
+        netns: faults::netns(forwarder),
+        forwarder: forwarder.spec.name.clone(),
+        addresses: forwarder
+            .spec
+            .blocks
+            .iter()
+            .copied()
+            .map(external::first_host)
+            .collect(),
+        is_instance: false,
+    }
 }
 
 /// Addresses of both ends of the first of `families` that both have.
@@ -256,8 +223,7 @@ pub(crate) fn common(
     to: &Endpoint,
     families: &[Family],
 ) -> Result<(Family, IpAddr, IpAddr), Failure> {
-    let both = |family: &Family| Some((*family, from.address(*family)?, to.address(*family)?));
-    families.iter().find_map(both).ok_or_else(|| {
+    probe::endpoint::common(from, to, families).ok_or_else(|| {
         let (from, to) = (&from.name, &to.name);
         Failure::NotFound(format!(
             "{from} and {to} have no address of the same family"

@@ -15,13 +15,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::TestArgs;
-use super::computed::Edge;
 use super::cuts::{Cut, Cutter};
 use super::progress::Progress;
-use super::running::{Endpoint, Family, Running, common};
-use super::trace::{Seen, Tracer};
+use super::running::{Running, common, endpoint_of_instance};
+use super::trace::Tracer;
 use crate::failure::{Exit, Failure};
 use crate::output::{table, table_text};
+use probe::endpoint::{Endpoint, Family};
+use probe::flow_report::{Edge, FlowPath};
 
 /// JSON of `test`.
 #[derive(Serialize)]
@@ -107,7 +108,7 @@ fn jobs(running: &Running, tracer: &Tracer, most: Option<usize>) -> Vec<Job> {
         .record
         .instances
         .iter()
-        .map(|(name, instance)| Endpoint::of_instance(name, instance))
+        .map(|(name, instance)| endpoint_of_instance(name, instance))
         .collect();
     let pairs = instances.iter().flat_map(|from| {
         let others = instances.iter().filter(move |to| to.name != from.name);
@@ -178,7 +179,7 @@ fn trace_all(
     tracer: &Tracer,
     jobs: &[Job],
     progress: &Progress,
-) -> Result<Vec<Vec<Seen>>, Failure> {
+) -> Result<Vec<Vec<FlowPath>>, Failure> {
     const AT_ONCE: usize = 4;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let outcomes = Mutex::new(BTreeMap::new());
@@ -209,7 +210,7 @@ fn trace_all(
     outcomes.into_values().collect()
 }
 
-fn judge(jobs: &[Job], outcomes: &[Vec<Seen>]) -> Report {
+fn judge(jobs: &[Job], outcomes: &[Vec<FlowPath>]) -> Report {
     let mut pairs: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
     let (mut legs, mut used) = (BTreeSet::new(), BTreeSet::new());
     let mut wrong = Vec::new();
@@ -266,8 +267,8 @@ fn judge(jobs: &[Job], outcomes: &[Vec<Seen>]) -> Report {
     }
 }
 
-fn not_seen(edges: &BTreeSet<Edge>, seen: &[Seen]) -> BTreeSet<Edge> {
-    let taken: BTreeSet<Edge> = seen.iter().flat_map(Seen::edges).collect();
+fn not_seen(edges: &BTreeSet<Edge>, seen: &[FlowPath]) -> BTreeSet<Edge> {
+    let taken: BTreeSet<Edge> = seen.iter().flat_map(FlowPath::edges).collect();
     edges.difference(&taken).cloned().collect()
 }
 
@@ -286,7 +287,7 @@ pub(crate) type Samples = BTreeMap<Edge, Vec<Sample>>;
 /// How many flows are kept for one hop.
 pub(crate) const SAMPLES_MAX: usize = 8;
 
-fn samples(jobs: &[Job], outcomes: &[Vec<Seen>]) -> Samples {
+fn samples(jobs: &[Job], outcomes: &[Vec<FlowPath>]) -> Samples {
     let mut samples = Samples::new();
     for (job, seen) in jobs.iter().zip(outcomes) {
         keep_samples(&mut samples, &job.from, &job.to, job.family, seen);
@@ -300,7 +301,7 @@ pub(crate) fn keep_samples(
     from: &Endpoint,
     to: &Endpoint,
     family: Family,
-    seen: &[Seen],
+    seen: &[FlowPath],
 ) {
     for flow in seen.iter().filter(|flow| flow.reached) {
         for edge in flow.edges() {

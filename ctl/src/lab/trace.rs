@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::args::TraceArgs;
-use super::computed::{Computed, Edge};
+use super::computed::Computed;
 use super::faults;
-use super::reach::families;
-use super::running::{Endpoint, Family, Running, common};
+use super::running::{Running, common};
 use super::state::Faults;
-use super::traced::{text, traced};
 use crate::failure::{Exit, Failure};
-use crate::probe::namespace;
-use crate::probe::trace::{End, Path, Sink, Trace, trace};
+use probe::endpoint::{Endpoint, Family};
+use probe::flow_report::{FlowPath, text, traced};
+use probe::namespace;
+use probe::trace::{End, Path, Sink, Trace, trace};
 
 /// Traces, and says whether all flows went where they should.
 ///
@@ -22,7 +22,7 @@ use crate::probe::trace::{End, Path, Sink, Trace, trace};
 pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
     let (from, to) = (running.endpoint(&args.from)?, running.endpoint(&args.to)?);
-    let (family, ..) = common(&from, &to, families(args.family))?;
+    let (family, ..) = common(&from, &to, args.family.families())?;
     let tracer = Tracer::new(&running)?;
     let seen = tracer.trace(&from, &to, family, usize::from(args.flows))?;
     let expected = tracer.computed.edges(&from.forwarder, &to.forwarder);
@@ -49,35 +49,6 @@ pub(crate) struct Tracer {
 #[derive(Clone, Debug)]
 pub(crate) struct Eyes {
     names: BTreeMap<IpAddr, String>,
-}
-
-/// The way of one flow, in names of Forwarders; `*` for one that stayed silent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// Ports of the flow: source and destination.
-    pub(crate) ports: (u16, u16),
-    /// Forwarders in order, both ends' own included.
-    pub(crate) hops: Vec<String>,
-    /// Whether it arrived.
-    pub(crate) reached: bool,
-}
-
-impl Seen {
-    /// The hops as pairs.
-    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
-        self.hops
-            .windows(2)
-            .map(|pair| (pair[0].clone(), pair[1].clone()))
-    }
-
-    /// Whether it arrived, and every hop is on a computed path.
-    pub(crate) fn is_on(&self, from: &str, to: &str, edges: &BTreeSet<Edge>) -> bool {
-        let ends = (self.hops.first(), self.hops.last());
-        self.reached
-            && ends.0.is_some_and(|first| first == from)
-            && ends.1.is_some_and(|last| last == to)
-            && self.edges().all(|edge| edges.contains(&edge))
-    }
 }
 
 impl Tracer {
@@ -119,7 +90,7 @@ impl Tracer {
         to: &Endpoint,
         family: Family,
         flows: usize,
-    ) -> Result<Vec<Seen>, Failure> {
+    ) -> Result<Vec<FlowPath>, Failure> {
         let hops = self.prepare(from, to)?;
         self.eyes.trace(from, to, family, flows, hops)
     }
@@ -163,7 +134,7 @@ impl Eyes {
         family: Family,
         flows: usize,
         hops: u8,
-    ) -> Result<Vec<Seen>, Failure> {
+    ) -> Result<Vec<FlowPath>, Failure> {
         let (_, source, destination) = common(from, to, &[family])?;
         let asked = Trace {
             from: from.netns.clone(),
@@ -187,7 +158,7 @@ impl Eyes {
             .collect())
     }
 
-    fn seen(&self, from: &Endpoint, to: &Endpoint, path: Path) -> Seen {
+    fn seen(&self, from: &Endpoint, to: &Endpoint, path: Path) -> FlowPath {
         let mut hops = Vec::with_capacity(path.hops.len() + 2);
         if !from.is_instance {
             hops.push(from.forwarder.clone());
@@ -205,7 +176,7 @@ impl Eyes {
         if reached && !to.is_instance && hops.last() != Some(&to.forwarder) {
             hops.push(to.forwarder.clone());
         }
-        Seen {
+        FlowPath {
             ports: (path.source_port, path.port),
             hops,
             reached,
@@ -228,42 +199,4 @@ fn lift_limits(netns: &str) -> Result<(), Failure> {
         std::fs::write("/proc/sys/net/ipv6/icmp/ratemask", "2")
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(hops: &str, reached: bool) -> Seen {
-        let hops = hops.split_whitespace().map(str::to_owned).collect();
-        Seen {
-            ports: (1, 2),
-            hops,
-            reached,
-        }
-    }
-
-    #[test]
-    fn a_flow_is_on_the_path_only_from_end_to_end() {
-        let edge = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        let edges = BTreeSet::from([edge("a", "b"), edge("b", "d"), edge("a", "c")]);
-        #[rustfmt::skip]
-        let cases = [
-            // hops    arrived  on the path
-            ("a b d",  true,    true),
-            ("a b d",  false,   false),
-            ("a c d",  true,    false), // c to d is not computed
-            ("b d",    true,    false), // not from a
-            ("a b",    true,    false), // not to d
-            ("a * d",  true,    false), // one stayed silent
-            ("",       true,    false),
-        ];
-        for (hops, reached, expected) in cases {
-            assert_eq!(
-                seen(hops, reached).is_on("a", "d", &edges),
-                expected,
-                "{hops}"
-            );
-        }
-    }
 }

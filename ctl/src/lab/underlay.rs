@@ -21,7 +21,7 @@ use nix::libc;
 
 use super::state::Host;
 use crate::failure::Failure;
-use crate::probe::namespace;
+use probe::namespace;
 
 /// A bridge has at most 1,024 ports (`BR_MAX_PORTS`), of which the kernel uses number 0 itself.
 pub(crate) const HOSTS_MAX: u32 = 1_023;

@@ -9,8 +9,9 @@
 use crate::{
     cluster::placed::{Placed, Where},
     failure::{Exit, Failure},
+    family::FamilyArgs,
     inspect::report,
-    lab::{self, Endpoint, FamilyArgs, Seen, Traced},
+    lab,
     nodes::{
         Nodes, Question,
         cluster::{OfCluster, System},
@@ -23,6 +24,10 @@ use crate::{
         dag::Ways,
         place::{At, Place},
     },
+};
+use probe::{
+    endpoint::Endpoint,
+    flow_report::{self, FlowPath, Traced},
 };
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -75,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             traced(args, &placed, &OfCluster::find(&cluster, &args.system)?)?
         }
     };
-    args.output.print(&traced, lab::traced_text)?;
+    args.output.print(&traced, flow_report::text)?;
     match traced.is_as_computed() {
         true => Ok(()),
         false => Err(Failure::Told(Exit::Failed)),
@@ -94,9 +99,9 @@ fn traced(args: &Args, placed: &Placed, nodes: &dyn Nodes) -> Result<Traced, Fai
     }
     let (from, to) = (a.real(placed)?, b.real(placed)?);
     let ends = (endpoint(placed, &from), endpoint(placed, &to));
-    let (family, _, destination) = lab::common(&ends.0, &ends.1, lab::families(args.family))?;
+    let (family, _, destination) = lab::common(&ends.0, &ends.1, args.family.families())?;
     let seen = follow(placed, nodes, (&from, &to), (destination, args.flows))?;
-    let seen: Vec<Seen> = seen
+    let seen: Vec<FlowPath> = seen
         .flows
         .iter()
         .map(|flow| named(placed, (&ends.0, &ends.1), flow))
@@ -104,7 +109,9 @@ fn traced(args: &Args, placed: &Placed, nodes: &dyn Nodes) -> Result<Traced, Fai
     let ways = Ways::new(placed).dag(from.forwarder, &Place::Pod(to));
     let edges = ways.edges();
     let expected = ways.distance.map(|_| &edges);
-    Ok(lab::traced(&ends.0, &ends.1, family, &seen, expected))
+    Ok(flow_report::traced(
+        &ends.0, &ends.1, family, &seen, expected,
+    ))
 }
 
 fn follow(
@@ -150,7 +157,7 @@ fn netns_of(placed: &Placed, forwarder: &str) -> String {
 }
 
 /// One flow in names of Forwarders.
-fn named(placed: &Placed, (from, to): (&Endpoint, &Endpoint), flow: &report::Flow) -> Seen {
+fn named(placed: &Placed, (from, to): (&Endpoint, &Endpoint), flow: &report::Flow) -> FlowPath {
     let names: BTreeMap<IpAddr, &String> = placed
         .topology
         .forwarders()
@@ -173,7 +180,7 @@ fn named(placed: &Placed, (from, to): (&Endpoint, &Endpoint), flow: &report::Flo
     if flow.reached && !to.is_instance && hops.last() != Some(&to.forwarder) {
         hops.push(to.forwarder.clone());
     }
-    Seen {
+    FlowPath {
         ports: (flow.source_port, 0),
         hops,
         reached: flow.reached,

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// What a flow lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Loss {
+pub struct Loss {
     /// Packets sent.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// Packets that arrived.
-    pub(crate) received: u64,
+    pub received: u64,
     /// For how long packets were lost, all outages added up.
-    pub(crate) outage: Duration,
+    pub outage: Duration,
     /// The longest time between two packets sent: how late the sender ever was. The outage is known
     /// to this precision only.
-    pub(crate) greatest_gap: Duration,
+    pub greatest_gap: Duration,
 }
 
 /// What was lost, from when each packet was sent and which arrived. Pure.

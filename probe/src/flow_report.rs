@@ -1,23 +1,53 @@
-//! What `trace` prints: the paths seen and the legs seen and computed.
+//! Paths of traced flows beside the computed paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::computed::Edge;
-use super::running::{Endpoint, Family};
-use super::trace::Seen;
+use crate::endpoint::{Endpoint, Family};
+
+/// One hop: the names of two Forwarders.
+pub type Edge = (String, String);
+
+/// The way of one flow, in names of Forwarders; `*` for one that stayed silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowPath {
+    /// Ports of the flow: source and destination.
+    pub ports: (u16, u16),
+    /// Forwarders in order, both ends' own included.
+    pub hops: Vec<String>,
+    /// Whether it arrived.
+    pub reached: bool,
+}
+
+impl FlowPath {
+    /// The hops as pairs.
+    pub fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        self.hops
+            .windows(2)
+            .map(|pair| (pair[0].clone(), pair[1].clone()))
+    }
+
+    /// Whether it arrived, and every hop is on a computed path.
+    pub fn is_on(&self, from: &str, to: &str, edges: &BTreeSet<Edge>) -> bool {
+        let ends = (self.hops.first(), self.hops.last());
+        self.reached
+            && ends.0.is_some_and(|first| first == from)
+            && ends.1.is_some_and(|last| last == to)
+            && self.edges().all(|edge| edges.contains(&edge))
+    }
+}
 
 /// JSON of `trace`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Traced {
+pub struct Traced {
     from: String,
     to: String,
     family: Family,
-    pub(crate) flows: usize,
+    pub flows: usize,
     reached: usize,
-    pub(crate) on_computed_path: usize,
+    pub on_computed_path: usize,
     /// Distinct paths, the most used first.
     paths: Vec<Way>,
     /// Every leg that was seen or computed.
@@ -39,7 +69,7 @@ struct Way {
 
 impl Traced {
     /// Whether every flow arrived over computed paths.
-    pub(crate) fn is_as_computed(&self) -> bool {
+    pub fn is_as_computed(&self) -> bool {
         self.on_computed_path == self.flows
     }
 }
@@ -56,11 +86,11 @@ struct Leg {
 }
 
 /// Counts paths and legs.
-pub(crate) fn traced(
+pub fn traced(
     from: &Endpoint,
     to: &Endpoint,
     family: Family,
-    seen: &[Seen],
+    seen: &[FlowPath],
     expected: Option<&BTreeSet<Edge>>,
 ) -> Traced {
     let none = BTreeSet::new();
@@ -73,11 +103,11 @@ pub(crate) fn traced(
             *legs.entry(edge).or_default() += 1;
         }
     }
-    let is_on = |flow: &&Seen| flow.is_on(&from.forwarder, &to.forwarder, edges);
+    let is_on = |flow: &&FlowPath| flow.is_on(&from.forwarder, &to.forwarder, edges);
     let mut paths: Vec<Way> = ways
         .into_iter()
         .map(|((hops, reached), flows)| {
-            let flow = Seen {
+            let flow = FlowPath {
                 ports: (0, 0),
                 hops: hops.to_vec(),
                 reached,
@@ -117,7 +147,7 @@ pub(crate) fn traced(
 }
 
 /// The last hop that is as computed; where it starts when none is.
-fn departs_after(from: &Endpoint, flow: &Seen, edges: &BTreeSet<Edge>) -> String {
+fn departs_after(from: &Endpoint, flow: &FlowPath, edges: &BTreeSet<Edge>) -> String {
     let mut last = &from.name;
     if flow.hops.first() == Some(&from.forwarder) {
         last = &from.forwarder;
@@ -132,7 +162,7 @@ fn departs_after(from: &Endpoint, flow: &Seen, edges: &BTreeSet<Edge>) -> String
 }
 
 /// For people.
-pub(crate) fn text(traced: &Traced) -> String {
+pub fn text(traced: &Traced) -> String {
     let family = if traced.family == Family::V4 {
         "IPv4"
     } else {
@@ -159,23 +189,67 @@ pub(crate) fn text(traced: &Traced) -> String {
             .collect();
         text += &format!("{:>5} flows  {}{remark}\n", way.flows, hops.join(" > "));
     }
-    let mut legs = crate::output::table(&["LEG", "SEEN", "COMPUTED"], &[1]);
-    for leg in &traced.legs {
-        let seen = if leg.flows == 0 {
-            "-".to_owned()
-        } else {
-            leg.flows.to_string()
-        };
-        let computed = if leg.computed { "yes" } else { "no" };
-        legs.add_row([
-            format!("{} > {}", leg.from, leg.to),
-            seen,
-            computed.to_owned(),
-        ]);
-    }
     if !traced.legs.is_empty() {
         text.push('\n');
-        text += &crate::output::table_text(&legs);
+        text += &legs_text(&traced.legs);
     }
     text
+}
+
+/// The legs as a table, with the columns of all other tables of the command.
+fn legs_text(legs: &[Leg]) -> String {
+    let names: Vec<String> = legs
+        .iter()
+        .map(|leg| format!("{} > {}", leg.from, leg.to))
+        .collect();
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    let width = longest.unwrap_or(0).max("LEG".len());
+    let mut text = format!("{:<width$}   SEEN   COMPUTED\n", "LEG");
+    for (leg, name) in legs.iter().zip(names) {
+        let seen = match leg.flows {
+            0 => "-".to_owned(),
+            flows => flows.to_string(),
+        };
+        let computed = if leg.computed { "yes" } else { "no" };
+        text += &format!("{name:<width$}   {seen:>4}   {computed}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(hops: &str, reached: bool) -> FlowPath {
+        let hops = hops.split_whitespace().map(str::to_owned).collect();
+        FlowPath {
+            ports: (1, 2),
+            hops,
+            reached,
+        }
+    }
+
+    #[test]
+    fn a_flow_is_on_the_path_only_from_end_to_end() {
+        let edge = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let edges = BTreeSet::from([edge("a", "b"), edge("b", "d"), edge("a", "c")]);
+        #[rustfmt::skip]
+        let cases = [
+            // hops    arrived  on the path
+            ("a b d",  true,    true),
+            ("a b d",  false,   false),
+            ("a c d",  true,    false), // c to d is not computed
+            ("b d",    true,    false), // not from a
+            ("a b",    true,    false), // not to d
+            ("a * d",  true,    false), // one stayed silent
+            ("",       true,    false),
+        ];
+        for (hops, reached, expected) in cases {
+            assert_eq!(
+                path(hops, reached).is_on("a", "d", &edges),
+                expected,
+                "{hops}"
+            );
+        }
+    }
 }

@@ -20,21 +20,21 @@ use super::{namespace, nonce, wait_readable};
 
 /// One flow.
 #[derive(Clone, Debug)]
-pub(crate) struct Flow {
+pub struct Flow {
     /// Namespace to send from.
-    pub(crate) from: String,
+    pub from: String,
     /// Address and port to send from (port 0: any free one).
-    pub(crate) source: SocketAddr,
+    pub source: SocketAddr,
     /// Namespace that holds the destination.
-    pub(crate) sink: String,
+    pub sink: String,
     /// Destination address, of the same family.
-    pub(crate) to: IpAddr,
+    pub to: IpAddr,
     /// Destination port (0: any free one).
-    pub(crate) port: u16,
+    pub port: u16,
 }
 
 /// Streams that are running; dropped, they stop.
-pub(crate) struct Running {
+pub struct Running {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -60,7 +60,7 @@ impl Running {
     ///
     /// # Errors
     /// When a socket cannot be opened; nothing runs then.
-    pub(crate) fn start(flows: &[Flow], interval: Duration) -> io::Result<Running> {
+    pub fn start(flows: &[Flow], interval: Duration) -> io::Result<Running> {
         let mut senders = Vec::with_capacity(flows.len());
         let mut sinks = Vec::with_capacity(flows.len());
         // Flows to one address and port share the socket there.
@@ -103,7 +103,7 @@ impl Running {
     }
 
     /// Time since the start, as [`Running::wait_unbroken`] takes it.
-    pub(crate) fn now(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         self.shared.start.elapsed()
     }
 
@@ -111,12 +111,7 @@ impl Running {
     /// after `since`; false when that did not come about within `limit`.
     ///
     /// The limit is prolonged by what the sender was late, so that a starved machine has its chance.
-    pub(crate) fn wait_unbroken(
-        &self,
-        since: Duration,
-        at_least: Duration,
-        limit: Duration,
-    ) -> bool {
+    pub fn wait_unbroken(&self, since: Duration, at_least: Duration, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             if self
@@ -139,7 +134,7 @@ impl Running {
     ///
     /// # Errors
     /// When a socket failed while running.
-    pub(crate) fn finish(mut self) -> io::Result<Vec<Loss>> {
+    pub fn finish(mut self) -> io::Result<Vec<Loss>> {
         self.shared.stop_sending.store(true, Ordering::Relaxed);
         let mut result = Ok(());
         // The sender first: only then is it known what there is to receive.

@@ -14,7 +14,7 @@ use std::{
 ///
 /// # Errors
 /// When the socket or stdin cannot be read.
-pub(crate) fn until_stdin_ends(socket: &Socket, limit: Duration) -> io::Result<()> {
+pub fn until_stdin_ends(socket: &Socket, limit: Duration) -> io::Result<()> {
     let (mut stdin, end) = (io::stdin(), Instant::now() + limit);
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -12,51 +12,51 @@ use super::{namespace, nonce, wait_readable};
 
 /// What to ping, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Ping {
+pub struct Ping {
     /// Namespace to send from.
-    pub(crate) from: String,
+    pub from: String,
     /// Source address, one that the namespace holds.
-    pub(crate) source: IpAddr,
+    pub source: IpAddr,
     /// Destination, of the same family.
-    pub(crate) to: IpAddr,
+    pub to: IpAddr,
     /// Echo requests to send.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Time between two of them.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// How long to wait for answers after the last was sent.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
 }
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// Which request, from 0.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// From sending to reading the answer.
-    pub(crate) round_trip: Duration,
+    pub round_trip: Duration,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub struct Report {
     /// Requests that the kernel took or refused.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// Different requests that were answered, late ones included.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Round-trip times, in the order of arrival.
-    pub(crate) round_trips: Vec<Duration>,
+    pub round_trips: Vec<Duration>,
     /// The last refusal by the sender's own kernel, for instance "network is unreachable".
-    pub(crate) refused: Option<String>,
+    pub refused: Option<String>,
 }
 
 impl Report {
     /// Requests without an answer.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.sent - self.received
     }
 
     /// Least, mean and greatest round-trip time.
-    pub(crate) fn min_mean_max(&self) -> Option<(Duration, Duration, Duration)> {
+    pub fn min_mean_max(&self) -> Option<(Duration, Duration, Duration)> {
         let min = *self.round_trips.iter().min()?;
         let max = *self.round_trips.iter().max()?;
         let count = u32::try_from(self.round_trips.len()).ok()?;
@@ -70,7 +70,7 @@ impl Report {
 /// # Errors
 /// When the socket cannot be opened or read. A request that the kernel refuses to send is not an
 /// error but a loss, with its reason in [`Report::refused`].
-pub(crate) fn ping(ping: &Ping, mut on_reply: impl FnMut(Reply)) -> io::Result<Report> {
+pub fn ping(ping: &Ping, mut on_reply: impl FnMut(Reply)) -> io::Result<Report> {
     let socket = namespace::icmp(&ping.from, ping.source)?;
     let mut echoes = Echoes::new(socket, ping);
     let start = Instant::now();

@@ -12,12 +12,14 @@
 //! Every probe tells *lost* from *late*: what arrives late is received, and a sender that was kept
 //! from the processor says so instead of counting the silence as loss.
 
-pub(crate) mod echo;
-pub(crate) mod loss;
-pub(crate) mod namespace;
-pub(crate) mod ping;
-pub(crate) mod stream;
-pub(crate) mod trace;
+pub mod echo;
+pub mod endpoint;
+pub mod flow_report;
+pub mod loss;
+pub mod namespace;
+pub mod ping;
+pub mod stream;
+pub mod trace;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -54,6 +56,11 @@ fn poll_timeout(left: Duration) -> PollTimeout {
     let milliseconds = left.as_nanos().div_ceil(1_000_000).min(60_000);
     PollTimeout::try_from(i32::try_from(milliseconds).expect("at most 60,000"))
         .unwrap_or(PollTimeout::ZERO)
+}
+
+/// Milliseconds, to the microsecond.
+pub fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Eight bytes that no two probes of one machine share: process id, time and a counter.

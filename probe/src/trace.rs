@@ -24,28 +24,28 @@ use super::{namespace, nonce, wait_readable};
 
 /// What to trace, and how hard to try.
 #[derive(Clone, Debug)]
-pub(crate) struct Trace {
+pub struct Trace {
     /// Namespace to send from.
-    pub(crate) from: String,
+    pub from: String,
     /// Source address, one that the namespace holds.
-    pub(crate) source: IpAddr,
+    pub source: IpAddr,
     /// Destination, of the same family.
-    pub(crate) to: IpAddr,
+    pub to: IpAddr,
     /// How arrivals are known.
-    pub(crate) sink: Sink,
+    pub sink: Sink,
     /// Number of flows: as many source ports.
-    pub(crate) flows: usize,
+    pub flows: usize,
     /// Greatest time to live.
-    pub(crate) max_hops: u8,
+    pub max_hops: u8,
     /// How often a probe is sent before its hop counts as silent.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// How long no answer may come before what is missing is sent again; doubled each time.
-    pub(crate) quiet: Duration,
+    pub quiet: Duration,
 }
 
 /// What is at the destination.
 #[derive(Clone, Debug)]
-pub(crate) enum Sink {
+pub enum Sink {
     /// This namespace of the same machine.
     Here(String),
     /// A port that sends back what arrives.
@@ -54,7 +54,7 @@ pub(crate) enum Sink {
 
 /// How a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// At the destination.
     Reached,
     /// A router said that it has no way on.
@@ -65,22 +65,22 @@ pub(crate) enum End {
 
 /// The way of one flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Path {
+pub struct Path {
     /// Source port.
-    pub(crate) source_port: u16,
+    pub source_port: u16,
     /// Destination port.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The address that each router answered with, in order; none: it stayed silent.
-    pub(crate) hops: Vec<Option<IpAddr>>,
+    pub hops: Vec<Option<IpAddr>>,
     /// How it ended.
-    pub(crate) end: End,
+    pub end: End,
 }
 
 /// Traces all flows at once.
 ///
 /// # Errors
 /// When a socket cannot be opened or read; never because of a lost packet.
-pub(crate) fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
+pub fn trace(trace: &Trace) -> io::Result<Vec<Path>> {
     let mut sockets = open_flows(trace)?;
     let port = match &trace.sink {
         Sink::Here(netns) => {

@@ -9,10 +9,10 @@ use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Where `ip netns` keeps names of network namespaces.
-pub(crate) const DIRECTORY: &str = "/run/netns";
+pub const DIRECTORY: &str = "/run/netns";
 
 /// The file of a namespace: a name under [`DIRECTORY`], or a path as it is.
-pub(crate) fn path(netns: &str) -> PathBuf {
+pub fn path(netns: &str) -> PathBuf {
     // An absolute `netns` replaces the directory.
     PathBuf::from(DIRECTORY).join(netns)
 }
@@ -21,10 +21,7 @@ pub(crate) fn path(netns: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the namespace does not exist or may not be joined, and what `work` fails with.
-pub(crate) fn within<T: Send>(
-    netns: &str,
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
+pub fn within<T: Send>(netns: &str, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     let file = open(netns)?;
     std::thread::scope(|scope| {
         let joined = std::thread::Builder::new().spawn_scoped(scope, move || {
@@ -41,7 +38,7 @@ pub(crate) fn within<T: Send>(
 ///
 /// # Errors
 /// What `open` says, with the path.
-pub(crate) fn open(netns: &str) -> io::Result<File> {
+pub fn open(netns: &str) -> io::Result<File> {
     let path = path(netns);
     File::open(&path)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
@@ -51,7 +48,7 @@ pub(crate) fn open(netns: &str) -> io::Result<File> {
 ///
 /// # Errors
 /// When the namespace cannot be joined or the address is not there.
-pub(crate) fn udp(netns: &str, address: SocketAddr) -> io::Result<Socket> {
+pub fn udp(netns: &str, address: SocketAddr) -> io::Result<Socket> {
     within(netns, move || {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -70,7 +67,7 @@ pub(crate) fn udp(netns: &str, address: SocketAddr) -> io::Result<Socket> {
 ///
 /// # Errors
 /// When the namespace cannot be joined, or without `CAP_NET_RAW` in it.
-pub(crate) fn icmp(netns: &str, source: IpAddr) -> io::Result<Socket> {
+pub fn icmp(netns: &str, source: IpAddr) -> io::Result<Socket> {
     let (domain, protocol) = match source {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
         IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
