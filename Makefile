@@ -50,9 +50,9 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## static programs: beemesh, beemesh-cni and beemesh-operator
-	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-operator
-	@ls -sh $(RELEASE)/beemesh $(RELEASE)/beemesh-cni $(RELEASE)/beemesh-operator
+build: ## static programs: beemesh, beemesh-cni, beemesh-node and beemesh-operator
+	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-node -p beemesh-operator
+	@ls -sh $(RELEASE)/beemesh $(RELEASE)/beemesh-cni $(RELEASE)/beemesh-node $(RELEASE)/beemesh-operator
 
 .PHONY: operator
 operator: ## the static beemesh-operator alone
@@ -63,7 +63,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 .PHONY: image-programs
 image-programs:
-	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-operator
+	$(STATIC) -p beemesh-ctl -p beemesh-cni -p beemesh-node -p beemesh-operator
 
 .PHONY: image
 image: image-programs ## the container image as an archive, without a container engine: target/beemesh-image.tar

@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads a list of CIDRs.
 ///
@@ -23,6 +24,14 @@ pub fn serialize<S: Serializer>(cidrs: &[IpNetwork], serializer: S) -> Result<S:
 /// The network that `cidr` lies in: its address with the host bits cleared.
 pub fn network(cidr: IpNetwork) -> IpNetwork {
     IpNetwork::new(cidr.network(), cidr.prefix()).unwrap_or(cidr)
+}
+
+/// The router address of a Forwarder's block: its first host address.
+pub fn router_address(block: IpNetwork) -> IpAddr {
+    match block {
+        IpNetwork::V4(block) => IpAddr::V4(Ipv4Addr::from_bits(block.network().to_bits() + 1)),
+        IpNetwork::V6(block) => IpAddr::V6(Ipv6Addr::from_bits(block.network().to_bits() + 1)),
+    }
 }
 
 /// Whether the two share an address.

@@ -36,6 +36,7 @@
 pub mod allocation;
 pub mod attach;
 pub mod cidr;
+pub mod diagnosis;
 pub mod duration;
 pub mod error;
 pub mod expand;
@@ -53,6 +54,7 @@ pub mod status;
 mod suggest;
 pub mod text;
 pub mod topology;
+pub mod uninstall;
 
 pub use crate::{
     allocation::{AllocationObject, AllocationSpec, VniRangeObject, VniRangeSpec},

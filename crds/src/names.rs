@@ -12,6 +12,15 @@ pub fn netns(namespace: &str, topology: &str, forwarder: &str) -> String {
     format!("bm-{topology}-{forwarder}-{:08x}", hash >> 32)
 }
 
+/// The network namespace of `forwarder`.
+pub fn netns_of(forwarder: &crate::Forwarder) -> String {
+    let spec = &forwarder.spec;
+    netns(&forwarder.metadata.namespace, &spec.topology, &spec.name)
+}
+
+/// Beginning of the names of attachments' interfaces, inside a Forwarder's namespace.
+pub const ATTACHMENT_PREFIX: &str = "app";
+
 /// The interface of a link, inside a Forwarder's namespace: `l-PEER`, `l-PEER.2` for the second
 /// parallel one. What is longer than an interface name may be ends in `~` and a hash.
 pub fn link(peer: &str, ordinal: u32) -> String {

@@ -1,8 +1,8 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    bundle, completion, connectivity, drain, failure::Failure, generate, graph, inspect, lab,
-    leaks, lint, path, plan, routes, status, trace, uninstall, validate,
+    bundle, completion, connectivity, drain, failure::Failure, generate, graph, lab, leaks, lint,
+    path, plan, routes, status, trace, uninstall, validate,
 };
 use clap::{Parser, Subcommand};
 
@@ -62,12 +62,12 @@ enum Verb {
     Uninstall(uninstall::Args),
     /// Print a script that completes verbs and options in a shell
     Completion(completion::Args),
-    /// Run the engine of one node (started by the lab and by the DaemonSet)
+    /// Run the daemon of one host of a lab (started by the lab; nodes run beemesh-node)
     #[command(hide = true)]
-    Node(node::Arguments),
-    /// Tell what this node is, as JSON (run by other verbs in the daemon's pod)
+    Node(lab::DaemonArguments),
+    /// Print the state of one host of a lab as JSON (nodes run beemesh-node)
     #[command(hide = true)]
-    Inspect(inspect::Args),
+    Inspect(lab::InspectArguments),
     /// Be one end of a connectivity test (run by it in its pods)
     #[command(hide = true)]
     Probe(connectivity::peer::Args),
@@ -98,7 +98,7 @@ impl Cli {
             Verb::Lab(args) => lab::run(args),
             Verb::Uninstall(args) => uninstall::run(&args),
             Verb::Completion(args) => completion::run(&args),
-            Verb::Inspect(args) => inspect::run(&args),
+            Verb::Inspect(args) => args.run().map_err(|error| Failure::failed(&error)),
             Verb::Probe(args) => connectivity::peer::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),
         }

@@ -16,7 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-telemetry",    &[]),
     ("beemesh-cni-protocol", &[]),
     ("beemesh-cni",          &["beemesh-cni-protocol", "beemesh-dataplane"]),
-    ("beemesh-node",         &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-telemetry", "beemesh-topology"]),
+    ("beemesh-node",         &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-probe", "beemesh-telemetry", "beemesh-topology"]),
     ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-node", "beemesh-picture", "beemesh-probe", "beemesh-topology"]),
     ("beemesh-operator",     &["beemesh-crds", "beemesh-telemetry", "beemesh-linkstate", "beemesh-topology"]),
     ("beemesh-e2e",          &[]),
@@ -138,6 +138,56 @@ fn nothing_links_a_second_tls() {
             "{name} is in the lock file"
         );
     }
+}
+
+#[test]
+fn the_daemon_carries_no_lab_and_no_drawing() {
+    let linked = linked("beemesh-node");
+    let foreign = [
+        "beemesh-ctl",
+        "beemesh-picture",
+        "clap_complete",
+        "comfy-table",
+        "indicatif",
+    ];
+    let found: Vec<&str> = foreign
+        .into_iter()
+        .filter(|name| linked.contains(*name))
+        .collect();
+    assert_eq!(found, [""; 0], "a privileged program has what a node needs");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../charts/beemesh/templates/daemonset.yaml"
+    );
+    let daemon_set = std::fs::read_to_string(path).expect("the chart has a DaemonSet");
+    assert!(daemon_set.contains("command: [/beemesh-node]"));
+}
+
+#[test]
+fn the_lab_alone_starts_the_daemon() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut waiting = vec![std::path::PathBuf::from(folder)];
+    let mut found = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder can be read");
+            waiting.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
+        } else if !path.starts_with(format!("{folder}/lab")) {
+            let source = std::fs::read_to_string(&path).expect("a source can be read");
+            let names_it = |line: &str| {
+                let before = line.split("node::").next().unwrap_or_default();
+                line.contains("node::")
+                    && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+            };
+            found.extend(
+                source
+                    .lines()
+                    .filter(|line| names_it(line))
+                    .map(str::to_owned),
+            );
+        }
+    }
+    assert_eq!(found, Vec::<String>::new(), "types of both lie in crds");
 }
 
 #[test]

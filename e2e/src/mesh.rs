@@ -241,7 +241,7 @@ impl World {
         self.access.run(program, arguments)
     }
 
-    /// What `beemesh inspect` prints on `node`.
+    /// The answer of `beemesh-node inspect` on `node`.
     pub(crate) fn inspect(&self, node: &str, words: &[&str]) -> Result<Value> {
         let pod = self.daemon(node)?;
         let line = [
@@ -250,7 +250,7 @@ impl World {
             SYSTEM,
             &pod,
             "--",
-            "/beemesh",
+            "/beemesh-node",
             "inspect",
         ];
         let ran = self.access.kubectl(&[&line[..], words].concat())?;

@@ -208,7 +208,7 @@ impl World {
     /// SIGKILL to the daemon of `node`. Between two lives there is none: it is awaited.
     pub(crate) fn kill_daemon(&self, node: &str) -> Result<()> {
         eventually("the daemon runs, and is killed", BACK, || {
-            self.kill9(node, "/beemesh node")
+            self.kill9(node, "/beemesh-node --kubernetes")
         })
     }
 

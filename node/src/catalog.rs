@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cni::agent::code;
 use crds::attach::{Attachments, Pod, TOPOLOGIES, admits, assign};
 use crds::expand::Place as Placed;
-use crds::{Forwarder, MicroServiceTopology, names};
+use crds::{Forwarder, MicroServiceTopology};
 
 use crate::desk::enumerate;
 use crate::leases::Network;
@@ -347,8 +347,4 @@ pub fn network_of(forwarder: &Forwarder) -> Network {
     }
 }
 
-/// The name of a Forwarder's namespace.
-pub fn netns_of(forwarder: &Forwarder) -> String {
-    let spec = &forwarder.spec;
-    names::netns(&forwarder.metadata.namespace, &spec.topology, &spec.name)
-}
+pub use crds::names::netns_of;

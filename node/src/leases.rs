@@ -297,10 +297,7 @@ impl Leases {
     }
 }
 
-/// The router address of a block: its first host address.
-pub fn router_address(block: IpNetwork) -> IpAddr {
-    from_bits(block, to_bits(block.network()) + 1)
-}
+pub use crds::cidr::router_address;
 
 /// The first and last address of a block that a pod may have, as numbers: not the network's own,
 /// not the Forwarder's, and in IPv4 not the broadcast address (RFC 1122, 3.2.1.3).

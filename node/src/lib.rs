@@ -32,6 +32,7 @@ pub mod cluster;
 pub mod config;
 pub mod desired;
 pub mod desk;
+pub mod diagnose;
 pub mod engine;
 pub mod error;
 pub mod flood;

@@ -27,14 +27,7 @@ use crate::owned::Owned;
 use crate::pods::PodHere;
 use crate::wires::{KernelWires, Wires};
 
-/// Annotation of a daemon's pod: [`REQUESTED`], and [`DONE`] as the answer.
-pub const ANNOTATION: &str = "beemesh.io/uninstall";
-/// Annotation of a daemon's pod: what is left, by kind, as JSON.
-pub const CENSUS: &str = "beemesh.io/uninstall-census";
-/// The node is to be cleaned.
-pub const REQUESTED: &str = "requested";
-/// The node is clean.
-pub const DONE: &str = "done";
+pub use crds::uninstall::{ANNOTATION, CENSUS, DONE, REQUESTED};
 
 /// What is left of us, by kind; the node is clean when all are zero.
 pub type Census = BTreeMap<&'static str, u64>;

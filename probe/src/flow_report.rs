@@ -45,8 +45,10 @@ pub struct Traced {
     from: String,
     to: String,
     family: Family,
+    /// Flows that were traced.
     pub flows: usize,
     reached: usize,
+    /// Flows that arrived over computed paths.
     pub on_computed_path: usize,
     /// Distinct paths, the most used first.
     paths: Vec<Way>,

@@ -256,7 +256,7 @@ impl Placed {
         blocks
             .iter()
             .copied()
-            .map(node::leases::router_address)
+            .map(crds::cidr::router_address)
             .collect()
     }
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use crds::Forwarder;
-use crds::names::{link as interface, netns as netns_of};
+use crds::names::link as interface;
+pub(crate) use crds::names::netns_of as netns;
 use dataplane::netlink::{
     self, Batch, IFLA_IFNAME, NLM_F_DUMP, RTM_GETLINK, RTM_NEWLINK, Socket, attributes, read_str,
 };
@@ -36,15 +37,6 @@ pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
         })
     });
     Some([ends.next()?, ends.next()?])
-}
-
-/// The namespace of a Forwarder.
-pub(crate) fn netns(forwarder: &Forwarder) -> String {
-    netns_of(
-        &forwarder.metadata.namespace,
-        &forwarder.spec.topology,
-        &forwarder.spec.name,
-    )
 }
 
 /// 1 for `A/B`, 2 for `A/B#2`.

@@ -44,11 +44,14 @@ mod trace;
 mod underlay;
 mod watch;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 pub(crate) use args::Args;
 use args::Verb;
 pub(crate) use running::{Running, common};
+
+// A host of a lab is a node: this program runs its daemon and its diagnosis too.
+pub(crate) use node::{Arguments as DaemonArguments, diagnose::Arguments as InspectArguments};
 
 use crate::cluster::placed::{Placed, Pod, of_forwarders};
 use crate::failure::Failure;
@@ -92,18 +95,6 @@ fn pod(name: &str, instance: &state::Instance) -> Pod {
             .collect(),
         found_by: ["--netns".to_owned(), instance.netns.clone()],
     }
-}
-
-/// The namespaces of every lab of this machine's administrator, as their journals name them.
-pub(crate) fn journaled_namespaces() -> BTreeSet<String> {
-    let labs = std::fs::read_dir(place::PRIVILEGED)
-        .into_iter()
-        .flatten()
-        .flatten();
-    let journals = labs.filter_map(|lab| std::fs::read_to_string(lab.path().join("journal")).ok());
-    journals
-        .flat_map(|journal| journal.lines().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
 }
 
 /// Runs one verb of the lab.

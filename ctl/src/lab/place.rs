@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Uid, geteuid};
 
 /// The directory of all labs of root.
-pub(crate) const PRIVILEGED: &str = "/run/beemesh/lab";
+pub(crate) use node::diagnose::labs::DIRECTORY as PRIVILEGED;
 
 /// The directory of all labs of this user.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crds::Forwarder;
 use nix::fcntl::{Flock, FlockArg};
+use node::diagnose::labs;
 
 pub(crate) use super::record::{Faults, Host, Instance, Record};
 use super::{names, place::Place};
@@ -69,7 +70,7 @@ impl Directory {
     /// Whether namespaces may be there. Without a journal it is but the note of a plugin that was
     /// asked to detach a container when the lab was gone already.
     pub(crate) fn is_lab(&self) -> bool {
-        self.path.join("journal").exists()
+        self.path.join(labs::JOURNAL).exists()
     }
 
     /// What the daemons watch.
@@ -182,22 +183,17 @@ impl Directory {
         let file = options
             .create(true)
             .append(true)
-            .open(self.path.join("journal"));
+            .open(self.path.join(labs::JOURNAL));
         // No fsync: namespaces do not outlive the page cache either.
         file.and_then(|mut file| file.write_all(lines.as_bytes()))
             .map_err(|error| self.failed("write the journal of", &error))
     }
 
-    /// All names ever noted. A torn last line is the name of what was not made yet.
+    /// All names ever noted.
     pub(crate) fn journaled(&self) -> BTreeSet<String> {
-        let text = fs::read_to_string(self.path.join("journal")).unwrap_or_default();
-        let whole = text
-            .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n'));
-        whole
-            .filter(|line| is_ours(line))
-            .map(str::to_owned)
-            .collect()
+        let mut names = labs::journaled(&self.path);
+        names.retain(|name| is_ours(name));
+        names
     }
 
     /// The Forwarder objects that were written, sorted by name.

@@ -13,7 +13,6 @@ mod pods;
 use crate::{
     cluster::{Cluster, Connection},
     failure::{Exit, Failure},
-    inspect::report::{Census, Collected, Leak},
     lab,
     nodes::{
         Nodes, ask_each,
@@ -23,6 +22,7 @@ use crate::{
     output::{self, Output},
 };
 use api::Orphan;
+use crds::diagnosis::report::{Census, Collected, Leak};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},

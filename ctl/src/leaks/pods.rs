@@ -3,9 +3,9 @@
 use super::{OnNode, Unknown};
 use crate::{
     cluster::Cluster,
-    inspect::report::{Kind, Leak, Leases},
     nodes::{Nodes, ask_each},
 };
+use crds::diagnosis::report::{Kind, Leak, Leases};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! The nodes of a cluster, asked in the daemons' pods.
 
-use super::{Answer, Listening, Nodes, Question, exec};
-use crate::{cluster::Cluster, failure::Failure, inspect::paths::shared_options};
+use super::{Answer, Listening, Nodes, Question, exec, options::shared_options};
+use crate::{cluster::Cluster, failure::Failure};
 use exec::Container;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,8 +16,10 @@ pub(crate) const DAEMONS: &str =
     "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
 /// What everything of beemesh is labelled.
 pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
-/// The program in the image.
+/// The command in the image.
 pub(crate) const PROGRAM: &str = "/beemesh";
+/// The daemon in the image, which is its diagnosis too.
+const DAEMON: &str = "/beemesh-node";
 /// How many nodes are asked at once.
 const AT_ONCE: usize = 16;
 /// Longest time that one node may take.
@@ -36,6 +38,8 @@ pub(crate) struct System {
 struct Daemon {
     container: Container,
     image: String,
+    /// The program that runs: an older release's daemon is not called [`DAEMON`].
+    program: String,
     options: Vec<String>,
     /// Why it cannot be asked.
     away: Option<String>,
@@ -94,7 +98,7 @@ impl<'a> OfCluster<'a> {
             return Err(why);
         }
         let daemon = &self.daemons[&question.node];
-        let words = [PROGRAM, "inspect"].map(str::to_owned).into_iter();
+        let words = [&daemon.program, "inspect"].map(str::to_owned).into_iter();
         let words = words.chain(question.arguments.iter().cloned());
         Ok((
             &daemon.container,
@@ -173,6 +177,7 @@ fn daemon(pod: &Pod) -> Option<(String, Daemon)> {
             name: container.name.clone(),
         },
         image: container.image.clone().unwrap_or_default(),
+        program: words.first().map_or(DAEMON, String::as_str).to_owned(),
         options: shared_options(&words),
         away: away(pod),
     };
@@ -202,7 +207,7 @@ mod tests {
         serde_json::from_value(json!({
             "metadata": {"name": "d", "namespace": "s"},
             "spec": {"nodeName": "n1", "containers": [{"name": "node", "image": "i",
-                "command": ["/beemesh"], "args": ["node", "--state-dir=/x", "--http-address=:1"]}]},
+                "command": ["/beemesh-node"], "args": ["--state-dir=/x", "--http-address=:1"]}]},
             "status": {"phase": "Pending", "containerStatuses": [{"name": "node", "image": "i", "imageID": "",
                 "ready": false, "restartCount": 0, "state": state}]},
         }))
@@ -214,6 +219,7 @@ mod tests {
         let (node, running) = daemon(&pod(json!({"running": {}}))).unwrap();
         assert_eq!((node.as_str(), &running.away), ("n1", &None));
         assert_eq!(running.options, ["--state-dir=/x"]);
+        assert_eq!(running.program, "/beemesh-node");
         let (_, waiting) =
             daemon(&pod(json!({"waiting": {"reason": "ImagePullBackOff"}}))).unwrap();
         assert_eq!(waiting.away.unwrap(), "its daemon d does not run: Pending");

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! verb -> Nodes (port) -> OfCluster: exec into the daemon's pod  \
-//!                      -> OfLab: a child process on this machine  > `beemesh inspect ...` -> JSON
+//!                      -> OfLab: a child process on this machine  > `beemesh-node inspect ...` -> JSON
 //! ```
 
 pub(crate) mod cluster;
 pub(crate) mod exec;
 pub(crate) mod lab;
+pub(crate) mod options;
 
 use crate::failure::Failure;
 use serde::de::DeserializeOwned;
@@ -21,7 +22,7 @@ pub(crate) trait Nodes {
     /// Why a node cannot be asked; `None` for one that can.
     fn away(&self, node: &str) -> Option<String>;
 
-    /// What each of these prints, in their order: node and arguments of `beemesh inspect`. Several at once.
+    /// What each of these prints, in their order: node and arguments of `beemesh-node inspect`. Several at once.
     fn ask(&self, questions: &[Question]) -> Vec<Answer>;
 
     /// Starts something that answers until it is dropped, and returns the first line that it prints.
@@ -42,7 +43,7 @@ pub(crate) trait Listening {}
 pub(crate) struct Question {
     /// The node.
     pub(crate) node: String,
-    /// Arguments of `beemesh inspect`, without those that say where the daemon's files are.
+    /// Arguments of `beemesh-node inspect`, without those that say where the daemon's files are.
     pub(crate) arguments: Vec<String>,
 }
 

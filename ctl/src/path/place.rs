@@ -127,7 +127,7 @@ impl Place {
 fn forwarder(placed: &Placed, name: &str) -> Option<Place> {
     let forwarder = placed.topology.forwarder(name)?;
     let object = placed.forwarders.iter().find(|it| it.spec.name == name);
-    let netns = object.map(node::catalog::netns_of).unwrap_or_default();
+    let netns = object.map(crds::names::netns_of).unwrap_or_default();
     Some(Place::Forwarder(At {
         name: name.to_owned(),
         forwarder,

@@ -10,7 +10,6 @@ use crate::{
     cluster::placed::{Placed, Where},
     failure::{Exit, Failure},
     family::FamilyArgs,
-    inspect::report,
     lab,
     nodes::{
         Nodes, Question,
@@ -25,6 +24,7 @@ use crate::{
         place::{At, Place},
     },
 };
+use crds::diagnosis::report;
 use probe::{
     endpoint::Endpoint,
     flow_report::{self, FlowPath, Traced},
@@ -153,7 +153,7 @@ fn netns_of(placed: &Placed, forwarder: &str) -> String {
         .forwarders
         .iter()
         .find(|it| it.spec.name == forwarder);
-    object.map(node::catalog::netns_of).unwrap_or_default()
+    object.map(crds::names::netns_of).unwrap_or_default()
 }
 
 /// One flow in names of Forwarders.

@@ -4,12 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Annotation of a daemon's pod: the question, and in its place the answer.
-pub(crate) const ANNOTATION: &str = node::uninstall::ANNOTATION;
-/// Annotation of a daemon's pod: what is left.
-pub(crate) const CENSUS: &str = node::uninstall::CENSUS;
-/// The question.
-pub(crate) const REQUESTED: &str = node::uninstall::REQUESTED;
+pub(crate) use crds::uninstall::{ANNOTATION, CENSUS, REQUESTED};
 
 /// What is known of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +156,7 @@ fn census(pod: &Pod) -> BTreeMap<String, u64> {
 
 fn state(pod: &Pod) -> State {
     let census = census(pod);
-    let is_done = annotation(pod, ANNOTATION) == Some(node::uninstall::DONE);
+    let is_done = annotation(pod, ANNOTATION) == Some(crds::uninstall::DONE);
     match census.values().any(|count| *count > 0) {
         _ if census.is_empty() => State::Silent,
         true => State::Left,
@@ -173,7 +168,7 @@ fn state(pod: &Pod) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node::uninstall::DONE;
+    use crds::uninstall::DONE;
     use serde_json::{Value, json};
 
     fn pod(node: &str, uid: &str, annotations: Value) -> Pod {

@@ -3,12 +3,14 @@
 use super::{difference::Difference, layers::Layer};
 use crate::{
     cluster::placed::Pod,
-    held::Expected,
-    inspect::report::{Differing, Held, Kernel, Namespace, Pinged},
     nodes::{Nodes, Question, read},
     reroute,
 };
 use crds::Forwarder;
+use crds::diagnosis::{
+    expected_fib::Expected,
+    report::{Differing, Held, Kernel, Namespace, Pinged},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -63,7 +65,7 @@ fn kernel_of(nodes: &dyn Nodes, node: &str, here: &[&Forwarder]) -> Result<Kerne
         for forwarder in here {
             question
                 .arguments
-                .push(format!("--netns={}", node::catalog::netns_of(forwarder)));
+                .push(format!("--netns={}", crds::names::netns_of(forwarder)));
         }
     }
     read(
@@ -76,7 +78,7 @@ fn kernel_of(nodes: &dyn Nodes, node: &str, here: &[&Forwarder]) -> Result<Kerne
 
 fn differences(expected: &Expected<'_>, forwarder: &Forwarder, kernel: &Kernel) -> Vec<Difference> {
     let object = format!("fwd/{}", forwarder.metadata.name);
-    let netns = node::catalog::netns_of(forwarder);
+    let netns = crds::names::netns_of(forwarder);
     let Some(namespace) = kernel.namespaces.iter().find(|it| it.netns == netns) else {
         let found = kernel.unread.get(&netns).map_or("", String::as_str);
         return Difference::of(&object, "namespace", &netns, found)
@@ -132,7 +134,7 @@ fn addresses(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Opti
         .blocks
         .iter()
         .copied()
-        .map(node::leases::router_address);
+        .map(crds::cidr::router_address);
     let text = |addresses: BTreeSet<IpAddr>| {
         addresses
             .iter()

@@ -93,10 +93,10 @@ fn what_is_wired_is_taken_back_where_a_daemon_lost_its_state(world: &World) -> R
     world.reach_all(&pods, "kept")?;
     let addresses = world.addresses(pods[0], "kept")?;
     let restarted = restarts(world, first)?;
-    world.signal(first, "/beemesh node", "STOP")?;
+    world.signal(first, "/beemesh-node --kubernetes", "STOP")?;
     let node = world.cluster()?.node(first)?;
     node.ok(&format!("find {STATE} -mindepth 1 -delete"))?;
-    world.kill9(first, "/beemesh node")?;
+    world.kill9(first, "/beemesh-node --kubernetes")?;
     eventually("the daemon is back", BACK, || {
         let now = restarts(world, first)?;
         ensure(now > restarted, || format!("{now} restarts"))

@@ -170,7 +170,7 @@ fn kill_task(world: &World, pod: &Known, kind: &str) -> Result<()> {
 /// Process id of the daemon on its node.
 fn daemon(world: &World, node: &str) -> Result<String> {
     let script = "for p in /proc/[0-9]*; do c=$(tr '\\0' ' ' <$p/cmdline 2>/dev/null) || continue
-        case \"$c\" in '/beemesh node'*) echo ${p#/proc/};; esac; done";
+        case \"$c\" in '/beemesh-node --kubernetes'*) echo ${p#/proc/};; esac; done";
     let pid = world.cluster()?.node(node)?.ok(script)?;
     ensure(!pid.is_empty(), || format!("no daemon on {node}"))?;
     Ok(pid)

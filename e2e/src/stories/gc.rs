@@ -33,7 +33,7 @@ const LEAKS: [&str; 8] = [
 const LEASE: &str = "lease outside/gc-guest/eth0";
 /// Against these there is but one proof.
 const KEPT: [&str; 2] = ["attachment app0live", "namespace bm-gc-other"];
-const DAEMON: &str = "/beemesh node";
+const DAEMON: &str = "/beemesh-node --kubernetes";
 const OPERATORS: &str = "--selector=app.kubernetes.io/component=operator";
 
 fn gc_names_what_nobody_needs_and_removes_exactly_that(world: &World) -> Result<()> {

@@ -28,11 +28,11 @@ fn uninstalling_names_the_node_that_does_not_answer_and_goes_on_later(world: &Wo
     world.helm_upgrade(&["--set", &values])?;
     let nodes = world.nodes()?;
     let (silent, others) = nodes.split_last().context("no nodes")?;
-    world.signal(silent, "/beemesh node", "STOP")?;
+    world.signal(silent, "/beemesh-node --kubernetes", "STOP")?;
     let outcome = world.access.helm(&UNINSTALL)?;
     let logs = ["logs", "job/beemesh-uninstall", "--namespace", SYSTEM];
     let told = world.access.ok(&logs);
-    world.signal(silent, "/beemesh node", "CONT")?;
+    world.signal(silent, "/beemesh-node --kubernetes", "CONT")?;
     ensure(outcome.ok().is_err(), || "it was uninstalled".to_owned())?;
     let told = told?;
     let last = told.lines().last().unwrap_or_default();

@@ -26,7 +26,7 @@ use crate::inbox::Inbox;
 use crate::pods::Pods;
 use crate::uninstall::Own;
 
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod client;
 mod health;
 mod normal;

@@ -28,6 +28,7 @@ use crate::leases::Network;
 mod record;
 #[cfg(test)]
 mod tests;
+pub(crate) mod view;
 
 /// How long changes are gathered.
 const GATHER: Duration = Duration::from_millis(500);

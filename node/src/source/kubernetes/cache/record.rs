@@ -82,6 +82,22 @@ pub(super) fn decode(bytes: &[u8], feed: &Feed) -> Option<(Item, u32)> {
     Some((item, checksum))
 }
 
+/// The Forwarder of an unsealed file.
+pub(super) fn forwarder(json: &[u8]) -> Option<Forwarder> {
+    read::<ForwarderRecord<Forwarder>>(json).map(|record| record.forwarder)
+}
+
+#[cfg(test)]
+pub(super) fn sealed(forwarder: &Forwarder) -> Vec<u8> {
+    let record = ForwarderRecord {
+        forwarder,
+        generation: 1,
+        version: 1,
+        status: None,
+    };
+    seal(&serde_json::to_vec(&record).unwrap()).0
+}
+
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     serde_json::from_slice(bytes).ok()
 }

@@ -1,30 +1,31 @@
 //! The journal of leases, read beside the daemon that writes it.
 
-use super::{paths::Paths, report};
-use crate::failure::Failure;
-use node::{book, journal, leases};
+use super::{Error, paths::Paths};
+use crate::leases::Lease;
+use crate::{book, journal, leases};
+use crds::diagnosis::report::Leases;
 use std::{fs, io};
 
 /// Every lease. The file is only read: a record that is being written this moment counts as damage at its end,
 /// which is left out.
 ///
 /// # Errors
-/// [`Failure::Failed`] when there is a journal and it cannot be read.
-pub(crate) fn leases(paths: &Paths) -> Result<report::Leases, Failure> {
+/// [`Error::Journal`] when there is a journal and it cannot be read.
+pub(crate) fn leases(paths: &Paths) -> Result<Leases<Lease>, Error> {
     let path = paths.state_dir.join(book::FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Failure::Failed(format!("{}: {error}", path.display()))),
+        Err(source) => return Err(Error::Journal { path, source }),
     };
     Ok(read(&bytes))
 }
 
-fn read(bytes: &[u8]) -> report::Leases {
+fn read(bytes: &[u8]) -> Leases<Lease> {
     let recovered = journal::decode::<leases::Record>(bytes);
     let is_torn_end = |damage: &&journal::Damage| damage.at + damage.len >= bytes.len();
     let torn = recovered.damage.iter().filter(is_torn_end).count();
-    report::Leases {
+    Leases {
         leases: leases::Leases::replay(&recovered.records)
             .iter()
             .cloned()

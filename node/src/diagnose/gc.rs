@@ -1,13 +1,13 @@
 //! Removing what nobody needs, each by two proofs, looked for anew before it goes.
 
 use super::{
+    Error,
     census::{census, shown},
     leases::leases,
     paths::Paths,
-    report::{Collected, Kind, Leak},
 };
-use crate::failure::Failure;
 use cni::agent::{self, Reply, Request};
+use crds::diagnosis::report::{Collected, Kind, Leak};
 use dataplane::{LinuxKernel, netns::Netns};
 use std::{
     fs,
@@ -23,7 +23,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// As [`census`]. What cannot be removed is in the report.
-pub(crate) fn gc(paths: &Paths, dry_run: bool) -> Result<Collected, Failure> {
+pub(crate) fn gc(paths: &Paths, dry_run: bool) -> Result<Collected, Error> {
     let first = census(paths)?;
     let (removable, kept) = first
         .leaks
@@ -84,7 +84,7 @@ fn remove_namespace(name: &str) -> Result<(), String> {
 
 /// The journal is the daemon's: it is asked to free the lease, which it does by its own two proofs.
 fn release(name: &str, paths: &Paths) -> io::Result<()> {
-    let other = |error: Failure| io::Error::other(error.to_string());
+    let other = |error: Error| io::Error::other(error.to_string());
     let leases = leases(paths).map_err(other)?.leases;
     let Some(lease) = leases.iter().find(|lease| shown(lease) == name) else {
         return Ok(());

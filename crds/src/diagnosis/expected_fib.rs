@@ -3,20 +3,19 @@
 //! Distances are not in the kernel, and Apps are no prefixes, so the kernel's table is the computed one with
 //! the next hops that the kernel has: it has the computed digest if and only if every route is as computed.
 
-use crate::{
-    inspect::report::{Differing, Held, Namespace, Origin},
-    tables::Computer,
-};
-use crds::{Forwarder, forwarder::ForwarderLink, names};
+use super::report::{Differing, Held, Namespace, Origin};
+use crate::{Forwarder, forwarder::ForwarderLink, names};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
-use topology::{AppIndex, ForwarderIndex, LinkIndex, Table, Topology};
+use topology::{AppIndex, Change, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
 
-/// What the tables of one topology are.
-pub(crate) struct Expected<'a> {
+/// Tables of one topology, as the kernels of its nodes are to hold them.
+#[derive(Debug)]
+pub struct Expected<'a> {
     topology: &'a Topology,
     by_name: BTreeMap<&'a str, &'a Forwarder>,
-    computer: Computer<'a>,
+    graph: Graph,
+    max_paths: usize,
 }
 
 /// Where one prefix is to lead.
@@ -42,28 +41,33 @@ enum Interfaces {
 
 impl<'a> Expected<'a> {
     /// Of these Forwarders, without the links that are down.
-    pub(crate) fn new(
-        topology: &'a Topology,
-        forwarders: &'a [Forwarder],
-        down: &[LinkIndex],
-    ) -> Self {
+    pub fn new(topology: &'a Topology, forwarders: &'a [Forwarder], down: &[LinkIndex]) -> Self {
         let max_paths = forwarders
             .first()
             .map_or(1, |it| it.spec.routing.max_paths as usize);
+        let mut graph = Graph::new(topology);
+        for link in down {
+            graph.change(Change::Link {
+                link: *link,
+                weights: None,
+            });
+        }
         Self {
             topology,
+            graph,
+            max_paths,
             by_name: forwarders
                 .iter()
                 .map(|it| (it.spec.name.as_str(), it))
                 .collect(),
-            computer: Computer::without(topology, max_paths, down),
         }
     }
 
     /// Holds the table of `forwarder` against its namespace; `None` when it is not in the topology.
-    pub(crate) fn hold(&self, forwarder: &Forwarder, kernel: &Namespace) -> Option<Held> {
+    pub fn hold(&self, forwarder: &Forwarder, kernel: &Namespace) -> Option<Held> {
         let root = self.topology.forwarder(&forwarder.spec.name)?;
-        let computed = self.computer.compute(&[root], |table| table).pop()?;
+        let spf = Spf::compute(&self.graph, root);
+        let computed = Table::new(self.topology, &self.graph, &spf, self.max_paths);
         let mut seen = computed.clone();
         let interfaces = by_interface(self.topology, &forwarder.spec.links);
         let wanted = self.wanted(forwarder, &computed, kernel);
@@ -97,7 +101,7 @@ impl<'a> Expected<'a> {
             replace(&mut seen, None, &found, &interfaces);
         }
         Some(Held {
-            epoch: self.computer.epoch().to_string(),
+            epoch: self.graph.epoch().to_string(),
             computed: computed.digest().to_string(),
             kernel: seen.digest().to_string(),
             differences,
@@ -243,7 +247,7 @@ fn attached(forwarder: &Forwarder, app: &str, kernel: &Namespace) -> BTreeSet<St
         .links
         .iter()
         .filter(|link| link.alias.starts_with(&prefix));
-    let is_attachment = |name: &&String| name.starts_with(dataplane::ATTACHMENT_PREFIX);
+    let is_attachment = |name: &&String| name.starts_with(names::ATTACHMENT_PREFIX);
     links
         .map(|link| &link.interface)
         .filter(is_attachment)
@@ -257,7 +261,7 @@ fn by_interface(topology: &Topology, ends: &[ForwarderLink]) -> BTreeMap<String,
 }
 
 /// The interface of one end of a link.
-pub(crate) fn interface(end: &ForwarderLink) -> String {
+pub fn interface(end: &ForwarderLink) -> String {
     let ordinal = end
         .id
         .rsplit_once('#')

@@ -1,34 +1,28 @@
 //! What the kernel holds of ours, namespace by namespace.
 
-use super::{
-    desired::Desired,
-    paths::Paths,
+use super::{Error, desired::Desired, paths::Paths};
+use crate::owned::Owned;
+use crds::diagnosis::{
+    expected_fib::Expected,
     report::{Group, Held, Kernel, Link, Namespace, Origin, Route},
 };
-use crate::{failure::Failure, held::Expected};
 use dataplane::{Kernel as _, LinuxKernel, Observed, SeenNexthop, SeenRoute, Via, observe_again};
-use node::owned::Owned;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The namespaces of Forwarders: those that the daemon made, those that it is to make, and where it
 /// has noted none, all that are called so.
 ///
 /// # Errors
-/// [`Failure::Failed`] when the kernel cannot be asked at all.
-pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Failure> {
+/// [`Error::Kernel`] when it cannot be asked at all.
+pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Error> {
     let desired = Desired::read(paths);
     let owned = Owned::open(&paths.state_dir);
     let objects: BTreeMap<&String, &String> = owned.iter().collect();
     let mut names: BTreeSet<String> = objects.keys().map(|name| (*name).clone()).collect();
-    names.extend(desired.here().map(node::catalog::netns_of));
-    let failed = |error: dataplane::Error| Failure::failed(&error);
-    let mut linux = LinuxKernel::new().map_err(failed)?;
+    names.extend(desired.here().map(crate::catalog::netns_of));
+    let mut linux = LinuxKernel::new()?;
     if names.is_empty() {
-        names.extend(
-            linux
-                .namespaces(crate::inspect::NAMESPACES)
-                .map_err(failed)?,
-        );
+        names.extend(linux.namespaces(crate::diagnose::NAMESPACES)?);
     }
     names.retain(|name| only.is_empty() || only.contains(name));
     let mut kernel = Kernel::default();

@@ -1,27 +1,6 @@
-//! Where the daemon of a node keeps its files.
+//! Options of a daemon that its diagnosis needs too.
 
-use std::path::PathBuf;
-
-/// Directories of the daemon, under the names and with the defaults of its own options.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
-pub(crate) struct Paths {
-    /// Directory of the lease journal and of the DEL queue
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/cni")]
-    pub(crate) state_dir: PathBuf,
-    /// Directory of the last known objects
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/objects")]
-    pub(crate) cache_dir: PathBuf,
-    /// Directory of this boot: link-states/
-    #[arg(long, value_name = "DIR", default_value = "/run/beemesh")]
-    pub(crate) run_dir: PathBuf,
-    /// Unix socket of the daemon
-    #[arg(long, value_name = "FILE", default_value = "/run/beemesh/cni.sock")]
-    pub(crate) socket: PathBuf,
-    /// Name of this node, where the objects are of several
-    #[arg(long, env = "NODE_NAME")]
-    pub(crate) name: Option<String>,
-}
-/// Options of the daemon that are options of `inspect` too.
+/// Options of the daemon that are options of `beemesh-node inspect` too.
 const SHARED: [&str; 5] = [
     "--state-dir",
     "--cache-dir",
@@ -30,8 +9,8 @@ const SHARED: [&str; 5] = [
     "--name",
 ];
 
-/// Of the daemon's command line what `inspect` needs to look where the daemon does. References to the
-/// container's environment (`$(NODE_NAME)`) are left out: there `inspect` finds the same variable.
+/// Of the daemon's command line what `beemesh-node inspect` needs to look where the daemon does. References to the
+/// container's environment (`$(NODE_NAME)`) are left out: there `beemesh-node inspect` finds the same variable.
 pub(crate) fn shared_options(command_line: &[String]) -> Vec<String> {
     let mut options = Vec::new();
     let mut words = command_line.iter().peekable();

@@ -1,11 +1,7 @@
 //! Packets sent from where a pod or a Forwarder is: in its network namespace.
 
-use super::{
-    leases::leases,
-    paths::Paths,
-    report::{Flow, Pinged, PingedOne, Traced},
-};
-use crate::{failure::Failure, output::print_json};
+use super::{Error, leases::leases, paths::Paths, print_json, print_line};
+use crds::diagnosis::report::{Flow, Pinged, PingedOne, Traced};
 use probe::{
     echo, milliseconds, namespace,
     ping::{Ping, ping as send},
@@ -95,14 +91,13 @@ pub(crate) struct EchoArgs {
 /// Pings every address.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when there is no such pod or namespace; what the kernel refuses.
-pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
+/// [`Error::NoLease`] when there is no such pod or namespace; what the kernel refuses.
+pub(crate) fn ping(args: &PingArgs) -> Result<(), Error> {
     let netns = args.from.netns(&args.paths)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(AT_ONCE.min(args.to.len()))
         .build();
-    let pool = pool.map_err(|error| Failure::failed(&error))?;
-    let all = pool.install(|| {
+    let all = pool?.install(|| {
         args.to
             .par_iter()
             .map(|to| ping_one(args, &netns, *to))
@@ -143,10 +138,12 @@ fn ping_one(args: &PingArgs, netns: &str, to: IpAddr) -> PingedOne {
 ///
 /// # Errors
 /// As [`ping`].
-pub(crate) fn trace(args: &TraceArgs) -> Result<(), Failure> {
+pub(crate) fn trace(args: &TraceArgs) -> Result<(), Error> {
     let netns = args.from.netns(&args.paths)?;
-    let failed =
-        |error: io::Error| Failure::Failed(format!("failed to trace to {}: {error}", args.to));
+    let failed = |source| Error::Probe {
+        what: format!("trace to {}", args.to),
+        source,
+    };
     let asked = Trace {
         source: source(&netns, args.to).map_err(failed)?,
         from: netns,
@@ -172,10 +169,11 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`ping`].
-pub(crate) fn echo(args: &EchoArgs) -> Result<(), Failure> {
+pub(crate) fn echo(args: &EchoArgs) -> Result<(), Error> {
     let netns = args.from.netns(&args.paths)?;
-    let failed = |error: io::Error| {
-        Failure::Failed(format!("failed to listen at {}: {error}", args.address))
+    let failed = |source| Error::Probe {
+        what: format!("listen at {}", args.address),
+        source,
     };
     let socket = namespace::udp(&netns, SocketAddr::new(args.address, 0)).map_err(failed)?;
     let port = socket
@@ -183,7 +181,7 @@ pub(crate) fn echo(args: &EchoArgs) -> Result<(), Failure> {
         .map_err(failed)?
         .as_socket()
         .map_or(0, |it| it.port());
-    crate::output::print(&format!("{{\"port\":{port}}}\n"))?;
+    print_line(format!("{{\"port\":{port}}}").as_bytes())?;
     echo::until_stdin_ends(&socket, Duration::from_secs(args.seconds)).map_err(failed)
 }
 
@@ -201,14 +199,13 @@ fn source(netns: &str, to: IpAddr) -> io::Result<IpAddr> {
 }
 
 impl From {
-    fn netns(&self, paths: &Paths) -> Result<String, Failure> {
+    fn netns(&self, paths: &Paths) -> Result<String, Error> {
         let Some(pod) = &self.pod else {
             return Ok(self.netns.clone().unwrap_or_default());
         };
         let all = leases(paths)?.leases;
         let found = all.iter().find(|lease| lease.pod == *pod);
-        let lease = found
-            .ok_or_else(|| Failure::NotFound(format!("no lease of a pod {pod} on this node")))?;
+        let lease = found.ok_or_else(|| Error::NoLease(pod.clone()))?;
         Ok(here(&lease.netns))
     }
 }

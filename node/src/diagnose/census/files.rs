@@ -1,11 +1,11 @@
 //! Files: the queue of DELs, reports of links, what writers left half done, and the socket.
 
-use super::{Needed, wires::leak};
-use crate::inspect::{
+use super::{Needed, count, wires::leak};
+use crate::diagnose::{
     desired::{files, link_states, stem},
     paths::Paths,
-    report::{Census, Kind, Leak},
 };
+use crds::diagnosis::report::{Census, Kind, Leak};
 use std::{
     fs, io,
     os::unix::net::UnixStream,
@@ -40,7 +40,7 @@ pub(super) fn all(census: &mut Census, needed: &Needed, paths: &Paths) {
 /// A DEL in the queue is a job for the daemon; one that stays there is none.
 fn queue(census: &mut Census, needed: &Needed, paths: &Paths) {
     let records = files(&cni::queue::directory(&paths.state_dir)).unwrap_or_default();
-    census.count("queue-files", records.len());
+    count(census, "queue-files", records.len());
     for file in records.iter().filter(|file| is_older(file, REPLAYING)) {
         let record = fs::read(file).ok();
         let record = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -63,7 +63,7 @@ fn queue(census: &mut Census, needed: &Needed, paths: &Paths) {
 /// What other nodes said of Forwarders that are no more.
 fn reports(census: &mut Census, needed: &Needed, paths: &Paths) {
     let reports = files(&link_states(paths)).unwrap_or_default();
-    census.count("link-states", reports.len());
+    count(census, "link-states", reports.len());
     if !needed.desired.is_complete() {
         return;
     }

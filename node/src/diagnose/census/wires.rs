@@ -1,24 +1,29 @@
 //! Links, both ends of attachments, and leases.
 
-use super::Needed;
+use super::{Needed, count};
+use crate::diagnose::NAMESPACES;
 use crate::{
-    held,
-    inspect::{
-        NAMESPACES,
-        report::{Census, Kind, Leak},
-    },
-};
-use crds::Forwarder;
-use dataplane::{Kernel as _, LinuxKernel, Observed, SeenLink, SeenNexthop, Via, observe_again};
-use node::{
     leases::Lease,
     wires::{KernelWires, Wires as _},
 };
+use crds::{
+    Forwarder,
+    diagnosis::{
+        expected_fib,
+        report::{Census, Kind, Leak},
+    },
+};
+use dataplane::{Kernel as _, LinuxKernel, Observed, SeenLink, SeenNexthop, Via, observe_again};
 use std::collections::BTreeSet;
 
 /// Links and next hops that the Forwarder has no use for. Its daemon removes them when it next looks.
 pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> Vec<Leak> {
-    let wanted: BTreeSet<String> = forwarder.spec.links.iter().map(held::interface).collect();
+    let wanted: BTreeSet<String> = forwarder
+        .spec
+        .links
+        .iter()
+        .map(expected_fib::interface)
+        .collect();
     let is_stray = |(name, link): &(&String, &SeenLink)| {
         link.is_ours && !link.is_attachment(name) && !wanted.contains(*name)
     };
@@ -60,7 +65,7 @@ fn used_next_hops(observed: &Observed) -> BTreeSet<u32> {
 
 /// Forwarders' ends of attachments without a lease.
 pub(super) fn attachments(needed: &Needed, netns: &str, observed: &Observed) -> Vec<Leak> {
-    let path = node::catalog::netns_path(netns);
+    let path = crate::catalog::netns_path(netns);
     let shares = || needed.leases.iter().flat_map(|lease| &lease.shares);
     let is_leased = |name: &str| {
         shares().any(|share| {
@@ -99,7 +104,7 @@ pub(super) fn pods(census: &mut Census, needed: &Needed, linux: &mut LinuxKernel
             if needed.is_labs(netns) {
                 continue;
             }
-            census.count("pod-interfaces", 1);
+            count(census, "pod-interfaces", 1);
             if !here.contains(name.as_str()) {
                 let why = unleased(link);
                 census
@@ -125,10 +130,10 @@ fn interfaces_of<'a>(needed: &'a Needed, netns: &str) -> BTreeSet<&'a str> {
 
 /// Leases whose pod is gone in both ways: its namespace, and the Forwarder's end of its interface.
 pub(super) fn leases(census: &mut Census, needed: &Needed) {
-    census.count("leases", needed.leases.len());
+    count(census, "leases", needed.leases.len());
     for lease in &needed.leases {
         let is_wired =
-            |it: &node::leases::Share| KernelWires.is_wired(&it.attachment).unwrap_or(true);
+            |it: &crate::leases::Share| KernelWires.is_wired(&it.attachment).unwrap_or(true);
         let is_gone =
             !KernelWires.is_alive(&super::super::packets::here(&lease.netns), lease.netns_id);
         if is_gone && !lease.shares.iter().any(is_wired) {
@@ -141,7 +146,7 @@ pub(super) fn leases(census: &mut Census, needed: &Needed) {
 }
 
 /// A lease in messages.
-pub(in crate::inspect) fn shown(lease: &Lease) -> String {
+pub(in crate::diagnose) fn shown(lease: &Lease) -> String {
     format!(
         "{}/{}/{}",
         lease.key.network, lease.key.container_id, lease.key.ifname

@@ -1,9 +1,10 @@
-//! What a node is to hold: the objects that its daemon has seen last, and what nodes report of links.
+//! Desired state of a node: the objects that its daemon saw last, and the nodes' reports of links.
 
 use super::paths::Paths;
+use crate::link_state::Report;
+use crate::source::kubernetes::cache::view;
 use crds::Forwarder;
 use linkstate::down_links;
-use node::link_state::Report;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -44,7 +45,7 @@ impl Desired {
                 .problems
                 .push(format!("{}: {error}", directory.display())),
         }
-        desired.problems.extend(unsettled(&paths.cache_dir));
+        desired.problems.extend(view::incomplete(&paths.cache_dir));
         for file in files(&link_states(paths)).unwrap_or_default() {
             let report = fs::read(&file).ok();
             let report = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -56,8 +57,8 @@ impl Desired {
     }
 
     fn take(&mut self, file: &Path) {
-        let read = fs::read_to_string(file).map_err(|error| error.to_string());
-        let parsed = read.and_then(|text| forwarder(&text));
+        let read = fs::read(file).map_err(|error| error.to_string());
+        let parsed = read.and_then(|bytes| forwarder(&bytes));
         match parsed {
             Ok(forwarder) => self.forwarders.push(forwarder),
             Err(error) => self.problems.push(format!("{}: {error}", file.display())),
@@ -77,13 +78,13 @@ impl Desired {
 
     /// The Forwarder whose namespace has this name.
     pub(crate) fn of_netns(&self, netns: &str) -> Option<&Forwarder> {
-        self.here().find(|it| node::catalog::netns_of(it) == netns)
+        self.here().find(|it| crate::catalog::netns_of(it) == netns)
     }
 
     /// The Forwarders of the same topology.
     pub(crate) fn topology_of(&self, forwarder: &Forwarder) -> Vec<Forwarder> {
-        let network = node::catalog::network_of(forwarder);
-        let is_of = |it: &&Forwarder| node::catalog::network_of(it) == network;
+        let network = crate::catalog::network_of(forwarder);
+        let is_of = |it: &&Forwarder| crate::catalog::network_of(it) == network;
         self.forwarders.iter().filter(is_of).cloned().collect()
     }
 
@@ -107,58 +108,10 @@ impl Desired {
     }
 }
 
-/// As a daemon in Kubernetes keeps it: a line with a checksum, and the object within what else it knows of it.
-#[derive(serde::Deserialize)]
-struct Kept {
-    forwarder: Forwarder,
-}
-
-/// What is behind the line with the checksum; `None` where there is no such line.
-fn within(text: &str) -> Option<&str> {
-    let (checksum, kept) = text.split_once('\n')?;
-    (checksum.len() == 8 && kept.starts_with('{')).then_some(kept)
-}
-
-fn forwarder(text: &str) -> Result<Forwarder, String> {
-    match within(text) {
-        Some(kept) => {
-            let kept: Result<Kept, _> = serde_json::from_str(kept);
-            kept.map(|kept| kept.forwarder)
-                .map_err(|error| error.to_string())
-        }
-        None => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
-    }
-}
-
-/// Of the index that a daemon in Kubernetes writes last.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Index {
-    tables: Vec<Table>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Table {
-    is_whole: bool,
-}
-
-/// Why there may be more than the files say: they are being written, or were not all known.
-fn unsettled(cache: &Path) -> Option<String> {
-    let index = match fs::read_to_string(cache.join("index.json")) {
-        Ok(index) => index,
-        // Of a directory of plain objects.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(format!("{}: {error}", cache.display())),
-    };
-    if cache.join("changing").exists() {
-        return Some("the objects are changing this moment".to_owned());
-    }
-    match serde_json::from_str::<Index>(within(&index).unwrap_or(&index)) {
-        Ok(index) if index.tables.iter().all(|table| table.is_whole) => None,
-        Ok(_) => Some("the daemon has not seen all objects yet".to_owned()),
-        Err(error) => Some(format!("{}: {error}", cache.join("index.json").display())),
-    }
+/// A Forwarder as the daemon of a cluster or of a lab keeps it.
+fn forwarder(bytes: &[u8]) -> Result<Forwarder, String> {
+    view::forwarder(bytes)
+        .unwrap_or_else(|| serde_saphyr::from_slice(bytes).map_err(|error| error.to_string()))
 }
 
 fn keys_of(forwarder: &Forwarder) -> [String; 2] {
@@ -206,29 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_read_as_a_lab_and_as_a_daemon_in_kubernetes_keep_them() {
+    fn a_lab_keeps_plain_objects() {
         let plain = r#"{"apiVersion": "beemesh.io/v1alpha1", "kind": "Forwarder", "metadata": {"name": "t.a"},
             "spec": {"topology": "t", "name": "a", "node": "n1"}}"#;
-        let kept = format!("0a1b2c3d\n{{\"forwarder\": {plain}, \"generation\": 1}}");
-        for text in [plain, &kept] {
-            assert_eq!(forwarder(text).unwrap().spec.node, "n1", "{text}");
-        }
-        assert!(forwarder("0a1b2c3d\n{").is_err());
-    }
-
-    #[test]
-    fn what_is_changing_is_not_complete() {
-        let cache = tempfile::tempdir().unwrap();
-        assert_eq!(unsettled(cache.path()), None, "plain objects");
-        let index = cache.path().join("index.json");
-        fs::write(&index, r#"{"tables": [{"isWhole": true}]}"#).unwrap();
-        assert_eq!(unsettled(cache.path()), None);
-        fs::write(&index, "0a1b2c3d\n{\"tables\": [{\"isWhole\": true}]}").unwrap();
-        assert_eq!(unsettled(cache.path()), None, "with its checksum");
-        fs::write(cache.path().join("changing"), "").unwrap();
-        assert!(unsettled(cache.path()).is_some());
-        fs::remove_file(cache.path().join("changing")).unwrap();
-        fs::write(&index, r#"{"tables": [{"isWhole": false}]}"#).unwrap();
-        assert!(unsettled(cache.path()).is_some());
+        assert_eq!(forwarder(plain.as_bytes()).unwrap().spec.node, "n1");
+        assert!(forwarder(b"{").is_err());
     }
 }

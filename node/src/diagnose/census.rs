@@ -15,16 +15,11 @@ mod wires;
 
 pub(super) use wires::shown;
 
-use super::{
-    NAMESPACES,
-    desired::Desired,
-    leases::leases,
-    paths::Paths,
-    report::{Census, Kind, Leak},
-};
-use crate::failure::Failure;
+use super::Error;
+use super::{NAMESPACES, desired::Desired, labs, leases::leases, paths::Paths};
+use crate::{leases::Lease, owned::Owned};
+use crds::diagnosis::report::{Census, Kind, Leak};
 use dataplane::{Kernel as _, LinuxKernel, Observed, observe_again};
-use node::{leases::Lease, owned::Owned};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node needs.
@@ -38,14 +33,14 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    fn read(paths: &Paths) -> Result<Self, Failure> {
+    fn read(paths: &Paths) -> Result<Self, Error> {
         Ok(Self {
             desired: Desired::read(paths),
             owned: Owned::open(&paths.state_dir)
                 .iter()
                 .map(|(netns, _)| netns.clone())
                 .collect(),
-            labs: crate::lab::journaled_namespaces(),
+            labs: labs::namespaces(),
             leases: leases(paths)?.leases,
         })
     }
@@ -55,7 +50,7 @@ impl Needed {
     }
 
     fn is_leased(&self, netns: &str) -> bool {
-        let path = node::catalog::netns_path(netns);
+        let path = crate::catalog::netns_path(netns);
         let shares = self.leases.iter().flat_map(|lease| &lease.shares);
         shares
             .into_iter()
@@ -77,17 +72,16 @@ impl Needed {
 /// Counts everything of ours, and names what nobody needs.
 ///
 /// # Errors
-/// [`Failure::Failed`] when the kernel cannot be asked, or the journal cannot be read.
-pub(crate) fn census(paths: &Paths) -> Result<Census, Failure> {
+/// [`Error::Kernel`], [`Error::Journal`].
+pub(crate) fn census(paths: &Paths) -> Result<Census, Error> {
     let needed = Needed::read(paths)?;
-    let failed = |error: dataplane::Error| Failure::failed(&error);
-    let mut linux = LinuxKernel::new().map_err(failed)?;
+    let mut linux = LinuxKernel::new()?;
     let mut census = Census {
         unknown: needed.desired.problems.clone(),
         ..Census::default()
     };
     let mut seen = BTreeMap::new();
-    for netns in linux.namespaces("").map_err(failed)? {
+    for netns in linux.namespaces("")? {
         if !needed.is_ours(&netns) {
             continue;
         }
@@ -98,7 +92,7 @@ pub(crate) fn census(paths: &Paths) -> Result<Census, Failure> {
         }
     }
     for (netns, observed) in &seen {
-        census.namespace(&needed, netns, observed);
+        namespace(&mut census, &needed, netns, observed);
     }
     wires::pods(&mut census, &needed, &mut linux);
     wires::leases(&mut census, &needed);
@@ -107,48 +101,53 @@ pub(crate) fn census(paths: &Paths) -> Result<Census, Failure> {
     Ok(census)
 }
 
-impl Census {
-    pub(super) fn count(&mut self, what: &str, more: usize) {
-        *self.counts.entry(what.to_owned()).or_default() += more as u64;
-    }
+fn count(census: &mut Census, what: &str, more: usize) {
+    *census.counts.entry(what.to_owned()).or_default() += more as u64;
+}
 
-    fn namespace(&mut self, needed: &Needed, netns: &str, observed: &Observed) {
-        self.count("namespaces", 1);
-        let ours = observed.links.iter().filter(|(_, link)| link.is_ours);
-        let (attachments, links): (Vec<_>, Vec<_>) =
-            ours.partition(|(name, link)| link.is_attachment(name));
-        self.count("links", links.len());
-        self.count("attachments", attachments.len());
-        self.count(
-            "addresses",
-            observed
-                .addresses
-                .values()
-                .filter(|is_ours| **is_ours)
-                .count(),
-        );
-        self.count(
-            "next-hops",
-            observed.nexthops.values().filter(|it| it.is_ours()).count(),
-        );
-        self.count(
-            "routes",
-            observed.routes.iter().filter(|it| it.is_ours()).count(),
-        );
-        self.count(
-            "neighbours",
-            observed.neighbours.values().filter(|it| it.is_ours).count(),
-        );
-        if needed.desired.is_complete() && !needed.is_wanted(netns) {
-            self.leaks.push(unwanted_namespace(needed, netns));
-            return;
-        }
-        if let Some(forwarder) = needed.desired.of_netns(netns) {
-            self.leaks.extend(wires::links(netns, forwarder, observed));
-        }
-        self.leaks
-            .extend(wires::attachments(needed, netns, observed));
+fn namespace(census: &mut Census, needed: &Needed, netns: &str, observed: &Observed) {
+    count(census, "namespaces", 1);
+    let ours = observed.links.iter().filter(|(_, link)| link.is_ours);
+    let (attachments, links): (Vec<_>, Vec<_>) =
+        ours.partition(|(name, link)| link.is_attachment(name));
+    count(census, "links", links.len());
+    count(census, "attachments", attachments.len());
+    count(
+        census,
+        "addresses",
+        observed
+            .addresses
+            .values()
+            .filter(|is_ours| **is_ours)
+            .count(),
+    );
+    count(
+        census,
+        "next-hops",
+        observed.nexthops.values().filter(|it| it.is_ours()).count(),
+    );
+    count(
+        census,
+        "routes",
+        observed.routes.iter().filter(|it| it.is_ours()).count(),
+    );
+    count(
+        census,
+        "neighbours",
+        observed.neighbours.values().filter(|it| it.is_ours).count(),
+    );
+    if needed.desired.is_complete() && !needed.is_wanted(netns) {
+        census.leaks.push(unwanted_namespace(needed, netns));
+        return;
     }
+    if let Some(forwarder) = needed.desired.of_netns(netns) {
+        census
+            .leaks
+            .extend(wires::links(netns, forwarder, observed));
+    }
+    census
+        .leaks
+        .extend(wires::attachments(needed, netns, observed));
 }
 
 /// A namespace that no Forwarder of this node is to have.

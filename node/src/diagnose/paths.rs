@@ -1,0 +1,23 @@
+//! Where the daemon of a node keeps its files.
+
+use std::path::PathBuf;
+
+/// Directories of the daemon, under the names and with the defaults of its own options.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct Paths {
+    /// Directory of the lease journal and of the DEL queue
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/cni")]
+    pub(crate) state_dir: PathBuf,
+    /// Directory of the last known objects
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/objects")]
+    pub(crate) cache_dir: PathBuf,
+    /// Directory of this boot: link-states/
+    #[arg(long, value_name = "DIR", default_value = "/run/beemesh")]
+    pub(crate) run_dir: PathBuf,
+    /// Unix socket of the daemon
+    #[arg(long, value_name = "FILE", default_value = "/run/beemesh/cni.sock")]
+    pub(crate) socket: PathBuf,
+    /// Name of this node, where the objects are of several
+    #[arg(long, env = "NODE_NAME")]
+    pub(crate) name: Option<String>,
+}
