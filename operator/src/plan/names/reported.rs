@@ -117,7 +117,7 @@ mod tests {
             spec:\n  forwarders: [{name: f1}, {name: f2}]\n  shape: Line\n  allowedNamespaces: [guests]\n\
             \x20 apps:\n  - {name: web, podSelector: {matchLabels: {app: web}}}\n\
             \x20 - {name: analytics, podSelector: {matchLabels: {app: analytics}}}\n\
-            \x20 - {name: lan, external: {forwarder: f1, cidrs: [192.0.2.0/24]}}\n";
+            \x20 - {name: lan, external: {forwarder: f1, cidrs: [192.168.7.0/24]}}\n";
         let object = crds::read("t", text.as_bytes()).expect("sound").remove(0);
         assert_eq!(crds::lint(&object), [], "it would be accepted");
         object
