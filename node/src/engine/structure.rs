@@ -1,5 +1,6 @@
 //! Making namespaces, links and addresses by diff, and looking at the ends of links.
 
+pub(super) use ::telemetry::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -281,15 +282,4 @@ pub(super) fn permitted(mut operations: Vec<Operation>, may_delete: bool) -> Vec
     };
     operations.retain(|operation| may_delete || !is_deletion(operation));
     operations
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

@@ -1,5 +1,6 @@
 //! Why a connection to a peer was not made or did not last.
 
+pub(super) use ::telemetry::chain;
 use std::io;
 use std::time::Duration;
 
@@ -45,10 +46,4 @@ pub(super) enum Error {
     KeyGone,
     #[error("a newer connection of the same peer")]
     Replaced,
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

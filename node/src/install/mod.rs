@@ -10,6 +10,7 @@
 //! The list goes in last, only while the daemon can answer, and stays when the daemon ends: the
 //! plugin then says that it should be asked again, which no runtime takes for an attached pod.
 
+use ::telemetry::chain;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -287,12 +288,6 @@ fn program() -> PathBuf {
         let own = std::env::current_exe().unwrap_or_default();
         own.with_file_name(conflist::PLUGIN)
     })
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

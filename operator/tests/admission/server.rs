@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use axum::http::Request;
 use e2e::ApiServer;
-use hyper::http::Request;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},

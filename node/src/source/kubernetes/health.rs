@@ -175,17 +175,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(said) = causes.into_iter().find_map(said) {
         return said.to_owned();
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        // Some errors have their cause in their own words.
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = source.source();
-    }
-    text
+    ::telemetry::chain(error)
 }
 
 /// The words of the API server.
