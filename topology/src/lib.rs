@@ -87,6 +87,7 @@ pub mod epoch;
 pub mod error;
 pub mod generate;
 pub mod graph;
+pub mod hops;
 pub mod interop;
 pub mod model;
 pub mod plan;
