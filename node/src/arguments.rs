@@ -1,5 +1,6 @@
 //! The command line of the daemon, as `beemesh-node` and as `beemesh node`.
 
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,6 +145,8 @@ impl Arguments {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // Colours are for people at a terminal: a file or a pipe is searched by programs.
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => log.init(),
