@@ -97,6 +97,13 @@ fn lifecycle(bin: &TempDir, version: &str, is_chained: bool) {
     if version == "1.1.0" {
         let status = call("status");
         assert!(status.status.success(), "{what}: {status:?}");
+        // It names no valid attachments: taken at its word it would free those of everybody.
+        let gc = call("gc");
+        let why = String::from_utf8_lossy(&gc.stderr);
+        let is_refused = !gc.status.success() && why.contains("cni.dev/valid-attachments");
+        assert!(is_refused, "{what}: {gc:?}");
+        let check = call("check");
+        assert!(check.status.success(), "{what}, after gc: {check:?}");
     }
     let del = call("del");
     assert!(del.status.success(), "{what}: {del:?}");
