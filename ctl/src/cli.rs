@@ -1,7 +1,7 @@
 //! The command line: one subcommand for each verb.
 
 use crate::{
-    bundle, completion, connectivity, drain, failure::Failure, generate, graph, lab, leaks, lint,
+    bundle, completion, connectivity, drain, failure::Failure, gc, generate, graph, lab, lint,
     path, plan, routes, status, trace, uninstall, validate,
 };
 use clap::{Parser, Subcommand};
@@ -45,9 +45,9 @@ enum Verb {
     /// Print the ways that packets take from one pod to another, beside the ways computed
     Trace(trace::Args),
     /// Name what nobody needs any more, on nodes and in the API
-    Check(leaks::CheckArgs),
+    Check(gc::CheckArgs),
     /// Remove what nobody needs any more
-    Gc(leaks::GcArgs),
+    Gc(gc::GcArgs),
     /// Test with pods of its own that a topology over all nodes works
     Connectivity(connectivity::Args),
     /// Write an archive for whoever is asked for help, without secrets
@@ -77,7 +77,7 @@ impl Cli {
     /// Runs the verb.
     ///
     /// # Errors
-    /// What the verb ends with; see [`Failure`].
+    /// Failure of the verb; see [`Failure`].
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.verb {
             Verb::Lint(args) => lint::run(&args),
@@ -89,8 +89,8 @@ impl Cli {
             Verb::Validate(args) => validate::run(&args),
             Verb::Path(args) => path::run(&args),
             Verb::Trace(args) => trace::run(&args),
-            Verb::Check(args) => leaks::check(&args),
-            Verb::Gc(args) => leaks::gc(&args),
+            Verb::Check(args) => gc::check(&args),
+            Verb::Gc(args) => gc::run(&args),
             Verb::Connectivity(args) => connectivity::run(&args),
             Verb::Bundle(args) => bundle::run(&args),
             Verb::Drain(args) => drain::run(&args),
@@ -106,12 +106,4 @@ impl Cli {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn no_option_is_declared_twice() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What a verb can end with: the exit codes that scripts rely on, and the failures behind them.
+//! Outcomes of a verb: the exit codes that scripts rely on, and the failures behind them.
 
 use std::io;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     Read {
         /// The file as it was given.
         file: String,
-        /// What the kernel said.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The input is not what it should be; each line names file, field and what was expected.
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// What to print on stderr, one entry for each thing that is wrong.
+    /// Lines for stderr, one entry for each thing that is wrong.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Self::Invalid(problems) => problems.clone(),

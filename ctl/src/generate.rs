@@ -54,7 +54,7 @@ pub(crate) struct Args {
     output: Format,
 }
 
-/// What can be generated.
+/// Shapes that can be generated.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum GeneratedShape {
     /// Each with each
@@ -78,7 +78,7 @@ enum GeneratedShape {
 /// YAML first: the output is meant to be applied.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Format {
-    /// What kubectl and every -f take
+    /// Input of kubectl and of every -f
     #[default]
     Yaml,
     /// The same as JSON

@@ -19,9 +19,9 @@ pub(crate) struct Input {
 /// A valid declaration and the global topology that it means.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
-    /// What was written.
+    /// The object as declared.
     pub(crate) object: MicroServiceTopology,
-    /// What it means, with one instance of each App.
+    /// Its graph, with one instance of each App.
     pub(crate) topology: Topology,
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn forwarder(topology: &Topology, name: &str) -> Result<ForwarderInde
     })
 }
 
-/// What `--without` means: `A/B` all links between the two, `A/B#2` one of them, `A` a Forwarder.
+/// Faults that `--without` names: `A/B` all links between the two, `A/B#2` one of them, `A` a Forwarder.
 ///
 /// # Errors
 /// [`Failure::NotFound`] with what may have been meant.

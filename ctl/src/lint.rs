@@ -1,6 +1,6 @@
 //! `beemesh lint`: everything that admission would refuse, offline.
 
-use crate::{failure::Failure, input, output::Output};
+use crate::{failure::Failure, input, output::Output, ttl};
 use crds::Problem;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Prints one `ok` line for each topology, or every problem as FILE: FIELD: REASON on stderr and
 exits 2. JSON: {\"ok\": false, \"topologies\": [{\"file\", \"name\", \"forwarders\", \"links\",
-\"apps\"}], \"problems\": [{\"file\", \"path\", \"message\"}]}.
+\"apps\"}], \"problems\": [{\"file\", \"path\", \"message\"}], \"warnings\": []}, warnings as problems: a path too
+long for packets. They are on stderr too, and change no exit code.
 
 Examples:
   beemesh lint -f examples/worked.yaml
@@ -31,6 +32,8 @@ struct Report {
     ok: bool,
     topologies: Vec<Checked>,
     problems: Vec<Line>,
+    /// Declarations that admission takes and that do not work everywhere.
+    warnings: Vec<Line>,
 }
 
 #[derive(Serialize)]
@@ -56,7 +59,7 @@ struct Line {
 /// [`Failure::Read`]; [`Failure::Invalid`] when there are problems.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut problems = Vec::new();
-    let mut topologies = Vec::new();
+    let (mut topologies, mut warnings) = (Vec::new(), Vec::new());
     for file in files(&args.file)? {
         let (objects, found) = input::check(&file)?;
         let is_sound = found.is_empty();
@@ -64,13 +67,21 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         for object in objects.iter().filter(|_| is_sound) {
             let is_named = object.spec.forwarder_per_node.is_none();
             match crds::to_topology_on(object, &[], &crds::Instances::new()) {
-                Ok(topology) => topologies.push(Checked {
-                    file: input::shown(&file),
-                    name: object.metadata.name.clone(),
-                    forwarders: is_named.then(|| topology.forwarders().len()),
-                    links: is_named.then(|| topology.links().len()),
-                    apps: object.spec.apps.len(),
-                }),
+                Ok(topology) => {
+                    let name = &object.metadata.name;
+                    warnings.extend(ttl::warning(&topology).map(|message| Line {
+                        file: input::shown(&file),
+                        path: "spec.links".to_owned(),
+                        message: format!("{name}: {message}"),
+                    }));
+                    topologies.push(Checked {
+                        file: input::shown(&file),
+                        name: name.clone(),
+                        forwarders: is_named.then(|| topology.forwarders().len()),
+                        links: is_named.then(|| topology.links().len()),
+                        apps: object.spec.apps.len(),
+                    });
+                }
                 Err(found) => {
                     let name = input::shown(&file);
                     problems.extend(found.into_iter().map(|problem| problem.in_file(&name)));
@@ -97,7 +108,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         ok: problems.is_empty(),
         topologies,
         problems,
+        warnings,
     };
+    for Line { file, message, .. } in &report.warnings {
+        crate::terminal::say(&format!("warning: {file}: {message}"));
+    }
     args.output.print(&report, table)?;
     failure.map_or(Ok(()), Err)
 }

@@ -11,19 +11,22 @@
 //!                      \_ problems -> stderr, exit 2     \-> spec.drain (drain, undrain only)
 //! ```
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod bundle;
 mod cli;
 mod cluster;
 mod completion;
 mod connectivity;
+mod degraded;
 mod drain;
 mod failure;
 mod family;
+mod gc;
 mod generate;
 mod graph;
 mod input;
 mod lab;
-mod leaks;
 mod lint;
 mod nearest;
 mod nodes;
@@ -32,11 +35,12 @@ mod path;
 mod plan;
 mod plugin;
 mod progress;
-mod reroute;
 mod routes;
 mod status;
 mod tables;
+mod terminal;
 mod trace;
+mod ttl;
 mod uninstall;
 mod validate;
 
@@ -71,15 +75,12 @@ fn main() -> ExitCode {
 
 /// Prints `failure` to stderr, one `error:` line for each thing that is wrong.
 fn report(failure: &Failure) {
-    use std::io::Write;
     for line in failure.lines() {
-        // A closed stderr leaves the exit code to tell.
-        let _ = writeln!(std::io::stderr(), "error: {line}");
+        terminal::say(&format!("error: {line}"));
     }
 }
 
-/// Tells something on stderr that is neither a result nor a failure.
+/// Prints a remark to stderr that is neither a result nor a failure.
 fn note(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "note: {text}");
+    terminal::say(&format!("note: {text}"));
 }

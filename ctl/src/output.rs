@@ -1,7 +1,7 @@
 //! How results leave: a table for people, JSON and YAML for programs, all through one writer that
 //! reports a closed pipe instead of panicking.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, terminal::Escaped};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::Serialize;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -50,9 +50,9 @@ impl Output {
     }
 }
 
-/// A buffered stdout: flush it before leaving, so that a full disk is noticed.
-pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+/// A buffered stdout without control characters: flush it before leaving, so that a full disk is noticed.
+pub(crate) fn stdout() -> Escaped<BufWriter<StdoutLock<'static>>> {
+    Escaped(BufWriter::with_capacity(1 << 16, io::stdout().lock()))
 }
 
 /// Prints `text`, with a line end if it has none.

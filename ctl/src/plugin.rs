@@ -98,7 +98,7 @@ pub(crate) fn print_completions(
     output::print(&text)
 }
 
-/// Whether the word before the last takes a file: that is the shell's own business.
+/// True where the word before the last takes a file: that is the shell's own business.
 fn takes_file(words: &[OsString]) -> bool {
     let before = words.len().checked_sub(2).and_then(|at| words[at].to_str());
     matches!(before, Some("-f" | "--file" | "--against" | "--kubeconfig"))

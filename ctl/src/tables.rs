@@ -7,7 +7,7 @@ use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topo
 /// Most tables in memory at once.
 const CHUNK: usize = 256;
 
-/// What tables are computed from.
+/// Input of tables.
 pub(crate) struct Computer<'a> {
     topology: &'a Topology,
     graph: Graph,
@@ -42,7 +42,7 @@ impl<'a> Computer<'a> {
         self.graph.epoch()
     }
 
-    /// What `make` makes of the table of each root, in the order of `roots`, on all cores.
+    /// Results of `make` for the table of each root, in the order of `roots`, on all cores.
     pub(crate) fn compute<T: Send>(
         &self,
         roots: &[ForwarderIndex],

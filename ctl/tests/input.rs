@@ -172,3 +172,31 @@ fn usage_errors_exit_2() {
     run("generate ring --forwarders 0").code(2);
     run("routes -f examples/worked.yaml -o nonsense").code(2);
 }
+
+#[test]
+fn lint_warns_of_paths_that_packets_do_not_survive() {
+    for (forwarders, warns) in [(63, false), (64, true)] {
+        let line = common::stdout(&format!("generate line --forwarders {forwarders}"));
+        let lint = |words: &[&str]| {
+            let mut lint = common::beemesh();
+            let output = lint
+                .args(["lint", "-f", "-"])
+                .args(words)
+                .write_stdin(line.clone());
+            output.assert().code(0).get_output().clone()
+        };
+        let told = common::text(&lint(&[]).stderr);
+        assert_eq!(
+            told.contains(&format!("has {forwarders} Forwarders")),
+            warns,
+            "{told}"
+        );
+        let report: serde_json::Value =
+            serde_json::from_slice(&lint(&["-o", "json"]).stdout).expect("JSON");
+        assert_eq!(
+            report["warnings"].as_array().expect("a list").len(),
+            usize::from(warns)
+        );
+        assert_eq!(report["ok"], true);
+    }
+}

@@ -1,4 +1,4 @@
-//! What goes into the archive, and a line for what could not be had.
+//! Content of the archive, with one line for each thing that could not be read.
 
 use super::{archive::Archive, scrub};
 use crate::{
@@ -6,7 +6,8 @@ use crate::{
     failure::Failure,
     nodes::{
         Nodes, Question,
-        cluster::{OfCluster, PART_OF},
+        cluster::{OfCluster, PART_OF, System},
+        daemons,
     },
 };
 use crds::{AllocationObject, ForwarderObject, VniRangeObject};
@@ -17,6 +18,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Resource,
     api::{ListParams, LogParams},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -24,8 +26,11 @@ use std::{collections::BTreeSet, fmt::Debug, io};
 
 /// Longest log of one container, in bytes.
 const LOG_BYTES: i64 = 4 << 20;
-/// What each node is asked, and the file that it goes to.
+/// Questions to each node, each the name of its file.
 const QUESTIONS: [&str; 3] = ["kernel", "leases", "census"];
+
+/// Why nothing of beemesh itself is in the archive.
+const NOT_INSTALLED: &str = "no ClusterRoleBinding of beemesh: expected one, or --system-namespace";
 
 struct Collector<'a> {
     cluster: &'a Cluster,
@@ -36,10 +41,11 @@ struct Collector<'a> {
 /// Adds everything. Returns what could not be had.
 ///
 /// # Errors
-/// What the file system says of the archive.
+/// Errors of the file system when the archive is written.
 pub(super) fn all(
     cluster: &Cluster,
     nodes: Result<OfCluster<'_>, Failure>,
+    system: &System,
     log_lines: i64,
     archive: &mut Archive,
 ) -> io::Result<Vec<String>> {
@@ -49,8 +55,20 @@ pub(super) fn all(
         errors: Vec::new(),
     };
     collector.versions()?;
-    collector.objects()?;
-    collector.system(log_lines)?;
+    let mut with_events = collector.objects()?;
+    match daemons::namespaces(cluster, system) {
+        Ok(namespaces) if namespaces.is_empty() => collector.error("system", NOT_INSTALLED),
+        Ok(namespaces) => {
+            for namespace in &namespaces {
+                collector.system(namespace, log_lines)?;
+            }
+            with_events.extend(namespaces);
+        }
+        Err(failure) => collector.error("system", &failure.lines().join("; ")),
+    }
+    for namespace in &with_events {
+        collector.events(namespace)?;
+    }
     match nodes {
         Ok(nodes) => collector.nodes(&nodes)?,
         Err(failure) => collector.error("nodes", &failure.lines().join("; ")),
@@ -81,22 +99,16 @@ impl Collector<'_> {
         self.archive.add("versions.txt", &text)
     }
 
-    /// Our kinds, and what happened to them.
-    fn objects(&mut self) -> io::Result<()> {
-        let all = ListParams::default();
-        let topologies = self.list::<Stored>("topologies", &all)?;
-        let forwarders = self.list::<ForwarderObject>("forwarders", &all)?;
-        self.list::<AllocationObject>("allocations", &all)?;
-        self.list::<VniRangeObject>("vniranges", &all)?;
-        self.list::<Node>("nodes", &all)?;
+    /// Objects of our kinds, and nodes. Returns the namespaces of topologies and Forwarders.
+    fn objects(&mut self) -> io::Result<BTreeSet<String>> {
+        let topologies = self.list::<Stored>("topologies")?;
+        let forwarders = self.list::<ForwarderObject>("forwarders")?;
+        self.list::<AllocationObject>("allocations")?;
+        self.list::<VniRangeObject>("vniranges")?;
+        self.list::<Node>("nodes")?;
         let objects = topologies.iter().chain(&forwarders);
-        let namespaces: BTreeSet<&str> = objects
-            .filter_map(|it| it["metadata"]["namespace"].as_str())
-            .collect();
-        for namespace in namespaces {
-            self.events(namespace)?;
-        }
-        Ok(())
+        let namespaces = objects.filter_map(|it| it["metadata"]["namespace"].as_str());
+        Ok(namespaces.map(str::to_owned).collect())
     }
 
     fn events(&mut self, namespace: &str) -> io::Result<()> {
@@ -119,33 +131,18 @@ impl Collector<'_> {
     }
 
     /// The pods of beemesh itself, what makes them, and their logs.
-    fn system(&mut self, log_lines: i64) -> io::Result<()> {
-        let ours = ListParams::default().labels(PART_OF);
-        self.list::<Deployment>("deployments", &ours)?;
-        self.list::<DaemonSet>("daemonsets", &ours)?;
-        self.list::<ConfigMap>("configmaps", &ours)?;
-        let pods = self.list::<Pod>("pods", &ours)?;
-        let of = |pod: &Value| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let metadata = &pod["metadata"];
+    fn system(&mut self, namespace: &str, log_lines: i64) -> io::Result<()> {
+        self.labelled::<Deployment>("deployments", namespace)?;
+        self.labelled::<DaemonSet>("daemonsets", namespace)?;
+        self.labelled::<ConfigMap>("configmaps", namespace)?;
+        let pods = self.labelled::<Pod>("pods", namespace)?;
+        for pod in &pods {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
             let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-            let containers: Vec<String> = containers.map(|it| text(&it["name"])).collect();
-            (
-                text(&metadata["namespace"]),
-                text(&metadata["name"]),
-                containers,
-            )
-        };
-        let mut namespaces = BTreeSet::new();
-        for (namespace, pod, containers) in pods.iter().map(of) {
-            for container in containers {
-                self.log((&namespace, &pod, &container), log_lines, false)?;
-                self.log((&namespace, &pod, &container), log_lines, true)?;
+            for container in containers.filter_map(|it| it["name"].as_str()) {
+                self.log((namespace, name, container), log_lines, false)?;
+                self.log((namespace, name, container), log_lines, true)?;
             }
-            namespaces.insert(namespace);
-        }
-        for namespace in &namespaces {
-            self.events(namespace)?;
         }
         Ok(())
     }
@@ -205,14 +202,41 @@ impl Collector<'_> {
     }
 
     /// All objects of a kind in all namespaces, in one file.
-    fn list<K>(&mut self, name: &str, parameters: &ListParams) -> io::Result<Vec<Value>>
+    fn list<K>(&mut self, name: &str) -> io::Result<Vec<Value>>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
     {
-        match self
-            .cluster
-            .list(&Api::<K>::all(self.cluster.client()), parameters)
-        {
+        let api = Api::<K>::all(self.cluster.client());
+        self.add_list(name, &api, &ListParams::default())
+    }
+
+    /// Objects of beemesh of a kind in its own namespace, in one file.
+    fn labelled<K>(&mut self, name: &str, namespace: &str) -> io::Result<Vec<Value>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        let ours = ListParams::default().labels(PART_OF);
+        self.add_list(
+            &format!("{namespace}/{name}"),
+            &self.cluster.api::<K>(namespace),
+            &ours,
+        )
+    }
+
+    fn add_list<K>(
+        &mut self,
+        name: &str,
+        api: &Api<K>,
+        parameters: &ListParams,
+    ) -> io::Result<Vec<Value>>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    {
+        match self.cluster.list(api, parameters) {
             Ok(objects) => self.add_objects(&format!("objects/{name}.yaml"), &objects.items),
             Err(failure) => {
                 self.error(name, &failure.lines().join("; "));

@@ -30,7 +30,7 @@ JSON: {\"file\", \"bytes\", \"entries\", \"errors\": []}.
 
 Examples:
   beemesh bundle
-  beemesh bundle -o support.tar.gz --log-lines 20000";
+  beemesh bundle --file support.tar.gz --log-lines 20000";
 
 /// Arguments of `beemesh bundle`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ struct Written {
 /// Writes the archive.
 ///
 /// # Errors
-/// No cluster; a file that cannot be written. What the cluster refuses is in the archive.
+/// No cluster; a file that cannot be written. Refusals of the cluster is in the archive.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let cluster = args.connection.open()?;
     let seconds = std::time::SystemTime::now()
@@ -76,7 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut archive = Archive::create(&file, &name, seconds).map_err(broken)?;
     // A cluster that cannot be asked for pods may still tell of topologies.
     let nodes = OfCluster::find(&cluster, &args.system);
-    let errors = collect::all(&cluster, nodes, args.log_lines, &mut archive).map_err(broken)?;
+    let errors = collect::all(&cluster, nodes, &args.system, args.log_lines, &mut archive)
+        .map_err(broken)?;
     let entries = archive.entries();
     let bytes = archive.finish().map_err(broken)?;
     let written = Written {

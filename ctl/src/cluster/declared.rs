@@ -49,7 +49,7 @@ impl Source {
 /// A topology of the cluster as it is: on its nodes, with the pods that are attached.
 ///
 /// # Errors
-/// What the server refuses, and what the lint has against the declaration.
+/// Refusals of the server, and what the lint has against the declaration.
 pub(crate) fn declared(cluster: &Cluster, stored: &Stored) -> Result<Declared, Failure> {
     let mut object = stored.declaration()?;
     let objects = cluster.forwarders(stored)?;

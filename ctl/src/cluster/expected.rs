@@ -15,16 +15,16 @@ use kube::{Api, api::ListParams};
 use std::collections::{BTreeMap, BTreeSet};
 use topology::Topology;
 
-/// What exists of one topology.
+/// Existing objects of one topology.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Given {
     /// Its Forwarder objects that are its own and stay, sorted by name.
     pub(crate) forwarders: Vec<ForwarderObject>,
-    /// What is persisted for it.
+    /// Its persisted allocation.
     pub(crate) allocation: AllocationSpec,
 }
 
-/// What tells where Apps are attached.
+/// Source of the attachments of Apps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attached<'a> {
     /// These pods.
@@ -47,11 +47,11 @@ impl Given {
         }
     }
 
-    /// What the operator makes of `object`: those that exist with what they were granted, others
+    /// Forwarders that the operator makes of `object`: those that exist with what they were granted, others
     /// with the blocks that are next. A link without a VNI yet has none.
     ///
     /// # Errors
-    /// What is wrong with the declaration, or with it on these nodes.
+    /// Problems of the declaration, also on these nodes.
     pub(crate) fn expand(
         &self,
         object: &MicroServiceTopology,
@@ -102,7 +102,7 @@ impl Given {
     /// the Forwarder objects have them.
     ///
     /// # Errors
-    /// What the lint has against it.
+    /// Problems that the lint finds.
     pub(crate) fn graph(
         &self,
         object: &MicroServiceTopology,
@@ -138,7 +138,7 @@ impl Given {
         self.forwarders.iter().map(node).collect()
     }
 
-    /// What is granted to those that exist, and to the others what is next.
+    /// Grants: of existing Forwarders as they are, of others the next free ones.
     fn blocks(
         &self,
         layout: &Layout<'_>,
@@ -161,7 +161,7 @@ impl Given {
     }
 }
 
-/// Whether `topology` owns the object, which is not on its way out.
+/// True where `topology` owns the object, and it is not being deleted.
 pub(crate) fn is_own(topology: &Stored, object: &ForwarderObject) -> bool {
     let owners = object.metadata.owner_references.iter().flatten();
     let uid = topology.metadata.uid.as_deref();
@@ -175,7 +175,7 @@ impl Cluster {
     /// The pods that may be instances of `object`'s Apps: those that run, where it takes them from.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn pods(&self, object: &MicroServiceTopology) -> Result<Vec<Pod>, Failure> {
         let api: Api<core::v1::Pod> = match object.spec.allowed_namespaces.is_empty() {
             true => self.api(&object.metadata.namespace),

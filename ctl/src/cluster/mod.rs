@@ -125,7 +125,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// What is wrong with the kubeconfig, by its file.
+    /// Failure of the kubeconfig, with its file.
     fn invalid(&self, error: &KubeconfigError) -> Failure {
         let variable = std::env::var_os("KUBECONFIG").map(PathBuf::from);
         let file = self.kubeconfig.clone().or(variable);
@@ -179,7 +179,7 @@ impl Cluster {
     /// One object; `None` when there is none of this name.
     ///
     /// # Errors
-    /// What the server refuses; that the kind is not installed.
+    /// Refusals of the server; that the kind is not installed.
     pub(crate) fn get<K>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, Failure>
     where
         K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
@@ -196,7 +196,7 @@ impl Cluster {
     /// All objects, or those that `parameters` select.
     ///
     /// # Errors
-    /// What the server refuses; that the kind is not installed.
+    /// Refusals of the server; that the kind is not installed.
     pub(crate) fn list<K>(
         &self,
         api: &Api<K>,
@@ -213,7 +213,7 @@ impl Cluster {
     /// Makes an object; `None` when there is one of this name already.
     ///
     /// # Errors
-    /// What the server refuses; that the kind is not installed.
+    /// Refusals of the server; that the kind is not installed.
     pub(crate) fn create<K>(&self, api: &Api<K>, object: &K) -> Result<Option<K>, Failure>
     where
         K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
@@ -232,7 +232,7 @@ impl Cluster {
     /// Server-side apply of `patch`, which names only the fields that are ours.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn apply<K, P>(
         &self,
         api: &Api<K>,
@@ -248,10 +248,33 @@ impl Cluster {
             .map_err(|trouble| self.failure(&asked, trouble))
     }
 
+    /// As [`Cluster::apply`], of a `patch` that names uid and resourceVersion; `None` where the object has others by now.
+    ///
+    /// # Errors
+    /// Refusals of the server; fields that another field manager owns.
+    pub(crate) fn apply_exact<K, P>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        (parameters, patch): (&PatchParams, &P),
+    ) -> Result<Option<K>, Failure>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        P: Serialize + Debug,
+    {
+        let asked = Asked::new::<K>("patch", api.namespace());
+        match self.block_on(in_time(api.patch(name, parameters, &Patch::Apply(patch)))) {
+            Err(Trouble::Refused(error)) if refused::is_outdated(&error) => Ok(None),
+            answer => answer
+                .map(Some)
+                .map_err(|trouble| self.failure(&asked, trouble)),
+        }
+    }
+
     /// Merges `patch` into an object; one that is not there, or is another one by now, is passed over.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn merge<K>(
         &self,
         api: &Api<K>,
@@ -274,7 +297,7 @@ impl Cluster {
         }
     }
 
-    /// What `error` means for who asked.
+    /// Failure of a request, from the error of the client.
     pub(crate) fn refusal(&self, asked: &Asked, error: &kube::Error) -> Failure {
         refused::failure(&self.server, asked, error)
     }

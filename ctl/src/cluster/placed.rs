@@ -59,12 +59,12 @@ pub(crate) struct Pod {
     pub(crate) node: String,
     /// Its addresses in the topology.
     pub(crate) addresses: Vec<IpAddr>,
-    /// What `inspect` finds it by: an option and its value.
+    /// Option of `inspect` that selects it, with its value.
     pub(crate) found_by: [String; 2],
 }
 
 impl Pod {
-    /// Whether `name` means it, said in `namespace`.
+    /// True where `name` names it in `namespace`.
     pub(crate) fn is_called(&self, name: &str, namespace: &str) -> bool {
         self.name == name
             || self
@@ -90,7 +90,7 @@ impl Where {
     /// As [`Where::placed`] without a file, with the cluster for further questions.
     ///
     /// # Errors
-    /// What the cluster refuses; [`Failure::NotFound`]; [`Failure::Invalid`] where there are several
+    /// Refusals of the cluster; [`Failure::NotFound`]; [`Failure::Invalid`] where there are several
     /// and none is named.
     pub(crate) fn placed_in_cluster(&self) -> Result<(Cluster, Placed), Failure> {
         let cluster = self.connection.open()?;
@@ -164,7 +164,7 @@ fn instances(object: &MicroServiceTopology, topology: &Topology) -> Vec<Pod> {
 /// Of the Forwarder objects that are filled.
 ///
 /// # Errors
-/// What the server refuses; objects that are no topology.
+/// Refusals of the server; objects that are no topology.
 fn of_cluster(cluster: &Cluster, stored: &Stored) -> Result<Placed, Failure> {
     let objects = cluster.forwarders(stored)?;
     let filled = objects.iter().filter(|object| is_filled(object));

@@ -1,4 +1,4 @@
-//! What the API server's refusals mean, and what to do about them.
+//! Meaning of the API server's refusals, with advice.
 
 use crate::failure::Failure;
 use kube::{Resource, core::Status};
@@ -37,7 +37,7 @@ impl Asked {
     }
 }
 
-/// Whether the kind is there, and only the object is not.
+/// True where the kind is served and only the object is missing.
 pub(crate) fn is_missing_object(error: &kube::Error) -> bool {
     let is_named = |status: &Status| {
         status
@@ -48,7 +48,18 @@ pub(crate) fn is_missing_object(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found() && is_named(status))
 }
 
-/// What to tell the user.
+/// True for a failed precondition (uid, resourceVersion); false for fields that another field manager owns.
+pub(crate) fn is_outdated(error: &kube::Error) -> bool {
+    let is_owned = |status: &Status| {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes
+            .into_iter()
+            .any(|cause| cause.reason == "FieldManagerConflict")
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 409 && !is_owned(status))
+}
+
+/// Failure for the user.
 pub(crate) fn failure(server: &str, asked: &Asked, error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => told(server, asked, status),

@@ -22,7 +22,7 @@ impl Selected {
     /// The topologies that are meant, in order.
     ///
     /// # Errors
-    /// What the server refuses; [`Failure::NotFound`].
+    /// Refusals of the server; [`Failure::NotFound`].
     pub(crate) fn topologies(&self, cluster: &Cluster) -> Result<Vec<Stored>, Failure> {
         match &self.name {
             Some(name) => Ok(vec![cluster.topology(name)?]),

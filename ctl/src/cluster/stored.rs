@@ -73,12 +73,12 @@ impl Stored {
         self.metadata.generation.unwrap_or_default()
     }
 
-    /// What has become of it; nothing where it cannot be read.
+    /// Its status; the default where it cannot be read.
     pub(crate) fn status(&self) -> TopologyStatus {
         serde_json::from_value(self.status.clone()).unwrap_or_default()
     }
 
-    /// Whether the operator has computed this generation.
+    /// True where the operator has computed this generation.
     pub(crate) fn is_computed(&self) -> bool {
         let status = self.status();
         let is_current = |of: Option<i64>| of.is_some_and(|of| of >= self.generation());
@@ -113,7 +113,7 @@ impl Cluster {
     /// The topologies of the namespace that is meant, or of all, in order.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn topologies(&self, all_namespaces: bool) -> Result<Vec<Stored>, Failure> {
         let api: Api<Stored> = match all_namespaces {
             true => Api::all(self.client()),
@@ -127,7 +127,7 @@ impl Cluster {
     /// The topology of this name in `namespace`; `None` when there is none.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn find_topology(
         &self,
         namespace: &str,
@@ -139,7 +139,7 @@ impl Cluster {
     /// The topology of this name in the namespace that is meant.
     ///
     /// # Errors
-    /// What the server refuses; [`Failure::NotFound`] with the name that may have been meant.
+    /// Refusals of the server; [`Failure::NotFound`] with the name that may have been meant.
     pub(crate) fn topology(&self, name: &str) -> Result<Stored, Failure> {
         let found = self.find_topology(&self.namespace, name)?;
         found.ok_or_else(|| self.no_topology(name))
@@ -164,7 +164,7 @@ impl Cluster {
     /// The Forwarder objects of a topology, sorted by the Forwarders' names.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn forwarders(&self, topology: &Stored) -> Result<Vec<ForwarderObject>, Failure> {
         let selector = format!("{TOPOLOGY_LABEL}={}", topology.name());
         let selected = ListParams::default().labels(&selector);
@@ -173,10 +173,10 @@ impl Cluster {
         Ok(forwarders)
     }
 
-    /// What is given to a topology; `None` before anything is.
+    /// Allocation of a topology; `None` before there is one.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn allocation(
         &self,
         topology: &Stored,
@@ -187,7 +187,7 @@ impl Cluster {
     /// Every node of the cluster.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server.
     pub(crate) fn nodes(&self) -> Result<Vec<Node>, Failure> {
         let api: Api<core::v1::Node> = Api::all(self.client());
         let nodes = self.list(&api, &ListParams::default())?;
@@ -199,7 +199,7 @@ impl Cluster {
     }
 }
 
-/// Whether a Forwarder has been filled: it is created bare.
+/// True for a Forwarder that has been filled: it is created bare.
 pub(crate) fn is_filled(object: &ForwarderObject) -> bool {
     !object.spec.node.is_empty() && !object.spec.blocks.is_empty()
 }

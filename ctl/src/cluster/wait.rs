@@ -17,7 +17,7 @@ use kube::{
 };
 use std::{pin::pin, time::Duration};
 
-/// What is waited for.
+/// The condition that is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     /// Type of the condition, which must be `True`.

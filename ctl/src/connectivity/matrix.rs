@@ -1,4 +1,4 @@
-//! Who reached whom, as a table with a row for who asked and a column for who answered.
+//! Reachability as a table: a row for each sender, a column for each receiver.
 
 use super::{
     Report,

@@ -19,7 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     nodes::{
         Nodes,
-        cluster::{OfCluster, System},
+        cluster::{NO_DAEMON_SET, OfCluster, System},
     },
     note,
     output::Output,
@@ -81,7 +81,7 @@ struct TestArgs {
     output: Output,
 }
 
-/// What the test came to.
+/// Result of the test.
 #[derive(Serialize)]
 struct Report {
     ok: bool,
@@ -95,13 +95,14 @@ struct Report {
 /// Runs the test.
 ///
 /// # Errors
-/// What the cluster refuses; [`Failure::TimedOut`]; exit code 1 when a pair was not reached.
+/// Refusals of the cluster; [`Failure::TimedOut`]; exit code 1 when a pair was not reached.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let Verb::Test(args) = &args.verb;
     let start = Instant::now();
     let cluster = args.connection.open()?;
     let nodes = OfCluster::find(&cluster, &args.system)?;
     let test = test(args, &nodes)?;
+    note(&format!("probes are of image {}", test.image));
     let stage = Stage::new(&cluster, &test, args.connection.clone(), args.timeout)?;
     let tested = stage.build().and_then(|pods| rounds::all(&stage, &pods));
     // Whatever came of it, nothing stays.
@@ -132,11 +133,8 @@ fn test(args: &TestArgs, nodes: &OfCluster<'_>) -> Result<Test, Failure> {
         }
         None => true,
     });
-    let Some((image, _)) = nodes.image().filter(|_| !names.is_empty()) else {
-        let expected = "expected the daemon on one node at least";
-        return Err(Failure::NotFound(format!(
-            "no daemon runs in this cluster: {expected}"
-        )));
+    let Some(image) = nodes.image().filter(|_| !names.is_empty()) else {
+        return Err(Failure::NotFound(NO_DAEMON_SET.to_owned()));
     };
     let namespace = args.connection.namespace.clone();
     Ok(Test {

@@ -9,7 +9,7 @@ pub(super) const LABEL: &str = "beemesh.io/connectivity-test";
 /// Addresses for benchmarks (RFC 2544), which no cluster has for its pods, and random ones (RFC 4193).
 const CIDRS: [&str; 2] = ["198.18.0.0/16", "fd0b:ee5e:c0de::/48"];
 
-/// What one test is about.
+/// Parameters of one test.
 #[derive(Clone, Debug)]
 pub(super) struct Test {
     /// Its Kubernetes namespace.
@@ -50,7 +50,7 @@ impl Test {
         }
     }
 
-    /// What to say where a topology of its name is there.
+    /// Refusal where a topology of its name exists.
     pub(super) fn taken(&self) -> Failure {
         let Self {
             namespace,

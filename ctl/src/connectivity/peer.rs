@@ -13,7 +13,7 @@ use std::{
 
 /// The port that probes listen on.
 pub(super) const PORT: u16 = 4791;
-/// What goes there and back: more than fits in one packet, even a large one.
+/// Payload in each direction: more than fits in one packet, even a large one.
 const PAYLOAD_BYTES: usize = 20_000;
 /// Longest time that one connection may stay.
 const STALE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ enum Verb {
     },
 }
 
-/// What came of reaching one address.
+/// Result for one address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Reached {
     /// The address.

@@ -24,17 +24,17 @@ const PROBE: Duration = Duration::from_secs(60);
 /// Every pair once.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Round {
-    /// What was done to the topology.
+    /// Change of the topology before the round.
     pub(super) name: String,
     /// Pairs, each family counted.
     pub(super) pairs: usize,
-    /// Those that were not reached.
+    /// Number of pairs that were not reached.
     pub(super) failed: usize,
     /// One for each pair and family.
     pub(super) results: Vec<Outcome>,
 }
 
-/// What came of one pair.
+/// Result of one pair.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Outcome {
     /// Node of who asked.

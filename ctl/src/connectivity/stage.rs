@@ -28,7 +28,7 @@ const MANAGER: &str = "beemesh-connectivity";
 pub(super) struct Stage<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) test: &'a Test,
-    /// Whether the namespace was made here, and goes too.
+    /// True where the namespace was made here and is removed too.
     owns_namespace: bool,
     until: Instant,
 }
@@ -92,7 +92,7 @@ impl<'a> Stage<'a> {
     /// Makes the probes, and waits until every one is attached.
     ///
     /// # Errors
-    /// What the server refuses; [`Failure::TimedOut`] with what is missing.
+    /// Refusals of the server; [`Failure::TimedOut`] with what is missing.
     pub(super) fn build(&self) -> Result<Probes, Failure> {
         let test = self.test;
         self.declare(false)?;
@@ -142,7 +142,7 @@ impl<'a> Stage<'a> {
     /// Removes all of it, and waits until it is gone.
     ///
     /// # Errors
-    /// What the server refuses; [`Failure::TimedOut`] with what is left.
+    /// Refusals of the server; [`Failure::TimedOut`] with what is left.
     pub(super) fn clear(&self) -> Result<(), Failure> {
         clear(self.cluster, self.test, self.owns_namespace)
     }

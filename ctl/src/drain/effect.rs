@@ -1,4 +1,4 @@
-//! What a drain does to those that stay: drained is the last choice, so nothing is cut off; but what is
+//! Effect of a drain on the others: drained is the last choice, so nothing is cut off; but what is
 //! the only way for others does not run empty.
 
 use crds::topology::Drain;
@@ -8,7 +8,7 @@ use topology::{Fault, ForwarderIndex, Topology};
 /// Most names of one part in a message.
 const NAMES: usize = 4;
 
-/// What stays on what is drained.
+/// Traffic that stays on drained Forwarders and links.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Effect {
@@ -59,7 +59,7 @@ impl Effect {
         ))
     }
 
-    /// What is worth knowing, for people.
+    /// Remarks for people.
     pub(super) fn lines(&self) -> String {
         let mut text = String::new();
         if let Some(why) = self.refusal() {
@@ -73,7 +73,7 @@ impl Effect {
     }
 }
 
-/// What hangs together without what is drained, of the Forwarders that are not `left_out`.
+/// Connected components without drained links, of the Forwarders that are not `left_out`.
 fn parts(
     topology: &Topology,
     drain: &Drain,

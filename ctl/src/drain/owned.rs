@@ -1,4 +1,4 @@
-//! What of a topology's drain `beemesh drain` has declared, by the object's managed fields.
+//! Owner of each entry of a topology's drain, by the object's managed fields.
 
 use crate::cluster::stored::Stored;
 use crds::topology::Drain;
@@ -8,9 +8,9 @@ use serde_json::Value;
 /// The field manager of `beemesh drain`.
 pub(super) const MANAGER: &str = "beemesh-ctl";
 
-/// Whose drain it is.
+/// Owners of a drain.
 pub(super) struct Owned {
-    /// What `beemesh drain` has declared.
+    /// Entries that `beemesh drain` has declared.
     pub(super) drain: Drain,
     /// Another field manager that declares some of it.
     pub(super) other: Option<String>,

@@ -5,7 +5,7 @@ use picture::{App, Attachment, Forwarder, Link, Picture, Stage};
 use std::collections::BTreeMap;
 use topology::{ForwarderIndex, LinkIndex, Shape, Topology};
 
-/// What a picture is made from.
+/// Input of a picture.
 pub(super) struct Scene<'a> {
     pub(super) seen: Seen<'a>,
     pub(super) shape: Shape,

@@ -237,6 +237,9 @@ pub(crate) struct ConflistArgs {
     /// Node whose daemon attaches it (default: the first with a forwarder for the App)
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<String>,
+    /// Version of the CNI specification [default: 0.4.0, and `cniVersions` for runtimes that choose]
+    #[arg(long, value_name = "VERSION", value_parser = super::conflist::CNI_VERSIONS)]
+    pub(crate) cni_version: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -1,5 +1,6 @@
 //! Attaching App instances by the real plugin, and detaching them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -32,15 +33,17 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Attaches the instances that are not attached yet, several at a time.
+    /// Attaches the instances that are not attached, or not any more as the plugin has attached them, several at a time.
     pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), Failure> {
+        let broken = broken(self.directory, self.record, &desired.forwarders)?;
         let waiting: Vec<(&String, &Instance)> = desired
             .instances
             .iter()
             .filter(|(name, wanted)| {
                 let known = self.record.instances.get(*name);
                 let is_there = probe::namespace::path(&wanted.netns).exists();
-                !(is_there && known.is_some_and(|known| !known.addresses.is_empty()))
+                let is_attached = known.is_some_and(|known| !known.addresses.is_empty());
+                !(is_there && is_attached) || broken.contains_key(*name)
             })
             .collect();
         if waiting.is_empty() {
@@ -65,27 +68,14 @@ impl Apply<'_> {
         waiting: &[(&String, &Instance)],
         forwarders: &[Forwarder],
     ) -> Vec<(String, Result<Instance, Failure>)> {
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::new());
         let (done_so_far, count) = (AtomicUsize::new(0), waiting.len());
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(count) {
-                scope.spawn(|| {
-                    while let Some((name, wanted)) =
-                        waiting.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        let outcome = self.attach_one(name, wanted, forwarders);
-                        let so_far = done_so_far.fetch_add(1, Ordering::Relaxed) + 1;
-                        self.progress
-                            .update(&format!("attached {so_far} of {count}"));
-                        let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                        done.push(((*name).clone(), outcome));
-                    }
-                });
-            }
-        });
-        done.into_inner()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        at_once(waiting, |(name, wanted)| {
+            let outcome = self.attach_one(name, wanted, forwarders);
+            let so_far = done_so_far.fetch_add(1, Ordering::Relaxed) + 1;
+            self.progress
+                .update(&format!("attached {so_far} of {count}"));
+            ((*name).clone(), outcome)
+        })
     }
 
     fn attach_one(
@@ -95,19 +85,9 @@ impl Apply<'_> {
         forwarders: &[Forwarder],
     ) -> Result<Instance, Failure> {
         let mut instance = wanted.clone();
-        let forwarder = forwarders
-            .iter()
-            .find(|each| each.spec.name == wanted.forwarder);
-        let forwarder =
-            forwarder.ok_or_else(|| Failure::Failed(format!("{name}: no forwarder for it")))?;
+        let selector = selector(name, wanted, forwarders)?;
         underlay::ensure_namespace(&wanted.netns)?;
         prepare_instance(&wanted.netns)?;
-        let app = forwarder
-            .spec
-            .apps
-            .iter()
-            .find(|app| app.name == wanted.app);
-        let selector = app.and_then(|app| app.selector.as_ref());
         let call = Attachment::new(self.directory, self.record, name, wanted, selector);
         let host = self.record.hosts.get(&wanted.node);
         let host = host.ok_or_else(|| Failure::Failed(format!("{name}: no host for it")))?;
@@ -116,10 +96,90 @@ impl Apply<'_> {
         // What an `up` that crashed has left behind.
         plugin::del(&call)?;
         let patience = self.deadline.saturating_duration_since(Instant::now());
-        instance.addresses = plugin::add(&call, patience)?;
+        let attached = plugin::add(&call, patience)?;
+        instance.addresses = attached.addresses;
+        instance.result = attached.result;
         external::ensure(&mut instance)?;
         Ok(instance)
     }
+}
+
+/// Instances that are not as the plugin has attached them, and every difference: the answers of CHECK. Those of a
+/// killed Forwarder are left out, whose power comes back by `heal`.
+///
+/// # Errors
+/// No plugin.
+pub(super) fn broken(
+    directory: &Directory,
+    record: &Record,
+    forwarders: &[Forwarder],
+) -> Result<BTreeMap<String, String>, Failure> {
+    let is_attached = |instance: &Instance| {
+        let is_dead = record.faults.killed.contains(&instance.forwarder);
+        !instance.addresses.is_empty() && !is_dead
+    };
+    let attached: Vec<(&String, &Instance)> = record
+        .instances
+        .iter()
+        .filter(|(_, instance)| is_attached(instance))
+        .collect();
+    if attached.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let program = plugin::find()?;
+    let checked = at_once(&attached, |(name, instance)| {
+        let Some(host) = record.hosts.get(&instance.node) else {
+            return ((*name).clone(), Some("its host is not there".to_owned()));
+        };
+        // Of one whose Forwarder is not declared any more nothing is known but that.
+        let Ok(selector) = selector(name, instance, forwarders) else {
+            return (
+                (*name).clone(),
+                Some("its forwarder is not there".to_owned()),
+            );
+        };
+        let call = Attachment::new(directory, record, name, instance, selector);
+        let checked = plugin::check(&call.call(&program, &host.netns), &instance.result);
+        ((*name).clone(), checked.err())
+    });
+    let differing = checked.into_iter();
+    Ok(differing
+        .filter_map(|(name, why)| Some((name, why?)))
+        .collect())
+}
+
+/// The selector of the App of which `instance` is one, at its Forwarder.
+fn selector<'a>(
+    name: &str,
+    instance: &Instance,
+    forwarders: &'a [Forwarder],
+) -> Result<Option<&'a crds::LabelSelector>, Failure> {
+    let mut forwarders = forwarders.iter();
+    let forwarder = forwarders.find(|each| each.spec.name == instance.forwarder);
+    let forwarder =
+        forwarder.ok_or_else(|| Failure::Failed(format!("{name}: no forwarder for it")))?;
+    let mut apps = forwarder.spec.apps.iter();
+    let app = apps.find(|app| app.name == instance.app);
+    Ok(app.and_then(|app| app.selector.as_ref()))
+}
+
+/// What `work` makes of each, several at a time, in no order.
+fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(all.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(all.len()) {
+            scope.spawn(|| {
+                while let Some(each) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let made = work(each);
+                    let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    done.push(made);
+                }
+            });
+        }
+    });
+    done.into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// How many instances are attached at a time: the kernel's link lock lets hardly more through.

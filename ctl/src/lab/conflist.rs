@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 
 use super::state::Directory;
 
-/// The version of the CNI specification that is asked for.
+/// Versions of the CNI specification that a list may be for, the lowest first.
+pub(crate) const CNI_VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+/// The version of lists for runtimes that read `cniVersion` alone: libcni 0.7 to 1.1 know it, and it has CHECK.
+const CNI_VERSION_COMMON: &str = "0.4.0";
+/// The version of the lab's own attachments.
 const CNI_VERSION: &str = "1.1.0";
 
 /// The name of the CNI network; allowed are `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
@@ -17,17 +21,24 @@ pub(crate) fn network(namespace: &str, topology: &str) -> String {
 
 /// A network configuration list with which the daemon of `node` attaches a container that has
 /// `labels`, given as `args.cni.labels` (CNI conventions).
+///
+/// Without a `version` it is for all: a runtime that knows `cniVersions` (CNI 1.1.0, section 1) takes the highest
+/// of them that it supports, an older one takes `cniVersion`. The plugin answers in the version that it is called with.
 pub(crate) fn conflist(
     directory: &Directory,
     network: &str,
-    node: &str,
+    (node, version): (&str, Option<&str>),
     labels: &BTreeMap<String, String>,
 ) -> Value {
-    json!({
-        "cniVersion": CNI_VERSION,
+    let mut list = json!({
+        "cniVersion": version.unwrap_or(CNI_VERSION_COMMON),
         "name": network,
         "plugins": [plugin(directory, node, labels)],
-    })
+    });
+    if version.is_none() {
+        list["cniVersions"] = json!(CNI_VERSIONS);
+    }
+    list
 }
 
 /// The one plugin of the list, as libcni hands it to the program: with name and version.
@@ -87,7 +98,7 @@ mod tests {
         let directory = Directory::of(&place, "plant", "iot");
         let labels = BTreeMap::from([("app".to_owned(), "sensor".to_owned())]);
         let name = network("plant", "iot");
-        let list = conflist(&directory, &name, "n1", &labels);
+        let list = conflist(&directory, &name, ("n1", Some("1.1.0")), &labels);
         assert_eq!(
             list["plugins"][0]["args"]["cni"]["labels"][0]["value"],
             "sensor"
@@ -97,5 +108,9 @@ mod tests {
         injected["name"] = list["name"].clone();
         injected["cniVersion"] = list["cniVersion"].clone();
         assert_eq!(injected, plugin_config(&directory, &name, "n1", &labels));
+        assert!(list["cniVersions"].is_null(), "one version was asked for");
+        let for_all = conflist(&directory, &name, ("n1", None), &labels);
+        assert_eq!(for_all["cniVersion"], "0.4.0");
+        assert_eq!(for_all["cniVersions"], json!(CNI_VERSIONS));
     }
 }

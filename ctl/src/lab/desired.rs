@@ -156,6 +156,7 @@ fn instances(
                     .as_ref()
                     .map(|e| e.cidrs.clone())
                     .unwrap_or_default(),
+                result: serde_json::Value::Null,
             };
             instances.insert(name, instance);
         }

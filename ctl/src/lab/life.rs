@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::running::{LOCK_LIMIT, Running, unknown};
 use super::show::changed;
 use super::state::{Directory, Record, remove_empty_parents};
-use super::{daemons, plugin, rootless, underlay};
+use super::{daemons, health, plugin, rootless, underlay};
 use crate::output::{Output, table, table_text};
 use crate::{failure::Failure, input, note};
 
@@ -26,7 +26,7 @@ use crate::{failure::Failure, input, note};
 pub(crate) fn up(args: &UpArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let topology = input::object(&args.file.file)?;
-    let place = Place::of_this_user();
+    let place = Place::of_this_user()?;
     // Nothing is begun that cannot be ended: no plugin, no lab.
     if !topology.spec.apps.is_empty() {
         plugin::find()?;
@@ -118,7 +118,33 @@ fn change(
         progress,
         deadline,
     }
-    .run(&desired, &previous)
+    .run(&desired, &previous)?;
+    let running = Running {
+        directory: directory.clone(),
+        record: record.clone(),
+        forwarders: desired.forwarders,
+    };
+    seen(&running, progress, deadline)
+}
+
+/// Waits until kernels and plugin show what is said afterwards.
+fn seen(running: &Running, progress: &Progress, deadline: Instant) -> Result<(), Failure> {
+    const SHOWN: usize = 8;
+    progress.step("looking at routes and attachments");
+    let problems = health::settled(running, deadline, |count| {
+        progress.update(&format!("{count} routes or attachments are missing"));
+    })?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let more = match problems.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    };
+    let shown = problems[..problems.len().min(SHOWN)].join("\n  ");
+    Err(Failure::TimedOut(format!(
+        "packets cannot pass everywhere:\n  {shown}{more}"
+    )))
 }
 
 /// Ends all that a lab made, and forgets it. The directory stays, empty but for the lock.
@@ -143,7 +169,7 @@ fn clear(directory: &Directory) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Failed`] with what could not be removed; the rest is.
 pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
-    let place = Place::of_this_user();
+    let place = Place::of_this_user()?;
     let mut directories = match &args.file {
         Some(file) => {
             let topology = input::object(file)?;
@@ -206,7 +232,7 @@ struct Listed {
 /// # Errors
 /// [`Failure::Write`] when stdout cannot be written.
 pub(crate) fn list(output: Output) -> Result<(), Failure> {
-    let place = Place::of_this_user();
+    let place = Place::of_this_user()?;
     let mut labs = BTreeMap::new();
     for directory in Directory::all(&place).into_iter().filter(Directory::is_lab) {
         let record = directory.record()?.unwrap_or_default();

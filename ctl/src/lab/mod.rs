@@ -26,6 +26,7 @@ mod disturb;
 mod drop;
 mod external;
 mod faults;
+mod health;
 mod life;
 mod names;
 mod objects;

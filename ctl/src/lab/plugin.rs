@@ -88,21 +88,34 @@ struct Address {
     address: IpNetwork,
 }
 
+/// Result of ADD.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Attached {
+    /// The addresses that the container got.
+    pub(crate) addresses: Vec<IpNetwork>,
+    /// The whole result, the `prevResult` of CHECK.
+    pub(crate) result: Value,
+}
+
 /// ADD, again and again for as long as the plugin says that it cannot tell yet.
 ///
-/// Returns the addresses that the container got.
 ///
 /// # Errors
 /// [`Failure::Failed`] with the plugin's words, [`Failure::TimedOut`] after `limit`.
-pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Vec<IpNetwork>, Failure> {
+pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Attached, Failure> {
     let deadline = Instant::now() + limit;
     loop {
         match run(call, "ADD") {
             Ok(output) => {
-                let added: Added = serde_json::from_slice(&output).map_err(|error| {
+                let wrong = |error: serde_json::Error| {
                     Failure::Failed(format!("beemesh-cni gave no result of CNI: {error}"))
-                })?;
-                return Ok(added.ips.into_iter().map(|ip| ip.address).collect());
+                };
+                let result: Value = serde_json::from_slice(&output).map_err(wrong)?;
+                let added = Added::deserialize(&result).map_err(wrong)?;
+                return Ok(Attached {
+                    addresses: added.ips.into_iter().map(|ip| ip.address).collect(),
+                    result,
+                });
             }
             Err(refusal) if refusal.code == TRY_AGAIN => {
                 if Instant::now() >= deadline {
@@ -112,6 +125,24 @@ pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Vec<IpNetwork>, Fa
             }
             Err(refusal) => return Err(Failure::Failed(refusal.explain(call))),
         }
+    }
+}
+
+/// CHECK against the result of ADD: interface, addresses, routes and neighbours of both ends are as they were made.
+///
+/// # Errors
+/// The plugin's words: every difference, or why nothing could be compared.
+pub(crate) fn check(call: &Call<'_>, result: &Value) -> Result<(), String> {
+    let mut config = call.config.clone();
+    config["prevResult"] = result.clone();
+    let call = Call {
+        config: &config,
+        ..call.clone()
+    };
+    match run(&call, "CHECK") {
+        Ok(_) => Ok(()),
+        Err(refusal) if refusal.details.is_empty() => Err(refusal.message),
+        Err(refusal) => Err(format!("{}: {}", refusal.message, refusal.details)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a verb is doing, on stderr: a moving line for people, plain lines for logs.
 
-use std::io::{IsTerminal, Write};
+use crate::terminal::{escape, say};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,17 +28,16 @@ impl Progress {
     /// A new step: on a log, a new line.
     pub(crate) fn step(&self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(what.to_owned()),
+            Some(bar) => bar.set_message(escape(what).into_owned()),
             None if self.is_quiet => {}
-            // A closed stderr loses nothing but the progress.
-            None => drop(writeln!(std::io::stderr(), "{what}")),
+            None => say(what),
         }
     }
 
     /// How far the step is: only where the line moves.
     pub(crate) fn update(&self, what: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
+            bar.set_message(escape(what).into_owned());
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
         .expect("clap asks for one at least");
     let error = Command::new(program).args(arguments).exec();
     let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-    eprintln!("error: {}: {error}", program.display());
+    crate::terminal::say(&format!("error: {}: {error}", program.display()));
     std::process::exit(if is_missing { 127 } else { 126 })
 }
 
@@ -114,6 +114,12 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("failed to ping from {}: {error}", from.name)))?;
     let pinged = pinged(&from, &to, family, (source, destination), &report);
     args.output.print(&pinged, summary)?;
+    if report.received == 0 {
+        let topology = super::computed::declared(&running.forwarders)?;
+        if let Some(why) = crate::ttl::explain(&topology, &from.forwarder, &to.forwarder) {
+            crate::note(&why);
+        }
+    }
     if report.lost() > 0 {
         Err(Failure::Told(Exit::Failed))
     } else {

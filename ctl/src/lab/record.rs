@@ -1,4 +1,4 @@
-//! What a lab consists of, as it is kept on disk: values only.
+//! The parts of a lab, as they are kept on disk: values only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,8 @@ pub(crate) struct Instance {
     pub(crate) addresses: Vec<IpNetwork>,
     /// For an external App: the prefixes that it holds.
     pub(crate) external: Vec<IpNetwork>,
+    /// Result of the plugin's ADD, with which CHECK is asked; null until attached.
+    pub(crate) result: serde_json::Value,
 }
 
 /// What was taken out by hand.

@@ -10,6 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,8 +41,8 @@ pub(crate) fn enter(place: &Place) -> Result<(), Failure> {
              kernel.apparmor_restrict_unprivileged_userns)"
         ))
     };
-    fs::create_dir_all(&place.base).map_err(explain)?;
-    let lock = File::create(place.base.join(".holder.lock")).map_err(explain)?;
+    place.create()?;
+    let lock = open_lock(&place.base.join(HOLDER_LOCK)).map_err(explain)?;
     let _lock =
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| explain(error.into()))?;
     let holder = match holder(place) {
@@ -82,13 +83,21 @@ pub(crate) fn leave(place: &Place) {
     if let Some(holder) = holder(place) {
         holder.kill();
     }
-    for name in [HOLDER, ".holder.lock"] {
+    for name in [HOLDER, HOLDER_LOCK] {
         // Absent is as good as removed.
         let _ = fs::remove_file(place.base.join(name));
     }
 }
 
 const HOLDER: &str = ".holder";
+const HOLDER_LOCK: &str = ".holder.lock";
+
+/// Never through a link, and nothing that is there is emptied.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    options.custom_flags(nix::libc::O_NOFOLLOW).open(path)
+}
 
 fn holder(place: &Place) -> Option<Process> {
     let bytes = fs::read(place.base.join(HOLDER)).ok()?;
@@ -212,9 +221,24 @@ fn mount_tmpfs(at: &Path) -> io::Result<()> {
 }
 
 fn open_path(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new()
         .read(true)
         .custom_flags(nix::libc::O_PATH)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_not_taken_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let lock = directory.path().join(HOLDER_LOCK);
+        std::os::unix::fs::symlink(&victim, &lock).unwrap();
+        assert!(open_lock(&lock).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"mine");
+    }
 }

@@ -38,7 +38,7 @@ impl Running {
     pub(crate) fn join(file: &Path) -> Result<Running, Failure> {
         let topology = input::object(file)?;
         let (namespace, name) = (&topology.metadata.namespace, &topology.metadata.name);
-        let place = Place::of_this_user();
+        let place = Place::of_this_user()?;
         let directory = Directory::of(&place, namespace, name);
         let not_running = || {
             let file = file.display();

@@ -1,6 +1,7 @@
-//! `status` and `conflist`: what a running lab is, for people and for programs.
+//! `status` and `conflist`: the state of a running lab, for people and for programs.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -8,13 +9,18 @@ use super::args::{ConflistArgs, StatusArgs};
 use super::computed::Computed;
 use super::running::{Running, unknown};
 use super::state::Faults;
-use super::{conflist, daemons, desired, faults, watch};
-use crate::failure::Failure;
+use super::{conflist, daemons, desired, faults, health, watch};
+use crate::failure::{Exit, Failure};
 use crate::output::{Format, Output, print_json, table, table_text};
+
+/// Longest time that a change under way may take to be seen.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// JSON of `status`: names that scripts rely on.
 #[derive(Serialize)]
 struct Status {
+    /// Everything that is not as declared: empty where packets can pass.
+    problems: Vec<String>,
     topology: String,
     epoch: String,
     forwarders: BTreeMap<String, ForwarderStatus>,
@@ -41,23 +47,29 @@ struct AppStatus {
     addresses: Vec<String>,
 }
 
-/// Shows forwarders and App instances.
+/// Shows Forwarders and App instances, and what of them is not as declared.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when the lab does not run.
+/// [`Failure::NotFound`] when the lab does not run; exit code 1 when something is not as declared.
 pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
-    let status = status_of(&running)?;
+    let mut status = status_of(&running)?;
+    // A change that is under way is no problem.
+    status.problems = health::settled(&running, Instant::now() + SETTLING, |_| ())?;
     for node in running.record.hosts.keys() {
         if daemons::running(&running.directory, node).is_none() {
-            eprintln!(
+            crate::terminal::say(&format!(
                 "warning: the daemon of {node} is not running, what it reported last is shown; \
                  `beemesh lab up` starts it again"
-            );
+            ));
         }
     }
     args.output
-        .print(&status, |status| text(status, &running.record.faults))
+        .print(&status, |status| text(status, &running.record.faults))?;
+    match status.problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Told(Exit::Failed)),
+    }
 }
 
 /// Tells what a change came to: `sentence` and the links that are up for people, all of `status` for programs.
@@ -115,6 +127,7 @@ fn status_of(running: &Running) -> Result<Status, Failure> {
         (name.clone(), status)
     });
     Ok(Status {
+        problems: Vec::new(),
         topology: record.topology.clone(),
         epoch,
         forwarders: forwarders.collect(),
@@ -137,6 +150,12 @@ fn text(status: &Status, faults: &Faults) -> String {
         }
         text.push('\n');
         text += &table_text(&apps);
+    }
+    if !status.problems.is_empty() {
+        text.push('\n');
+        for problem in &status.problems {
+            text += &format!("problem: {problem}\n");
+        }
     }
     if !faults.is_empty() {
         text.push('\n');
@@ -184,7 +203,8 @@ pub(crate) fn conflist(args: &ConflistArgs) -> Result<(), Failure> {
     // Which Forwarder is left to the node, unless the App is pinned to one.
     let labels = desired::pod_labels(&record.topology, &app.name, app.selector.as_ref(), None);
     let network = conflist::network(&record.namespace, &record.topology);
-    let list = conflist::conflist(&running.directory, &network, node, &labels);
+    let version = args.cni_version.as_deref();
+    let list = conflist::conflist(&running.directory, &network, (node, version), &labels);
     match args.output.format {
         // A conflist is JSON: that is also what people want to see of it.
         Format::Table => print_json(&list),

@@ -7,9 +7,8 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,8 +18,11 @@ use super::cuts::{Cut, Cutter};
 use super::progress::Progress;
 use super::running::{Running, common, endpoint_of_instance};
 use super::trace::Tracer;
-use crate::failure::{Exit, Failure};
-use crate::output::{table, table_text};
+use crate::{
+    failure::{Exit, Failure},
+    output::{table, table_text},
+    ttl,
+};
 use probe::endpoint::{Endpoint, Family};
 use probe::flow_report::{Edge, FlowPath};
 
@@ -55,6 +57,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     progress.step(&format!("tracing {} flows of app pairs", jobs.len()));
     let outcomes = trace_all(&tracer, &jobs, &progress)?;
     let mut report = judge(&jobs, &outcomes);
+    if report.reached < report.pairs {
+        let topology = tracer.computed.topology();
+        let far = |job: &Job| ttl::explain(topology, &job.from.forwarder, &job.to.forwarder);
+        report.wrong.extend(jobs.iter().find_map(far));
+    }
     let samples = samples(&jobs, &outcomes);
     if !args.no_cuts {
         let mut cutter = Cutter::new(running, tracer, samples, args.max_loss)?;

@@ -10,6 +10,7 @@ use super::faults;
 use super::running::{Running, common};
 use super::state::Faults;
 use crate::failure::{Exit, Failure};
+use crate::{note, ttl};
 use probe::endpoint::{Endpoint, Family};
 use probe::flow_report::{FlowPath, text, traced};
 use probe::namespace;
@@ -29,6 +30,10 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
     let traced = traced(&from, &to, family, &seen, expected.as_ref());
     let is_well = traced.is_as_computed();
     args.output.print(&traced, text)?;
+    let topology = tracer.computed.topology();
+    if !is_well && let Some(why) = ttl::explain(topology, &from.forwarder, &to.forwarder) {
+        note(&why);
+    }
     if is_well {
         Ok(())
     } else {

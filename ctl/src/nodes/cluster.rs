@@ -1,25 +1,34 @@
 //! The nodes of a cluster, asked in the daemons' pods.
 
-use super::{Answer, Listening, Nodes, Question, exec, options::shared_options};
+use super::{
+    Answer, Listening, Nodes, Question,
+    daemons::{self, Daemons},
+    exec,
+    options::shared_options,
+};
 use crate::{cluster::Cluster, failure::Failure};
 use exec::Container;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// What the daemons' pods are labelled.
+/// Labels of the daemons' objects: they select candidates, [`Daemons`] says which are ours.
 pub(crate) const DAEMONS: &str =
     "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
-/// What everything of beemesh is labelled.
+/// Label of everything of beemesh.
 pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
 /// The command in the image.
 pub(crate) const PROGRAM: &str = "/beemesh";
 /// The daemon in the image, which is its diagnosis too.
 const DAEMON: &str = "/beemesh-node";
+/// Why no node can be asked.
+const NO_DAEMON: &str = "no daemon runs in this cluster";
+/// The same, with what was looked for.
+pub(crate) const NO_DAEMON_SET: &str = "no daemon runs in this cluster: expected the DaemonSet of a labelled \
+     ClusterRoleBinding's ServiceAccount, or --system-namespace";
 /// How many nodes are asked at once.
 const AT_ONCE: usize = 16;
 /// Longest time that one node may take.
@@ -28,7 +37,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Where the daemons are, to be flattened into the arguments of a verb that asks nodes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct System {
-    /// Kubernetes namespace of beemesh itself [default: wherever the daemons are]
+    /// Kubernetes namespace of beemesh itself [default: that of the daemons' ServiceAccount]
     #[arg(long, value_name = "NAMESPACE", help_heading = "Cluster")]
     pub(crate) system_namespace: Option<String>,
 }
@@ -37,7 +46,6 @@ pub(crate) struct System {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Daemon {
     container: Container,
-    image: String,
     /// The program that runs: an older release's daemon is not called [`DAEMON`].
     program: String,
     options: Vec<String>,
@@ -48,23 +56,25 @@ struct Daemon {
 /// The nodes of a cluster.
 pub(crate) struct OfCluster<'a> {
     cluster: &'a Cluster,
+    set: Option<Daemons>,
     daemons: BTreeMap<String, Daemon>,
     without: BTreeSet<String>,
 }
 
 impl<'a> OfCluster<'a> {
-    /// Looks for the daemons' pods.
+    /// Finds the pods of the daemons' DaemonSet, and names pods that only carry its labels.
     ///
     /// # Errors
-    /// What the server refuses.
+    /// Refusals of the server; several installations.
     pub(crate) fn find(cluster: &'a Cluster, system: &System) -> Result<Self, Failure> {
-        let api: Api<Pod> = match &system.system_namespace {
-            Some(namespace) => cluster.api(namespace),
-            None => Api::all(cluster.client()),
+        let set = Daemons::find(cluster, system)?;
+        daemons::note_impostors(cluster, system, set.as_ref());
+        let pods = match &set {
+            Some(set) => set.pods(cluster)?,
+            None => Vec::new(),
         };
-        let pods = cluster.list(&api, &ListParams::default().labels(DAEMONS))?;
         let mut daemons: BTreeMap<String, Daemon> = BTreeMap::new();
-        for (node, daemon) in pods.items.iter().filter_map(daemon) {
+        for (node, daemon) in pods.iter().filter_map(daemon) {
             // During an upgrade a node may have two: the one that runs is asked.
             let known = daemons.get(&node);
             if known.is_none_or(|known| known.away.is_some()) {
@@ -77,15 +87,15 @@ impl<'a> OfCluster<'a> {
         let without = all.filter(|node| !daemons.contains_key(node)).collect();
         Ok(Self {
             cluster,
+            set,
             daemons,
             without,
         })
     }
 
-    /// The image that daemons are of, and the namespace that they are in.
-    pub(crate) fn image(&self) -> Option<(&str, &str)> {
-        let daemon = self.daemons.values().next()?;
-        Some((&daemon.image, &daemon.container.namespace))
+    /// Image of the DaemonSet; `None` where no daemon runs.
+    pub(crate) fn image(&self) -> Option<&str> {
+        self.set.as_ref().map(|set| set.image.as_str())
     }
 
     /// Nodes with a daemon.
@@ -115,7 +125,7 @@ impl Nodes for OfCluster<'_> {
     fn away(&self, node: &str) -> Option<String> {
         match self.daemons.get(node) {
             Some(daemon) => daemon.away.clone(),
-            None if self.daemons.is_empty() => Some("no daemon runs in this cluster".to_owned()),
+            None if self.daemons.is_empty() => Some(NO_DAEMON.to_owned()),
             None => Some("no daemon runs there".to_owned()),
         }
     }
@@ -167,7 +177,7 @@ impl Drop for Listener<'_> {
 
 fn daemon(pod: &Pod) -> Option<(String, Daemon)> {
     let spec = pod.spec.as_ref()?;
-    let container = spec.containers.first()?;
+    let container = daemons::container(pod)?;
     let words = container.command.iter().chain(&container.args).flatten();
     let words: Vec<String> = words.cloned().collect();
     let daemon = Daemon {
@@ -176,7 +186,6 @@ fn daemon(pod: &Pod) -> Option<(String, Daemon)> {
             pod: pod.metadata.name.clone()?,
             name: container.name.clone(),
         },
-        image: container.image.clone().unwrap_or_default(),
         program: words.first().map_or(DAEMON, String::as_str).to_owned(),
         options: shared_options(&words),
         away: away(pod),

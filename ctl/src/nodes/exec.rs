@@ -24,22 +24,22 @@ pub(crate) struct Container {
     pub(crate) name: String,
 }
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
     /// Its exit code.
     pub(crate) code: i32,
-    /// What it printed.
+    /// Standard output.
     pub(crate) stdout: Vec<u8>,
-    /// What it complained of.
+    /// Standard error.
     pub(crate) stderr: String,
 }
 
 impl Ran {
-    /// What it printed, where it ended well.
+    /// Standard output of a run with exit code 0.
     ///
     /// # Errors
-    /// What it complained of.
+    /// Standard error.
     pub(crate) fn printed(self) -> Result<Vec<u8>, String> {
         let Self {
             code,

@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod cluster;
+pub(crate) mod daemons;
 pub(crate) mod exec;
 pub(crate) mod lab;
 pub(crate) mod options;
@@ -22,7 +23,7 @@ pub(crate) trait Nodes {
     /// Why a node cannot be asked; `None` for one that can.
     fn away(&self, node: &str) -> Option<String>;
 
-    /// What each of these prints, in their order: node and arguments of `beemesh-node inspect`. Several at once.
+    /// Answers to the questions (node and arguments of `beemesh-node inspect`), in their order; several nodes at once.
     fn ask(&self, questions: &[Question]) -> Vec<Answer>;
 
     /// Starts something that answers until it is dropped, and returns the first line that it prints.
@@ -38,7 +39,7 @@ pub(crate) trait Nodes {
 /// Something that runs on a node until this is dropped.
 pub(crate) trait Listening {}
 
-/// What a node is asked.
+/// A question to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
     /// The node.
@@ -47,7 +48,7 @@ pub(crate) struct Question {
     pub(crate) arguments: Vec<String>,
 }
 
-/// What it printed, or why it did not.
+/// Standard output of the answer, or the reason why there is none.
 pub(crate) type Answer = Result<Vec<u8>, String>;
 
 impl Question {
@@ -87,7 +88,7 @@ pub(crate) fn read<T: DeserializeOwned>(answer: Answer) -> Result<T, String> {
 /// The port that an `inspect echo` names in its first line.
 ///
 /// # Errors
-/// What it printed instead.
+/// The line that is no port.
 pub(crate) fn port(line: &str) -> Result<u16, String> {
     let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let port = value.and_then(|value| value["port"].as_u64()?.try_into().ok());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::{AppIndex, ForwarderIndex, LinkIndex, Table};
 
-/// What ways are computed from.
+/// Input of paths.
 pub(crate) struct Ways<'a> {
     placed: &'a Placed,
     computer: Computer<'a>,
@@ -35,11 +35,11 @@ pub(crate) struct Step {
     pub(crate) name: String,
     /// Its node; empty where that is not known.
     pub(crate) node: String,
-    /// What is left of the way.
+    /// Distance from here to the destination.
     pub(crate) distance: u64,
     /// How many paths lead on from here.
     pub(crate) paths: u64,
-    /// Whether the destination is here.
+    /// True where the destination is attached here.
     pub(crate) arrives: bool,
     /// Where packets go next.
     pub(crate) next_hops: Vec<Hop>,
@@ -52,11 +52,11 @@ pub(crate) struct Hop {
     pub(crate) via: String,
     /// Id of the link.
     pub(crate) link: String,
-    /// What it weighs in this direction.
+    /// Weight in this direction.
     pub(crate) weight: u32,
 }
 
-/// What one table says of the destination.
+/// Entry of one table for the destination.
 struct Entry {
     distance: u64,
     arrives: bool,

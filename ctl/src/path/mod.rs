@@ -64,7 +64,7 @@ struct Report {
 /// Prints the ways.
 ///
 /// # Errors
-/// What the cluster or file refuses; [`Failure::NotFound`]; exit code 1 when there is no way.
+/// Refusals of the cluster, an unreadable file; [`Failure::NotFound`]; exit code 1 when there is no way.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let placed = args.place.placed()?;
     let faults = input::faults(&placed.topology, &args.without.without)?;

@@ -1,4 +1,4 @@
-//! What a name on the command line means: a Forwarder, an App or a pod.
+//! Meaning of a name on the command line: a Forwarder, an App or a pod.
 
 use crate::{
     cluster::placed::{Placed, Pod},
@@ -22,13 +22,13 @@ pub(crate) enum Place {
 /// On one Forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct At {
-    /// What it is called.
+    /// Its name.
     pub(crate) name: String,
     /// Where it is.
     pub(crate) forwarder: ForwarderIndex,
     /// Its addresses, where they are known.
     pub(crate) addresses: Vec<IpAddr>,
-    /// What `inspect` finds it by: an option and its value.
+    /// Option of `inspect` that selects it, with its value.
     pub(crate) found_by: [String; 2],
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// What `text` means.
+    /// The place that `text` names.
     ///
     /// # Errors
     /// [`Failure::NotFound`] with what may have been meant; [`Failure::Invalid`] when it means several things.

@@ -27,7 +27,7 @@ impl Side {
     }
 }
 
-/// What changes from `old` to `new`.
+/// Changes from `old` to `new`.
 pub(crate) fn compare(old: &Side, new: &Side) -> PlanReport {
     let mut report = PlanReport::new(&old.topology, &new.topology);
     add_routes(&mut report, old, new);

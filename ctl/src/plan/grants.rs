@@ -7,14 +7,14 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a topology is given in the cluster, now and then.
+/// Grants of a topology in the cluster, before and after.
 #[derive(Serialize)]
 pub(super) struct Grants {
     namespace: String,
     name: String,
-    /// Whether it is in the cluster.
+    /// True for a topology that is in the cluster.
     exists: bool,
-    /// Those that differ. Blocks of new ones are those that are next.
+    /// Forwarders that differ. New ones have the next free blocks.
     forwarders: Vec<ForwarderChange>,
     vnis: Vnis,
 }
@@ -39,7 +39,7 @@ struct Vnis {
     kept: usize,
     /// Links that get one.
     needed: Vec<String>,
-    /// Those that are given back.
+    /// Links whose VNI is returned.
     released: BTreeMap<String, u32>,
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     output: Output,
 }
 
-/// What changes, of a topology in a cluster also of what it is given.
+/// Changes of routes; of a topology in a cluster also of its grants.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What changes, for people.
+//! Tables of changes, for people.
 
 use crate::output;
 use crds::report::{PlanReport, Route};

@@ -1,4 +1,4 @@
-//! What is wrong with a topology, and what to do about it.
+//! Findings on a topology, each with advice.
 
 use super::one::{ForwarderLine, State};
 use crate::cluster::{
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 /// One thing that is wrong.
 #[derive(Serialize)]
 pub(super) struct Advised {
-    /// What it is.
+    /// The finding.
     pub(super) what: String,
-    /// What to do about it.
+    /// The advice.
     pub(super) advice: String,
 }
 
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What is told of a topology whose condition `Computed` is false for this reason.
+    /// Finding on a topology whose condition `Computed` is false for this reason.
     fn told_of(reason: &str) -> Vec<Advised> {
         let computed = json!({"type": "Computed", "status": "False", "reason": reason});
         let stored = serde_json::from_value(json!({

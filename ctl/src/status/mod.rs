@@ -62,7 +62,7 @@ pub(crate) struct Timeout {
 /// `90s`, `2m`.
 ///
 /// # Errors
-/// What was expected.
+/// The expected form.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     crds::duration::parse(text).ok_or_else(|| "expected a time such as 90s".into())
 }
@@ -96,7 +96,7 @@ impl Awaited {
 /// Prints the state, after waiting for it.
 ///
 /// # Errors
-/// What the cluster refuses; [`Failure::NotFound`]; [`Failure::TimedOut`].
+/// Refusals of the cluster; [`Failure::NotFound`]; [`Failure::TimedOut`].
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let cluster = args.selected.connection.open()?;
     let Some(name) = &args.selected.name else {

@@ -3,7 +3,7 @@
 use super::advice::{self, Advised};
 use crate::{
     cluster::stored::{Stored, is_filled},
-    output, reroute,
+    degraded, output,
 };
 use crds::{
     Condition, Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, forwarder::LinkCount,
@@ -11,7 +11,7 @@ use crds::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What is told of one topology.
+/// Report on one topology.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -94,7 +94,7 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
     let drain = declaration.and_then(|it| it.spec.drain).unwrap_or_default();
     let drained = |name: &str| drain.forwarders.iter().any(|it| it == name);
     let plain: Vec<Forwarder> = forwarders.iter().map(Forwarder::from).collect();
-    let around = reroute::epoch(&plain).map(|epoch| epoch.to_string());
+    let around = degraded::epoch(&plain).map(|epoch| epoch.to_string());
     let lines = forwarders.iter();
     let lines: Vec<ForwarderLine> = lines.map(|it| line(it, &drained, &around)).collect();
     let problems = advice::problems(stored, &lines, forwarders);

@@ -23,6 +23,7 @@ use crate::{
         dag::Ways,
         place::{At, Place},
     },
+    ttl,
 };
 use crds::diagnosis::report;
 use probe::{
@@ -67,7 +68,7 @@ pub(crate) struct Args {
 /// Traces, and says whether all flows went where they should.
 ///
 /// # Errors
-/// What cluster, file or node refuse; [`Failure::NotFound`]; exit code 1 when a flow was lost or off the
+/// Refusals of cluster or node, an unreadable file; [`Failure::NotFound`]; exit code 1 when a flow was lost or off the
 /// computed paths.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let traced = match &args.place.file {
@@ -109,6 +110,12 @@ fn traced(args: &Args, placed: &Placed, nodes: &dyn Nodes) -> Result<Traced, Fai
     let ways = Ways::new(placed).dag(from.forwarder, &Place::Pod(to));
     let edges = ways.edges();
     let expected = ways.distance.map(|_| &edges);
+    let (first, last) = (&ends.0.forwarder, &ends.1.forwarder);
+    if seen.iter().any(|flow| !flow.reached)
+        && let Some(why) = ttl::explain(&placed.topology, first, last)
+    {
+        note(&why);
+    }
     Ok(flow_report::traced(
         &ends.0, &ends.1, family, &seen, expected,
     ))

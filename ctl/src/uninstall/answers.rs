@@ -1,4 +1,4 @@
-//! Which nodes were asked, and what they answered. Pure.
+//! Nodes that were asked, and their answers. Pure.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use crds::uninstall::{ANNOTATION, CENSUS, REQUESTED};
 
-/// What is known of a node.
+/// State of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Nothing is left.
@@ -45,7 +45,7 @@ pub(crate) struct Answers {
     asked: BTreeSet<String>,
 }
 
-/// What is printed.
+/// Output for programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown {
     nodes: Vec<ShownNode>,
@@ -60,7 +60,7 @@ struct ShownNode {
 }
 
 impl Answer {
-    /// What is left, in words.
+    /// Remaining objects by kind, as text.
     pub(crate) fn left(&self) -> String {
         let left = self.census.iter().filter(|(_, count)| **count > 0);
         let left: Vec<String> = left
@@ -107,7 +107,7 @@ impl Answers {
         to_ask
     }
 
-    /// Whether all nodes are in this state.
+    /// True where all nodes are in this state.
     pub(crate) fn all(&self, state: State) -> bool {
         self.by_node.values().all(|answer| answer.state == state)
     }

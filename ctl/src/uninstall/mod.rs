@@ -3,20 +3,22 @@
 //! ```text
 //! daemons' pods -- annotation `requested` --> daemon removes, counts -- annotations --> answers -> table
 //! ```
-//! What is asked again is answered again; a node that is away now is cleaned when it is asked later.
+//! A node that is asked again answers again; one that is away now is cleaned when it is asked later.
 
 mod answers;
 
 use crate::{
     cluster::{Cluster, Connection},
     failure::Failure,
-    nodes::cluster::{DAEMONS, System},
+    nodes::{
+        cluster::{NO_DAEMON_SET, System},
+        daemons::{self, Daemons},
+    },
     note,
     output::{self, Output, table_text},
 };
 use answers::{ANNOTATION, Answers, REQUESTED, State};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use std::time::{Duration, Instant};
 
 /// Time between two looks at the pods.
@@ -56,18 +58,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Runs `beemesh uninstall`.
 ///
 /// # Errors
-/// What the server refuses; [`Failure::TimedOut`] and [`Failure::Failed`] with the names of nodes.
+/// Refusals of the server; [`Failure::TimedOut`] and [`Failure::Failed`] with the names of nodes.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let cluster = args.connection.open()?;
-    let daemons: Api<Pod> = match &args.system.system_namespace {
-        Some(namespace) => cluster.api(namespace),
-        None => Api::all(cluster.client()),
-    };
+    let daemons = Daemons::find(&cluster, &args.system)?;
+    daemons::note_impostors(&cluster, &args.system, daemons.as_ref());
     let deadline = Instant::now() + args.timeout;
     let mut answers = Answers::default();
     loop {
-        let pods = cluster.list(&daemons, &ListParams::default().labels(DAEMONS))?;
-        for pod in answers.take(&pods.items) {
+        let pods = match &daemons {
+            Some(daemons) => daemons.pods(&cluster)?,
+            None => Vec::new(),
+        };
+        for pod in answers.take(&pods) {
             request(&cluster, &pod)?;
         }
         if answers.all(State::Clean) || Instant::now() >= deadline {
@@ -77,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         cluster.block_on(async { tokio::time::sleep(PAUSE).await });
     }
     if answers.is_empty() {
-        note("no daemon runs in this cluster: there is nothing to clean");
+        note(&format!("nothing to clean: {NO_DAEMON_SET}"));
     }
     args.output.print(&answers.shown(), |_| drawn(&answers))?;
     verdict(&answers, args.timeout)

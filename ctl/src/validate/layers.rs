@@ -6,8 +6,8 @@ use crate::{
         expected::{Attached, Given},
         stored::{Stored, is_filled},
     },
+    degraded,
     failure::Failure,
-    reroute,
     tables::all_roots,
 };
 use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::{Epoch, LinkIndex, Topology, table::digest_of_all};
 
-/// What was held against what, and what differs.
+/// Comparison of two layers, and the differences.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Layer {
@@ -28,16 +28,16 @@ pub(super) struct Layer {
     /// Forwarders whose nodes have said nothing: they are not compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_reported: Vec<String>,
-    /// What could not be compared, and why.
+    /// Objects that could not be compared, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<Unknown>,
-    /// What of it was compared, where that is not all.
+    /// The part that was compared, where that is not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remark: Option<String>,
     pub(super) differences: Vec<Difference>,
 }
 
-/// What comparing came to.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -66,6 +66,27 @@ impl Layer {
             remark: None,
             differences: Vec::new(),
         }
+    }
+
+    /// Differences and what could not be compared: the object, and a sentence.
+    pub(super) fn problems(self) -> Vec<(String, String)> {
+        let differing = self.differences.into_iter().map(|it| {
+            let Difference {
+                object,
+                field,
+                expected,
+                found,
+            } = it;
+            (
+                object,
+                format!("{field}: expected {expected}, found {found}"),
+            )
+        });
+        let unknown = self.unknown.into_iter().map(|it| {
+            let Unknown { object, node, why } = it;
+            (object, format!("node {node} cannot be asked: {why}"))
+        });
+        differing.chain(unknown).collect()
     }
 
     /// Notes that these objects of a node could not be looked at.
@@ -182,7 +203,7 @@ impl Layers<'_> {
         layers
     }
 
-    /// What the declaration asks for out of what is persisted = the Forwarder objects.
+    /// Forwarder objects that follow from declaration and allocation = those that exist.
     fn declaration(&self) -> Layer {
         let mut layer = Layer::new("declaration", "forwarders", 0);
         let expected = match self.expected() {
@@ -296,7 +317,7 @@ pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     if told.is_empty() {
         return layer;
     }
-    let tables = tables(topology, forwarders, &reroute::down(topology, forwarders));
+    let tables = tables(topology, forwarders, &degraded::down(topology, forwarders));
     for forwarder in told {
         let object = shown(&forwarder.metadata.name);
         let (expected, found) = (&tables[&forwarder.spec.name], &forwarder.status);
@@ -318,7 +339,7 @@ fn tables(
     forwarders: &[Forwarder],
     without: &[LinkIndex],
 ) -> BTreeMap<String, Computed> {
-    let computer = reroute::computer(topology, forwarders, without);
+    let computer = degraded::computer(topology, forwarders, without);
     let epoch = computer.epoch().to_string();
     let computed = computer.compute(&all_roots(topology), |table| Computed {
         epoch: epoch.clone(),

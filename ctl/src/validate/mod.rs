@@ -31,6 +31,7 @@ use difference::Difference;
 use layers::{Layer, Layers};
 use serde::Serialize;
 use std::path::PathBuf;
+use topology::Topology;
 
 const EXAMPLES: &str = "\
 Exits 1 when a layer differs. What cannot be asked (a node that is away, a daemon that may not be entered) is
@@ -89,7 +90,7 @@ struct Validated {
 /// Prints what differs.
 ///
 /// # Errors
-/// What the cluster refuses; [`Failure::NotFound`]; exit code 1 when a layer differs.
+/// Refusals of the cluster; [`Failure::NotFound`]; exit code 1 when a layer differs.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let topologies = match &args.file {
         Some(file) => vec![of_lab(args, &lab::Running::join(file)?)?],
@@ -210,6 +211,16 @@ impl Validated {
             ..self
         }
     }
+}
+
+/// Differences between Forwarders' reports and the kernels of their nodes, and nodes that could not be asked: the object
+/// and what of it.
+pub(crate) fn kernel_problems(
+    nodes: &dyn Nodes,
+    topology: &Topology,
+    forwarders: &[Forwarder],
+) -> Vec<(String, String)> {
+    nodes::kernel(nodes, topology, forwarders).problems()
 }
 
 fn table(report: &Report) -> String {

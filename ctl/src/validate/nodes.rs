@@ -3,14 +3,15 @@
 use super::{difference::Difference, layers::Layer};
 use crate::{
     cluster::placed::Pod,
+    degraded,
     nodes::{Nodes, Question, read},
-    reroute,
 };
-use crds::Forwarder;
 use crds::diagnosis::{
     expected_fib::Expected,
-    report::{Differing, Held, Kernel, Namespace, Pinged},
+    report::{Differing, Held, Kernel, Namespace, Origin, Pinged, Route},
 };
+use crds::{Forwarder, forwarder::AttachmentStatus};
+use ipnetwork::IpNetwork;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -24,10 +25,10 @@ const ADDRESSES: usize = 200;
 /// More differing routes of one Forwarder than this are counted.
 const ROUTES: usize = 20;
 
-/// What Forwarders' nodes report = what their kernels hold.
+/// Tables that nodes report = routes that their kernels hold.
 pub(super) fn kernel(nodes: &dyn Nodes, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     let mut layer = Layer::new("reported", "kernel", 0);
-    let down = reroute::down(topology, forwarders);
+    let down = degraded::down(topology, forwarders);
     let expected = Expected::new(topology, forwarders, &down);
     for (node, here) in by_node(forwarders) {
         match kernel_of(nodes, node, &here) {
@@ -90,6 +91,7 @@ fn differences(expected: &Expected<'_>, forwarder: &Forwarder, kernel: &Kernel) 
     };
     let mut all = routes(&object, &held);
     all.extend(addresses(&object, forwarder, namespace));
+    all.extend(attachments(&object, forwarder, namespace));
     if !forwarder.status.digest.is_empty() {
         let reported = &forwarder.status.digest;
         all.extend(Difference::of(&object, "digest", reported, &held.kernel));
@@ -149,6 +151,36 @@ fn addresses(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Opti
         &text(own.collect()),
         &text(found.collect()),
     )
+}
+
+/// Each reported attachment has a route to every address of its pod, over an interface that is up.
+fn attachments(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Vec<Difference> {
+    let is_up = |interface: &String| {
+        let mut links = namespace.links.iter();
+        links.any(|link| link.interface == *interface && link.up)
+    };
+    let of_address = |attachment: &AttachmentStatus, address: IpAddr| {
+        let mut routes = namespace.routes.iter();
+        let is_of = |route: &&Route| {
+            route.origin == Origin::Attachment && route.prefix == IpNetwork::from(address)
+        };
+        let found = match routes.find(is_of) {
+            None => "no route".to_owned(),
+            Some(route) if route.interfaces.iter().any(is_up) => return None,
+            Some(route) => format!("{} is down", route.interfaces.join(", ")),
+        };
+        let pod = match attachment.pod.as_str() {
+            "" => &attachment.key,
+            pod => pod,
+        };
+        let field = format!("route {address} to pod {pod}");
+        Difference::of(object, &field, "an interface that is up", &found)
+    };
+    let attachments = forwarder.status.attachments.iter();
+    attachments
+        .flat_map(|it| it.addresses.iter().map(move |address| (it, address.ip())))
+        .filter_map(|(attachment, address)| of_address(attachment, address))
+        .collect()
 }
 
 /// Every attached pod reaches every other: at most `limit` pairs, evenly chosen.
@@ -290,6 +322,46 @@ mod tests {
             node: node.to_owned(),
             addresses: addresses.iter().filter_map(|it| it.parse().ok()).collect(),
             found_by: ["--pod".to_owned(), name.to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_pod_without_its_route_in_the_kernel_differs() {
+        let forwarder: Forwarder = serde_json::from_value(serde_json::json!({
+            "apiVersion": crds::API_VERSION, "kind": "Forwarder", "metadata": {"name": "t.a"},
+            "spec": {"topology": "t", "name": "a", "node": "n1"},
+            "status": {"attachments": [{"app": "app", "key": "c/eth0", "pod": "ns/p",
+                "addresses": ["10.0.0.2/32", "fd00::2/128"]}]},
+        }))
+        .unwrap();
+        let namespace = |up: bool, prefixes: &[&str]| Namespace {
+            links: vec![crds::diagnosis::report::Link {
+                interface: "app1".to_owned(),
+                up,
+                ..Default::default()
+            }],
+            routes: prefixes
+                .iter()
+                .map(|prefix| Route {
+                    prefix: prefix.parse().unwrap(),
+                    origin: Origin::Attachment,
+                    interfaces: vec!["app1".to_owned()],
+                })
+                .collect(),
+            ..Namespace::default()
+        };
+        let both = ["10.0.0.2/32", "fd00::2/128"];
+        #[rustfmt::skip]
+        let cases = [
+            (namespace(true, &both),      vec![]),
+            (namespace(true, &both[..1]), vec!["no route"]),
+            (namespace(true, &[]),        vec!["no route", "no route"]),
+            (namespace(false, &both),     vec!["app1 is down", "app1 is down"]),
+        ];
+        for (namespace, expected) in cases {
+            let found = attachments("fwd/t.a", &forwarder, &namespace);
+            let found: Vec<&str> = found.iter().map(|it| it.found.as_str()).collect();
+            assert_eq!(found, expected);
         }
     }
 

@@ -3,10 +3,11 @@
 use crate::{
     operated::{has_row, ring, story},
     stories::{RING, apply},
-    world::{beemesh, beemesh_with, has, namespace},
+    world::{Said, beemesh, beemesh_with, has, namespace, shared},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
+use std::thread;
 
 pub(crate) fn traffic_keeps_away_from_what_is_drained() -> Result<()> {
     story(|operated| {
@@ -145,4 +146,58 @@ pub(crate) fn who_may_edit_a_namespace_needs_no_more_to_drain() -> Result<()> {
         let nodes = "`kubectl auth can-i list nodes -A`";
         run("validate iot -n edited")?.code(1)?.tells(&[nodes])
     })
+}
+
+/// Runs `drain iot -n NAMESPACE --forwarder F` for each of `forwarders`, all at once; returns the exit codes.
+fn drained_at_once(
+    server: &e2e::ApiServer,
+    namespace: &str,
+    forwarders: &[&str],
+) -> Result<Vec<Said>> {
+    thread::scope(|scope| {
+        let start = |name: &&str| {
+            let line = format!("drain iot -n {namespace} --forwarder {name}");
+            scope.spawn(move || beemesh(server, &line))
+        };
+        let started: Vec<_> = forwarders.iter().map(start).collect();
+        let ended = started
+            .into_iter()
+            .map(|it| it.join().map_err(|_| anyhow!("a thread panicked"))?);
+        ended.collect()
+    })
+}
+
+pub(crate) fn drains_at_the_same_time_are_all_there() -> Result<()> {
+    let server = shared()?;
+    namespace(server, "together")?;
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut topology: Value = serde_json::from_str(&ring("iot", &names.map(|it| (it, "n1"))))?;
+    topology["spec"]["shape"] = "Mesh".into();
+    let apply = ["apply", "-n", "together", "-f", "-"];
+    server
+        .kubectl_with_input(&apply, &topology.to_string())?
+        .ok()?;
+    for said in drained_at_once(server, "together", &names[2..])? {
+        said.code(0)?;
+    }
+    let get = ["get", "mst", "iot", "-n", "together", "-o", "json"];
+    let stored = server.kubectl(&get)?.json()?;
+    let drained = &stored["spec"]["drain"]["forwarders"];
+    ensure!(*drained == json!(names[2..]), "{drained}");
+    Ok(())
+}
+
+pub(crate) fn of_two_drains_that_cut_a_ring_one_is_refused() -> Result<()> {
+    let server = shared()?;
+    namespace(server, "cutting")?;
+    let topology = ring("iot", &[("a", "n1"), ("b", "n1"), ("c", "n1"), ("d", "n1")]);
+    let apply = ["apply", "-n", "cutting", "-f", "-"];
+    server.kubectl_with_input(&apply, &topology)?.ok()?;
+    let said = drained_at_once(server, "cutting", &["b", "d"])?;
+    let (done, refused): (Vec<Said>, Vec<Said>) = said.into_iter().partition(Said::is_done);
+    ensure!(done.len() == 1, "{} of two drains were applied", done.len());
+    for said in refused {
+        said.code(1)?.tells(&["only across it: a | c"])?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What is looked at beyond the topology's own objects: paths, leftovers, the archive for support.
 
 use crate::{
+    daemons,
     operated::{ring, story},
     world::{beemesh, beemesh_with, has, install, namespace, shared},
 };
@@ -123,6 +124,7 @@ fn without_a_right(server: &ApiServer, hidden: &str) -> Result<PathBuf> {
         json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": [
             {"apiGroups": ["beemesh.io"], "resources": shown, "verbs": verbs},
             {"apiGroups": [""], "resources": ["nodes", "pods", "services"], "verbs": verbs},
+            {"apiGroups": [rbac], "resources": ["clusterrolebindings"], "verbs": ["list"]},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs}]}),
         json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name},
@@ -190,30 +192,6 @@ pub(crate) fn a_test_of_connectivity_without_daemons_makes_nothing() -> Result<(
     Ok(())
 }
 
-/// A daemon that runs, as far as its pod says.
-fn daemon(server: &ApiServer) -> Result<()> {
-    let labels =
-        json!({"app.kubernetes.io/part-of": "beemesh", "app.kubernetes.io/component": "node"});
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "d", "namespace": "system", "labels": labels},
-                     "spec": {"nodeName": "n1", "containers": [{"name": "node", "image": "none"}]}});
-    server.kubectl_apply(&pod.to_string())?;
-    let status = json!({"status": {"phase": "Running", "containerStatuses": [{"name": "node", "image": "none",
-        "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]}});
-    let patch = [
-        "patch",
-        "pod",
-        "d",
-        "-n",
-        "system",
-        "--subresource=status",
-        "-p",
-    ];
-    server
-        .kubectl(&[&patch[..], &[&status.to_string()]].concat())?
-        .ok()
-        .map(drop)
-}
-
 pub(crate) fn a_test_of_connectivity_leaves_topologies_of_others() -> Result<()> {
     // Of its own: other tests count on a cluster without daemons.
     let server = ApiServer::start()?;
@@ -221,7 +199,7 @@ pub(crate) fn a_test_of_connectivity_leaves_topologies_of_others() -> Result<()>
     for name in ["system", "taken"] {
         namespace(&server, name)?;
     }
-    daemon(&server)?;
+    daemons::install(&server, "system", &["n1"])?;
     // A user's, and one of a test that somebody else runs.
     for (name, labels) in [
         ("users", json!({})),
@@ -295,7 +273,8 @@ pub(crate) fn the_archive_for_support_holds_no_secret() -> Result<()> {
         .ok()?;
 
     let path = server.folder().join("bundle.tar.gz");
-    let line = format!("bundle --file {} -o json", path.display());
+    let system = "--system-namespace bundled";
+    let line = format!("bundle --file {} {system} -o json", path.display());
     let written = beemesh(server, &line)?.code(0)?.json()?;
     let files = unpacked(&path)?;
     ensure!(written["entries"] == files.len(), "{written}");
@@ -314,7 +293,7 @@ pub(crate) fn the_archive_for_support_holds_no_secret() -> Result<()> {
         &["Planted"],
     )?;
     has(
-        find("objects/pods.yaml").unwrap_or_default(),
+        find("objects/bundled/pods.yaml").unwrap_or_default(),
         &["DB_PASSWORD", "stays"],
     )?;
     has(find("versions.txt").unwrap_or_default(), &["kubernetes v"])?;

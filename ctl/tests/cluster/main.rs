@@ -2,7 +2,10 @@
 //!
 //! Without the servers every test is shown as ignored, with the sentence what to install.
 
+mod daemons;
 mod drains;
+mod escapes;
+mod impostors;
 mod looks;
 mod operated;
 mod plugin;
@@ -43,6 +46,12 @@ fn main() -> ExitCode {
         looks::a_test_of_connectivity_without_daemons_makes_nothing,
         looks::a_test_of_connectivity_leaves_topologies_of_others,
         looks::the_archive_for_support_holds_no_secret,
+        impostors::a_labelled_pod_is_no_daemon_for_any_verb,
+        impostors::the_daemonset_of_the_bound_account_is_asked_and_nobody_else,
+        impostors::several_installations_are_refused_by_their_names,
+        impostors::who_may_not_list_bindings_names_the_namespace,
+        impostors::probes_are_of_the_image_of_the_daemonset,
+        escapes::what_others_wrote_does_not_act_on_the_terminal,
         uninstall::each_daemon_is_asked_and_its_answer_awaited,
         plugin::kubectl_runs_and_completes_the_plugin,
         stories::what_is_planned_is_what_is_given,
@@ -51,6 +60,8 @@ fn main() -> ExitCode {
         stories::a_topology_without_a_node_says_what_to_do,
         validated::validate_finds_what_was_tampered_with,
         drains::traffic_keeps_away_from_what_is_drained,
+        drains::drains_at_the_same_time_are_all_there,
+        drains::of_two_drains_that_cut_a_ring_one_is_refused,
         drains::what_a_file_drains_is_not_undrained_here,
         drains::who_may_edit_a_namespace_needs_no_more_to_drain,
     ];

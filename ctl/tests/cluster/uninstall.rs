@@ -1,25 +1,23 @@
 //! `beemesh uninstall` and daemons that answer by their pods.
 
-use crate::world::{beemesh, install, namespace};
+use crate::{
+    daemons,
+    world::{beemesh, install, namespace},
+};
 use anyhow::{Result, anyhow, ensure};
 use e2e::{ApiServer, eventually};
-use serde_json::{Value, json};
 use std::{thread, time::Duration};
 
 const ASKED: Duration = Duration::from_secs(60);
 const NODES: [&str; 2] = ["n1", "n2"];
 
-/// The pod of the daemon on `node`.
-fn daemon(node: &str) -> Value {
-    let labels =
-        json!({"app.kubernetes.io/part-of": "beemesh", "app.kubernetes.io/component": "node"});
-    json!({"apiVersion": "v1", "kind": "Pod",
-           "metadata": {"name": node, "namespace": "system", "labels": labels},
-           "spec": {"nodeName": node, "containers": [{"name": "node", "image": "none"}]}})
+/// Waits for the question, and says that nothing is left.
+pub(crate) fn answer(server: &ApiServer, node: &str) -> Result<()> {
+    answer_with(server, node, r#"{"leases":0}"#)
 }
 
-/// Waits for the question, and says that nothing is left.
-fn answer(server: &ApiServer, node: &str) -> Result<()> {
+/// Waits for the question, and answers with this census.
+pub(crate) fn answer_with(server: &ApiServer, node: &str, census: &str) -> Result<()> {
     let get = ["get", "pod", node, "-n", "system", "-o", "json"];
     eventually(&format!("{node} is asked"), ASKED, || {
         let pod = server.kubectl(&get)?.json()?;
@@ -30,7 +28,7 @@ fn answer(server: &ApiServer, node: &str) -> Result<()> {
     let said = |name, value| format!("{name}={value}");
     let words = [
         said(node::uninstall::ANNOTATION, node::uninstall::DONE),
-        said(node::uninstall::CENSUS, r#"{"leases":0}"#),
+        said(node::uninstall::CENSUS, census),
     ];
     let annotate = ["annotate", "--overwrite", "pod", node, "-n", "system"];
     let line = [&annotate[..], &[&words[0], &words[1]]].concat();
@@ -42,9 +40,7 @@ pub(crate) fn each_daemon_is_asked_and_its_answer_awaited() -> Result<()> {
     let server = ApiServer::start()?;
     install(&server)?;
     namespace(&server, "system")?;
-    for node in NODES {
-        server.kubectl_apply(&daemon(node).to_string())?;
-    }
+    daemons::install(&server, "system", &NODES)?;
     let report = thread::scope(|scope| {
         let asks = scope.spawn(|| beemesh(&server, "uninstall --timeout 2m -o json"));
         let answers = NODES.iter().try_for_each(|node| answer(&server, node));

@@ -94,6 +94,11 @@ impl Said {
         )
     }
 
+    /// Whether it ended with exit code 0.
+    pub(crate) fn is_done(&self) -> bool {
+        self.output.status.success()
+    }
+
     /// Standard output.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()

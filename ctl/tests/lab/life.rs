@@ -216,6 +216,18 @@ pub(crate) fn a_conflist_names_the_running_lab() {
     let lab = Lab::new(SQUARE);
     lab.run("up", &["-q"]);
     let list: Value = serde_json::from_str(&lab.run("conflist", &["--app", "left"])).unwrap();
+    assert_eq!(list["cniVersion"], "0.4.0");
+    assert_eq!(
+        list["cniVersions"].as_array().unwrap().last().unwrap(),
+        "1.1.0"
+    );
+    let old = lab.run("conflist", &["--app", "left", "--cni-version", "0.3.1"]);
+    let old: Value = serde_json::from_str(&old).unwrap();
+    assert_eq!(
+        (&old["cniVersion"], &old["cniVersions"]),
+        (&"0.3.1".into(), &Value::Null)
+    );
+    lab.expect(2, "conflist", &["--app", "left", "--cni-version", "2.0.0"]);
     let plugin = &list["plugins"][0];
     assert_eq!(plugin["type"], "beemesh-cni");
     assert!(

@@ -7,6 +7,8 @@ mod inspect;
 mod life;
 mod looks;
 mod neighbours;
+mod repair;
+mod runtimes;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,6 +32,7 @@ fn main() {
         life::a_silent_cut_drops_while_the_link_looks_up,
         life::a_conflist_names_the_running_lab,
         life::what_is_not_there_is_told_by_its_exit_code,
+        neighbours::a_lab_directory_of_another_user_is_refused,
         neighbours::labs_with_the_same_addresses_never_meet,
         inspect::the_kernels_table_has_the_reported_digest_until_a_route_is_another,
         inspect::what_nobody_needs_is_named_and_removed_and_nothing_else,
@@ -37,6 +40,10 @@ fn main() {
         inspect::a_pod_is_pinged_and_traced_from_where_it_is,
         looks::a_lab_is_validated_traced_and_checked_as_a_cluster_is,
         looks::verbs_without_their_lab_say_how_to_start_it,
+        repair::an_instance_without_its_interface_is_attached_again,
+        repair::instances_of_a_rebuilt_forwarder_are_attached_again,
+        repair::pods_routes_that_went_are_there_after_up,
+        repair::logs_in_files_have_no_colours,
         crash::up_killed_at_any_point_is_cleaned_up_by_down,
         crash::killed_daemons_are_started_again_and_no_ping_is_lost,
         crash::down_ends_a_lab_whose_daemons_are_dead,
@@ -46,6 +53,12 @@ fn main() {
         .into_iter()
         .map(|(name, test)| trial(name, test, "needs root", is_privileged))
         .collect();
+    trials.push(trial(
+        "a_conflist_is_taken_by_libcni_old_and_new",
+        runtimes::a_conflist_is_taken_by_libcni_old_and_new,
+        "needs root, ip and Go",
+        is_privileged && runtimes::go().is_some(),
+    ));
     trials.push(trial(
         "a_user_without_root_has_a_lab_too",
         neighbours::a_user_without_root_has_a_lab_too,

@@ -84,3 +84,50 @@ pub(crate) fn a_user_without_root_has_a_lab_too() {
     let output = nobody(&script).unwrap();
     assert!(output.status.success(), "{output:?}");
 }
+
+pub(crate) fn a_lab_directory_of_another_user_is_refused() {
+    let directory = tempfile::TempDir::new_in("/tmp").unwrap();
+    let lab = Lab::new(PAIR);
+    // As whoever else uses the machine may have prepared it.
+    let runtime = directory.path().join("runtime");
+    let theirs = runtime.join("beemesh/lab");
+    fs::create_dir_all(&theirs).unwrap();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    std::os::unix::fs::symlink(&victim, theirs.join(".holder.lock")).unwrap();
+    for path in [directory.path(), &runtime] {
+        fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::set_permissions(&victim, Permissions::from_mode(0o666)).unwrap();
+    for (from, to) in [
+        (program().to_owned(), "beemesh"),
+        (lab.file(), "topology.yaml"),
+    ] {
+        let to = directory.path().join(to);
+        fs::copy(from, &to).unwrap();
+        fs::set_permissions(to, Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::copy(
+        program().with_file_name("beemesh-cni"),
+        directory.path().join("beemesh-cni"),
+    )
+    .unwrap();
+    for verb in [
+        "up -q -f topology.yaml",
+        "status -f topology.yaml",
+        "down -f topology.yaml",
+        "list",
+    ] {
+        let script = format!(
+            "cd {}; export XDG_RUNTIME_DIR=$PWD/runtime; ./beemesh lab {verb}",
+            directory.path().display()
+        );
+        let output = nobody(&script).unwrap();
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && why.contains("it is of user 0"),
+            "{verb}: {output:?}"
+        );
+    }
+    assert_eq!(fs::read(&victim).unwrap(), b"mine");
+}

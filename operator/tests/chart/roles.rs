@@ -42,15 +42,19 @@ const NODE: [(&str, &str, &str); 7] = [
 const TAINTS: (&str, &str, &str) = ("", "nodes", "patch");
 
 /// The same of the hook that runs before the release goes, in its own namespace.
-const UNINSTALL: [(&str, &str, &str); 1] = [("", "pods", "get list patch watch")];
+const UNINSTALL: [(&str, &str, &str); 2] = [
+    ("", "pods", "get list patch watch"),
+    ("apps", "daemonsets", "get list"),
+];
 
 /// The same of `helm test`, in its own namespace.
 #[rustfmt::skip]
-const CONNECTIVITY: [(&str, &str, &str); 4] = [
+const CONNECTIVITY: [(&str, &str, &str); 5] = [
     ("beemesh.io", "microservicetopologies", "create delete get list patch watch"),
     ("beemesh.io", "forwarders",             "get list watch"),
     ("",           "pods",                   "create delete get list patch watch"),
     ("",           "pods/exec",              "create get"),
+    ("apps",       "daemonsets",             "get list"),
 ];
 
 /// What the operator may in its own namespace: make the key of the mesh, and look for it by name.

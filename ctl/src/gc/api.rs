@@ -32,7 +32,7 @@ pub(super) struct Orphan {
     pub(super) name: String,
     /// Why nobody needs it.
     pub(super) why: String,
-    /// Whether there are two proofs of that.
+    /// True with two proofs of that.
     pub(super) removable: bool,
     #[serde(skip)]
     uid: String,
@@ -53,12 +53,12 @@ impl Orphan {
     }
 }
 
-/// What the API holds of ours.
+/// Objects of beemesh in the API.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// How many of each kind there are.
     pub(super) counts: BTreeMap<String, u64>,
-    /// Those without a topology.
+    /// Objects without a topology.
     pub(super) orphans: Vec<Orphan>,
     /// Kinds that could not be listed.
     pub(super) unknown: Vec<Unknown>,

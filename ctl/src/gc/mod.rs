@@ -1,4 +1,4 @@
-//! `beemesh check` and `beemesh gc`: what nobody needs any more, on nodes and in the API, and its removal.
+//! `beemesh check` and `beemesh gc`: leftovers on nodes and in the API, and their removal.
 //!
 //! ```text
 //! nodes: inspect census | gc --.
@@ -55,7 +55,7 @@ Examples:
   beemesh gc
   beemesh gc -f examples/iot.yaml";
 
-/// What is looked at.
+/// Scope and output of both verbs.
 #[derive(Debug, clap::Args)]
 struct Everything {
     /// YAML file with the MicroServiceTopology of a running lab; `-` is stdin
@@ -110,7 +110,7 @@ struct OnNode {
     leak: Leak,
 }
 
-/// What could not be looked at.
+/// An object that could not be read.
 #[derive(Clone, Debug, Serialize)]
 struct Unknown {
     r#where: String,
@@ -140,7 +140,7 @@ struct Removed {
 /// Says what nobody needs.
 ///
 /// # Errors
-/// What the cluster refuses; exit code 1 when there is anything.
+/// Refusals of the cluster; exit code 1 when there is anything.
 pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let mut checked = Checked::default();
     args.all.look(|nodes, cluster| {
@@ -160,8 +160,8 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
 /// Removes it.
 ///
 /// # Errors
-/// What the cluster refuses; exit code 1 when something could not be removed.
-pub(crate) fn gc(args: &GcArgs) -> Result<(), Failure> {
+/// Refusals of the cluster; exit code 1 when something could not be removed.
+pub(crate) fn run(args: &GcArgs) -> Result<(), Failure> {
     let mut removed = Removed {
         dry_run: args.dry_run,
         ..Removed::default()
