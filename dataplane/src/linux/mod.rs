@@ -138,8 +138,10 @@ fn observe_by(
 fn evict(netns: &str, links: &[&str]) -> Result<Applied, Error> {
     let mut applied = Applied::default();
     // With a link its nexthop went.
-    let index = |link: &&str| Some((nix::net::if_::if_nametoindex(*link).ok()?, *link));
-    let names: BTreeMap<u32, &str> = links.iter().filter_map(index).collect();
+    let indexed = links
+        .iter()
+        .filter_map(|&link| Some((nix::net::if_::if_nametoindex(link).ok()?, link)));
+    let names: BTreeMap<u32, &str> = indexed.collect();
     if names.is_empty() {
         return Ok(applied);
     }
