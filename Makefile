@@ -136,7 +136,7 @@ check: ## format, lints, docs, each library alone, licences
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	@for crate in topology linkstate picture crds dataplane probe telemetry cni-protocol node; do \
+	@for crate in topology linkstate picture crds dataplane probe store telemetry cni-protocol node; do \
 		echo "alone: beemesh-$$crate"; cargo check -q --locked -p beemesh-$$crate; done
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi

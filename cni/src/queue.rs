@@ -4,8 +4,8 @@
 //! name, fsynced and renamed, so that a record is whole or absent. A record that cannot be read is
 //! set aside as `<name>.bad`, never deleted and never in the way of the others.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -48,16 +48,8 @@ pub fn file_name(key: &Key) -> String {
 pub fn push(state_dir: &Path, record: &Record) -> io::Result<()> {
     let directory = directory(state_dir);
     fs::create_dir_all(&directory)?;
-    let target = path(state_dir, &record.key);
-    let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &target)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    File::open(&directory)?.sync_all()
+    let bytes = serde_json::to_vec(record)?;
+    store::atomic::write(&path(state_dir, &record.key), &bytes).map_err(|error| error.source)
 }
 
 /// The records that could be read, with their files, and the files that could not.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::journal::{Damage, Journal};
 use crate::leases::{Leases, Record};
-use crate::lock::Lock;
+use store::lock::Lock;
 
 /// Name of the journal in the state directory.
 pub const FILE: &str = "leases.journal";

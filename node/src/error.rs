@@ -55,6 +55,30 @@ pub enum Error {
     },
 }
 
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        let store::Error {
+            action,
+            path,
+            source,
+        } = error;
+        Error::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<store::lock::LockError> for Error {
+    fn from(error: store::lock::LockError) -> Error {
+        match error {
+            store::lock::LockError::InUse { path } => Error::StateInUse { path },
+            store::lock::LockError::File(error) => error.into(),
+        }
+    }
+}
+
 impl Error {
     /// True where trying again later may help without anyone changing anything.
     pub fn is_transient(&self) -> bool {

@@ -23,8 +23,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::atomic;
 use crate::error::Error;
+use store::atomic;
 
 #[cfg(test)]
 mod tests;
@@ -236,12 +236,12 @@ fn open_to_append(path: &Path) -> Result<File, Error> {
 fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Error> {
     // A hundred damaged journals tell no more than ninety-nine.
     let Some(aside) = place_aside(path) else {
-        return atomic::write(path, &encode_all(records));
+        return Ok(atomic::write(path, &encode_all(records))?);
     };
     tracing::warn!(path = %path.display(), aside = %aside.display(), "journal is damaged");
     let mended = fs::write(&aside, bytes)
         .map_err(Error::file("write", &aside))
-        .and_then(|()| atomic::write(path, &encode_all(records)));
+        .and_then(|()| Ok(atomic::write(path, &encode_all(records))?));
     if mended.is_err() {
         // What it is a copy of is still there; on a full disk it only takes room.
         let _ = fs::remove_file(&aside);

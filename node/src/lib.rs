@@ -25,7 +25,6 @@
 
 mod arguments;
 pub mod assemble;
-mod atomic;
 pub mod book;
 pub mod catalog;
 pub mod cluster;
@@ -42,7 +41,6 @@ pub mod journal;
 pub mod leases;
 pub mod link_state;
 pub mod live;
-mod lock;
 pub mod mesh;
 pub mod owned;
 pub mod pods;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::atomic;
 use crate::error::Error;
+use store::atomic;
 
 /// Names of namespaces with the Forwarder object of each.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::processes::Process;
-use super::state::{Directory, Host, replace};
+use super::state::{Directory, Host};
 use crate::failure::Failure;
 use probe::namespace;
+use store::atomic;
 
 /// The daemon of `node`, if it runs.
 pub(crate) fn running(directory: &Directory, node: &str) -> Option<Process> {
@@ -61,7 +62,8 @@ fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
     let child = namespace::within(&host.netns, || command.spawn())?;
     let process = Process::of(child.id().cast_signed());
     let process = process.ok_or_else(|| io::Error::other("it ended at once"))?;
-    replace(&pid_file(directory, node), &serde_json::to_vec(&process)?)
+    let bytes = serde_json::to_vec(&process)?;
+    atomic::publish(&pid_file(directory, node), &bytes).map_err(|error| error.source)
 }
 
 /// So that neither ^C nor the end of the terminal reaches it.

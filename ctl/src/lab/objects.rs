@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::state::{is_object, replace};
+use super::state::is_object;
 use crate::failure::Failure;
+use store::atomic;
 
 /// Writes an object, unless it is there as it is.
 ///
@@ -22,7 +23,7 @@ pub(crate) fn write<T: serde::Serialize>(
     if fs::read(&path).is_ok_and(|there| there == yaml.as_bytes()) {
         return Ok(());
     }
-    replace(&path, yaml.as_bytes()).map_err(|error| broken(&error))
+    atomic::publish(&path, yaml.as_bytes()).map_err(|error| broken(&error.source))
 }
 
 /// Removes all objects but those of these names.

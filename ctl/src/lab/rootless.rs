@@ -153,7 +153,7 @@ pub(crate) fn hold(base: &Path) -> Result<(), Failure> {
     let made = make_namespaces(base).and_then(|()| {
         let own = Process::of(std::process::id().cast_signed());
         let bytes = serde_json::to_vec(&own).map_err(io::Error::other)?;
-        state::replace(&base.join(HOLDER), &bytes)
+        store::atomic::publish(&base.join(HOLDER), &bytes).map_err(|error| error.source)
     });
     let word = made
         .as_ref()

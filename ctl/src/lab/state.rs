@@ -10,14 +10,16 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crds::Forwarder;
-use nix::fcntl::{Flock, FlockArg};
 use node::diagnose::labs;
+use store::atomic;
+pub(crate) use store::lock::Lock;
+use store::lock::LockError;
 
 pub(crate) use super::record::{Faults, Host, Instance, Record};
 use super::{names, place::Place};
@@ -103,42 +105,14 @@ impl Directory {
     /// # Errors
     /// [`Failure::TimedOut`] after `limit`; [`Failure::Failed`] when the directory cannot be made.
     pub(crate) fn lock(&self, limit: Duration) -> Result<Lock, Failure> {
-        let deadline = Instant::now() + limit;
-        loop {
-            match self
-                .try_lock()
-                .map_err(|error| self.failed("lock", &error))?
-            {
-                Some(lock) => return Ok(lock),
-                None if Instant::now() >= deadline => {
-                    let path = self.path.display();
-                    return Err(Failure::TimedOut(format!(
-                        "another `beemesh lab` has been at work on {path} for {} s",
-                        limit.as_secs()
-                    )));
-                }
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-    }
-
-    fn try_lock(&self) -> io::Result<Option<Lock>> {
-        fs::create_dir_all(&self.path)?;
-        let path = self.path.join("lock");
-        let file = match OpenOptions::new().create(true).append(true).open(&path) {
-            // `down` removed the directory in between.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result?,
-        };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            return Ok(None);
-        };
-        // Locked, but was it removed before? Then it locks nothing that others would look at.
-        let is_current = fs::metadata(&path).is_ok_and(|there| {
-            use std::os::unix::fs::MetadataExt;
-            lock.metadata().is_ok_and(|ours| ours.ino() == there.ino())
-        });
-        Ok(is_current.then_some(Lock { _file: lock }))
+        Lock::take(&self.path, limit).map_err(|error| match error {
+            LockError::InUse { path } => Failure::TimedOut(format!(
+                "another `beemesh lab` has been at work on {} for {} s",
+                path.display(),
+                limit.as_secs()
+            )),
+            error => Failure::failed(&error),
+        })
     }
 
     /// The record; none when there is no lab or it was never written.
@@ -163,7 +137,8 @@ impl Directory {
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
         let bytes = serde_json::to_vec_pretty(record)
             .map_err(|error| Failure::Failed(format!("failed to encode the lab: {error}")))?;
-        replace(&self.path.join("lab.json"), &bytes).map_err(|error| self.failed("write", &error))
+        atomic::publish(&self.path.join("lab.json"), &bytes)
+            .map_err(|error| self.failed("write", &error.source))
     }
 
     /// Notes the names of namespaces that are about to be made.
@@ -277,12 +252,6 @@ pub(crate) fn remove_empty_parents(place: &Place) {
     }
 }
 
-/// Held, nobody else changes the lab. The kernel frees it when its holder dies.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: Flock<File>,
-}
-
 /// Whether `name` is one that only the lab or its daemons give.
 fn is_ours(name: &str) -> bool {
     let prefixes = ["bm-", "bmu-", "bmh-", "bma-"];
@@ -296,20 +265,6 @@ pub(crate) fn is_object(path: &Path) -> bool {
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     name.ends_with(".yaml") && !name.starts_with('.')
-}
-
-/// Writes a file so that others see either the old or the new, never a part.
-///
-/// # Errors
-/// What the file system says.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]

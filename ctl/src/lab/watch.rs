@@ -142,7 +142,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::state::replace;
+    use store::atomic::publish;
 
     fn status(epoch: &str) -> ForwarderStatus {
         ForwarderStatus {
@@ -158,7 +158,7 @@ mod tests {
         let mut watch = Watch::new(&path).unwrap();
         let writer = std::thread::spawn(move || {
             let yaml = serde_saphyr::to_string(&status("0123456789abcdef")).unwrap();
-            replace(&path.join("iot.edge-a.yaml"), yaml.as_bytes()).unwrap();
+            publish(&path.join("iot.edge-a.yaml"), yaml.as_bytes()).unwrap();
         });
         let until = Instant::now() + Duration::from_secs(30);
         let seen = watch

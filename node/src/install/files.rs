@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::conflist::{self, FILE, Files, PLUGIN, SET_ASIDE};
 use super::plan::{Conflist, Plan, Seen};
-use crate::atomic;
 use crate::error::Error;
+use store::atomic;
 
 /// Largest configuration that is read, in bytes: ten times any real one.
 const MAX_BYTES: u64 = 1 << 20;
@@ -123,7 +123,7 @@ impl Places {
     /// [`Error::File`].
     pub fn sweep(&self) -> Result<(), Error> {
         atomic::sweep(&self.conflist())?;
-        atomic::sweep(&self.installed())
+        Ok(atomic::sweep(&self.installed())?)
     }
 
     /// Files of ours that are there: list, program, and what killed writers left behind.

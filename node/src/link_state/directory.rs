@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{LinkStates, Report, Which};
-use crate::atomic;
 use crate::error::Error;
+use store::atomic;
 
 /// The directory adapter of [`LinkStates`].
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(crate) fn write(path: &Path, forwarder: &str, report: &Report) -> Result<(),
     if !path.exists() {
         fs::create_dir_all(path).map_err(Error::file("create", path))?;
     }
-    atomic::publish(&file_of(path, forwarder), &bytes)
+    Ok(atomic::publish(&file_of(path, forwarder), &bytes)?)
 }
 
 /// The Forwarder that a file of the directory is about; none for temporary files.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cni::known::{self, Known};
 
-use crate::atomic;
+use store::atomic;
 
 /// The file, written when it would say something else.
 #[derive(Debug)]

@@ -21,13 +21,13 @@ use crate::flood::Flood;
 use crate::inbox::Inbox;
 use crate::install::Installer;
 use crate::link_state;
-use crate::lock::Lock;
 use crate::owned::Owned;
 use crate::server::Server;
 use crate::source::Snapshot;
 use crate::telemetry::{Metrics, Vitals};
 use crate::uninstall::Own;
 use crate::wires::KernelWires;
+use store::lock::Lock;
 
 mod files;
 mod key;

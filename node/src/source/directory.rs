@@ -14,8 +14,8 @@ use crds::{Forwarder, ForwarderStatus, NodeObject};
 use serde::de::DeserializeOwned;
 
 use super::{Snapshot, Source, check_forwarder};
-use crate::atomic;
 use crate::error::Error;
+use store::atomic;
 
 #[cfg(test)]
 mod tests;

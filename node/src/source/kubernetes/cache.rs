@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 use super::Shared;
 use super::health::Health;
 use super::store::{Entry, Feed, Item, Table};
-use crate::atomic;
 use crate::error::Error;
 use crate::leases::Network;
+use store::atomic;
 
 mod record;
 #[cfg(test)]

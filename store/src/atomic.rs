@@ -6,14 +6,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::Error;
+use crate::Error;
 
 /// Replaces the file at `path` by `bytes` so that it survives a power cut: temporary file, sync,
 /// rename, sync of the directory.
 ///
 /// # Errors
-/// [`Error::File`]; the file is then as it was.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// [`Error`]; the file is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_unsettled(path, bytes)?;
     settle(path.parent().unwrap_or(Path::new(".")))
 }
@@ -21,16 +21,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// As [`write()`], but the name survives a power cut only after [`settle`]: for many files at once.
 ///
 /// # Errors
-/// [`Error::File`]; the file is then as it was.
-pub(crate) fn write_unsettled(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// [`Error`]; the file is then as it was.
+pub fn write_unsettled(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, None, true, |file| file.write_all(bytes))
 }
 
 /// Makes the names in `directory` survive a power cut.
 ///
 /// # Errors
-/// [`Error::File`].
-pub(crate) fn settle(directory: &Path) -> Result<(), Error> {
+/// [`Error`].
+pub fn settle(directory: &Path) -> Result<(), Error> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(Error::file("sync", directory))
 }
@@ -38,16 +38,16 @@ pub(crate) fn settle(directory: &Path) -> Result<(), Error> {
 /// Replaces the file at `path` by `bytes` in one step, without waiting for the disk.
 ///
 /// # Errors
-/// [`Error::File`]; the file is then as it was.
-pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// [`Error`]; the file is then as it was.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, None, false, |file| file.write_all(bytes))
 }
 
 /// As [`write()`], of exactly this mode, with what `fill` writes.
 ///
 /// # Errors
-/// [`Error::File`]; the file is then as it was.
-pub(crate) fn place<T>(
+/// [`Error`]; the file is then as it was.
+pub fn place<T>(
     path: &Path,
     mode: u32,
     fill: impl FnOnce(&mut File) -> io::Result<T>,
@@ -88,8 +88,8 @@ fn replace(
 /// Removes what writers of `path` left behind that were killed. Nobody else may be writing it.
 ///
 /// # Errors
-/// [`Error::File`].
-pub(crate) fn sweep(path: &Path) -> Result<(), Error> {
+/// [`Error`].
+pub fn sweep(path: &Path) -> Result<(), Error> {
     for left in leftovers(path)? {
         fs::remove_file(&left).map_err(Error::file("remove", &left))?;
     }
@@ -99,8 +99,8 @@ pub(crate) fn sweep(path: &Path) -> Result<(), Error> {
 /// What writers of `path` left behind that were killed.
 ///
 /// # Errors
-/// [`Error::File`] when the directory cannot be read.
-pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>, Error> {
+/// [`Error`] when the directory cannot be read.
+pub fn leftovers(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let start = format!(".{name}.");
