@@ -9,10 +9,10 @@ RELEASE := target/$(HOST)/release
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST)
 
 RUN_PACKAGES := iproute2 nftables
-TEST_PACKAGES := $(RUN_PACKAGES) iputils-ping procps util-linux
-E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd containernetworking-plugins curl dash iperf3 iptables \
+TEST_PACKAGES := $(RUN_PACKAGES) containernetworking-plugins iputils-ping procps util-linux
+E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd curl dash iperf3 iptables \
 	runc socat tcpdump traceroute
-BENCH_PACKAGES := $(TEST_PACKAGES) containernetworking-plugins iperf3 python3-venv
+BENCH_PACKAGES := $(TEST_PACKAGES) iperf3 python3-venv
 
 # $(call packages,LIST): installs what is missing, and asks no package server when nothing is. No service is started by that.
 define packages

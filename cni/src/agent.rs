@@ -65,6 +65,21 @@ pub struct Key {
     pub network: String,
 }
 
+/// Longest [`Key::mark`] in bytes: with its prefix it fits into an interface's alias (255 bytes).
+const MAX_MARK: usize = 240;
+
+impl Key {
+    /// The attachment as an interface's alias names it, `NETWORK/CONTAINER/INTERFACE`; where that is too long a hash of the key
+    /// stands for network and container.
+    pub fn mark(&self) -> String {
+        let whole = format!("{}/{}/{}", self.network, self.container_id, self.ifname);
+        match whole.len() <= MAX_MARK {
+            true => whole,
+            false => format!("{}/{}", crate::queue::file_name(self), self.ifname),
+        }
+    }
+}
+
 /// The pod behind a container, from `CNI_ARGS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -329,6 +344,21 @@ mod tests {
             read::<Reply>(&mut &encode(&reply)[..]).unwrap(),
             Some(reply)
         );
+    }
+
+    #[test]
+    fn marks_of_two_attachments_differ_and_are_short() {
+        let long = |id: &str| Key {
+            container_id: id.into(),
+            ifname: "e".repeat(15),
+            network: "n".repeat(5000),
+        };
+        let mut other = key();
+        other.container_id = "c2".into();
+        assert_eq!(key().mark(), "mesh/c1/eth0");
+        assert_ne!(key().mark(), other.mark());
+        assert_ne!(long("a").mark(), long("b").mark());
+        assert!(long("a").mark().len() <= MAX_MARK);
     }
 
     #[test]

@@ -144,6 +144,17 @@ impl Config {
         )
     }
 
+    /// A wish for an address in `runtimeConfig`, which only plugins get that declare the capability.
+    pub(crate) fn runtime_wish(&self) -> Option<String> {
+        wish(&self.runtime).map(|key| format!("runtimeConfig.{key}"))
+    }
+
+    /// A wish for an address in `args.cni` (CNI conventions), which every plugin of a list gets.
+    pub(crate) fn argument_wish(&self) -> Option<String> {
+        let wish = wish(self.args.get("cni")?);
+        wish.map(|key| format!("args.cni.{key}"))
+    }
+
     /// The pod's annotations, where the runtime hands them on. What is not text is left out.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let annotations = self.runtime.get(ANNOTATIONS).and_then(Value::as_object);
@@ -221,6 +232,19 @@ pub(crate) fn decode(stdin: &[u8]) -> Result<Map<String, Value>, Error> {
         Ok(_) => invalid("stdin is not a JSON object"),
         Err(error) => Err(Error::new(Code::Decode, error)),
     }
+}
+
+/// The key by which `object` asks for an address; empty values are none.
+fn wish(object: &Value) -> Option<&'static str> {
+    let is_asked = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    ["ips", "mac"]
+        .into_iter()
+        .find(|key| object.get(key).is_some_and(is_asked))
 }
 
 /// Names of networks and containers: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.

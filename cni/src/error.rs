@@ -3,7 +3,7 @@
 //! | code | name | when | should the runtime try again? |
 //! |---|---|---|---|
 //! | 1 | [`Code::IncompatibleVersion`] | `cniVersion` is none of ours, or too old for the verb | no |
-//! | 2 | [`Code::UnsupportedField`] | the configuration delegates to an IPAM plugin | no |
+//! | 2 | [`Code::UnsupportedField`] | the configuration delegates to an IPAM plugin, or asks for an IP or MAC address | no |
 //! | 3 | [`Code::UnknownContainer`] | the namespace of `CNI_NETNS` is not there; no DEL is needed | no |
 //! | 4 | [`Code::InvalidEnvironment`] | a `CNI_` variable is missing or malformed | no |
 //! | 5 | [`Code::Io`] | stdin, stdout or the state directory failed | perhaps |

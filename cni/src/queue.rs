@@ -1,4 +1,4 @@
-//! DEL records: what the plugin could not tell the node, kept on disk until the node replays it.
+//! DEL records: releases that did not reach the node, kept on disk until the node replays them.
 //!
 //! One file for each attachment, `<state dir>/del/<hash of the key>.json`, written to a temporary
 //! name, fsynced and renamed, so that a record is whole or absent. A record that cannot be read is
@@ -7,10 +7,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Key, Pod};
+
+/// Age of a temporary file whose writer does not live any more: a DEL ends within a second.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// A DEL that the node has not heard of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +71,12 @@ pub fn list(state_dir: &Path) -> io::Result<Listing> {
         entries => entries?,
     };
     for entry in entries {
-        let file = entry?.path();
+        let entry = entry?;
+        let file = entry.path();
+        if is_abandoned(&entry) {
+            remove_file(&file)?;
+            continue;
+        }
         if file.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
@@ -89,10 +98,25 @@ pub fn list(state_dir: &Path) -> io::Result<Listing> {
 /// # Errors
 /// Whatever the file system says.
 pub fn remove(state_dir: &Path, key: &Key) -> io::Result<()> {
-    match fs::remove_file(path(state_dir, key)) {
+    remove_file(&path(state_dir, key))
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// True for the temporary file of a writer that was killed: one that lives has renamed it long since.
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let is_temporary = entry
+        .path()
+        .extension()
+        .is_some_and(|extension| extension == "tmp");
+    let written = || entry.metadata().and_then(|metadata| metadata.modified());
+    let is_old = |written: SystemTime| written.elapsed().is_ok_and(|age| age > ABANDONED);
+    is_temporary && written().is_ok_and(is_old)
 }
 
 fn read(file: &Path) -> io::Result<Record> {
@@ -164,9 +188,17 @@ mod tests {
             fs::write(directory.join(name), bytes).unwrap();
         }
         fs::write(directory.join("3.json.17.tmp"), b"half").unwrap();
+        let killed = directory.join("4.json.18.tmp");
+        let old = SystemTime::now() - 2 * ABANDONED;
+        File::create(&killed).unwrap().set_modified(old).unwrap();
         let (records, garbage) = list(state_dir.path()).unwrap();
         assert_eq!((records.len(), garbage.len()), (1, 3));
         assert!(directory.join("0.json.bad").exists());
+        assert!(!killed.exists(), "what a killed writer left is swept");
+        assert!(
+            directory.join("3.json.17.tmp").exists(),
+            "its writer may live"
+        );
         assert_eq!(
             list(state_dir.path()).unwrap().1,
             Vec::<PathBuf>::new(),

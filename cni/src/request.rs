@@ -42,6 +42,22 @@ pub struct Container {
     pub netns: Option<PathBuf>,
     /// The pod, from `CNI_ARGS`.
     pub pod: Option<Pod>,
+    /// The keys of `CNI_ARGS` that ask for an address: `IP`, `MAC`.
+    pub wishes: Vec<String>,
+}
+
+impl Container {
+    /// A wish for an IP or MAC address, by the name of its field, which no topology grants. Those of the whole list are another
+    /// plugin's where one goes before; those of a capability are for us alone.
+    pub fn wish(&self) -> Option<String> {
+        let own = self.config.runtime_wish();
+        let is_chained = self.config.prev_result.is_some();
+        let of_list = || {
+            let argument = self.wishes.first().map(|key| format!("CNI_ARGS {key}"));
+            self.config.argument_wish().or(argument)
+        };
+        own.or_else(|| (!is_chained).then(of_list).flatten())
+    }
 }
 
 /// A call that could not be understood, and the version to say so in.
@@ -107,6 +123,7 @@ impl Request {
             "DEL" => Ok(Self::Del(Box::new(Container {
                 // What cannot be read must not be in the way of a DEL.
                 pod: pod(variable).unwrap_or_default(),
+                wishes: Vec::new(),
                 netns: variable("CNI_NETNS")
                     .filter(|path| !path.is_empty())
                     .map(PathBuf::from),
@@ -120,6 +137,7 @@ impl Request {
                 config.validate()?;
                 let container = Box::new(Container {
                     pod: pod(variable)?,
+                    wishes: wishes(variable)?,
                     netns: Some(text(variable, "CNI_NETNS")?.into()),
                     key: key(&config, variable)?,
                     config,
@@ -185,21 +203,33 @@ fn key(config: &Config, variable: &impl Fn(&str) -> Option<OsString>) -> Result<
     })
 }
 
-/// The pod of `CNI_ARGS` (`KEY=VALUE;...`); keys that we do not know are other plugins'.
-fn pod(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Option<Pod>, Error> {
-    let arguments = match variable("CNI_ARGS") {
-        None => return Ok(None),
-        Some(_) => text_or_empty(variable, "CNI_ARGS")?,
+/// The pairs of `CNI_ARGS` (`KEY=VALUE;...`).
+fn arguments(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Vec<(String, String)>, Error> {
+    let arguments = text_or_empty(variable, "CNI_ARGS")?;
+    let pairs = arguments.split(';').filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(environment("CNI_ARGS", format!("has {pair:?} without ="))),
     };
+    pairs.map(pair).collect()
+}
+
+/// The keys of `CNI_ARGS` that ask for an address (CNI conventions).
+fn wishes(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Vec<String>, Error> {
+    let is_wish =
+        |(key, value): &(String, String)| matches!(&**key, "IP" | "MAC") && !value.is_empty();
+    let wishes = arguments(variable)?.into_iter().filter(is_wish);
+    Ok(wishes.map(|(key, _)| key).collect())
+}
+
+/// The pod of `CNI_ARGS`; keys that we do not know are other plugins'.
+fn pod(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Option<Pod>, Error> {
     let (mut namespace, mut name, mut uid) = (None, None, None);
-    for pair in arguments.split(';').filter(|pair| !pair.is_empty()) {
-        let Some((key, value)) = pair.split_once('=') else {
-            return Err(environment("CNI_ARGS", format!("has {pair:?} without =")));
-        };
-        match key {
-            "K8S_POD_NAMESPACE" => namespace = Some(value.to_owned()),
-            "K8S_POD_NAME" => name = Some(value.to_owned()),
-            "K8S_POD_UID" => uid = Some(value.to_owned()),
+    for (key, value) in arguments(variable)? {
+        match &*key {
+            "K8S_POD_NAMESPACE" => namespace = Some(value),
+            "K8S_POD_NAME" => name = Some(value),
+            "K8S_POD_UID" => uid = Some(value),
             _ => {}
         }
     }

@@ -20,6 +20,10 @@ pub fn versions(asked: Version) -> Value {
 
 /// The result of an ADD: `previous` with every field it came with, and ours behind it.
 ///
+/// Addresses are listed only where `previous` has none: other plugins take all addresses of a result for those of `CNI_IFNAME`
+/// (the reference `ptp`, `bridge` and `host-device` look for each of them there in CHECK, `portmap` maps ports to the first
+/// of a family, and runtimes report them as the pod's).
+///
 /// Only the pod's ends are listed. The Forwarder's ends are in a namespace that is neither the
 /// container's nor the host's, where runtimes and later plugins would look for them in vain.
 ///
@@ -45,16 +49,13 @@ pub fn added(
     if attachments.is_empty() {
         return Ok(Value::Object(result));
     }
+    let has_addresses = !list(&mut result, "ips")?.is_empty();
     let first = list(&mut result, "interfaces")?.len();
     for (index, attachment) in (first..).zip(attachments) {
         list(&mut result, "interfaces")?.push(interface(version, attachment, netns));
-        let ips = list(&mut result, "ips")?;
-        ips.extend(
-            attachment
-                .addresses
-                .iter()
-                .map(|ip| address(version, attachment, *ip, index)),
-        );
+        let addresses = attachment.addresses.iter().filter(|_| !has_addresses);
+        let addresses = addresses.map(|ip| address(version, attachment, *ip, index));
+        list(&mut result, "ips")?.extend(addresses);
         let routes = list(&mut result, "routes")?;
         routes.extend(
             attachment
@@ -95,16 +96,14 @@ pub fn interfaces_in<'a>(previous: &'a Value, netns: &str) -> impl Iterator<Item
     inside.filter_map(|interface| interface["name"].as_str())
 }
 
+/// The MAC address that `previous` has for the interface `name` in the namespace `netns`.
+pub fn mac<'a>(previous: &'a Value, name: &str, netns: &str) -> Option<&'a str> {
+    let index = interface_index(previous, name, netns)?;
+    previous["interfaces"][index].get("mac")?.as_str()
+}
+
 fn compare_interface(interface: &Value, attachment: &Attachment, found: &mut Vec<String>) {
     let name = &attachment.pod_interface;
-    if let Some(mac) = interface.get("mac").and_then(Value::as_str)
-        && !mac.eq_ignore_ascii_case(&attachment.pod_mac)
-    {
-        found.push(format!(
-            "prevResult: {name} has mac {mac}, leased {}",
-            attachment.pod_mac
-        ));
-    }
     if let Some(mtu) = interface.get("mtu").and_then(Value::as_u64)
         && mtu != 0
         && mtu != u64::from(attachment.mtu)
@@ -128,6 +127,12 @@ fn compare_addresses(
         .and_then(Value::as_array)
         .into_iter()
         .flatten();
+    let is_anothers = !ips
+        .clone()
+        .any(|ip| ip["interface"].as_u64() == Some(index as u64));
+    if is_anothers && ips.clone().next().is_some() {
+        return;
+    }
     let ours = ips.filter(|ip| ip["interface"].as_u64() == Some(index as u64));
     let told: BTreeSet<IpNetwork> = ours
         .filter_map(|ip| ip["address"].as_str()?.parse().ok())

@@ -37,6 +37,12 @@ pub enum Error {
         /// Its name.
         netns: String,
     },
+    /// A path leads to something else than a network namespace.
+    #[error("failed to open {path}: it is not a network namespace")]
+    NotNamespace {
+        /// The path.
+        path: String,
+    },
     /// The kernel did not answer within the time limit.
     #[error("failed to get an answer from the kernel within {limit:?}")]
     Timeout {
@@ -74,7 +80,10 @@ impl Error {
                         | libc::EMFILE
                 )
             ),
-            Self::Foreign { .. } | Self::NoNamespace { .. } | Self::Malformed { .. } => false,
+            Self::Foreign { .. }
+            | Self::NoNamespace { .. }
+            | Self::NotNamespace { .. }
+            | Self::Malformed { .. } => false,
         }
     }
 

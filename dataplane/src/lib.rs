@@ -1,4 +1,4 @@
-//! What the kernel should hold for beemesh, what it does hold, and the difference.
+//! Desired and observed state of the kernel for beemesh, and the changes from one to the other.
 //!
 //! Knows: network namespaces, links, addresses, neighbours, nexthop objects, routes, and netlink. Refuses to know:
 //! topologies, shortest paths, Kubernetes, CNI, and any async runtime (every call blocks, with a time limit).
@@ -34,11 +34,11 @@ pub use error::Error;
 pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, observe_again, remove};
 pub use linux::LinuxKernel;
 pub use memory::MemoryKernel;
-pub use observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
+pub use observed::{Observed, Rule, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
 pub use operation::Operation;
 pub use port::{Fib, Structure};
-pub use settings::SETTINGS;
+pub use settings::{InterfaceSetting, SETTINGS};
 pub use state::{
     ALIAS_PREFIX, ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, Link, LinkKind,
-    Namespace, PROTOCOL, Routes, Target, TargetIndex,
+    Namespace, PROTOCOL, PodEnd, Routes, Target, TargetIndex,
 };

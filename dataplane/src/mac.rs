@@ -9,7 +9,7 @@ pub type Mac = [u8; 6];
 pub const IPV6_MIN_MTU: u32 = 1280;
 
 /// What a link without IPv6 uses as its next hop.
-const IPV4_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+pub(crate) const IPV4_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 
 /// The address of one end of a link: locally administered, unicast, from a hash of `link` (unique in the
 /// topology's network, such as namespace, topology and link id) and `end` (that end's name).
@@ -46,6 +46,24 @@ pub fn gateway(mac: Mac, mtu: u32) -> IpAddr {
     }
 }
 
+/// The text of an address: `02:00:5e:10:00:01`.
+pub fn format(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// The address of a text: six pairs of hexadecimal digits, in either case, with colons between them. None for anything else.
+pub fn parse(text: &str) -> Option<Mac> {
+    let mut mac = Mac::default();
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts.next()?;
+        let is_pair = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let part = is_pair.then_some(part)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
 /// FNV-1a with a final avalanche (the finaliser of splitmix64): stable for ever, needs no dependency.
 fn hash(words: &[&[u8]]) -> u64 {
     let mut state: u64 = 0xcbf2_9ce4_8422_2325;
@@ -71,6 +89,24 @@ mod tests {
         assert_eq!(a[0] & 3, 2, "locally administered and unicast");
         assert_eq!(a, link_mac("t/A/B", "A"), "the same for ever");
         assert_ne!(link_mac("ab", "c"), link_mac("a", "bc"));
+    }
+
+    #[test]
+    fn texts_are_read_and_written_alike() {
+        let mac = [2, 0, 0x5e, 0x10, 0, 10];
+        assert_eq!(format(mac), "02:00:5e:10:00:0a");
+        assert_eq!(parse("02:00:5E:10:00:0A"), Some(mac));
+        for text in [
+            "",
+            "02:00:5e:10:00",
+            "02:00:5e:10:00:0a:0b",
+            "02:00:5e:10:00:xx",
+            "2:0:5e:10:0:a",
+            "02-00-5e-10-00-0a",
+            "+2:00:5e:10:00:0a",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -13,14 +13,22 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{OFlag, open},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
+    sys::{
+        stat::Mode,
+        statfs::{NSFS_MAGIC, fstatfs},
+    },
 };
 
 use crate::Error;
 
 /// Where named namespaces are mounted. `ip netns` looks here too.
 pub const DIRECTORY: &str = "/run/netns";
+
+/// `_IO(0xb7, 3)`: the type of a namespace (`include/uapi/linux/nsfs.h`).
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// The namespace of the calling thread. `/proc/self` would be the main thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -44,22 +52,33 @@ impl Netns {
                     netns: name.to_owned(),
                 })
             }
-            Ok(netns) if !netns.is_namespace() => {
-                // An empty file: a `create` that was killed before it mounted.
-                Err(Error::NoNamespace {
-                    netns: name.to_owned(),
-                })
-            }
+            // An empty file: a `create` that was killed before it mounted.
+            Err(Error::NotNamespace { .. }) => Err(Error::NoNamespace {
+                netns: name.to_owned(),
+            }),
             result => result,
         }
     }
 
-    /// Opens a namespace by path, such as `CNI_NETNS` or `/proc/PID/ns/net`.
+    /// Opens a namespace by path, such as `CNI_NETNS` or `/proc/PID/ns/net`. Other files, FIFOs and devices among them, are
+    /// looked at and never opened.
+    ///
+    /// # Errors
+    /// [`Error::NotNamespace`] for anything but a network namespace.
     pub fn open_path(path: &Path) -> Result<Self, Error> {
         let label = path.display().to_string();
-        match File::open(path) {
-            Ok(file) => Ok(Self { file, label }),
-            Err(source) => Err(Error::system("open network namespace", label, source)),
+        let failed = |source: io::Error| Error::system("open network namespace", &label, source);
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let handle = open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        if !is_on_nsfs(&handle) {
+            return Err(Error::NotNamespace { path: label });
+        }
+        // The same file, whatever became of the path meanwhile.
+        let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let file = File::open(again).map_err(failed)?;
+        match is_of_network(&file) {
+            true => Ok(Self { file, label }),
+            false => Err(Error::NotNamespace { path: label }),
         }
     }
 
@@ -87,12 +106,24 @@ impl Netns {
             .ino())
     }
 
-    /// False for a plain file.
-    fn is_namespace(&self) -> bool {
-        // NS_GET_NSTYPE answers only on a namespace's own file system.
-        nix::sys::statfs::fstatfs(&self.file)
-            .is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::NSFS_MAGIC)
+    /// Device and inode number of the namespace, by which `stat` knows it.
+    pub fn identity(&self) -> Result<(u64, u64), Error> {
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|error| Error::system("read", &self.label, error))?;
+        Ok((metadata.dev(), metadata.ino()))
     }
+}
+
+/// True for namespaces of all types.
+fn is_on_nsfs(file: &impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC)
+}
+
+/// True for a network namespace. `file` is on the file system of namespaces.
+fn is_of_network(file: &File) -> bool {
+    // SAFETY: the request takes no argument and changes nothing.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    kind == libc::CLONE_NEWNET
 }
 
 impl AsFd for Netns {

@@ -1,4 +1,4 @@
-//! What a namespace was seen to hold.
+//! The observed content of one namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +9,8 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     mac::Mac,
+    netlink::{RT_TABLE_LOCAL, RT_TABLE_MAIN},
+    settings::InterfaceSetting,
     state::{ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, PROTOCOL},
 };
 
@@ -19,6 +21,8 @@ pub struct Observed {
     pub links: BTreeMap<String, SeenLink>,
     /// Addresses on `lo`, and whether they carry our mark. The kernel's own (`127.0.0.1`, `::1`) are left out.
     pub addresses: BTreeMap<IpNetwork, bool>,
+    /// Addresses of all other interfaces.
+    pub link_addresses: BTreeSet<(String, IpAddr)>,
     /// Permanent neighbours by interface and address.
     pub neighbours: BTreeMap<(String, IpAddr), SeenNeighbour>,
     /// Static forwarding entries of VXLAN devices: interface and MAC to underlay addresses.
@@ -29,8 +33,52 @@ pub struct Observed {
     pub routes: Vec<SeenRoute>,
     /// Settings that are not what they should be: path below `/proc/sys/net` and the wanted value.
     pub wrong_settings: BTreeSet<(&'static str, &'static str)>,
+    /// Routing rules of every namespace that are not there.
+    pub missing_rules: BTreeSet<Rule>,
     /// This kernel has no resilient groups: hash-threshold ones take their place.
     pub lacks_resilient: bool,
+    /// This kernel has no IPv6: next hops are IPv4 addresses.
+    pub lacks_ipv6: bool,
+}
+
+/// A routing rule that every namespace begins with: all packets of a family look into one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// The family.
+    pub is_ipv4: bool,
+    /// Number of the table: `local` or `main`.
+    pub table: u8,
+}
+
+impl Rule {
+    /// The rules without which no route counts.
+    pub const ALL: [Self; 4] = [
+        Self {
+            is_ipv4: true,
+            table: RT_TABLE_LOCAL,
+        },
+        Self {
+            is_ipv4: true,
+            table: RT_TABLE_MAIN,
+        },
+        Self {
+            is_ipv4: false,
+            table: RT_TABLE_LOCAL,
+        },
+        Self {
+            is_ipv4: false,
+            table: RT_TABLE_MAIN,
+        },
+    ];
+
+    /// Its place among the rules, as the kernel gives it to a new namespace.
+    pub(crate) fn priority(self) -> u32 {
+        if self.table == RT_TABLE_LOCAL {
+            0
+        } else {
+            0x7ffe
+        }
+    }
 }
 
 /// One interface.
@@ -54,6 +102,8 @@ pub struct SeenLink {
     pub is_up: bool,
     /// Of a VXLAN: identifier, port, local address.
     pub vxlan: Option<(u32, u16, Option<IpAddr>)>,
+    /// Settings of it that are not what they should be.
+    pub wrong_settings: BTreeSet<InterfaceSetting>,
 }
 
 impl SeenLink {
@@ -137,6 +187,8 @@ pub enum Via {
     Nexthop(u32),
     /// Straight out of an interface (by number).
     Device(u32),
+    /// Nowhere, and the sender is told.
+    Unreachable,
     /// Something that we never make.
     Other,
 }

@@ -1,11 +1,12 @@
 //! The changes that close the gap between desired and observed state.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
 use crate::{
     mac::Mac,
+    observed::Rule,
     state::{Balance, Link},
 };
 
@@ -15,10 +16,10 @@ use crate::{
 pub enum Operation {
     /// Make the namespace and bring `lo` up.
     CreateNamespace,
-    /// Write one of [`crate::SETTINGS`].
+    /// Write one of [`crate::SETTINGS`], or a setting of one interface.
     WriteSetting {
         /// Path below `/proc/sys/net`.
-        path: &'static str,
+        path: Cow<'static, str>,
         /// What to write.
         value: &'static str,
     },
@@ -41,8 +42,22 @@ pub enum Operation {
         /// What it should be.
         link: Link,
     },
+    /// Add a routing rule that every namespace begins with.
+    AddRule(Rule),
+    /// Bring up the Forwarder's end of an attachment.
+    EnableLink {
+        /// Interface name.
+        name: String,
+    },
     /// Add an address to `lo`.
     AddAddress(IpNetwork),
+    /// Add a pods' gateway to the Forwarder's end of an attachment.
+    AddGateway {
+        /// Interface name.
+        link: String,
+        /// The gateway.
+        address: IpAddr,
+    },
     /// Make or change a permanent neighbour.
     SetNeighbour {
         /// Interface name.
@@ -104,6 +119,22 @@ pub enum Operation {
         /// Interface name.
         link: String,
     },
+    /// Make the route to a pod, as the CNI plugin does, or lead it there again.
+    SetPodRoute {
+        /// Address of the pod.
+        address: IpAddr,
+        /// Interface name.
+        link: String,
+        /// A route of an attachment was seen there. Where none was, one that is somebody else's is not overwritten.
+        replace: bool,
+    },
+    /// Make a route that leads nowhere, or lead one nowhere.
+    SetUnreachable {
+        /// Destination.
+        prefix: IpNetwork,
+        /// As in [`Operation::SetRoute`].
+        replace: bool,
+    },
     /// Delete a route of ours.
     DeleteRoute(IpNetwork),
     /// Delete a group or nexthop of ours that no route uses.
@@ -129,7 +160,13 @@ impl fmt::Display for Operation {
             Self::WriteSetting { path, .. } => write!(f, "setting net/{path}"),
             Self::DeleteLink { name }
             | Self::CreateLink { name, .. }
+            | Self::EnableLink { name }
             | Self::ChangeLink { name, .. } => write!(f, "link {name}"),
+            Self::AddRule(rule) => {
+                let family = if rule.is_ipv4 { "IPv4" } else { "IPv6" };
+                write!(f, "{family} rule of table {}", rule.table)
+            }
+            Self::AddGateway { link, address } => write!(f, "address {address} on {link}"),
             Self::AddAddress(address) | Self::DeleteAddress(address) => {
                 write!(f, "address {address}")
             }
@@ -144,7 +181,9 @@ impl fmt::Display for Operation {
             Self::SetGroup { id, .. } => write!(f, "nexthop group {id}"),
             Self::SetRoute { prefix, .. }
             | Self::SetDeviceRoute { prefix, .. }
+            | Self::SetUnreachable { prefix, .. }
             | Self::DeleteRoute(prefix) => write!(f, "route {prefix}"),
+            Self::SetPodRoute { address, .. } => write!(f, "route to pod {address}"),
             Self::DeleteNexthop(id) => write!(f, "nexthop {id}"),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 
-use crate::mac::{Mac, gateway};
+use crate::mac::{IPV4_GATEWAY, Mac, gateway};
 
 /// The protocol number of our routes, nexthops and neighbours: our mark. Not in `/etc/iproute2/rt_protos`.
 pub const PROTOCOL: u8 = 0xbe;
@@ -26,10 +26,21 @@ pub const ATTACHMENT_PREFIX: &str = "app";
 pub struct Namespace {
     /// Links by interface name.
     pub links: BTreeMap<String, Link>,
-    /// Addresses on `lo`.
+    /// Addresses on `lo`. An IPv4 link-local one is a gateway of pods: it is answered for and never a source address.
     pub addresses: BTreeSet<IpNetwork>,
+    /// The Forwarder's ends of confirmed attachments by interface name: kept whole, never made or deleted by a convergence.
+    pub pods: BTreeMap<String, PodEnd>,
     /// How next hops share the flows.
     pub balance: Balance,
+}
+
+/// The Forwarder's end of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodEnd {
+    /// The pod's addresses: each has a route to this interface.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The pod's gateways: the IPv6 one is an address of this interface.
+    pub gateways: BTreeSet<IpAddr>,
 }
 
 /// One end of a link.
@@ -51,6 +62,14 @@ impl Link {
     /// The next hop that stands for the peer.
     pub fn gateway(&self) -> IpAddr {
         gateway(self.peer_mac, self.mtu)
+    }
+
+    /// The next hop on a kernel that has IPv6 or not.
+    pub(crate) fn gateway_on(&self, lacks_ipv6: bool) -> IpAddr {
+        match lacks_ipv6 {
+            true => IPV4_GATEWAY.into(),
+            false => self.gateway(),
+        }
     }
 
     /// True for links to other Forwarders, which have a next hop.
@@ -114,6 +133,8 @@ pub enum Target {
     Links(BTreeSet<String>),
     /// Straight out of one interface: an attachment.
     Device(String),
+    /// Nowhere: the sender is told, and no wider route takes it.
+    Unreachable,
 }
 
 /// Routes by prefix, with each distinct target kept once: 24 bytes a route.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cni::agent::{Attachment, Claim};
 use crds::names::INTERFACE_NAME_MAX;
 use dataplane::attachment::Pair;
-use dataplane::mac::{Mac, link_mac};
+use dataplane::mac::{self, Mac, link_mac};
 use dataplane::{ALIAS_PREFIX, ATTACHMENT_PREFIX};
 use ipnetwork::IpNetwork;
 
@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Choice, Place, netns_path, network_of};
 use crate::leases::{Leases, Network, Share};
 
 /// What every pod has for its IPv4 gateway: the Forwarder's end answers for it.
-const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// What every pod has for its IPv6 gateway.
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
@@ -131,8 +131,8 @@ fn attachment(app: &str, place: &Place, addresses: Vec<IpNetwork>, ends: Ends) -
         forwarder_netns: netns_path(&place.netns),
         forwarder_interface: forwarder_interface(ends.pod_mac),
         pod_interface: ends.pod_interface,
-        pod_mac: spell(ends.pod_mac),
-        forwarder_mac: spell(ends.forwarder_mac),
+        pod_mac: mac::format(ends.pod_mac),
+        forwarder_mac: mac::format(ends.forwarder_mac),
         gateways: gateways
             .into_iter()
             .filter(|(is_ipv4, _)| has(*is_ipv4))
@@ -184,10 +184,6 @@ fn hashed(name: &str, of: &str) -> String {
     let [.., a, b, c] = link_mac(of, "interface");
     let kept: String = name.chars().take(INTERFACE_NAME_MAX - 6).collect();
     format!("{kept}{a:02x}{b:02x}{c:02x}")
-}
-
-fn spell(mac: Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]

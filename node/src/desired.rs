@@ -14,6 +14,7 @@ use ipnetwork::IpNetwork;
 use topology::LinkIndex;
 use topology::table::Table;
 
+use crate::assemble::GATEWAY_V4;
 use crate::leases::router_address;
 use crate::mesh::Mesh;
 
@@ -54,6 +55,11 @@ pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
     structure.namespace.addresses = blocks
         .map(|block| IpNetwork::from(router_address(*block)))
         .collect();
+    if forwarder.spec.blocks.iter().any(IpNetwork::is_ipv4) {
+        // Of its pods: they ask for it when they have lost their neighbour entry.
+        let gateway = IpAddr::from(GATEWAY_V4);
+        structure.namespace.addresses.insert(gateway.into());
+    }
     if forwarder.spec.routing.resilient {
         structure.namespace.balance = Balance::RESILIENT;
     }
@@ -190,7 +196,9 @@ fn ordinal(id: &str) -> u32 {
         .unwrap_or(1)
 }
 
-/// The routes of a table: the blocks of every Forwarder, and every external prefix.
+/// The routes of a table: the blocks of every Forwarder, and every external prefix. The topology's own prefixes are unreachable
+/// where nothing longer leads: an address that nobody has, or of a Forwarder that is cut off, never leaves by an external prefix
+/// that is wider.
 ///
 /// `interfaces` are those of the Forwarder's links, by link id; `attached` the interfaces of the
 /// external Apps that are attached to it, by App.
@@ -201,6 +209,13 @@ pub fn routes(
     attached: &BTreeMap<String, String>,
 ) -> Routes {
     let mut routes = Routes::new();
+    let own = mesh
+        .forwarders()
+        .iter()
+        .flat_map(|forwarder| &forwarder.spec.cidrs);
+    for cidr in own {
+        routes.insert(*cidr, Target::Unreachable);
+    }
     let name = |link: &LinkIndex| interfaces.get(&mesh.topology.link_id(*link)).cloned();
     let targets: Vec<_> = table
         .sets

@@ -25,6 +25,7 @@ mod claim;
 mod house;
 mod leave;
 mod release;
+mod restore;
 mod status;
 mod tell;
 #[cfg(test)]
@@ -50,6 +51,8 @@ pub struct Desk<W> {
     /// What was told last of pods that could not be attached, by uid.
     failures: Mutex<HashMap<String, String>>,
     tally: Mutex<Tally>,
+    /// Leases that were released while the journal could not be written.
+    unrecorded: Mutex<BTreeSet<Key>>,
     /// Claims for which the API server is being asked.
     asking: AtomicUsize,
     /// Counts changes of the pods, the catalog and the leases.
@@ -99,6 +102,7 @@ impl<W: Wires> Desk<W> {
             pods: None,
             failures: Mutex::default(),
             tally: Mutex::default(),
+            unrecorded: Mutex::default(),
             asking: AtomicUsize::new(0),
             news: watch::Sender::new(0),
         }

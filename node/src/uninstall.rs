@@ -115,10 +115,18 @@ impl Remains {
         let mut failures = Vec::new();
         let mut note = |result: Result<(), Error>| failures.extend(result.err());
         note(self.installer.withdraw());
-        for share in self.leases.iter().flat_map(|lease| &lease.shares) {
-            note(KernelWires.cut(&share.attachment));
+        for lease in &self.leases {
+            for share in &lease.shares {
+                note(KernelWires.cut(lease, &share.attachment));
+            }
         }
         note(self.remove_namespaces());
+        // Of namespaces that have lost their names and live on.
+        let removed = LinuxKernel::new().and_then(|kernel| kernel.delete_interfaces());
+        note(removed.map(drop).map_err(|source| Error::Kernel {
+            object: "interfaces".to_owned(),
+            source: Box::new(source),
+        }));
         if self.naming_us().is_empty() {
             note(self.remove_program());
         }
@@ -181,6 +189,7 @@ impl Remains {
         Census::from([
             ("attachments", wired.count() as u64),
             ("namespaces", namespaces.count() as u64),
+            ("interfaces", interfaces()),
             ("installedFiles", installed),
             ("foreignConflists", named),
             ("stateFiles", count(&self.state_dir)),
@@ -188,6 +197,12 @@ impl Remains {
             ("linkStateFiles", count(&self.link_states)),
         ])
     }
+}
+
+/// Interfaces with our mark, in namespaces with a name and without. What cannot be counted is not gone.
+fn interfaces() -> u64 {
+    let counted = LinuxKernel::new().and_then(|kernel| kernel.count_interfaces());
+    counted.map_or(1, |count| count as u64)
 }
 
 fn remove_directory(path: &Path) -> Result<(), Error> {

@@ -1,15 +1,16 @@
-//! What the kernel says of pods' links: the second proof.
+//! Pods' links in the kernel: the second proof that an address is free.
 
 use std::io;
 use std::path::Path;
 
 use cni::agent::{Attachment, NetnsId};
-use dataplane::attachment::{Owner, Pair, verify};
+use dataplane::attachment::{Pair, unwire, verify};
 use dataplane::netns::Netns;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
 use crate::error::Error;
+use crate::leases::Lease;
 
 /// The port to the kernel for attachments. Adapter: [`KernelWires`].
 pub trait Wires: Send + Sync {
@@ -19,11 +20,18 @@ pub trait Wires: Send + Sync {
     /// [`Error::Kernel`] when that cannot be told.
     fn is_wired(&self, attachment: &Attachment) -> Result<bool, Error>;
 
-    /// Removes the Forwarder's end, and with it the pod's. What is absent counts as removed.
+    /// Removes both ends of an attachment of `lease`: the Forwarder's, and the pod's where that is the end of another pair, as
+    /// when the Forwarder's namespace lost its name. What is absent counts as removed.
     ///
     /// # Errors
-    /// [`Error::Kernel`] while it is still there, or may be.
-    fn cut(&self, attachment: &Attachment) -> Result<(), Error>;
+    /// [`Error::Kernel`] while one is still there, or may be.
+    fn cut(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error>;
+
+    /// Puts back what the pod's end of an attachment of `lease` lost while it was down.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when the kernel refuses it.
+    fn restore(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error>;
 
     /// What links a pod's namespace with a Forwarder's, whoever remembers it.
     ///
@@ -49,13 +57,42 @@ pub struct KernelWires;
 fn open(attachment: &Attachment) -> Result<Option<Netns>, Error> {
     match Netns::open_path(Path::new(&attachment.forwarder_netns)) {
         Ok(netns) => Ok(Some(netns)),
-        Err(dataplane::Error::NoNamespace { .. }) => Ok(None),
-        Err(dataplane::Error::System { source, .. })
-            if source.kind() == io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
+        Err(source) if is_gone(&source) => Ok(None),
         Err(source) => Err(kernel_error(attachment, source)),
+    }
+}
+
+/// Alias of the pod's ends of a lease.
+fn owner(lease: &Lease) -> String {
+    format!("{}{}", dataplane::ALIAS_PREFIX, lease.key.mark())
+}
+
+/// An attachment of a lease as the dataplane has it.
+fn end(lease: &Lease, of: &Attachment) -> Result<dataplane::attachment::PodLink, dataplane::Error> {
+    let mac = |text: &str| {
+        let reason = "the MAC address of a lease";
+        dataplane::mac::parse(text).ok_or(dataplane::Error::Malformed { reason })
+    };
+    Ok(dataplane::attachment::PodLink {
+        pod_interface: of.pod_interface.clone(),
+        forwarder_interface: of.forwarder_interface.clone(),
+        pod_mac: mac(&of.pod_mac)?,
+        forwarder_mac: mac(&of.forwarder_mac)?,
+        addresses: of.addresses.clone(),
+        gateways: of.gateways.clone(),
+        routes: of.routes.clone(),
+        mtu: of.mtu,
+        alias: of.alias.clone(),
+        owner: owner(lease),
+    })
+}
+
+/// True when there is no network namespace at a path.
+fn is_gone(error: &dataplane::Error) -> bool {
+    match error {
+        dataplane::Error::NoNamespace { .. } | dataplane::Error::NotNamespace { .. } => true,
+        dataplane::Error::System { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -93,13 +130,45 @@ impl Wires for KernelWires {
         }
     }
 
-    fn cut(&self, attachment: &Attachment) -> Result<(), Error> {
-        let Some(netns) = open(attachment)? else {
+    fn cut(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error> {
+        let failed = |source| kernel_error(attachment, source);
+        if let Some(netns) = open(attachment)? {
+            let (name, alias) = (&attachment.forwarder_interface, &attachment.alias);
+            unwire(&netns, name, alias).map_err(failed)?;
+        }
+        if !self.is_alive(&lease.netns, lease.netns_id) {
             return Ok(());
+        }
+        let pod = match Netns::open_path(Path::new(plain(&lease.netns))) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            pod => pod.map_err(failed)?,
         };
-        dataplane::attachment::unwire(&netns, &attachment.forwarder_interface)
-            .map(drop)
-            .map_err(|source| kernel_error(attachment, source))
+        let owner = owner(lease);
+        match unwire(&pod, &attachment.pod_interface, &owner) {
+            // Another attachment's, or the pod's own.
+            Err(dataplane::Error::Foreign { .. }) => Ok(()),
+            result => result.map(drop).map_err(failed),
+        }
+    }
+
+    fn restore(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error> {
+        if !self.is_alive(&lease.netns, lease.netns_id) {
+            return Ok(());
+        }
+        let restore = || {
+            let pod = Netns::open_path(Path::new(plain(&lease.netns)))?;
+            dataplane::attachment::restore(&pod, &end(lease, attachment)?)
+        };
+        match restore() {
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(source) => Err(kernel_error(attachment, source)),
+            Ok(is_restored) => {
+                if is_restored {
+                    tracing::info!(pod = lease.pod, "routes of a pod's interface restored");
+                }
+                Ok(())
+            }
+        }
     }
 
     fn pairs(&self, pod: &Path, forwarder: &Path) -> Result<Vec<Pair>, Error> {
@@ -111,7 +180,7 @@ impl Wires for KernelWires {
     }
 
     fn is_whole(&self, pod: &Path, pair: &Pair, attachment: &Attachment) -> Result<bool, Error> {
-        let whole = dataplane::attachment::Attachment {
+        let whole = dataplane::attachment::PodLink {
             pod_interface: pair.pod_interface.clone(),
             forwarder_interface: pair.forwarder_interface.clone(),
             pod_mac: pair.pod_mac,
@@ -121,11 +190,7 @@ impl Wires for KernelWires {
             routes: attachment.routes.clone(),
             mtu: attachment.mtu,
             alias: pair.forwarder_alias.clone(),
-            owner: Owner {
-                alias: pair.pod_alias.clone(),
-                interface: pair.pod_interface.clone(),
-                interface_prefix: String::new(),
-            },
+            owner: pair.pod_alias.clone(),
         };
         let differences = || {
             let forwarder = Netns::open_path(Path::new(&attachment.forwarder_netns))?;

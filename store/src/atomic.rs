@@ -96,6 +96,36 @@ pub fn sweep(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Removes what killed writers left of any file in `directory`. No file in it may be being written.
+///
+/// # Errors
+/// [`Error`]; an absent directory is clean.
+pub fn sweep_directory(directory: &Path) -> Result<(), Error> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::file("read", directory))?,
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if is_temporary(&path) {
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// `.NAME.PROCESS.NUMBER.tmp`, as [`temporary`] makes it.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+    let inner = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"));
+    inner.is_some_and(|inner| {
+        let mut parts = inner.rsplit('.');
+        number(parts.next()) && number(parts.next()) && parts.next().is_some()
+    })
+}
+
 /// What writers of `path` left behind that were killed.
 ///
 /// # Errors
@@ -125,4 +155,37 @@ fn temporary(path: &Path) -> PathBuf {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.{number}.tmp", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_killed_writers_are_swept_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = |name: &str| directory.path().join(name);
+        for name in ["known.json", "leases.journal"] {
+            // As a kill between the write and the rename leaves it.
+            fs::write(temporary(&here(name)), "half").unwrap();
+            fs::write(here(name), "whole").unwrap();
+        }
+        for other in [".hidden", "notes.tmp", ".x.tmp", ".a.b.tmp"] {
+            fs::write(here(other), "somebody's").unwrap();
+        }
+        sweep_directory(directory.path()).unwrap();
+        let names = fs::read_dir(directory.path()).unwrap().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.sort();
+        let left = [
+            ".a.b.tmp",
+            ".hidden",
+            ".x.tmp",
+            "known.json",
+            "leases.journal",
+            "notes.tmp",
+        ];
+        assert_eq!(names, left);
+        sweep_directory(&here("absent")).unwrap();
+    }
 }

@@ -29,6 +29,10 @@ pub(crate) fn add(
 ) -> Result<(), Error> {
     let deadline = Instant::now() + DEADLINE;
     let (config, key) = (&container.config, &container.key);
+    if let Some(wish) = container.wish() {
+        let details = format!("{wish}: the topology gives addresses");
+        return Err(Error::new(Code::UnsupportedField, details));
+    }
     let path = container.netns.as_deref().unwrap_or(Path::new(""));
     let (netns, netns_id) = pod::open(path)?;
     let previous = config.prev_result.as_ref();
@@ -116,21 +120,20 @@ struct Undo<'a> {
     state_dir: PathBuf,
     key: &'a Key,
     netns: &'a str,
-    wired: Vec<(Netns, String)>,
+    wired: Vec<(Netns, &'a Attachment)>,
     is_confirmed: bool,
     is_done: bool,
 }
 
-impl Undo<'_> {
-    fn wire(&mut self, netns: &Netns, attachment: &Attachment) -> Result<(), Error> {
+impl<'a> Undo<'a> {
+    fn wire(&mut self, netns: &Netns, attachment: &'a Attachment) -> Result<(), Error> {
         let path = Path::new(&attachment.forwarder_netns);
         // The node moves Forwarders; a namespace that is gone now is one that it knows of soon.
         let forwarder = Netns::open_path(path)
             .map_err(|error| Error::new(Code::TryAgainLater, pod::chain(&error)))?;
         wire(netns, &forwarder, &pod::attachment(self.key, attachment)?)
             .map_err(|error| pod::wiring(&error))?;
-        self.wired
-            .push((forwarder, attachment.forwarder_interface.clone()));
+        self.wired.push((forwarder, attachment));
         Ok(())
     }
 
@@ -160,8 +163,9 @@ impl Drop for Undo<'_> {
         if self.is_done {
             return;
         }
-        for (forwarder, interface) in &self.wired {
-            if let Err(error) = unwire(forwarder, interface) {
+        for (forwarder, attachment) in &self.wired {
+            let (name, alias) = (&attachment.forwarder_interface, &attachment.alias);
+            if let Err(error) = unwire(forwarder, name, alias) {
                 log(pod::chain(&error));
             }
         }

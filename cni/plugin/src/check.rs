@@ -1,4 +1,4 @@
-//! CHECK: the result, the kernel and the node's lease say the same.
+//! CHECK: compares the result, the kernel and the node's lease.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use cni::error::{Code, Error};
 use cni::request::Container;
 use cni::result;
 use dataplane::attachment::{pod_interfaces, verify};
+use dataplane::mac;
 use dataplane::netns::Netns;
 
 use crate::node::{Node, unexpected};
@@ -35,6 +36,7 @@ pub(crate) fn check(container: &Container) -> Result<(), Error> {
     let found = match node.ask(&Request::Check { key: key.clone() })? {
         Reply::Lease(leased) => {
             let mut found = result::differences(previous, &leased, &sandbox);
+            compare_macs(&netns, &leased, previous, &sandbox, &mut found)?;
             for attachment in &leased {
                 compare(container, &netns, attachment, &mut found)?;
             }
@@ -71,6 +73,31 @@ fn compare(
     Ok(())
 }
 
+/// The MAC address may be another plugin's wish: what `prevResult` says of it has to be so in the kernel, not in the lease.
+fn compare_macs(
+    netns: &Netns,
+    leased: &[Attachment],
+    previous: &serde_json::Value,
+    sandbox: &str,
+    found: &mut Vec<String>,
+) -> Result<(), Error> {
+    let present = pod_interfaces(netns).map_err(|error| pod::wiring(&error))?;
+    for name in leased.iter().map(|attachment| &attachment.pod_interface) {
+        let wanted = result::mac(previous, name, sandbox);
+        let now = present.iter().find(|interface| interface.name == *name);
+        let (Some(wanted), Some(now)) = (wanted, now) else {
+            continue;
+        };
+        if mac::parse(wanted) != Some(now.mac) {
+            let now = mac::format(now.mac);
+            found.push(format!(
+                "prevResult: {name} has mac {wanted}, the kernel {now}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Right for a pod that is not ours: then neither the kernel nor the result has anything of us.
 fn without_lease(
     container: &Container,
@@ -79,14 +106,14 @@ fn without_lease(
     sandbox: &str,
 ) -> Result<Vec<String>, Error> {
     let owner = pod::owner(&container.key);
-    let present = pod_interfaces(netns, &owner).map_err(|error| pod::wiring(&error))?;
-    let owned = present.iter().filter(|(_, is_owned)| *is_owned);
+    let present = pod_interfaces(netns).map_err(|error| pod::wiring(&error))?;
+    let owned = present.iter().filter(|interface| interface.alias == owner);
     let mut found: Vec<_> = owned
-        .map(|(name, _)| format!("pod: {name} is there without a lease"))
+        .map(|interface| format!("pod: {} is there without a lease", interface.name))
         .collect();
     for name in result::interfaces_in(previous, sandbox) {
-        let could_be_ours = name == owner.interface || name.starts_with(&owner.interface_prefix);
-        if could_be_ours && !present.iter().any(|(present, _)| present == name) {
+        let could_be_ours = name == container.key.ifname || name.starts_with(pod::CHAINED_PREFIX);
+        if could_be_ours && !present.iter().any(|interface| interface.name == name) {
             found.push(format!("pod: no interface {name}, and no lease"));
         }
     }

@@ -1,4 +1,4 @@
-//! DEL: whatever is there is removed, whatever is not is fine.
+//! DEL: removes the interfaces of one attachment; absent ones are success.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,61 +20,71 @@ const DEADLINE: Duration = Duration::from_millis(800);
 /// only once nothing holds it.
 ///
 /// # Errors
-/// [`Code::TryAgainLater`] in one case: the node is away *and* that cannot be written down.
+/// [`Code::TryAgainLater`] in one case: the node is away, that cannot be written down, *and* the
+/// interface may be there still.
 pub(crate) fn del(container: &Container) -> Result<(), Error> {
-    if let Some(netns) = &container.netns {
-        unwire(container, netns);
-    }
+    let netns = container.netns.as_deref().and_then(open);
+    let is_gone = netns.as_ref().is_none_or(|netns| unwire(container, netns));
     let (config, key) = (&container.config, &container.key);
-    let Err(error) = release(container) else {
+    // Of a namespace that is there still: a path that leads elsewhere says nothing to the node either.
+    let path = container.netns.as_ref().filter(|_| netns.is_some());
+    let path = path.map(|path| path.display().to_string());
+    let Err(error) = release(container, path.clone()) else {
         return Ok(());
     };
     log(format!("{error}; the release is kept for the node"));
-    let netns = container
-        .netns
-        .as_ref()
-        .map(|path| path.display().to_string());
     let state_dir = config
         .state_dir()
         .unwrap_or_else(|_| PathBuf::from(DEFAULT_STATE_DIR));
-    queue::push(
-        &state_dir,
-        &Record {
-            key: key.clone(),
-            netns,
-            pod: container.pod.clone(),
-        },
-    )
-    .map_err(|error| {
-        let details = format!(
-            "no node, and failed to write to {}: {error}",
-            state_dir.display()
-        );
-        Error::new(Code::TryAgainLater, details)
-    })
+    let record = Record {
+        key: key.clone(),
+        netns: path,
+        pod: container.pod.clone(),
+    };
+    let Err(error) = queue::push(&state_dir, &record) else {
+        return Ok(());
+    };
+    let details = format!(
+        "no node, and failed to write to {}: {error}",
+        state_dir.display()
+    );
+    if is_gone {
+        // The node frees the lease of a namespace that is gone by itself, and the runtime's GC tells it of others.
+        log(details);
+        return Ok(());
+    }
+    Err(Error::new(Code::TryAgainLater, details))
 }
 
-/// Removes the container's interfaces. What fails here the node does from its side.
-fn unwire(container: &Container, path: &Path) {
-    let netns = match Netns::open_path(path) {
-        Ok(netns) => netns,
+fn open(path: &Path) -> Option<Netns> {
+    match pod::open_in_time(path) {
+        Some(Ok(netns)) => Some(netns),
         // Gone, and its interfaces with it.
-        Err(_) => return,
-    };
-    if let Err(error) = unwire_pod(&netns, &pod::owner(&container.key)) {
-        log(pod::chain(&error));
+        Some(Err(_)) => None,
+        None => {
+            log(format!(
+                "{}: no answer from its file system",
+                path.display()
+            ));
+            None
+        }
     }
 }
 
-fn release(container: &Container) -> Result<(), Error> {
+/// Removes the container's interfaces; false when one may be left. What fails here the node does from its side.
+fn unwire(container: &Container, netns: &Netns) -> bool {
+    let unwired = unwire_pod(netns, &pod::owner(&container.key));
+    unwired.inspect_err(|error| log(pod::chain(error))).is_ok()
+}
+
+fn release(container: &Container, netns: Option<String>) -> Result<(), Error> {
     let socket = container
         .config
         .socket()
         .unwrap_or_else(|_| PathBuf::from(DEFAULT_SOCKET));
-    let netns = container.netns.as_ref().filter(|path| path.exists());
     let request = Request::Release {
         key: container.key.clone(),
-        netns: netns.map(|path| path.display().to_string()),
+        netns,
         pod: container.pod.clone(),
     };
     match Node::connect(&socket, Instant::now() + DEADLINE)?.ask(&request)? {

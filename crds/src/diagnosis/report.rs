@@ -86,6 +86,8 @@ pub struct Route {
 pub enum Origin {
     /// The daemon, from a table.
     Table,
+    /// The daemon: a prefix of the topology, where nothing longer leads.
+    Unreachable,
     /// The CNI plugin, to a pod.
     Attachment,
     /// Somebody else.

@@ -1,4 +1,4 @@
-//! What the kernel says of one interface.
+//! One interface as the kernel reports it.
 
 use std::os::fd::AsRawFd;
 
@@ -38,9 +38,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// True when we made it.
+    /// True when it carries beemesh's mark.
     pub(super) fn is_marked(&self) -> bool {
         self.group == LINK_GROUP || self.alias.starts_with(ALIAS_PREFIX)
+    }
+
+    /// True when it carries beemesh's mark and no other alias than `alias`; none yet when its maker was killed.
+    pub(super) fn is_marked_as(&self, alias: &str) -> bool {
+        self.is_marked() && (self.alias.is_empty() || self.alias == alias)
     }
 
     fn read(payload: &[u8]) -> Option<Self> {

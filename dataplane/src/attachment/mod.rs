@@ -1,15 +1,17 @@
-//! Wiring one pod to its Forwarder: a veth pair, host routes, permanent neighbours, no bridge.
+//! Wiring one pod to its Forwarder: a veth pair, host routes, preset neighbours, no bridge.
 //!
 //! ```text
 //! pod's namespace                              Forwarder's namespace
 //!  eth0  10.80.1.2/32  == veth ==  app3f2a..   route 10.80.1.2 dev app3f2a..
-//!  routes -> 169.254.1.1 onlink                neighbour 10.80.1.2 -> pod's MAC, permanent
+//!  routes -> 169.254.1.1 onlink                neighbour 10.80.1.2 -> pod's MAC
 //!  neighbour 169.254.1.1 -> app's MAC, permanent
 //! ```
-//! Nobody asks who has an address: both ends know each other's MAC from the start.
+//! Both ends have each other's MAC address from the start, so the first packet needs no resolution. The Forwarder's entry is
+//! not permanent: the pod announces a change of its MAC address (`arp_notify`, `ndisc_notify`), and ARP and neighbour discovery
+//! work in both directions when an entry is lost.
 //!
-//! Marks: both ends are in the interface group [`LINK_GROUP`](crate::LINK_GROUP) from their first
-//! moment; the alias follows. What carries neither is never deleted.
+//! Marks: both ends are in the interface group [`LINK_GROUP`](crate::LINK_GROUP) from their creation; the alias follows. An
+//! interface without either is never deleted, and an alias of another owner is never deleted on behalf of this one.
 
 mod link;
 mod pairs;
@@ -24,13 +26,13 @@ use ipnetwork::IpNetwork;
 use crate::mac::Mac;
 
 pub use pairs::{Pair, pairs};
-pub use unwire::{pod_interfaces, unwire, unwire_pod};
+pub use unwire::{PodInterface, pod_interfaces, unwire, unwire_pod, unwire_unowned};
 pub use verify::verify;
-pub use wire::wire;
+pub use wire::{restore, wire};
 
 /// One pod wired to one Forwarder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
+pub struct PodLink {
     /// Interface in the pod's namespace.
     pub pod_interface: String,
     /// Interface in the Forwarder's namespace.
@@ -49,22 +51,12 @@ pub struct Attachment {
     pub mtu: u32,
     /// Alias of the Forwarder's end; begins with [`ALIAS_PREFIX`](crate::ALIAS_PREFIX).
     pub alias: String,
-    /// Who may delete the pod's end.
-    pub owner: Owner,
+    /// Alias of the pod's end: network, container and interface of the CNI call that owns it; begins with
+    /// [`ALIAS_PREFIX`](crate::ALIAS_PREFIX).
+    pub owner: String,
 }
 
-/// To whom a pod's end belongs, told by its alias.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    /// Alias of the pod's end; begins with [`ALIAS_PREFIX`](crate::ALIAS_PREFIX).
-    pub alias: String,
-    /// Names under which an end without alias (its maker was killed) is the owner's: this one ...
-    pub interface: String,
-    /// ... and all that begin with this.
-    pub interface_prefix: String,
-}
-
-impl Attachment {
+impl PodLink {
     /// The gateway of the same family as `of`.
     fn gateway(&self, of: &IpNetwork) -> Option<IpAddr> {
         let mut gateways = self.gateways.iter().copied();

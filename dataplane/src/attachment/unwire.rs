@@ -1,4 +1,4 @@
-//! Taking an attachment away.
+//! Deletes an attachment.
 //!
 //! Deleting an interface takes the kernel some 15 ms, nearly all of it after both ends are gone from
 //! their namespaces: it waits until no processor can still hold a reference (`rcu_barrier` in
@@ -18,9 +18,10 @@ use nix::{
     unistd::{ForkResult, Pid, close, fork, pipe},
 };
 
-use super::{Owner, link};
+use super::link;
 use crate::{
     Error,
+    mac::Mac,
     netlink::{AF_UNSPEC, Batch, RTM_DELLINK, Socket, ifinfomsg, read_u16, read_u32},
     netns::Netns,
 };
@@ -32,28 +33,40 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Deletes the Forwarder's end of an attachment, and with it the pod's. False when it was absent.
-/// Returns when the kernel is done with it.
+/// Deletes the interface `interface` with the alias `alias`, either end of an attachment, and with it the other end. False
+/// when it was absent. Returns when the kernel is done with it.
+///
+/// # Errors
+/// [`Error::Foreign`] when an interface of that name does not carry our mark, or the alias of another attachment.
+pub fn unwire(netns: &Netns, interface: &str, alias: &str) -> Result<bool, Error> {
+    remove(&mut Socket::open_in(netns)?, interface, alias)
+}
+
+/// As [`unwire`], whoever's attachment it is: for an interface that was seen to be nobody's.
 ///
 /// # Errors
 /// [`Error::Foreign`] when an interface of that name does not carry our mark.
-pub fn unwire(forwarder: &Netns, interface: &str) -> Result<bool, Error> {
-    remove(&mut Socket::open_in(forwarder)?, interface)
+pub fn unwire_unowned(netns: &Netns, interface: &str) -> Result<bool, Error> {
+    remove_if(
+        &mut Socket::open_in(netns)?,
+        interface,
+        link::Seen::is_marked,
+    )
 }
 
-/// Deletes every interface of `owner` in the pod's namespace. Returns how many there were, once
-/// they are gone from that namespace and the Forwarder's.
+/// Deletes every interface with the alias `owner` in the pod's namespace. Returns how many there were, once they are gone from
+/// that namespace and the Forwarder's. An end that has no alias yet is the node's to delete, by its lease.
 ///
 /// # Assumptions
 /// The calling process has one thread and ends soon: a child of it may outlive the call by some
 /// 20 ms, and is left to the next reaper.
-pub fn unwire_pod(pod: &Netns, owner: &Owner) -> Result<usize, Error> {
+pub fn unwire_pod(pod: &Netns, owner: &str) -> Result<usize, Error> {
     let (socket, events) = pod.run(|| (Socket::open(), events()))?;
     let (mut socket, events) = (socket?, events?);
     let links = link::list(&mut socket)?;
     let owned: Vec<_> = links
         .into_iter()
-        .filter(|seen| is_owned(seen, owner))
+        .filter(|seen| seen.alias == owner)
         .collect();
     for seen in &owned {
         delete_in_child(&mut socket, &events, seen.index)?;
@@ -61,33 +74,45 @@ pub fn unwire_pod(pod: &Netns, owner: &Owner) -> Result<usize, Error> {
     Ok(owned.len())
 }
 
-/// The names of all interfaces in the pod's namespace, and whether each is `owner`'s.
-pub fn pod_interfaces(pod: &Netns, owner: &Owner) -> Result<Vec<(String, bool)>, Error> {
-    let links = link::list(&mut Socket::open_in(pod)?)?.into_iter();
-    Ok(links
-        .map(|seen| (seen.name.clone(), is_owned(&seen, owner)))
-        .collect())
+/// An interface in a pod's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInterface {
+    /// Its name.
+    pub name: String,
+    /// Its alias, empty when there is none.
+    pub alias: String,
+    /// Its link-layer address.
+    pub mac: Mac,
 }
 
-/// Deletes the interface called `name` if it carries our mark; false when there is none.
-pub(super) fn remove(socket: &mut Socket, name: &str) -> Result<bool, Error> {
+/// All interfaces in the pod's namespace.
+pub fn pod_interfaces(pod: &Netns) -> Result<Vec<PodInterface>, Error> {
+    let links = link::list(&mut Socket::open_in(pod)?)?.into_iter();
+    let interface = |seen: link::Seen| PodInterface {
+        name: seen.name,
+        alias: seen.alias,
+        mac: seen.mac,
+    };
+    Ok(links.map(interface).collect())
+}
+
+/// Deletes the interface called `name` if it carries our mark and no other alias; false when there is none.
+pub(super) fn remove(socket: &mut Socket, name: &str, alias: &str) -> Result<bool, Error> {
+    remove_if(socket, name, |seen| seen.is_marked_as(alias))
+}
+
+fn remove_if(
+    socket: &mut Socket,
+    name: &str,
+    is_meant: impl FnOnce(&link::Seen) -> bool,
+) -> Result<bool, Error> {
     match link::find(socket, name)? {
         None => Ok(false),
-        Some(seen) if seen.is_marked() => delete(socket, seen.index).map(|()| true),
+        Some(seen) if is_meant(&seen) => delete(socket, seen.index).map(|()| true),
         Some(_) => Err(Error::Foreign {
             object: format!("interface {name}"),
         }),
     }
-}
-
-fn is_owned(seen: &link::Seen, owner: &Owner) -> bool {
-    let is_half_made = || {
-        let is_named = seen.name == owner.interface
-            || (!owner.interface_prefix.is_empty()
-                && seen.name.starts_with(&owner.interface_prefix));
-        seen.is_marked() && seen.alias.is_empty() && is_named
-    };
-    seen.alias == owner.alias || is_half_made()
 }
 
 /// Deletes by index. Absent is success.

@@ -1,23 +1,24 @@
-//! Comparing an attachment with the kernel.
+//! Compares an attachment with the kernel.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnetwork::IpNetwork;
 
 use super::{
-    Attachment,
+    PodLink,
     link::{self, Seen},
 };
-use crate::{Error, mac::Mac, netlink::*, netns::Netns};
+use crate::{
+    Error,
+    mac::{self, Mac},
+    netlink::*,
+    netns::Netns,
+};
 
 /// What differs between `attachment` and the kernel, a sentence each; empty when nothing does.
 ///
-/// A smaller MTU, more addresses and more routes are no differences: later plugins may set them.
-pub fn verify(
-    pod: &Netns,
-    forwarder: &Netns,
-    attachment: &Attachment,
-) -> Result<Vec<String>, Error> {
+/// A smaller MTU, another MAC address of the pod, more addresses and more routes are no differences: later plugins may set them.
+pub fn verify(pod: &Netns, forwarder: &Netns, attachment: &PodLink) -> Result<Vec<String>, Error> {
     let (mut pod, mut forwarder) = (Socket::open_in(pod)?, Socket::open_in(forwarder)?);
     let mut found = Vec::new();
     let ends = (
@@ -35,8 +36,12 @@ pub fn verify(
     match ends.0 {
         None => found.push(format!("pod: no interface {}", attachment.pod_interface)),
         Some(seen) => {
-            end("pod", &seen, attachment.pod_mac, attachment.mtu, &mut found);
-            pod_side(&mut pod, attachment, &seen, &mut found)?;
+            if seen.alias != attachment.owner {
+                let name = &seen.name;
+                found.push(format!("pod: {name} belongs to another attachment"));
+            }
+            end("pod", &seen, None, attachment.mtu, &mut found);
+            pod_side(&mut pod, &mut forwarder, attachment, &seen, &mut found)?;
         }
     }
     match ends.1 {
@@ -48,7 +53,7 @@ pub fn verify(
             end(
                 "forwarder",
                 &seen,
-                attachment.forwarder_mac,
+                Some(attachment.forwarder_mac),
                 attachment.mtu,
                 &mut found,
             );
@@ -58,30 +63,24 @@ pub fn verify(
     Ok(found)
 }
 
-fn end(side: &str, seen: &Seen, mac: Mac, mtu: u32, found: &mut Vec<String>) {
+fn end(side: &str, seen: &Seen, mac: Option<Mac>, mtu: u32, found: &mut Vec<String>) {
     let name = &seen.name;
     if !seen.is_up {
         found.push(format!("{side}: {name} is down"));
     }
-    if seen.mac != mac {
-        found.push(format!(
-            "{side}: {name} has mac {}, leased {}",
-            text(seen.mac),
-            text(mac)
-        ));
+    if let Some(mac) = mac.filter(|mac| *mac != seen.mac) {
+        let (now, leased) = (mac::format(seen.mac), mac::format(mac));
+        found.push(format!("{side}: {name} has mac {now}, leased {leased}"));
     }
     if seen.mtu > mtu {
         found.push(format!("{side}: {name} has mtu {}, leased {mtu}", seen.mtu));
     }
 }
 
-fn text(mac: Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
 fn pod_side(
     socket: &mut Socket,
-    attachment: &Attachment,
+    forwarder: &mut Socket,
+    attachment: &PodLink,
     seen: &Seen,
     found: &mut Vec<String>,
 ) -> Result<(), Error> {
@@ -92,11 +91,7 @@ fn pod_side(
         .iter()
         .filter(|ip| !addresses.contains(&ip.ip()));
     found.extend(missing.map(|ip| format!("pod: {name} lacks address {ip}")));
-    let wanted = attachment
-        .gateways
-        .iter()
-        .map(|ip| (*ip, attachment.forwarder_mac));
-    compare_neighbours("pod", socket, seen, wanted, found)?;
+    compare_gateways(socket, forwarder, seen, attachment, found)?;
     // Default routes may have been another network's already.
     let wanted = attachment.routes.iter().filter(|route| route.prefix() != 0);
     compare_routes("pod", socket, seen, wanted.copied(), found)
@@ -104,15 +99,10 @@ fn pod_side(
 
 fn forwarder_side(
     socket: &mut Socket,
-    attachment: &Attachment,
+    attachment: &PodLink,
     seen: &Seen,
     found: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let wanted = attachment
-        .addresses
-        .iter()
-        .map(|ip| (ip.ip(), attachment.pod_mac));
-    compare_neighbours("forwarder", socket, seen, wanted, found)?;
     let wanted = attachment
         .addresses
         .iter()
@@ -120,22 +110,28 @@ fn forwarder_side(
     compare_routes("forwarder", socket, seen, wanted, found)
 }
 
-fn compare_neighbours(
-    side: &str,
-    socket: &mut Socket,
+/// A gateway is found by a permanent neighbour, or because the Forwarder answers for its address.
+fn compare_gateways(
+    pod: &mut Socket,
+    forwarder: &mut Socket,
     seen: &Seen,
-    wanted: impl Iterator<Item = (IpAddr, Mac)>,
+    attachment: &PodLink,
     found: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let neighbours = neighbours(socket, seen.index)?;
-    for (address, mac) in wanted {
-        if !neighbours.contains(&(address, mac)) {
-            let name = &seen.name;
-            found.push(format!(
-                "{side}: {name} lacks permanent neighbour {address}"
-            ));
-        }
+    let neighbours = neighbours(pod, seen.index)?;
+    let is_lost = |gateway: &&IpAddr| !neighbours.contains(&(**gateway, attachment.forwarder_mac));
+    let lost: Vec<&IpAddr> = attachment.gateways.iter().filter(is_lost).collect();
+    if lost.is_empty() {
+        return Ok(());
     }
+    let answered = all_addresses(forwarder)?;
+    let answers_for = |gateway: &IpAddr| match gateway {
+        IpAddr::V4(_) => answered.iter().any(|(_, address)| address == gateway),
+        IpAddr::V6(_) => answered.contains(&(seen.peer_index, *gateway)),
+    };
+    let missing = lost.into_iter().filter(|gateway| !answers_for(gateway));
+    let name = &seen.name;
+    found.extend(missing.map(|gateway| format!("pod: {name} lacks neighbour {gateway}")));
     Ok(())
 }
 
@@ -166,20 +162,27 @@ fn compare_routes(
     Ok(())
 }
 
+/// The addresses of the interface `index`.
 pub(super) fn addresses(socket: &mut Socket, index: u32) -> Result<BTreeSet<IpAddr>, Error> {
+    let all = all_addresses(socket)?.into_iter();
+    Ok(all
+        .filter(|(of, _)| *of == index)
+        .map(|(_, ip)| ip)
+        .collect())
+}
+
+/// The addresses of all interfaces, each with the interface's index.
+fn all_addresses(socket: &mut Socket) -> Result<BTreeSet<(u32, IpAddr)>, Error> {
     let mut batch = Batch::new();
-    batch.message(
-        RTM_GETADDR,
-        NLM_F_DUMP,
-        &ifaddrmsg(AF_UNSPEC, 0, 0, 0, index),
-    );
+    batch.message(RTM_GETADDR, NLM_F_DUMP, &ifaddrmsg(AF_UNSPEC, 0, 0, 0, 0));
     let mut found = BTreeSet::new();
     socket.dump(&mut batch, |_, payload| {
-        if payload.get(4..).and_then(read_u32) == Some(index) {
-            let attributes = attributes(payload.get(8..).unwrap_or_default());
-            let ours = attributes.filter(|entry| matches!(entry.kind, IFA_ADDRESS | IFA_LOCAL));
-            found.extend(ours.filter_map(|entry| read_ip(entry.value)));
-        }
+        let Some(index) = payload.get(4..).and_then(read_u32) else {
+            return;
+        };
+        let attributes = attributes(payload.get(8..).unwrap_or_default());
+        let ours = attributes.filter(|entry| matches!(entry.kind, IFA_ADDRESS | IFA_LOCAL));
+        found.extend(ours.filter_map(|entry| Some((index, read_ip(entry.value)?))));
     })?;
     Ok(found)
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use libc::{EACCES, EEXIST, IFA_F_NODAD, IFF_UP};
+use libc::{EEXIST, IFA_F_NODAD, IFF_UP};
 
-use super::{Attachment, link};
+use super::{PodLink, link, verify};
 use crate::{ATTACHMENT_PROTOCOL, Error, LINK_GROUP, mac::Mac, netlink::*, netns::Netns};
 
 /// Longest alias that the kernel keeps, in bytes (`IFALIASZ` without its zero byte).
@@ -19,7 +19,7 @@ const MAX_ALIAS: usize = 255;
 /// # Errors
 /// [`Error::Foreign`] when an interface name is taken; nothing was changed then. After any other
 /// error nothing is left of the attachment.
-pub fn wire(pod: &Netns, forwarder: &Netns, attachment: &Attachment) -> Result<(), Error> {
+pub fn wire(pod: &Netns, forwarder: &Netns, attachment: &PodLink) -> Result<(), Error> {
     let mut forwarder_socket = Socket::open_in(forwarder)?;
     let mut pod_socket = Socket::open_in(pod)?;
     create(&mut forwarder_socket, pod, attachment)?;
@@ -37,10 +37,37 @@ pub fn wire(pod: &Netns, forwarder: &Netns, attachment: &Attachment) -> Result<(
     Ok(())
 }
 
+/// Puts back what the pod's end lost while it was down: the kernel removes routes and neighbours with the link. False when it is
+/// not there, not this attachment's, down, or when it lacks nothing. An end that somebody put down stays down.
+///
+/// # Errors
+/// What the kernel refuses. A route that another plugin has made meanwhile is left.
+pub fn restore(pod: &Netns, attachment: &PodLink) -> Result<bool, Error> {
+    let mut socket = Socket::open_in(pod)?;
+    let seen = link::find(&mut socket, &attachment.pod_interface)?;
+    let Some(seen) = seen.filter(|seen| seen.is_up && seen.alias == attachment.owner) else {
+        return Ok(false);
+    };
+    let mut found = verify::routes_of(&mut socket, seen.index, true)?;
+    found.extend(verify::routes_of(&mut socket, seen.index, false)?);
+    let lost = attachment
+        .routes
+        .iter()
+        .filter(|route| route.prefix() != 0 && !found.contains(route));
+    if lost.count() == 0 {
+        return Ok(false);
+    }
+    let mut plan = Plan::default();
+    plan.contents(attachment, seen.index);
+    let refused = refusals(&mut socket, plan)?.into_iter();
+    first(refused.filter(|(_, rejection)| rejection.errno != EEXIST))?;
+    Ok(true)
+}
+
 /// A new veth pair, deleted again unless it is kept.
 struct Pair<'a> {
     socket: &'a mut Socket,
-    attachment: &'a Attachment,
+    attachment: &'a PodLink,
     is_kept: bool,
 }
 
@@ -57,7 +84,7 @@ impl Drop for Pair<'_> {
     }
 }
 
-fn create(socket: &mut Socket, pod: &Netns, attachment: &Attachment) -> Result<(), Error> {
+fn create(socket: &mut Socket, pod: &Netns, attachment: &PodLink) -> Result<(), Error> {
     let object = || format!("interface {}", attachment.pod_interface);
     for may_clear in [true, false] {
         let mut batch = Batch::new();
@@ -71,7 +98,8 @@ fn create(socket: &mut Socket, pod: &Netns, attachment: &Attachment) -> Result<(
                 source: rejection,
             });
         }
-        if !may_clear || !super::unwire::remove(socket, &attachment.forwarder_interface)? {
+        let (name, alias) = (&attachment.forwarder_interface, &attachment.alias);
+        if !may_clear || !super::unwire::remove(socket, name, alias)? {
             break;
         }
     }
@@ -80,7 +108,7 @@ fn create(socket: &mut Socket, pod: &Netns, attachment: &Attachment) -> Result<(
 
 /// Both ends at once, each with name, address, MTU and mark; the Forwarder's end up (the pod's end
 /// cannot be: it has no peer yet when it is made).
-fn pair(batch: &mut Batch, pod: &Netns, attachment: &Attachment) {
+fn pair(batch: &mut Batch, pod: &Netns, attachment: &PodLink) {
     use std::os::fd::AsRawFd;
     let up = IFF_UP.cast_unsigned();
     let header = ifinfomsg(AF_UNSPEC, 0, up, up);
@@ -121,47 +149,23 @@ fn end(message: &mut Message<'_>, name: &str, mac: Mac, mtu: u32) {
 fn complete_pod(
     socket: &mut Socket,
     pod: &Netns,
-    attachment: &Attachment,
+    attachment: &PodLink,
     index: u32,
 ) -> Result<(), Error> {
-    let (of_ipv6, others): (Vec<_>, Vec<_>) =
-        refusals(socket, pod_end(attachment, index, |_| true))?
-            .into_iter()
-            .partition(|(object, _)| object.is_ipv6());
-    // Container runtimes make namespaces with IPv6 off: then the kernel takes nothing of it.
-    let is_off = of_ipv6.iter().any(|(_, source)| source.errno == EACCES);
-    if !is_off || !others.is_empty() {
-        return first(others.into_iter().chain(of_ipv6));
+    if attachment.addresses.iter().any(IpNetwork::is_ipv6) {
+        let interface = &attachment.pod_interface;
+        pod.run(|| prepare_ipv6(interface))??;
     }
-    enable_ipv6(pod, &attachment.pod_interface)?;
-    run(socket, pod_end(attachment, index, IpAddr::is_ipv6))
+    let mut plan = Plan::default();
+    plan.up(index, &attachment.owner, ARP_NOTIFY);
+    plan.contents(attachment, index);
+    run(socket, plan)
 }
 
-/// The pod's end, with those addresses, neighbours and routes whose family `is_meant`.
-fn pod_end(attachment: &Attachment, index: u32, is_meant: fn(&IpAddr) -> bool) -> Plan {
+fn complete_forwarder(socket: &mut Socket, attachment: &PodLink, index: u32) -> Result<(), Error> {
     let mut plan = Plan::default();
-    plan.up(index, &attachment.owner.alias);
-    let addresses = attachment.addresses.iter().map(|address| address.ip());
-    for address in addresses.filter(is_meant) {
-        plan.address(index, address);
-    }
-    for gateway in attachment.gateways.iter().filter(|ip| is_meant(ip)) {
-        plan.neighbour(index, *gateway, attachment.forwarder_mac);
-    }
-    for route in attachment.routes.iter().filter(|it| is_meant(&it.ip())) {
-        plan.route(index, route, attachment.gateway(route));
-    }
-    plan
-}
-
-fn complete_forwarder(
-    socket: &mut Socket,
-    attachment: &Attachment,
-    index: u32,
-) -> Result<(), Error> {
-    let mut plan = Plan::default();
-    plan.up(index, &attachment.alias);
-    // Who looks for what is behind the pod by neighbour discovery must have a link-local address (RFC 4861, section 7.2.2).
+    plan.up(index, &attachment.alias, STRICT_SOURCE);
+    // A node that resolves addresses behind the pod needs a link-local address (RFC 4861, section 7.2.2).
     for gateway in attachment
         .gateways
         .iter()
@@ -170,11 +174,44 @@ fn complete_forwarder(
         plan.address(index, *gateway);
     }
     for address in &attachment.addresses {
-        plan.neighbour(index, address.ip(), attachment.pod_mac);
+        plan.neighbour(index, address.ip(), attachment.pod_mac, LEARNED);
         plan.route(index, &IpNetwork::from(address.ip()), None);
     }
     run(socket, plan)
 }
+
+/// IPv6 settings of the pod's end, in the calling thread's namespace: on, as container runtimes make namespaces with IPv6 off;
+/// addresses outlive a link that goes down; a new MAC address is announced.
+fn prepare_ipv6(interface: &str) -> Result<(), Error> {
+    // `/proc/sys/net` shows the namespace of the thread that opens it.
+    let directory = format!("/proc/sys/net/ipv6/conf/{interface}");
+    let is_off = |text: String| text.trim() == "1";
+    let mut settings = vec![("keep_addr_on_down", "1"), ("ndisc_notify", "1")];
+    if std::fs::read_to_string(format!("{directory}/disable_ipv6")).is_ok_and(is_off) {
+        settings.push(("disable_ipv6", "0"));
+    }
+    for (name, value) in settings {
+        let file = format!("{directory}/{name}");
+        match std::fs::write(&file, value) {
+            // A kernel without IPv6: it refuses the addresses in its own words.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => result.map_err(|error| Error::system("write", file, error))?,
+        }
+    }
+    Ok(())
+}
+
+/// An IPv4 setting of one interface: its number among `IPV4_DEVCONF_`, and its value.
+type Setting = (u16, u32);
+/// A change of the interface's MAC address is announced.
+const ARP_NOTIFY: Setting = (IPV4_DEVCONF_ARP_NOTIFY, 1);
+/// Packets whose source is not routed to this interface are dropped (RFC 3704, strict).
+const STRICT_SOURCE: Setting = (IPV4_DEVCONF_RP_FILTER, 1);
+
+/// State and flags of a neighbour that nothing changes.
+const PERMANENT: (u16, u8) = (NUD_PERMANENT, 0);
+/// State and flags of a neighbour that follows what the other end announces, and is not counted against the kernel's limit.
+const LEARNED: (u16, u8) = (NUD_STALE, NTF_EXT_LEARNED);
 
 /// A batch and what each of its messages is about.
 #[derive(Default)]
@@ -193,7 +230,7 @@ enum Object {
 }
 
 impl Plan {
-    fn up(&mut self, index: u32, alias: &str) {
+    fn up(&mut self, index: u32, alias: &str, (setting, value): Setting) {
         self.objects.push(Object::Interface);
         let up = IFF_UP.cast_unsigned();
         self.batch
@@ -201,7 +238,27 @@ impl Plan {
             .bytes(
                 IFLA_IFALIAS,
                 &alias.as_bytes()[..alias.len().min(MAX_ALIAS)],
-            );
+            )
+            .nested(IFLA_AF_SPEC, &[], |families| {
+                families.nested(u16::from(AF_INET), &[], |ipv4| {
+                    ipv4.nested(IFLA_INET_CONF, &[], |settings| {
+                        settings.u32(setting, value);
+                    });
+                });
+            });
+    }
+
+    /// Addresses, neighbours and routes of the pod's end.
+    fn contents(&mut self, attachment: &PodLink, index: u32) {
+        for address in &attachment.addresses {
+            self.address(index, address.ip());
+        }
+        for gateway in &attachment.gateways {
+            self.neighbour(index, *gateway, attachment.forwarder_mac, PERMANENT);
+        }
+        for route in &attachment.routes {
+            self.route(index, route, attachment.gateway(route));
+        }
     }
 
     fn address(&mut self, index: u32, address: IpAddr) {
@@ -218,9 +275,9 @@ impl Plan {
             .ip(IFA_ADDRESS, address);
     }
 
-    fn neighbour(&mut self, index: u32, address: IpAddr, mac: Mac) {
+    fn neighbour(&mut self, index: u32, address: IpAddr, mac: Mac, (state, flags): (u16, u8)) {
         self.objects.push(Object::Neighbour(address));
-        let header = ndmsg(family(address).0, index, NUD_PERMANENT, 0);
+        let header = ndmsg(family(address).0, index, state, flags);
         self.batch
             .message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header)
             .ip(NDA_DST, address)
@@ -258,14 +315,6 @@ impl Object {
     /// CNI 1.1: a plugin skips its default route where another network has one.
     fn may_exist(&self) -> bool {
         matches!(self, Self::Route(destination) if destination.prefix() == 0)
-    }
-
-    fn is_ipv6(&self) -> bool {
-        match self {
-            Self::Interface => false,
-            Self::Address(address) | Self::Neighbour(address) => address.is_ipv6(),
-            Self::Route(destination) => destination.is_ipv6(),
-        }
     }
 }
 
@@ -309,13 +358,6 @@ fn family(address: IpAddr) -> (u8, u8) {
         IpAddr::V4(_) => (AF_INET, 32),
         IpAddr::V6(_) => (AF_INET6, 128),
     }
-}
-
-fn enable_ipv6(pod: &Netns, interface: &str) -> Result<(), Error> {
-    let file = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
-    // `/proc/sys/net` shows the namespace of the thread that opens it.
-    let result = pod.run(|| std::fs::write(&file, "0"))?;
-    result.map_err(|error| Error::system("write", file, error))
 }
 
 fn vanished(interface: &str) -> Error {

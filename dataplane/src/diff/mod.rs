@@ -35,3 +35,6 @@ impl Diff {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

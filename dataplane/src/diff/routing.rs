@@ -26,7 +26,7 @@ pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Obs
     let mut ids = Ids::new(observed);
     let nexthops = nexthops(desired, observed, &mut ids, &mut diff);
     let wanted = wanted(routes, &nexthops);
-    let devices = devices(routes, observed);
+    let direct = direct(routes, observed);
     let (ours, foreign) = split(observed);
     let blocked: BTreeSet<IpNetwork> = foreign
         .into_iter()
@@ -43,7 +43,7 @@ pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Obs
     let groups = reusable_groups(observed, balance);
     let routes_seen: Vec<(IpNetwork, Option<u32>)> = ours
         .iter()
-        .filter(|route| !devices.contains_key(&route.prefix))
+        .filter(|route| !direct.contains_key(&route.prefix))
         .map(|route| match route.via {
             Via::Nexthop(id) if groups.contains_key(&id) => (route.prefix, Some(id)),
             _ => (route.prefix, None),
@@ -62,8 +62,8 @@ pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Obs
         groups: &groups,
     };
     let plan = groups::plan(input, || ids.group());
-    let devices = device_routes(&devices, observed, &blocked).collect();
-    push_plan(&mut diff, plan, balance, &ours, devices);
+    let direct = direct_routes(&direct, observed, &blocked, &ours).collect();
+    push_plan(&mut diff, plan, balance, &ours, direct);
     stale_nexthops(observed, &nexthops, &groups, &mut diff);
     diff
 }
@@ -128,7 +128,7 @@ fn nexthops<'a>(
         {
             continue;
         }
-        let gateway = link.gateway();
+        let gateway = link.gateway_on(observed.lacks_ipv6);
         let known = seen.get(name.as_str());
         let id = known.map_or_else(|| ids.nexthop(), |&(id, _)| id);
         if known != Some(&(id, Some(gateway))) {
@@ -178,25 +178,26 @@ fn wanted(routes: &Routes, nexthops: &BTreeMap<&str, u32>) -> Wanted {
     Wanted { sets, routes }
 }
 
-/// Wanted routes out of an interface that is there and up.
-fn devices(routes: &Routes, observed: &Observed) -> BTreeMap<IpNetwork, (String, u32)> {
-    let device = |target: &Target| match target {
+/// A wanted route that needs no next hop: the interface that it leaves by, none for an unreachable one; and as it would be seen.
+type Direct = (Option<String>, Via);
+
+/// Wanted routes without next hops: unreachable ones, and those out of an interface that is there and up.
+fn direct(routes: &Routes, observed: &Observed) -> BTreeMap<IpNetwork, Direct> {
+    let direct = |target: &Target| match target {
         Target::Device(name) => {
             let link = observed.links.get(name).filter(|link| link.is_enabled)?;
-            Some((name.clone(), link.index))
+            Some((Some(name.clone()), Via::Device(link.index)))
         }
+        Target::Unreachable => Some((None, Via::Unreachable)),
         Target::Links(_) => None,
     };
-    if !routes
-        .targets()
-        .iter()
-        .any(|target| matches!(target, Target::Device(_)))
-    {
+    let needs_none = |target: &Target| !matches!(target, Target::Links(_));
+    if !routes.targets().iter().any(needs_none) {
         return BTreeMap::new();
     }
     routes
         .iter()
-        .filter_map(|(prefix, target)| Some((prefix, device(routes.target(target))?)))
+        .filter_map(|(prefix, target)| Some((prefix, direct(routes.target(target))?)))
         .collect()
 }
 
@@ -237,30 +238,36 @@ fn reusable_groups(observed: &Observed, wanted: Balance) -> BTreeMap<u32, Set> {
     groups.collect()
 }
 
-fn device_routes<'a>(
-    devices: &'a BTreeMap<IpNetwork, (String, u32)>,
+fn direct_routes<'a>(
+    direct: &'a BTreeMap<IpNetwork, Direct>,
     observed: &Observed,
     blocked: &'a BTreeSet<IpNetwork>,
+    ours: &'a [SeenRoute],
 ) -> impl Iterator<Item = Operation> + use<'a> {
-    let right: BTreeSet<(IpNetwork, u32)> = observed
+    let right: BTreeSet<(IpNetwork, Via)> = observed
         .routes
         .iter()
-        .filter_map(|route| match route.via {
-            Via::Device(index) if route.is_ours() || route.is_attachment() => {
-                Some((route.prefix, index))
-            }
-            _ => None,
-        })
+        .filter(|route| route.is_ours() || route.is_attachment())
+        .map(|route| (route.prefix, route.via))
         .collect();
-    devices
+    direct
         .iter()
-        .filter(move |&(prefix, &(_, index))| {
-            !blocked.contains(prefix) && !right.contains(&(*prefix, index))
+        .filter(move |&(prefix, &(_, via))| {
+            !blocked.contains(prefix) && !right.contains(&(*prefix, via))
         })
-        .map(|(&prefix, (link, _))| Operation::SetDeviceRoute {
-            prefix,
-            link: link.clone(),
+        .map(|(&prefix, (link, _))| match link.clone() {
+            Some(link) => Operation::SetDeviceRoute { prefix, link },
+            None => Operation::SetUnreachable {
+                prefix,
+                replace: is_there(ours, prefix),
+            },
         })
+}
+
+/// True when a route of ours was seen there.
+fn is_there(ours: &[SeenRoute], prefix: IpNetwork) -> bool {
+    ours.binary_search_by_key(&prefix, |route| route.prefix)
+        .is_ok()
 }
 
 fn push_plan(
@@ -268,7 +275,7 @@ fn push_plan(
     plan: groups::Plan,
     balance: Balance,
     ours: &[SeenRoute],
-    devices: Vec<Operation>,
+    direct: Vec<Operation>,
 ) {
     let group = |(id, members)| Operation::SetGroup {
         id,
@@ -276,9 +283,7 @@ fn push_plan(
         balance,
     };
     let route = |(prefix, group)| {
-        let replace = ours
-            .binary_search_by_key(&prefix, |route| route.prefix)
-            .is_ok();
+        let replace = is_there(ours, prefix);
         Operation::SetRoute {
             prefix,
             group,
@@ -290,7 +295,7 @@ fn push_plan(
     operations.extend(plan.move_first.into_iter().map(route));
     operations.extend(plan.edit.into_iter().map(group));
     operations.extend(plan.move_after.into_iter().map(route));
-    operations.extend(devices);
+    operations.extend(direct);
     operations.extend(plan.delete_routes.into_iter().map(Operation::DeleteRoute));
     operations.extend(plan.delete_groups.into_iter().map(Operation::DeleteNexthop));
 }

@@ -1,17 +1,19 @@
-//! Namespaces, settings, links, addresses, neighbours, forwarding entries.
+//! Namespaces, settings, rules, links, addresses, neighbours, forwarding entries, ends of attachments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnetwork::IpNetwork;
+
 use super::Diff;
 use crate::{
-    observed::{Observed, SeenLink},
+    observed::{Observed, SeenLink, SeenRoute, Via},
     operation::Operation,
-    settings::SETTINGS,
+    settings::{InterfaceSetting, SETTINGS},
     state::{Link, LinkKind, Namespace},
 };
 
-/// What must change in one namespace, routing apart: the namespace itself, settings, links, addresses, neighbours,
-/// forwarding entries. `observed` is none when there is no such namespace.
+/// The changes of one namespace, routing apart: the namespace itself, settings, rules, links, addresses, neighbours, forwarding
+/// entries, and the Forwarder's ends of attachments. `observed` is none when there is no such namespace.
 pub fn structure(netns: &str, desired: &Namespace, observed: Option<&Observed>) -> Diff {
     let mut diff = Diff::default();
     let nothing = Observed::default();
@@ -22,13 +24,76 @@ pub fn structure(netns: &str, desired: &Namespace, observed: Option<&Observed>) 
     let settings = SETTINGS
         .iter()
         .filter(|&setting| observed.is_none() || seen.wrong_settings.contains(setting));
-    diff.operations
-        .extend(settings.map(|&(path, value)| Operation::WriteSetting { path, value }));
+    let write = |&(path, value): &(&'static str, _)| Operation::WriteSetting {
+        path: path.into(),
+        value,
+    };
+    diff.operations.extend(settings.map(write));
+    interface_settings(seen, &mut diff);
+    let rules = seen.missing_rules.iter().copied();
+    diff.operations.extend(rules.map(Operation::AddRule));
     let fresh = links(netns, desired, seen, &mut diff);
     addresses(desired, seen, &mut diff);
     neighbours(desired, seen, &fresh, &mut diff);
     forwarding(desired, seen, &fresh, &mut diff);
+    pods(netns, desired, seen, &mut diff);
     diff
+}
+
+fn interface_settings(seen: &Observed, diff: &mut Diff) {
+    for (name, link) in &seen.links {
+        let settings = link.wrong_settings.iter();
+        let write = |&(path, value): &InterfaceSetting| Operation::WriteSetting {
+            path: path.replace('*', name).into(),
+            value,
+        };
+        diff.operations.extend(settings.map(write));
+    }
+}
+
+/// Keeps the Forwarder's ends of attachments whole. One that is not there is the CNI plugin's to make.
+fn pods(netns: &str, desired: &Namespace, seen: &Observed, diff: &mut Diff) {
+    let routes: BTreeMap<IpNetwork, &SeenRoute> = match desired.pods.is_empty() {
+        true => return,
+        false => seen
+            .routes
+            .iter()
+            .map(|route| (route.prefix, route))
+            .collect(),
+    };
+    for (name, end) in &desired.pods {
+        let Some(now) = seen.links.get(name).filter(|now| now.is_attachment(name)) else {
+            continue;
+        };
+        if !now.is_enabled {
+            let name = name.clone();
+            diff.operations.push(Operation::EnableLink { name });
+        }
+        for gateway in end.gateways.iter().filter(|gateway| gateway.is_ipv6()) {
+            let (link, address) = (name.clone(), *gateway);
+            if !seen.link_addresses.contains(&(link.clone(), address)) {
+                diff.operations
+                    .push(Operation::AddGateway { link, address });
+            }
+        }
+        for &address in &end.addresses {
+            let route = routes.get(&IpNetwork::from(address));
+            let is_right = |route: &&&SeenRoute| route.via == Via::Device(now.index);
+            match route {
+                Some(route) if !route.is_attachment() => {
+                    diff.conflict(netns, format!("route to pod {address}"));
+                }
+                route if route.filter(is_right).is_none() => {
+                    diff.operations.push(Operation::SetPodRoute {
+                        address,
+                        link: name.clone(),
+                        replace: route.is_some(),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Diffs interfaces; returns the names of those that will be new, or cannot be made (nothing is known of their content).
@@ -106,7 +171,7 @@ fn addresses(desired: &Namespace, seen: &Observed, diff: &mut Diff) {
 fn neighbours(desired: &Namespace, seen: &Observed, fresh: &BTreeMap<&str, bool>, diff: &mut Diff) {
     let mut wanted = BTreeSet::new();
     for (name, link) in desired.links.iter().filter(|(_, link)| link.is_adjacency()) {
-        let key = (name.clone(), link.gateway());
+        let key = (name.clone(), link.gateway_on(seen.lacks_ipv6));
         let is_right = match fresh.get(name.as_str()) {
             Some(&can_be_made) => !can_be_made,
             None => seen

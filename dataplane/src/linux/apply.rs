@@ -5,7 +5,10 @@ use std::{
     os::fd::AsRawFd,
 };
 
-use super::{encode, observe, settings::Directories};
+use super::{
+    encode, observe, remove,
+    settings::{Directories, ROOT},
+};
 use crate::{
     Error, Operation,
     diff::is_same,
@@ -51,14 +54,11 @@ pub(super) fn run(host: &Netns, all: &[(String, Vec<Operation>)], applied: &mut 
             applied.fail(netns, "all operations", source);
         }
     }
-    for (netns, operations) in all {
-        if operations.contains(&Operation::DeleteNamespace) {
-            match netns::delete(netns) {
-                Ok(deleted) => applied.writes += u64::from(deleted),
-                Err(source) => applied.fail(netns, "network namespace", source),
-            }
-        }
-    }
+    let gone = all
+        .iter()
+        .filter(|(_, operations)| operations.contains(&Operation::DeleteNamespace));
+    let gone: Vec<&str> = gone.map(|(netns, _)| netns.as_str()).collect();
+    remove::namespaces(&gone, applied);
 }
 
 /// Phase 1: the namespace, settings, deletion of links.
@@ -88,21 +88,30 @@ fn prepare(netns: &str, operations: &[Operation], applied: &mut Applied) -> Resu
 
 /// Writes settings of the calling thread's namespace.
 fn write_settings(netns: &str, operations: &[&Operation], applied: &mut Applied) {
-    let mut directories = None;
-    for operation in operations {
-        let Operation::WriteSetting { path, value } = operation else {
-            continue;
-        };
-        let opened = directories.get_or_insert_with(Directories::open);
-        let written = match opened {
-            Ok(directories) => directories.write(path, value),
-            Err(error) => Err(error.kind().into()),
-        };
-        match written {
+    let settings = operations.iter().filter_map(|operation| match operation {
+        Operation::WriteSetting { path, value } => Some((operation, path, value)),
+        _ => None,
+    });
+    let mut settings = settings.peekable();
+    if settings.peek().is_none() {
+        return;
+    }
+    let directories = match Directories::open() {
+        Ok(directories) => directories,
+        Err(source) => return applied.fail(netns, "settings", Error::system("open", ROOT, source)),
+    };
+    for (operation, path, value) in settings {
+        match directories.write(path, value) {
             Ok(()) => applied.writes += 1,
-            // An older kernel that does not know it.
+            // An older kernel that does not know it, one without its family, or the interface went.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => applied.fail(netns, operation, Error::system("write", *path, error)),
+            Err(error) => {
+                applied.fail(
+                    netns,
+                    operation,
+                    Error::system("write", path.clone(), error),
+                );
+            }
         }
     }
 }
@@ -144,7 +153,8 @@ fn replace_strays(
             };
             let end = (netns.clone(), name.clone());
             let is_taken = |refusal: &Rejection| refusal.errno == libc::EEXIST;
-            if refusals.get(&end).is_some_and(is_taken) && delete_stray(netns, name, link, applied)?
+            if refusals.get(&end).is_some_and(is_taken)
+                && delete_stray(host, netns, name, link, applied)?
             {
                 refusals.remove(&end);
                 again.push((netns.clone(), vec![operation.clone()]));
@@ -157,24 +167,29 @@ fn replace_strays(
     create_links(host, &again, refusals, applied)
 }
 
-/// Deletes the other end of a veth of which this end is not there. False where it is not for us to delete.
+/// Deletes the other end of a veth of which this end is not there, or a VXLAN device that lives on in a namespace without a
+/// name. False where it is not for us to delete.
 fn delete_stray(
+    host: &Netns,
     netns: &str,
     name: &str,
     link: &Link,
     applied: &mut Applied,
 ) -> Result<bool, Error> {
+    Netns::open(netns)?.enter()?;
+    if observe::links(&mut Socket::open()?)?.contains_key(name) {
+        return Ok(false);
+    }
     let LinkKind::Veth {
         peer_netns,
         peer_name,
     } = &link.kind
     else {
-        return Ok(false);
+        host.enter()?;
+        let deleted = remove::stray_tunnels(&mut Socket::open()?, link)?;
+        applied.writes += deleted;
+        return Ok(deleted > 0);
     };
-    Netns::open(netns)?.enter()?;
-    if observe::links(&mut Socket::open()?)?.contains_key(name) {
-        return Ok(false);
-    }
     Netns::open(peer_netns)?.enter()?;
     let peers = observe::links(&mut Socket::open()?)?;
     let is_stray =
@@ -316,6 +331,8 @@ fn send(
                 | Operation::SetGroup { .. }
                 | Operation::DeleteRoute(_)
                 | Operation::DeleteNexthop(_)
+                | Operation::SetUnreachable { .. }
+                | Operation::AddRule(_)
                 | Operation::CreateNamespace
                 | Operation::WriteSetting { .. }
         )
@@ -351,11 +368,15 @@ fn send(
     Ok(())
 }
 
-/// A route that turned up since the namespace was observed is somebody else's.
+/// A route that was added since the namespace was observed is somebody else's.
 fn refused(netns: &str, operation: &Operation, source: Rejection) -> Error {
     let object = format!("{operation} in {netns}");
     match operation {
-        Operation::SetRoute { replace: false, .. } if source.errno == libc::EEXIST => {
+        Operation::SetRoute { replace: false, .. }
+        | Operation::SetPodRoute { replace: false, .. }
+        | Operation::SetUnreachable { replace: false, .. }
+            if source.errno == libc::EEXIST =>
+        {
             Error::Foreign { object }
         }
         _ => Error::Refused { object, source },

@@ -11,9 +11,9 @@ use ipnetwork::IpNetwork;
 use crate::{
     mac::Mac,
     netlink::*,
-    observed::SeenLink,
+    observed::{Rule, SeenLink},
     operation::Operation,
-    state::{ALIAS_PREFIX, Balance, LINK_GROUP, Link, LinkKind, PROTOCOL},
+    state::{ALIAS_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, Link, LinkKind, PROTOCOL},
 };
 
 /// In every namespace `lo` is the first interface.
@@ -45,6 +45,18 @@ pub(super) fn operation(
             let now = links.get(name).ok_or_else(|| name.clone())?;
             if (now.mtu, &now.alias) != (link.mtu, &link.alias) {
                 change_link(batch, now, link);
+            }
+        }
+        Operation::AddRule(rule) => add_rule(batch, *rule),
+        // One that went meanwhile is the CNI plugin's to make anew.
+        Operation::EnableLink { name } => {
+            if let Ok(index) = index(name) {
+                enable(batch, index);
+            }
+        }
+        Operation::AddGateway { link, address } => {
+            if let Ok(index) = index(link) {
+                add_gateway(batch, index, *address);
             }
         }
         Operation::AddAddress(address) => self::address(batch, RTM_NEWADDR, *address),
@@ -87,14 +99,22 @@ pub(super) fn operation(
             replace,
         } => {
             let how = if *replace { NLM_F_REPLACE } else { NLM_F_EXCL };
-            route(
-                batch,
-                RTM_NEWROUTE,
-                NLM_F_CREATE | how,
-                *prefix,
-                RT_SCOPE_UNIVERSE,
-            )
-            .u32(RTA_NH_ID, *group);
+            let flags = NLM_F_CREATE | how;
+            route(batch, RTM_NEWROUTE, flags, *prefix, RT_SCOPE_UNIVERSE).u32(RTA_NH_ID, *group);
+        }
+        Operation::SetPodRoute {
+            address,
+            link,
+            replace,
+        } => {
+            let how = if *replace { NLM_F_REPLACE } else { NLM_F_EXCL };
+            if let Ok(index) = index(link) {
+                pod_route(batch, NLM_F_CREATE | how, *address, index);
+            }
+        }
+        Operation::SetUnreachable { prefix, replace } => {
+            let how = if *replace { NLM_F_REPLACE } else { NLM_F_EXCL };
+            unreachable(batch, NLM_F_CREATE | how, *prefix);
         }
         Operation::SetDeviceRoute { prefix, link } => {
             let flags = NLM_F_CREATE | NLM_F_REPLACE;
@@ -131,7 +151,9 @@ pub(super) fn is_done(operation: &Operation, errno: i32) -> bool {
                 libc::ENOENT | libc::ESRCH | libc::ENODEV | libc::EADDRNOTAVAIL
             )
         }
-        Operation::AddAddress(_) => errno == libc::EEXIST,
+        Operation::AddAddress(_) | Operation::AddGateway { .. } | Operation::AddRule(_) => {
+            errno == libc::EEXIST
+        }
         _ => false,
     }
 }
@@ -218,7 +240,12 @@ fn end(message: &mut Message<'_>, name: &str, mac: Mac, mtu: u32, netns: RawFd) 
 }
 
 fn address(batch: &mut Batch, kind: u16, address: IpNetwork) {
-    let header = ifaddrmsg(family(address.ip()), address.prefix(), 0, 0, LOOPBACK);
+    // A gateway of pods is answered for, and never the source of what the Forwarder sends.
+    let scope = match address.ip() {
+        IpAddr::V4(address) if address.is_link_local() => RT_SCOPE_HOST,
+        _ => RT_SCOPE_UNIVERSE,
+    };
+    let header = ifaddrmsg(family(address.ip()), address.prefix(), 0, scope, LOOPBACK);
     let flags = if kind == RTM_NEWADDR {
         NLM_F_CREATE | NLM_F_EXCL
     } else {
@@ -229,6 +256,27 @@ fn address(batch: &mut Batch, kind: u16, address: IpNetwork) {
     if kind == RTM_NEWADDR {
         message.u8(IFA_PROTO, PROTOCOL);
     }
+}
+
+fn add_gateway(batch: &mut Batch, index: u32, address: IpAddr) {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    let flags = libc::IFA_F_NODAD as u8;
+    let header = ifaddrmsg(family(address), length, flags, RT_SCOPE_UNIVERSE, index);
+    batch
+        .message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &header)
+        .ip(IFA_LOCAL, address)
+        .ip(IFA_ADDRESS, address);
+}
+
+fn add_rule(batch: &mut Batch, rule: Rule) {
+    let family = if rule.is_ipv4 { AF_INET } else { AF_INET6 };
+    // `struct fib_rule_hdr`.
+    let header = [family, 0, 0, 0, rule.table, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+    batch
+        .message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &header)
+        .u32(FRA_PRIORITY, rule.priority())
+        .u32(FRA_TABLE, rule.table.into())
+        .u8(FRA_PROTOCOL, PROTOCOL);
 }
 
 /// Writes the message that makes or changes a permanent neighbour.
@@ -309,8 +357,39 @@ pub(super) fn blackhole(batch: &mut Batch, id: u32) {
         .flag(NHA_BLACKHOLE);
 }
 
+/// The route of an attachment to one address of its pod.
+fn pod_route(batch: &mut Batch, flags: u16, address: IpAddr, index: u32) {
+    let (length, scope) = match address {
+        IpAddr::V4(_) => (32, RT_SCOPE_LINK),
+        IpAddr::V6(_) => (128, RT_SCOPE_UNIVERSE),
+    };
+    let header = rtmsg(family(address), length, ATTACHMENT_PROTOCOL, scope);
+    batch
+        .message(RTM_NEWROUTE, flags, &header)
+        .ip(RTA_DST, address)
+        .u32(RTA_OIF, index);
+}
+
+fn unreachable(batch: &mut Batch, flags: u16, prefix: IpNetwork) {
+    let address = prefix.ip();
+    let mut header = rtmsg(
+        family(address),
+        prefix.prefix(),
+        PROTOCOL,
+        RT_SCOPE_UNIVERSE,
+    );
+    header[7] = RTN_UNREACHABLE;
+    batch
+        .message(RTM_NEWROUTE, flags, &header)
+        .ip(RTA_DST, prefix.network());
+}
+
 fn route(batch: &mut Batch, kind: u16, flags: u16, prefix: IpNetwork, scope: u8) -> Message<'_> {
-    let header = rtmsg(family(prefix.ip()), prefix.prefix(), PROTOCOL, scope);
+    let mut header = rtmsg(family(prefix.ip()), prefix.prefix(), PROTOCOL, scope);
+    if kind == RTM_DELROUTE {
+        // Of any type: an unreachable one too.
+        header[7] = libc::RTN_UNSPEC;
+    }
     let mut message = batch.message(kind, flags, &header);
     message.ip(RTA_DST, prefix.network());
     message

@@ -1,4 +1,4 @@
-//! The adapter to the Linux kernel.
+//! The adapter of the port [`Kernel`] to Linux.
 //!
 //! ```text
 //! apply:  1 each namespace: make it, lo up, settings, delete links     (one worker thread, which enters each once)
@@ -10,6 +10,7 @@
 mod apply;
 mod encode;
 mod observe;
+mod remove;
 mod settings;
 
 use std::{
@@ -29,8 +30,10 @@ use crate::{
     port::{Fib, Structure},
 };
 
-/// Whether this kernel has resilient groups; asked once.
+/// True when this kernel has resilient groups. Empty until the kernel has answered.
 static HAS_RESILIENT: OnceLock<bool> = OnceLock::new();
+/// True when this kernel has IPv6. Empty until the kernel has answered.
+static HAS_IPV6: OnceLock<bool> = OnceLock::new();
 
 /// The kernel of this machine, seen from the "host" namespace in which the value was made: there the sockets of VXLAN
 /// devices stay. Cheap to make: one for each thread.
@@ -50,8 +53,31 @@ impl LinuxKernel {
         })
     }
 
+    /// Number of interfaces with our mark in all namespaces that have a number in the host's, whether they have a name or not: a
+    /// namespace gets one when it is watched, and keeps it.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn count_interfaces(&self) -> Result<usize, Error> {
+        let mut socket = Socket::open_in(&self.host)?;
+        Ok(remove::numbered(&mut socket, |link| link.is_ours)?.len())
+    }
+
+    /// Deletes the interfaces of [`LinuxKernel::count_interfaces`].
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn delete_interfaces(&self) -> Result<u64, Error> {
+        let mut socket = Socket::open_in(&self.host)?;
+        let all = remove::numbered(&mut socket, |link| link.is_ours)?;
+        remove::delete_numbered(&mut socket, &all)
+    }
+
     /// True when this kernel has resilient nexthop groups (Linux 5.13); else hash-threshold groups take their place.
-    pub fn has_resilient_groups(&self) -> bool {
+    ///
+    /// # Errors
+    /// When the kernel could not be asked just now.
+    pub fn has_resilient_groups(&self) -> Result<bool, Error> {
         has_resilient()
     }
 }
@@ -129,7 +155,8 @@ fn observe_by(
     };
     let observed = netns.run(|| observe(&mut Socket::open()?))??;
     Ok(Some(Observed {
-        lacks_resilient: !has_resilient(),
+        lacks_resilient: !has_resilient()?,
+        lacks_ipv6: !has_ipv6()?,
         ..observed
     }))
 }
@@ -185,15 +212,71 @@ fn evict(netns: &str, links: &[&str]) -> Result<Applied, Error> {
     Ok(applied)
 }
 
+/// Keeps an answer of the kernel, and nothing but an answer: a failure to ask is tried again by the next caller.
+fn answered(
+    kept: &OnceLock<bool>,
+    ask: impl FnOnce() -> Result<bool, Error>,
+) -> Result<bool, Error> {
+    match kept.get() {
+        Some(answer) => Ok(*answer),
+        None => {
+            let answer = ask()?;
+            Ok(*kept.get_or_init(|| answer))
+        }
+    }
+}
+
+fn has_resilient() -> Result<bool, Error> {
+    answered(&HAS_RESILIENT, || netns::on_worker(probe_resilient)?)
+}
+
 /// Asks the kernel, in a namespace of no name that goes with its thread.
-fn has_resilient() -> bool {
-    let probe = || -> Option<bool> {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
-        let mut socket = Socket::open().ok()?;
-        let mut batch = Batch::new();
-        encode::blackhole(&mut batch, 1);
-        encode::group(&mut batch, 2, &BTreeSet::from([1]), Balance::RESILIENT);
-        Some(socket.run(&mut batch).ok()?.is_empty())
-    };
-    *HAS_RESILIENT.get_or_init(|| netns::on_worker(probe).ok().flatten().unwrap_or(false))
+fn probe_resilient() -> Result<bool, Error> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(|error| Error::system("create network namespace", "for a probe", error))?;
+    let mut batch = Batch::new();
+    encode::blackhole(&mut batch, 1);
+    encode::group(&mut batch, 2, &BTreeSet::from([1]), Balance::RESILIENT);
+    let refused = Socket::open()?.run(&mut batch)?.into_iter().next();
+    match refused {
+        None => Ok(true),
+        // What kernels before 5.13 say of the type of group.
+        Some(source) if matches!(source.errno, libc::EINVAL | libc::EOPNOTSUPP) => Ok(false),
+        Some(source) => Err(Error::Refused {
+            object: "resilient nexthop group for a probe".to_owned(),
+            source,
+        }),
+    }
+}
+
+/// A kernel with `ipv6.disable=1`, or built without IPv6, has no sockets of it.
+fn has_ipv6() -> Result<bool, Error> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    answered(&HAS_IPV6, || {
+        let opened = socket(
+            AddressFamily::Inet6,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        );
+        match opened {
+            Ok(_) => Ok(true),
+            Err(nix::errno::Errno::EAFNOSUPPORT) => Ok(false),
+            Err(error) => Err(Error::system("open", "IPv6 socket", error)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_failed_is_asked_again_and_an_answer_is_kept() {
+        let kept = OnceLock::new();
+        let failed = || Err(Error::Malformed { reason: "nothing" });
+        assert!(answered(&kept, failed).is_err());
+        assert!(answered(&kept, || Ok(true)).unwrap());
+        assert!(answered(&kept, failed).unwrap());
+    }
 }

@@ -1,4 +1,4 @@
-//! Reading one namespace: a dump for each kind of object.
+//! Reads one namespace: a dump for each kind of object.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +12,11 @@ use crate::{
     Error,
     mac::Mac,
     netlink::*,
-    observed::{Observed, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via},
-    settings::SETTINGS,
+    observed::{Observed, Rule, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via},
+    settings::{InterfaceSetting, Role, SETTINGS},
     state::{ALIAS_PREFIX, ATTACHMENT_PROTOCOL, Balance, LINK_GROUP, PROTOCOL},
 };
 
-/// `RT_SCOPE_HOST`: the kernel's own addresses on `lo`.
-const SCOPE_HOST: u8 = 254;
 /// `RTPROT_KERNEL`.
 const PROTOCOL_KERNEL: u8 = 2;
 /// `RTPROT_UNSPEC`: as a filter, whoever made it.
@@ -43,8 +41,10 @@ pub(super) fn structure(socket: &mut Socket) -> Result<Observed, Error> {
     let links = links(socket)?;
     let names = names(&links);
     let has_vxlan = links.values().any(|link| link.kind == "vxlan");
+    let (addresses, link_addresses) = addresses(socket, &names)?;
     let mut observed = Observed {
-        addresses: addresses(socket)?,
+        addresses,
+        link_addresses,
         neighbours: neighbours(socket, &names)?,
         fdb: if has_vxlan {
             fdb(socket, &names)?
@@ -53,6 +53,7 @@ pub(super) fn structure(socket: &mut Socket) -> Result<Observed, Error> {
         },
         routes: routes(socket, ATTACHMENT_PROTOCOL)?,
         wrong_settings: wrong_settings(),
+        missing_rules: missing_rules(socket)?,
         ..Observed::default()
     };
     observed.links = links;
@@ -103,7 +104,7 @@ pub(crate) fn link(payload: &[u8]) -> Option<(String, SeenLink)> {
         is_up: is_enabled && has(libc::IFF_LOWER_UP),
         ..SeenLink::default()
     };
-    let mut name = None;
+    let (mut name, mut families) = (None, &[][..]);
     for Attribute { kind, value } in attributes(payload.get(16..)?) {
         match kind {
             IFLA_IFNAME => name = Some(read_str(value)),
@@ -115,10 +116,44 @@ pub(crate) fn link(payload: &[u8]) -> Option<(String, SeenLink)> {
             }
             IFLA_GROUP => link.is_ours |= read_u32(value) == Some(LINK_GROUP),
             IFLA_LINKINFO => link_info(value, &mut link),
+            IFLA_AF_SPEC => families = value,
             _ => {}
         }
     }
-    Some((name?, link))
+    let name = name?;
+    let role = match &*name {
+        "lo" => Some(Role::Loopback),
+        name if link.is_attachment(name) => Some(Role::Attachment),
+        _ if link.is_ours => Some(Role::Link),
+        _ => None,
+    };
+    link.wrong_settings =
+        role.map_or_else(BTreeSet::new, |role| interface_settings(role, families));
+    Some((name, link))
+}
+
+/// The settings of an interface that are not as its part needs them. A family that is not on it has none.
+fn interface_settings(role: Role, families: &[u8]) -> BTreeSet<InterfaceSetting> {
+    let mut wrong = BTreeSet::new();
+    for family in attributes(families) {
+        // The kernel numbers IPv4 settings from 1 and puts them into an array from 0.
+        let (conf, wanted, first) = match family.kind {
+            kind if kind == u16::from(AF_INET) => (IFLA_INET_CONF, role.ipv4(), 1),
+            kind if kind == u16::from(AF_INET6) => (IFLA_INET6_CONF, role.ipv6(), 0),
+            _ => continue,
+        };
+        let Some(values) = family.nested().find(|attribute| attribute.kind == conf) else {
+            continue;
+        };
+        for &(number, setting) in wanted {
+            let at = 4 * usize::from(number - first);
+            let now = values.value.get(at..).and_then(read_u32);
+            if now.is_some_and(|now| now.to_string() != setting.1) {
+                wrong.insert(setting);
+            }
+        }
+    }
+    wrong
 }
 
 fn link_info(value: &[u8], link: &mut SeenLink) {
@@ -144,13 +179,15 @@ fn link_info(value: &[u8], link: &mut SeenLink) {
     }
 }
 
-fn addresses(socket: &mut Socket) -> Result<BTreeMap<IpNetwork, bool>, Error> {
-    let mut addresses = BTreeMap::new();
+/// Addresses on `lo` with whether they are ours, and those of all other interfaces.
+type Addresses = (BTreeMap<IpNetwork, bool>, BTreeSet<(String, IpAddr)>);
+
+fn addresses(socket: &mut Socket, names: &BTreeMap<u32, &str>) -> Result<Addresses, Error> {
+    let (mut on_loopback, mut on_links) = (BTreeMap::new(), BTreeSet::new());
     let mut request = Batch::new();
-    // In every namespace `lo` is the first interface.
-    request.message(RTM_GETADDR, NLM_F_DUMP, &ifaddrmsg(AF_UNSPEC, 0, 0, 0, 1));
+    request.message(RTM_GETADDR, NLM_F_DUMP, &ifaddrmsg(AF_UNSPEC, 0, 0, 0, 0));
     socket.dump(&mut request, |_, payload| {
-        let (Some(&[_, length, _, scope]), Some(index)) =
+        let (Some(&[_, length]), Some(index)) =
             (payload.first_chunk(), payload.get(4..).and_then(read_u32))
         else {
             return;
@@ -164,12 +201,59 @@ fn addresses(socket: &mut Socket) -> Result<BTreeMap<IpNetwork, bool>, Error> {
                 _ => {}
             }
         }
-        let network = address.and_then(|address| IpNetwork::new(address, length).ok());
-        if let Some(network) = network.filter(|_| index == 1 && scope != SCOPE_HOST) {
-            addresses.insert(network, is_ours);
+        let Some(address) = address.filter(|address| !address.is_loopback()) else {
+            return;
+        };
+        match (index, names.get(&index), IpNetwork::new(address, length)) {
+            // In every namespace `lo` is the first interface.
+            (1, _, Ok(network)) => drop(on_loopback.insert(network, is_ours)),
+            (_, Some(name), _) => drop(on_links.insert(((*name).to_owned(), address))),
+            _ => {}
         }
     })?;
-    Ok(addresses)
+    Ok((on_loopback, on_links))
+}
+
+/// The rules of [`Rule::ALL`] that are not there, of the families that the kernel has.
+fn missing_rules(socket: &mut Socket) -> Result<BTreeSet<Rule>, Error> {
+    let mut missing = BTreeSet::new();
+    for (family, is_ipv4) in [(AF_INET, true), (AF_INET6, false)] {
+        let mut header = [0; 12];
+        header[0] = family;
+        let mut request = Batch::new();
+        request.message(RTM_GETRULE, NLM_F_DUMP, &header);
+        let mut tables = BTreeSet::new();
+        match socket.dump(&mut request, |_, payload| {
+            tables.extend(plain_rule(payload))
+        }) {
+            Err(Error::Refused { source, .. }) if lacks_family(source.errno) => continue,
+            result => result?,
+        }
+        let of_family = Rule::ALL.into_iter().filter(|rule| rule.is_ipv4 == is_ipv4);
+        missing.extend(of_family.filter(|rule| !tables.contains(&u32::from(rule.table))));
+    }
+    Ok(missing)
+}
+
+fn lacks_family(errno: i32) -> bool {
+    matches!(errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP)
+}
+
+/// The table that a rule leads every packet to; none for a rule that asks for more.
+fn plain_rule(payload: &[u8]) -> Option<u32> {
+    let &[_, destination, source, tos, table, _, _, action] = payload.first_chunk()?;
+    let flags = read_u32(payload.get(8..)?)?;
+    let mut table = u32::from(table);
+    let mut is_plain = (destination, source, tos, action, flags) == (0, 0, 0, FR_ACT_TO_TBL, 0);
+    for Attribute { kind, value } in attributes(payload.get(12..)?) {
+        match kind {
+            FRA_TABLE => table = read_u32(value)?,
+            FRA_PRIORITY | FRA_PROTOCOL => {}
+            FRA_SUPPRESS_PREFIXLEN => is_plain &= read_u32(value) == Some(u32::MAX),
+            _ => is_plain = false,
+        }
+    }
+    is_plain.then_some(table)
 }
 
 /// A neighbour or forwarding entry.
@@ -345,6 +429,7 @@ fn route(payload: &[u8]) -> Option<SeenRoute> {
         }
     }
     let via = match (nexthop, device) {
+        _ if kind == RTN_UNREACHABLE => Via::Unreachable,
         (Some(id), _) => Via::Nexthop(id),
         (None, Some(index)) if is_plain => Via::Device(index),
         _ => Via::Other,
@@ -358,9 +443,9 @@ fn route(payload: &[u8]) -> Option<SeenRoute> {
 
 /// Settings of the calling thread's namespace that are not as they should be. One that the kernel does not have is not wrong.
 fn wrong_settings() -> BTreeSet<(&'static str, &'static str)> {
-    // Without `/proc/sys` nothing can be said, and nothing written.
+    // Where they cannot be read the attempt to write them says why.
     let Ok(directories) = Directories::open() else {
-        return BTreeSet::new();
+        return BTreeSet::from(SETTINGS);
     };
     SETTINGS
         .into_iter()

@@ -1,7 +1,7 @@
 //! Reading and writing below `/proc/sys/net` of the calling thread's namespace.
 //!
 //! The directories `ipv4` and `ipv6` of all namespaces have one parent, so to look one up takes as long as there are
-//! namespaces. They are opened once here, and what is below them from there.
+//! namespaces. They are opened once here, each apart, and what is below them from there.
 
 use std::{
     fs::File,
@@ -11,31 +11,43 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, open, openat},
     sys::stat::Mode,
 };
+
+/// Where the settings of the calling thread's namespace are.
+pub(super) const ROOT: &str = "/proc/sys/net";
 
 /// The two directories of one namespace.
 #[derive(Debug)]
 pub(super) struct Directories {
     ipv4: OwnedFd,
-    ipv6: OwnedFd,
+    /// None in a kernel without IPv6.
+    ipv6: Option<OwnedFd>,
 }
 
 impl Directories {
     /// Those of the calling thread's namespace.
     pub(super) fn open() -> io::Result<Self> {
-        let directory = |path: &str| {
+        Self::open_below(Path::new(ROOT))
+    }
+
+    fn open_below(root: &Path) -> io::Result<Self> {
+        let directory = |family: &str| {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            open(Path::new(path), flags, Mode::empty())
+            open(&root.join(family), flags, Mode::empty())
         };
         Ok(Self {
-            ipv4: directory("/proc/sys/net/ipv4")?,
-            ipv6: directory("/proc/sys/net/ipv6")?,
+            ipv4: directory("ipv4")?,
+            ipv6: match directory("ipv6") {
+                Err(Errno::ENOENT) => None,
+                opened => Some(opened?),
+            },
         })
     }
 
-    /// True when the setting exists and has another value.
+    /// True when the setting exists and has another value. One of a family that the kernel lacks does not exist.
     pub(super) fn differs(&self, path: &str, value: &str) -> bool {
         let mut now = [0; 64];
         let length = self
@@ -45,6 +57,9 @@ impl Directories {
     }
 
     /// Writes one setting.
+    ///
+    /// # Errors
+    /// `NotFound` for one that this kernel does not have.
     pub(super) fn write(&self, path: &str, value: &str) -> io::Result<()> {
         self.file(path, OFlag::O_WRONLY)?
             .write_all(value.as_bytes())
@@ -52,10 +67,9 @@ impl Directories {
 
     fn file(&self, path: &str, flags: OFlag) -> io::Result<File> {
         let (family, below) = path.split_once('/').ok_or(io::ErrorKind::NotFound)?;
-        let directory = if family == "ipv4" {
-            &self.ipv4
-        } else {
-            &self.ipv6
+        let directory = match family {
+            "ipv4" => &self.ipv4,
+            _ => self.ipv6.as_ref().ok_or(io::ErrorKind::NotFound)?,
         };
         Ok(openat(
             directory,
@@ -64,5 +78,31 @@ impl Directories {
             Mode::empty(),
         )?
         .into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_ipv6_has_its_ipv4_settings_written() {
+        let root = std::env::temp_dir().join(format!("bm-settings-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("ipv4")).unwrap();
+        let file = root.join("ipv4/ip_forward");
+        std::fs::write(&file, "0\n").unwrap();
+        let directories = Directories::open_below(&root).unwrap();
+        assert!(directories.differs("ipv4/ip_forward", "1"));
+        directories.write("ipv4/ip_forward", "1").unwrap();
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with('1'));
+        let path = "ipv6/conf/all/forwarding";
+        assert!(!directories.differs(path, "1"));
+        let refused = directories.write(path, "1").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(
+            Directories::open_below(&root).is_err(),
+            "no settings at all is an error"
+        );
     }
 }

@@ -296,5 +296,6 @@ fn seen(link: &Link, mac: [u8; 6], index: u32) -> SeenLink {
         is_enabled: true,
         is_up: true,
         vxlan,
+        wrong_settings: BTreeSet::new(),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     Error, Operation,
     netlink::Rejection,
     observed::{Observed, SeenNeighbour, SeenNexthop, SeenRoute, Via},
-    state::PROTOCOL,
+    state::{ATTACHMENT_PROTOCOL, PROTOCOL},
 };
 
 /// What concerns one namespace only.
@@ -20,7 +20,24 @@ pub(super) fn apply_inside(
     let refuse = |errno| Err(refused(format!("{operation} in {netns}"), errno));
     match operation {
         Operation::WriteSetting { path, value } => {
-            namespace.wrong_settings.remove(&(*path, *value));
+            namespace
+                .wrong_settings
+                .retain(|wrong| *wrong != (path.as_ref(), *value));
+            for (name, link) in &mut namespace.links {
+                let is_it = |of: &str| of.replace('*', name) == path.as_ref();
+                link.wrong_settings
+                    .retain(|(of, wanted)| !(is_it(of) && wanted == value));
+            }
+        }
+        Operation::AddRule(rule) => {
+            namespace.missing_rules.remove(rule);
+        }
+        Operation::EnableLink { name } => match namespace.links.get_mut(name) {
+            Some(link) => (link.is_enabled, link.is_up) = (true, true),
+            None => return refuse(libc::ENODEV),
+        },
+        Operation::AddGateway { link, address } => {
+            namespace.link_addresses.insert((link.clone(), *address));
         }
         Operation::ChangeLink { name, link } => match namespace.links.get_mut(name) {
             Some(now) => {
@@ -104,12 +121,36 @@ pub(super) fn apply_inside(
                     object: format!("{operation} in {netns}"),
                 });
             }
-            set_route(namespace, *prefix, Via::Nexthop(*group));
+            set_route(namespace, *prefix, Via::Nexthop(*group), PROTOCOL);
         }
         Operation::SetDeviceRoute { prefix, link } => match namespace.links.get(link) {
-            Some(link) => set_route(namespace, *prefix, Via::Device(link.index)),
+            Some(link) => set_route(namespace, *prefix, Via::Device(link.index), PROTOCOL),
             None => return refuse(libc::ENODEV),
         },
+        Operation::SetPodRoute {
+            address,
+            link,
+            replace,
+        } => {
+            let prefix = IpNetwork::from(*address);
+            let Some(index) = namespace.links.get(link).map(|link| link.index) else {
+                return refuse(libc::ENODEV);
+            };
+            if !replace && namespace.routes.iter().any(|route| route.prefix == prefix) {
+                return Err(Error::Foreign {
+                    object: format!("{operation} in {netns}"),
+                });
+            }
+            set_route(namespace, prefix, Via::Device(index), ATTACHMENT_PROTOCOL);
+        }
+        Operation::SetUnreachable { prefix, replace } => {
+            if !replace && namespace.routes.iter().any(|route| route.prefix == *prefix) {
+                return Err(Error::Foreign {
+                    object: format!("{operation} in {netns}"),
+                });
+            }
+            set_route(namespace, *prefix, Via::Unreachable, PROTOCOL);
+        }
         Operation::DeleteRoute(prefix) => {
             namespace
                 .routes
@@ -124,11 +165,11 @@ pub(super) fn apply_inside(
     Ok(())
 }
 
-fn set_route(namespace: &mut Observed, prefix: IpNetwork, via: Via) {
+fn set_route(namespace: &mut Observed, prefix: IpNetwork, via: Via, protocol: u8) {
     namespace.routes.retain(|route| route.prefix != prefix);
     namespace.routes.push(SeenRoute {
         prefix,
-        protocol: PROTOCOL,
+        protocol,
         via,
     });
 }

@@ -35,6 +35,8 @@ pub const RTM_GETROUTE: u16 = libc::RTM_GETROUTE;
 pub const RTM_NEWNEIGH: u16 = libc::RTM_NEWNEIGH;
 pub const RTM_DELNEIGH: u16 = libc::RTM_DELNEIGH;
 pub const RTM_GETNEIGH: u16 = libc::RTM_GETNEIGH;
+pub const RTM_NEWRULE: u16 = libc::RTM_NEWRULE;
+pub const RTM_GETRULE: u16 = libc::RTM_GETRULE;
 pub const RTM_NEWNSID: u16 = 88;
 pub const RTM_GETNSID: u16 = 90;
 pub const RTM_NEWNEXTHOP: u16 = 104;
@@ -53,6 +55,17 @@ pub const IFLA_EXT_MASK: u16 = libc::IFLA_EXT_MASK;
 pub const IFLA_NUM_TX_QUEUES: u16 = libc::IFLA_NUM_TX_QUEUES;
 pub const IFLA_NUM_RX_QUEUES: u16 = libc::IFLA_NUM_RX_QUEUES;
 pub const IFLA_LINK_NETNSID: u16 = libc::IFLA_LINK_NETNSID;
+pub const IFLA_AF_SPEC: u16 = 26;
+pub const IFLA_INET_CONF: u16 = 1;
+pub const IFLA_INET6_CONF: u16 = 2;
+/// Settings of an interface, `include/uapi/linux/ip.h`: numbered from 1 in requests, from 0 in the array of a dump.
+pub const IPV4_DEVCONF_FORWARDING: u16 = 1;
+pub const IPV4_DEVCONF_SEND_REDIRECTS: u16 = 6;
+pub const IPV4_DEVCONF_RP_FILTER: u16 = 8;
+pub const IPV4_DEVCONF_ARP_NOTIFY: u16 = 22;
+/// Settings of an interface, `include/uapi/linux/ipv6.h`: numbered from 0.
+pub const DEVCONF_FORWARDING: u16 = 0;
+pub const DEVCONF_DISABLE_IPV6: u16 = 26;
 pub const IFLA_CARRIER: u16 = libc::IFLA_CARRIER;
 pub const IFLA_INFO_KIND: u16 = libc::IFLA_INFO_KIND;
 pub const IFLA_INFO_DATA: u16 = libc::IFLA_INFO_DATA;
@@ -75,7 +88,9 @@ pub const NDA_LLADDR: u16 = libc::NDA_LLADDR;
 pub const NDA_PROTOCOL: u16 = 12;
 pub const NUD_PERMANENT: u16 = libc::NUD_PERMANENT;
 pub const NUD_NOARP: u16 = libc::NUD_NOARP;
+pub const NUD_STALE: u16 = libc::NUD_STALE;
 pub const NTF_SELF: u8 = libc::NTF_SELF;
+pub const NTF_EXT_LEARNED: u8 = 0x10;
 
 pub const RTA_DST: u16 = libc::RTA_DST;
 pub const RTA_OIF: u16 = libc::RTA_OIF;
@@ -86,9 +101,17 @@ pub const RTA_TABLE: u16 = libc::RTA_TABLE;
 pub const RTA_VIA: u16 = libc::RTA_VIA;
 pub const RTA_NH_ID: u16 = 30;
 pub const RT_TABLE_MAIN: u8 = libc::RT_TABLE_MAIN;
+pub const RT_TABLE_LOCAL: u8 = libc::RT_TABLE_LOCAL;
 pub const RTN_UNICAST: u8 = libc::RTN_UNICAST;
+pub const RTN_UNREACHABLE: u8 = libc::RTN_UNREACHABLE;
+pub const FRA_PRIORITY: u16 = 6;
+pub const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+pub const FRA_TABLE: u16 = 15;
+pub const FRA_PROTOCOL: u16 = 21;
+pub const FR_ACT_TO_TBL: u8 = 1;
 pub const RT_SCOPE_UNIVERSE: u8 = libc::RT_SCOPE_UNIVERSE;
 pub const RT_SCOPE_LINK: u8 = libc::RT_SCOPE_LINK;
+pub const RT_SCOPE_HOST: u8 = libc::RT_SCOPE_HOST;
 pub const RTNH_F_ONLINK: u32 = 4;
 
 pub const NHA_ID: u16 = 1;
@@ -103,6 +126,7 @@ pub const NHA_RES_GROUP_IDLE_TIMER: u16 = 2;
 pub const NEXTHOP_GRP_TYPE_MPATH: u16 = 0;
 pub const NEXTHOP_GRP_TYPE_RES: u16 = 1;
 
+pub const IFLA_TARGET_NETNSID: u16 = 46;
 pub const NETNSA_NSID: u16 = 1;
 pub const NETNSA_FD: u16 = 3;
 

@@ -8,7 +8,7 @@ use std::{
 
 use dataplane::{
     Applied, Balance, Kernel, Link, LinkKind, LinuxKernel, MemoryKernel, Namespace, Observed,
-    Routes, SeenLink, SeenNexthop, SeenRoute, Target, Via, mac::link_mac, netns,
+    Routes, Rule, SeenLink, SeenNexthop, SeenRoute, Target, Via, mac::link_mac, netns,
 };
 use ipnetwork::IpNetwork;
 
@@ -39,6 +39,11 @@ pub(crate) trait Testbed {
     fn delete_link(&mut self, netns: &str, link: &str);
     fn delete_route(&mut self, netns: &str, prefix: &str);
     fn delete_neighbours(&mut self, netns: &str, link: &str);
+    /// Adds the Forwarder's end of an attachment, without addresses and routes, as the CNI plugin begins.
+    fn add_pod_end(&mut self, netns: &str, link: &str);
+    /// Makes a setting of a namespace or an interface wrong.
+    fn spoil_setting(&mut self, netns: &str, path: &'static str, interface: &str, wrong: &str);
+    fn delete_rules(&mut self, netns: &str);
     fn add_foreign_link(&mut self, netns: &str, link: &str);
     fn add_foreign_route(&mut self, netns: &str, prefix: &str);
 
@@ -124,6 +129,33 @@ impl Testbed for InMemory {
             .retain(|(on, _), _| on != link);
     }
 
+    fn add_pod_end(&mut self, netns: &str, link: &str) {
+        let seen = SeenLink {
+            index: 77,
+            kind: "veth".to_owned(),
+            is_ours: true,
+            is_enabled: true,
+            is_up: true,
+            ..SeenLink::default()
+        };
+        let namespace = self.0.namespace(netns).unwrap();
+        namespace.links.insert(link.to_owned(), seen);
+    }
+
+    fn spoil_setting(&mut self, netns: &str, path: &'static str, interface: &str, wrong: &str) {
+        let right = if wrong == "0" { "1" } else { "0" };
+        let namespace = self.0.namespace(netns).unwrap();
+        match namespace.links.get_mut(interface) {
+            Some(link) => link.wrong_settings.insert((path, right)),
+            None => namespace.wrong_settings.insert((path, right)),
+        };
+    }
+
+    fn delete_rules(&mut self, netns: &str) {
+        let namespace = self.0.namespace(netns).unwrap();
+        namespace.missing_rules = Rule::ALL.into();
+    }
+
     fn add_foreign_link(&mut self, netns: &str, link: &str) {
         let seen = SeenLink {
             index: 99,
@@ -188,6 +220,34 @@ impl Testbed for Real {
 
     fn delete_neighbours(&mut self, netns: &str, link: &str) {
         ip(netns, &["neigh", "flush", "dev", link, "nud", "permanent"]);
+    }
+
+    fn add_pod_end(&mut self, netns: &str, link: &str) {
+        let peer = format!("peer-{link}");
+        ip(
+            netns,
+            &[
+                "link", "add", link, "group", "3054", "type", "veth", "peer", "name", &peer,
+            ],
+        );
+        for link in [link, &peer] {
+            ip(netns, &["link", "set", link, "up"]);
+        }
+    }
+
+    fn spoil_setting(&mut self, netns: &str, path: &'static str, interface: &str, wrong: &str) {
+        let file = format!("/proc/sys/net/{}", path.replace('*', interface));
+        let netns = netns::Netns::open(netns).unwrap();
+        netns.run(|| std::fs::write(file, wrong)).unwrap().unwrap();
+    }
+
+    fn delete_rules(&mut self, netns: &str) {
+        for family in ["-4", "-6"] {
+            ip(
+                netns,
+                &[family, "rule", "del", "from", "all", "lookup", "main"],
+            );
+        }
     }
 
     fn add_foreign_link(&mut self, netns: &str, link: &str) {
@@ -324,7 +384,7 @@ pub(crate) fn programmed(observed: &Observed) -> BTreeMap<IpNetwork, BTreeSet<St
 pub(crate) fn wanted(routes: &Routes) -> BTreeMap<IpNetwork, BTreeSet<String>> {
     let set = |target: &Target| match target {
         Target::Links(links) => links.clone(),
-        Target::Device(_) => BTreeSet::new(),
+        Target::Device(_) | Target::Unreachable => BTreeSet::new(),
     };
     routes
         .iter()

@@ -2,6 +2,7 @@
 //!
 //! Without privilege everything that needs real namespaces is shown as ignored, never green.
 
+mod drift;
 mod fixture;
 mod interrupted;
 mod real;
@@ -17,7 +18,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let is_privileged = fixture::is_privileged();
     let mut trials = Vec::new();
-    for (name, test) in suite::tests::<fixture::InMemory>() {
+    let in_memory = suite::tests::<fixture::InMemory>().into_iter();
+    for (name, test) in in_memory.chain(drift::tests::<fixture::InMemory>()) {
         trials.push(Trial::test(format!("in memory: {name}"), move || {
             test();
             Ok(())
@@ -25,6 +27,8 @@ fn main() {
     }
     let real = suite::tests::<fixture::Real>()
         .into_iter()
+        .chain(drift::tests::<fixture::Real>())
+        .chain(drift::real_tests())
         .chain(real::tests());
     for (name, test) in real.chain(traffic::tests()).chain(interrupted::tests()) {
         let trial = Trial::test(format!("in namespaces: {name}"), move || {
@@ -39,5 +43,6 @@ fn main() {
 }
 
 fn has_resilient() -> bool {
-    dataplane::LinuxKernel::new().is_ok_and(|kernel| kernel.has_resilient_groups())
+    let kernel = dataplane::LinuxKernel::new();
+    kernel.is_ok_and(|kernel| kernel.has_resilient_groups().expect("the kernel was asked"))
 }

@@ -250,7 +250,8 @@ fn a_resilient_group() {
         .args(["type", "resilient", "buckets", "8"])
         .status();
     let is_known = asked.unwrap().success();
-    assert_eq!(LinuxKernel::new().unwrap().has_resilient_groups(), is_known);
+    let kernel = LinuxKernel::new().unwrap();
+    assert_eq!(kernel.has_resilient_groups().unwrap(), is_known);
     if is_known {
         assert!(applied.notes.is_empty());
         assert!(ip(&a, &["nexthop", "show"]).contains("type resilient buckets 128"));

@@ -154,6 +154,7 @@ fn vxlan_end(own: usize, underlay: [&str; 2], mtu: u32) -> (Namespace, Routes) {
             .map(|address| address.parse().unwrap())
             .collect(),
         balance: Balance::RESILIENT,
+        ..Namespace::default()
     };
     let routes = addresses(peer).map(|prefix| (prefix.parse().unwrap(), links(&["l-peer"])));
     (namespace, routes.into_iter().collect())

@@ -88,6 +88,7 @@ fn via(mesh: &Mesh, from: &str, to: &str) -> String {
     match routes.get(&prefix) {
         None => "none".to_owned(),
         Some(Target::Device(device)) => device.clone(),
+        Some(Target::Unreachable) => "unreachable".to_owned(),
         Some(Target::Links(links)) => links.iter().cloned().collect::<Vec<_>>().join(" "),
     }
 }

@@ -203,7 +203,14 @@ fn is_leased(leases: &Leases, attachment: &Attachment) -> bool {
 /// Whether a network configuration of its own made it: then that named the interface, and not we.
 fn is_asked_for(pair: &Pair) -> bool {
     let owner = pair.pod_alias.strip_prefix(ALIAS_PREFIX);
-    let named = owner.and_then(|owner| owner.rsplit_once('/'));
+    // NETWORK/CONTAINER/INTERFACE.
+    let ends = |owner: &'_ str| {
+        Some((
+            owner.split_once('/')?.0.to_owned(),
+            owner.rsplit_once('/')?.1.to_owned(),
+        ))
+    };
+    let named = owner.and_then(ends);
     named.is_some_and(|(network, interface)| {
         network != live::NETWORK && interface == pair.pod_interface
     })

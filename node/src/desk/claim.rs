@@ -38,7 +38,11 @@ impl<W: Wires> Desk<W> {
         let _turn = self.wait_for(&claim.key);
         let before = self.state().book.leases().get(&claim.key).cloned();
         match before {
-            Some(lease) if lease.phase == Phase::Releasing || !is_same(&lease, claim) => {
+            Some(lease)
+                if lease.phase == Phase::Releasing
+                    || !is_same(&lease, claim)
+                    || self.unrecorded().contains(&claim.key) =>
+            {
                 self.free(&lease)?;
             }
             Some(lease) if lease.phase == Phase::Confirmed && self.is_wired(&lease)? => {

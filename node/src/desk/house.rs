@@ -35,6 +35,7 @@ impl<W: Wires> Desk<W> {
     fn is_given_up(&self, lease: &Lease) -> bool {
         match lease.phase {
             Phase::Releasing => true,
+            _ if self.unrecorded().contains(&lease.key) => true,
             _ if lease.is_past_boot => !self.is_wired(lease).unwrap_or(true),
             // The namespace took its end of the pair with it; if the other end is still there,
             // then the namespace lives on somewhere, but for a pod that is no more.

@@ -32,7 +32,7 @@ impl<W: Wires> Desk<W> {
         } else {
             // The addresses are given up last, when the kernel has nothing of them any more.
             for share in &leaving {
-                self.wires.cut(&share.attachment)?;
+                self.wires.cut(&lease, &share.attachment)?;
             }
             let rest = Lease {
                 shares: staying,
@@ -56,16 +56,16 @@ impl<W: Wires> Desk<W> {
         netns: Option<&str>,
         pod: Option<&Pod>,
     ) -> Result<Vec<Attachment>, Error> {
-        let uid = pod.and_then(|pod| pod.uid.as_deref()).unwrap_or_default();
         let candidates: Vec<Lease> = self
             .state()
             .book
             .leases()
             .iter()
             .filter(|lease| live::is_key(&lease.key))
-            .filter(|lease| {
-                netns.is_some_and(|netns| same_path(netns, &lease.netns))
-                    || !uid.is_empty() && lease.uid == uid
+            .filter(|lease| match pod {
+                // The path may be another pod's by now.
+                Some(pod) => is_of(lease, pod),
+                None => netns.is_some_and(|netns| same_path(netns, &lease.netns)),
             })
             .cloned()
             .collect();
@@ -78,5 +78,13 @@ impl<W: Wires> Desk<W> {
             }
         }
         Ok(released)
+    }
+}
+
+/// Whether a lease is of the pod that a runtime names.
+fn is_of(lease: &Lease, pod: &Pod) -> bool {
+    match pod.uid.as_deref().filter(|uid| !uid.is_empty()) {
+        Some(uid) if !lease.uid.is_empty() => lease.uid == uid,
+        _ => lease.pod == format!("{}/{}", pod.namespace, pod.name),
     }
 }

@@ -1,6 +1,7 @@
 //! DEL and GC: what the runtime gives up, and when its addresses are free.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 
 use cni::agent::{Attachment, Key, Reply};
 
@@ -10,10 +11,11 @@ use crate::leases::{Lease, Phase, Record};
 use crate::wires::Wires;
 
 impl<W: Wires> Desk<W> {
-    /// Gives up a lease at the runtime's word. An absent one is success.
+    /// Gives up a lease at the runtime's word. An absent one is success. One that cannot be recorded as released, or that the
+    /// kernel is not done with, is freed later.
     ///
     /// # Errors
-    /// [`Error`] when it could not be written down; what the kernel still has is freed later.
+    /// [`Error`] when the lease could not be looked at.
     pub fn release(&self, key: &Key) -> Result<Vec<Attachment>, Error> {
         let _turn = self.wait_for(key);
         self.release_in_turn(key)
@@ -44,9 +46,17 @@ impl<W: Wires> Desk<W> {
             return Ok(Vec::new());
         };
         match self.free(&lease) {
+            Ok(()) => {}
             // Given up for good; the housekeeping goes on asking the kernel.
             Err(Error::Kernel { source, .. }) => tracing::warn!(%source, "release is not done yet"),
-            result => result?,
+            // A full disk must not keep a pod from being deleted, which may be what makes room. After a restart the
+            // namespace that is gone, or the runtime's GC, says the same again.
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "release not recorded, address kept until it is");
+                self.unrecorded().insert(key.clone());
+                self.cut_all(&lease);
+            }
         }
         Ok(lease.attachments())
     }
@@ -86,14 +96,32 @@ impl<W: Wires> Desk<W> {
                 .record(Record::Releasing { key: key.clone() })?;
         }
         for share in &lease.shares {
-            self.wires.cut(&share.attachment)?;
+            self.wires.cut(lease, &share.attachment)?;
         }
         self.state()
             .book
             .record(Record::Freed { key: key.clone() })?;
+        self.unrecorded().remove(key);
         self.changed();
-        tracing::info!(container = key.container_id, "freed");
+        tracing::info!(container = key.container_id, "lease freed");
         Ok(())
+    }
+
+    /// Removes what the kernel has of a lease; what fails is tried again with the lease.
+    fn cut_all(&self, lease: &Lease) {
+        for share in &lease.shares {
+            if let Err(error) = self.wires.cut(lease, &share.attachment) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "attachment not removed yet");
+            }
+        }
+    }
+
+    /// Leases that were released and could not be recorded as such.
+    pub(super) fn unrecorded(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.unrecorded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_wired(&self, lease: &Lease) -> Result<bool, Error> {

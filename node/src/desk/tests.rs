@@ -31,7 +31,7 @@ impl Wires for &MemoryWires {
         Ok(lock(&self.wired).contains(&attachment.forwarder_interface))
     }
 
-    fn cut(&self, attachment: &Attachment) -> Result<(), Error> {
+    fn cut(&self, _: &Lease, attachment: &Attachment) -> Result<(), Error> {
         if self.is_stuck.load(Ordering::Relaxed) {
             let source = Box::new(dataplane::Error::Timeout {
                 limit: Duration::ZERO,
@@ -42,6 +42,10 @@ impl Wires for &MemoryWires {
             });
         }
         lock(&self.wired).remove(&attachment.forwarder_interface);
+        Ok(())
+    }
+
+    fn restore(&self, _: &Lease, _: &Attachment) -> Result<(), Error> {
         Ok(())
     }
 

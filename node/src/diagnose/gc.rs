@@ -61,7 +61,7 @@ fn remove(leak: &Leak, paths: &Paths) -> Result<(), String> {
         Kind::Link | Kind::Attachment | Kind::PodInterface => {
             let netns = Netns::open(&leak.netns).map_err(|error| error.to_string())?;
             // It refuses what does not carry our mark.
-            let gone = dataplane::attachment::unwire(&netns, &leak.name);
+            let gone = dataplane::attachment::unwire_unowned(&netns, &leak.name);
             gone.map(drop).map_err(|error| error.to_string())
         }
         Kind::Lease => release(&leak.name, paths).map_err(|error| error.to_string()),

@@ -111,9 +111,10 @@ fn described(route: &SeenRoute, observed: &Observed, by_index: &BTreeMap<u32, &S
             .map(|name| (*name).clone())
             .into_iter()
             .collect(),
-        Via::Other => Vec::new(),
+        Via::Unreachable | Via::Other => Vec::new(),
     };
     let origin = match (route.is_ours(), route.is_attachment()) {
+        (true, _) if route.via == Via::Unreachable => Origin::Unreachable,
         (true, _) => Origin::Table,
         (_, true) => Origin::Attachment,
         (false, false) => Origin::Foreign,

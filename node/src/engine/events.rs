@@ -28,13 +28,19 @@ impl Engine {
             .iter()
             .map(|(object, local)| (local.netns.clone(), object.clone()))
             .collect();
-        let (mut fallen, mut vanished) = (Vec::new(), Vec::new());
+        let (mut fallen, mut vanished, mut returned) = (Vec::new(), Vec::new(), Vec::new());
         for ((netns, interface), news) in links {
             let local = object_by_netns
                 .get(netns)
                 .and_then(|object| self.locals.get_mut(object));
             let Some(local) = local else { continue };
             let Some(id) = local.link_of(interface).map(str::to_owned) else {
+                let mut pods = local.wires.iter().filter(|(_, end)| *end == interface);
+                if let Some((key, end)) = pods.next() {
+                    // It was down, at either end: what went with it is missing.
+                    local.is_structure_due = true;
+                    returned.extend(news.is_up.then(|| (key.clone(), end.clone())));
+                }
                 continue;
             };
             let end = match news {
@@ -49,7 +55,7 @@ impl Engine {
                 forwarder = local.object(),
                 link = id,
                 up = news.is_up,
-                "link"
+                "link state changed"
             );
             // Also when nothing is new: the kernel may have flushed routes in between.
             local.ends.insert(id, end);
@@ -69,6 +75,9 @@ impl Engine {
         }
         evict(&fallen, &mut self.round.writes);
         self.publish();
+        for (key, interface) in returned {
+            self.parts.desk.restore(&key, &interface);
+        }
     }
 
     /// Tells the other nodes of ends that changed, and takes them into the graph.

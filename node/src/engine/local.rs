@@ -8,7 +8,8 @@ use std::time::Instant;
 use cni::agent::{Attachment, Key};
 use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
-use dataplane::{LinkKind, Observed, Operation};
+use dataplane::{LinkKind, Observed, Operation, PodEnd};
+use ipnetwork::IpNetwork;
 use topology::Spf;
 
 use super::retry::{Retries, Work};
@@ -55,6 +56,10 @@ pub(super) struct Local {
     pub(super) wires: BTreeMap<Key, String>,
     /// Attachments without their interface: somebody deleted it, or the namespace that it was in.
     pub(super) lost: BTreeSet<Key>,
+    /// The Forwarder's ends of confirmed attachments, a part of what the kernel should hold.
+    pub(super) pods: BTreeMap<String, PodEnd>,
+    /// True once the kernel held all that it should.
+    pub(super) was_whole: bool,
     /// Interfaces of external Apps.
     pub(super) external: BTreeMap<String, String>,
     /// Kept where there are few enough.
@@ -93,6 +98,8 @@ impl Local {
             attached: Vec::new(),
             wires: BTreeMap::new(),
             lost: BTreeSet::new(),
+            pods: BTreeMap::new(),
+            was_whole: false,
             external: BTreeMap::new(),
             spf: None,
             programmed: None,
@@ -164,9 +171,11 @@ impl Local {
 
     /// Takes a new version of the object, or new facts of the site.
     pub(super) fn set_forwarder(&mut self, forwarder: Arc<Forwarder>, site: &Site) {
-        let structure = structure(&forwarder, site);
+        let mut structure = structure(&forwarder, site);
+        structure.namespace.pods.clone_from(&self.pods);
         if structure != self.structure {
             self.structure = structure;
+            self.was_whole = false;
             self.mark_all();
             self.are_ends_due = true;
         }
@@ -208,6 +217,16 @@ impl Local {
             (key.clone(), interface)
         });
         self.wires = wires.collect();
+        let ends = here.iter().map(|(_, _, attachment)| {
+            let end = PodEnd {
+                addresses: attachment.addresses.iter().map(IpNetwork::ip).collect(),
+                gateways: attachment.gateways.iter().copied().collect(),
+            };
+            (attachment.forwarder_interface.clone(), end)
+        });
+        // The plugin has just made them; the next look compares.
+        self.pods = ends.collect();
+        self.structure.namespace.pods.clone_from(&self.pods);
         self.lost.retain(|key| self.wires.contains_key(key));
         if status != self.attached {
             self.attached = status;

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::Engine;
 use super::local::{End, Local, ends, held, lost};
 use super::retry::Work;
+use crate::desk::enumerate;
 
 /// Times that a namespace is looked at until nothing is left to be made.
 const LOOKS: usize = 3;
@@ -94,6 +95,16 @@ impl Engine {
             let is_attempt =
                 self.parts.owned.contains(&local.netns) && local.may_make(&look.operations);
             let look_again = is_attempt && !look.operations.is_empty();
+            if look_again && local.was_whole {
+                let repairs = look.operations.iter().map(ToString::to_string);
+                let repairs = enumerate(&repairs.collect::<Vec<_>>());
+                tracing::warn!(
+                    forwarder = local.object(),
+                    repairs,
+                    "kernel state drifted, repairing"
+                );
+                local.was_whole = false;
+            }
             if is_attempt {
                 attempted.insert(look.object.clone());
                 conflicts.extend(look.conflicts);
@@ -205,7 +216,10 @@ impl Engine {
             match problems.remove(&local.netns).or_else(|| for_all.clone()) {
                 Some(problem) => local.failed(Work::Structure, problem),
                 None if again.contains(object) => {}
-                None => local.succeeded(Work::Structure),
+                None => {
+                    local.was_whole = true;
+                    local.succeeded(Work::Structure);
+                }
             }
         }
     }

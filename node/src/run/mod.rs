@@ -58,6 +58,8 @@ const BLOCKING_THREADS: usize = 16;
 /// used. Whatever goes wrong later is logged, reported in status and tried again.
 pub fn run(config: Config) -> Result<(), Error> {
     let lock = Arc::new(Lock::take(&config.state_dir, HANDOVER)?);
+    // Under the lock nobody else writes there.
+    store::atomic::sweep_directory(&config.state_dir)?;
     let own = match config.origin {
         Origin::Kubernetes { .. } => Own::from_environment(),
         Origin::Directory(_) => None,

@@ -1,6 +1,6 @@
 //! Foreign hands: what they delete is made again within seconds, or told.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Instant;
 
 use crate::routing::{on, triangle, two_pods};
@@ -58,10 +58,20 @@ pub(crate) fn a_namespace_that_lost_its_name_but_lives_on_is_replaced() {
     let world = ready();
     let f1 = world.forwarder_netns("f1");
     let before = world.census();
-    // Whoever looks around in it keeps it alive, and with it its links.
-    let mut holder = Command::new("nsenter")
-        .arg(format!("--net=/run/netns/{f1}"))
-        .args(["sleep", "60"])
+    let mut holder = hold(&f1);
+    run(&format!("ip netns delete {f1}"));
+    repaired("it is replaced", || world.census() == before);
+    world.wait_until_ready(&world.tag);
+    two_pods(&world, ["n1", "n1"]);
+    holder.kill().expect("kill");
+    holder.wait().expect("wait");
+}
+
+/// A process in a namespace: whoever looks around in it keeps it alive, and with it its links.
+fn hold(netns: &str) -> Child {
+    let holder = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{netns}"))
+        .args(["sleep", "600"])
         .spawn()
         .expect("nsenter");
     let inside = format!("/proc/{}/ns/net", holder.id());
@@ -69,12 +79,57 @@ pub(crate) fn a_namespace_that_lost_its_name_but_lives_on_is_replaced() {
     wait_for("it is inside", || {
         std::fs::read_link(&inside).is_ok_and(|link| link != own)
     });
+    holder
+}
+
+pub(crate) fn a_tunnel_in_a_namespace_that_lost_its_name_gives_way() {
+    let mut world = World::new(2);
+    world.resync_seconds = node::DEFAULT_RESYNC.as_secs();
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1", "n2", "n2"]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    let f1 = world.forwarder_netns("f1");
+    let mut holder = hold(&f1);
     run(&format!("ip netns delete {f1}"));
-    repaired("it is replaced", || world.census() == before);
-    world.wait_until_ready(&world.tag);
-    two_pods(&world, ["n1", "n1"]);
+    repaired("it is made again", || {
+        output(&format!("ip -n {f1} link show l-f2"))
+            .status
+            .success()
+    });
+    world.wait_until_ready(&tag);
+    two_pods(&world, ["n1", "n2"]);
     holder.kill().expect("kill");
     holder.wait().expect("wait");
+}
+
+pub(crate) fn what_pods_rely_on_is_made_again() {
+    let world = ready();
+    let [_, address] = two_pods(&world, ["n1", "n1"]);
+    let (f1, pod) = (world.forwarder_netns("f1"), world.netns("p1"));
+    let links = run(&format!("ip -n {f1} -o link show group 3054"));
+    let mut names = links.split([' ', '@', ':']);
+    let app = names
+        .find(|name| name.starts_with("app"))
+        .expect("an attachment");
+    let before = world.census();
+    for vandalism in [
+        format!("ip -n {f1} route flush table main"),
+        format!("ip -n {f1} -6 route flush proto 191"),
+        format!("ip -n {f1} link set {app} down"),
+        format!("ip netns exec {f1} sysctl -qw net.ipv6.conf.all.disable_ipv6=1"),
+        format!("ip -n {f1} rule delete from all lookup main"),
+        format!("ip -n {f1} -6 rule delete from all lookup main"),
+        format!("ip -n {pod} link set eth0 down"),
+    ] {
+        run(&vandalism);
+        if vandalism.contains("eth0 down") {
+            run(&format!("ip -n {pod} link set eth0 up"));
+        }
+        repaired(&vandalism, || {
+            world.census() == before && world.reaches("p1", address)
+        });
+    }
 }
 
 pub(crate) fn pods_that_lost_their_interface_are_told_and_can_be_detached() {

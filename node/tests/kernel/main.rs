@@ -45,6 +45,8 @@ fn main() {
         failing::links_that_cannot_be_made_keep_no_other_from_being_used,
         failing::a_report_that_cannot_be_written_keeps_no_link_from_being_routed_around,
         foreign::what_a_foreign_hand_deletes_is_made_again,
+        foreign::what_pods_rely_on_is_made_again,
+        foreign::a_tunnel_in_a_namespace_that_lost_its_name_gives_way,
         foreign::a_namespace_that_lost_its_name_but_lives_on_is_replaced,
         foreign::pods_that_lost_their_interface_are_told_and_can_be_detached,
         install::a_daemon_killed_at_any_write_leaves_a_list_that_is_whole_or_none,

@@ -293,7 +293,8 @@ impl Shared {
         if let Ok(forwarder) = Netns::open(&self.forwarder) {
             for attachment in &attachments {
                 // What is not ours is in the way of nobody here.
-                let _ = dataplane::attachment::unwire(&forwarder, &attachment.forwarder_interface);
+                let (name, alias) = (&attachment.forwarder_interface, &attachment.alias);
+                let _ = dataplane::attachment::unwire(&forwarder, name, alias);
             }
         }
         attachments

@@ -44,6 +44,8 @@ impl Lab {
         ip(&forwarder, "link set lo up");
         ip(&forwarder, "addr add 10.80.1.1/32 dev lo");
         ip(&forwarder, "addr add fd00:80:0:1::1/128 dev lo nodad");
+        // As the daemon has it: the Forwarder answers for the pods' gateway.
+        ip(&forwarder, "addr add 169.254.1.1/32 dev lo scope host");
         let agent = Agent::start(&directory.path().join("node.sock"), &forwarder);
         Self {
             agent: Some(agent),

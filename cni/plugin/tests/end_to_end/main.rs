@@ -4,10 +4,12 @@
 
 mod agent;
 mod away;
+mod chain;
 mod failures;
 mod input;
 mod lab;
 mod node_verbs;
+mod ownership;
 mod tool;
 mod verbs;
 
@@ -21,6 +23,7 @@ enum Needs {
     Nothing,
     Root,
     RootAndGo,
+    RootAndPlugins,
 }
 
 impl Needs {
@@ -29,10 +32,14 @@ impl Needs {
         let is_root = || is_root_here() && dataplane::netns::Netns::current().is_ok();
         match self {
             Self::Nothing => None,
-            Self::Root | Self::RootAndGo if !is_root() => Some("needs root"),
+            Self::Root | Self::RootAndGo | Self::RootAndPlugins if !is_root() => Some("needs root"),
             Self::Root => None,
             Self::RootAndGo if tool::go().is_none() => Some("needs Go"),
             Self::RootAndGo => None,
+            Self::RootAndPlugins if chain::reference_plugins().is_none() => {
+                Some("needs containernetworking-plugins")
+            }
+            Self::RootAndPlugins => None,
         }
     }
 }
@@ -85,7 +92,15 @@ fn main() -> ExitCode {
             failures::killed_at_each_point_a_retry_succeeds_and_nothing_is_left,
             failures::killed_at_random_a_retry_succeeds_and_nothing_is_left,
             failures::leftovers_of_a_killed_attempt_are_replaced,
-            failures::attaches_and_detaches_many_pods_at_once;
+            failures::attaches_and_detaches_many_pods_at_once,
+            chain::a_mac_address_that_changes_later_keeps_the_pod_reachable,
+            ownership::a_late_del_spares_the_interface_of_another_container,
+            ownership::a_path_that_is_no_network_namespace_is_refused_at_once,
+            ownership::wishes_that_cannot_be_granted_are_refused,
+            ownership::a_bounced_interface_keeps_its_addresses;
+        RootAndPlugins: chain::a_chain_behind_ptp_is_added_checked_and_deleted,
+            chain::a_long_chain_is_added_checked_and_deleted,
+            chain::a_fixed_mac_address_behind_ours_keeps_the_pod_reachable;
         RootAndGo: tool::cnitool_adds_checks_and_deletes;
     };
     let trials = tests.into_iter().map(|(name, needs, test)| {

@@ -245,6 +245,7 @@ fn what_the_daemon_attached_goes_with_its_sandbox_and_with_no_other() {
         (Some("/pod/1"),            "",         false,             1),
         (Some("/var/run/netns/p"),  "",         false,             1),
         (Some("/pod/2"),            "uid-p",    false,             0), // an earlier sandbox's
+        (Some("/pod/1"),            "uid-q",    false,             0), // the path is another pod's by now
         (None,                      "uid-p",    false,             0),
         (None,                      "uid-p",    true,              1),
         (None,                      "uid-q",    true,              0),

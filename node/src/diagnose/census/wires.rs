@@ -52,7 +52,7 @@ pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> 
 fn used_next_hops(observed: &Observed) -> BTreeSet<u32> {
     let named = observed.routes.iter().filter_map(|route| match route.via {
         Via::Nexthop(id) => Some(id),
-        Via::Device(_) | Via::Other => None,
+        Via::Device(_) | Via::Unreachable | Via::Other => None,
     });
     let mut used: BTreeSet<u32> = named.collect();
     for (id, nexthop) in &observed.nexthops {
