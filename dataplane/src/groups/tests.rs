@@ -31,6 +31,48 @@ impl Fib {
         })
     }
 
+    /// Applies a plan in its order and holds every message against its purpose: a route never names a group that is not there,
+    /// a route that moves has its next hops at once, and nothing is written that was so before.
+    fn apply_exactly(&mut self, plan: &Plan, sets: &[Set], wanted: &[(IpNetwork, usize)]) {
+        let set_of = |prefix: &IpNetwork| {
+            let (_, set) = wanted.iter().find(|(of, _)| of == prefix).unwrap();
+            &sets[*set]
+        };
+        for &(prefix, group) in plan.move_first.iter().chain(&plan.move_after) {
+            assert_ne!(
+                self.routes.get(&prefix),
+                Some(&Some(group)),
+                "moved to where it is"
+            );
+        }
+        for (id, set) in &plan.edit {
+            assert_ne!(self.groups.get(id), Some(set), "edited to what it is");
+        }
+        let (mut before_edit, mut after_edit) = (self.groups.clone(), self.groups.clone());
+        before_edit.extend(plan.create.iter().cloned());
+        after_edit.extend(plan.create.iter().chain(&plan.edit).cloned());
+        for (prefix, group) in &plan.move_first {
+            assert_eq!(
+                &before_edit[group],
+                set_of(prefix),
+                "moved to other next hops"
+            );
+        }
+        for (prefix, group) in &plan.move_after {
+            assert_eq!(
+                &after_edit[group],
+                set_of(prefix),
+                "moved to other next hops"
+            );
+        }
+        self.apply(plan);
+        let used: BTreeSet<_> = self.routes.values().flatten().collect();
+        assert!(
+            self.groups.keys().all(|group| used.contains(group)),
+            "a group without a route is left"
+        );
+    }
+
     /// Applies a plan in its order. A route must never name a group that is not there.
     fn apply(&mut self, plan: &Plan) {
         for (id, set) in &plan.create {
@@ -124,7 +166,7 @@ proptest! {
         mut fib in any_fib(), (sets, wanted) in any_wanted(),
     ) {
         let plan = fib.plan(&sets, &wanted);
-        fib.apply(&plan);
+        fib.apply_exactly(&plan, &sets, &wanted);
         let expected: BTreeMap<_, _> =
             wanted.iter().map(|&(prefix, set)| (prefix, sets[set].clone())).collect();
         prop_assert_eq!(fib.result(), expected);
@@ -197,4 +239,182 @@ fn eviction_leaves_the_last_member_alone() {
         (3, Set::from([3])),
     ]);
     assert_eq!(evict(&groups, 1), [(1, Set::from([2]))]);
+}
+
+/// A state, what is wanted of it, and the one plan that does so with the fewest messages.
+struct Case {
+    name: &'static str,
+    groups: &'static [(u32, &'static [u32])],
+    /// Group of each route, by number.
+    routes: &'static [u32],
+    sets: &'static [&'static [u32]],
+    /// Set of each route, by number.
+    wanted: &'static [usize],
+    plan: Plan,
+}
+
+fn set(members: &[u32]) -> Set {
+    members.iter().copied().collect()
+}
+
+#[test]
+fn each_situation_has_its_plan() {
+    let none = Plan::default;
+    let cases = [
+        Case {
+            name: "most routes of a group want another set: it is edited, the others move to a new one",
+            groups: &[(7, &[1, 2])],
+            routes: &[7, 7, 7, 7],
+            sets: &[&[1], &[3]],
+            wanted: &[0, 0, 0, 1],
+            plan: Plan {
+                create: vec![(1008, set(&[3]))],
+                move_first: vec![(prefix(3), 1008)],
+                edit: vec![(7, set(&[1]))],
+                ..none()
+            },
+        },
+        Case {
+            name: "on a tie the group keeps the set that it has",
+            groups: &[(7, &[3])],
+            routes: &[7, 7],
+            sets: &[&[1], &[3]],
+            wanted: &[0, 1],
+            plan: Plan {
+                create: vec![(1008, set(&[1]))],
+                move_first: vec![(prefix(0), 1008)],
+                ..none()
+            },
+        },
+        Case {
+            name: "on a tie of others it takes the first",
+            groups: &[(7, &[9])],
+            routes: &[7, 7],
+            sets: &[&[1], &[3]],
+            wanted: &[0, 1],
+            plan: Plan {
+                create: vec![(1008, set(&[3]))],
+                move_first: vec![(prefix(1), 1008)],
+                edit: vec![(7, set(&[1]))],
+                ..none()
+            },
+        },
+        Case {
+            name: "a route moves to a group that holds its set already",
+            groups: &[(7, &[1]), (8, &[2])],
+            routes: &[7, 8, 8],
+            sets: &[&[1], &[2]],
+            wanted: &[0, 1, 0],
+            plan: Plan {
+                move_first: vec![(prefix(2), 7)],
+                ..none()
+            },
+        },
+        Case {
+            name: "a route moves after the edit to a group that will hold its set",
+            groups: &[(7, &[1, 2]), (8, &[2])],
+            routes: &[7, 7, 8, 8, 8],
+            sets: &[&[1], &[2]],
+            wanted: &[0, 0, 1, 1, 0],
+            plan: Plan {
+                edit: vec![(7, set(&[1]))],
+                move_after: vec![(prefix(4), 7)],
+                ..none()
+            },
+        },
+        Case {
+            name: "a group that no route wants is used for the set that it holds",
+            groups: &[(7, &[1]), (8, &[2])],
+            routes: &[7],
+            sets: &[&[2], &[1]],
+            wanted: &[1, 0],
+            plan: Plan {
+                move_first: vec![(prefix(1), 8)],
+                ..none()
+            },
+        },
+        Case {
+            name: "what nobody wants any more goes, routes before groups",
+            groups: &[(7, &[1]), (8, &[2])],
+            routes: &[7, 8],
+            sets: &[&[1]],
+            wanted: &[0],
+            plan: Plan {
+                delete_routes: vec![prefix(1)],
+                delete_groups: vec![8],
+                ..none()
+            },
+        },
+        Case {
+            name: "a set that no route wants makes no group",
+            groups: &[],
+            routes: &[],
+            sets: &[&[1], &[2]],
+            wanted: &[1],
+            plan: Plan {
+                create: vec![(1001, set(&[2]))],
+                move_first: vec![(prefix(0), 1001)],
+                ..none()
+            },
+        },
+    ];
+    for case in cases {
+        let sets: Vec<Set> = case.sets.iter().map(|members| set(members)).collect();
+        let numbered = |number: usize| prefix(number as u32);
+        let wanted = case.wanted.iter().enumerate();
+        let wanted: Vec<_> = wanted
+            .map(|(number, &set)| (numbered(number), set))
+            .collect();
+        let routes = case.routes.iter().enumerate();
+        let mut fib = Fib {
+            groups: case
+                .groups
+                .iter()
+                .map(|&(id, members)| (id, set(members)))
+                .collect(),
+            routes: routes
+                .map(|(number, &group)| (numbered(number), Some(group)))
+                .collect(),
+        };
+        let plan = fib.plan(&sets, &wanted);
+        assert_eq!(plan, case.plan, "{}", case.name);
+        fib.apply_exactly(&plan, &sets, &wanted);
+    }
+}
+
+#[test]
+fn the_length_of_a_plan_counts_every_message() {
+    let plan = Plan {
+        create: vec![(1, Set::new()); 1],
+        move_first: vec![(prefix(0), 1); 2],
+        edit: vec![(1, Set::new()); 4],
+        move_after: vec![(prefix(0), 1); 8],
+        delete_routes: vec![prefix(0); 16],
+        delete_groups: vec![1; 32],
+    };
+    assert_eq!(plan.len(), 63);
+    assert!(!plan.is_empty() && Plan::default().is_empty());
+}
+
+#[test]
+fn the_smallest_duplicates_are_dissolved_and_no_more_than_must_be() {
+    // As many groups as are allowed, and two more; the routes of group n are n.
+    let count = (MOST_DUPLICATES + FEW_GROUPS) as u32 + 2;
+    let mut fib = Fib::default();
+    let mut routes = 0;
+    for group in 1..=count {
+        fib.groups.insert(group, Set::from([1]));
+        for _ in 0..group {
+            fib.routes.insert(prefix(routes), Some(group));
+            routes += 1;
+        }
+    }
+    let wanted: Vec<_> = (0..routes).map(|number| (prefix(number), 0)).collect();
+    let plan = fib.plan(&[Set::from([1])], &wanted);
+    // The first is where all others move.
+    assert_eq!(plan.delete_groups, [2, 3]);
+    assert_eq!(plan.move_first.len(), 5);
+    assert!(plan.move_first.iter().all(|&(_, group)| group == 1));
+    fib.apply(&plan);
+    assert!(fib.plan(&[Set::from([1])], &wanted).is_empty());
 }
