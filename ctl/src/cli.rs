@@ -4,7 +4,7 @@ use crate::{
     bundle, completion, connectivity, drain, failure::Failure, gc, generate, graph, lab, lint,
     path, plan, routes, status, trace, uninstall, validate,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -95,9 +95,9 @@ impl Cli {
             Verb::Bundle(args) => bundle::run(&args),
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
-            Verb::Lab(args) => lab::run(args),
+            Verb::Lab(args) => lab::run(args, validate::kernel_problems),
             Verb::Uninstall(args) => uninstall::run(&args),
-            Verb::Completion(args) => completion::run(&args),
+            Verb::Completion(args) => completion::run(&args, Self::command()),
             Verb::Inspect(args) => args.run().map_err(|error| Failure::failed(&error)),
             Verb::Probe(args) => connectivity::peer::run(&args),
             Verb::Node(args) => args.run().map_err(|error| Failure::failed(&error)),

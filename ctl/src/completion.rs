@@ -1,7 +1,7 @@
 //! `beemesh completion`: scripts that complete verbs and options in a shell.
 
-use crate::{cli::Cli, failure::Failure, output};
-use clap::CommandFactory;
+use crate::{failure::Failure, output};
+use clap::Command;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,17 +26,17 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Prints the completion script.
+/// Prints the completion script of `command`.
 ///
 /// # Errors
 /// [`Failure::Write`] when stdout cannot be written.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, mut command: Command) -> Result<(), Failure> {
     let shell = match args.shell {
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "beemesh", &mut script);
+    clap_complete::generate(shell, &mut command, "beemesh", &mut script);
     output::print(&String::from_utf8_lossy(&script))
 }

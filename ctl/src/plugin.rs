@@ -5,9 +5,9 @@
 //! kubectl_complete-beemesh ARGS  -> completions of the last word, in kubectl's own protocol
 //! ```
 
-use crate::{cluster::Connection, failure::Failure, output};
+use crate::{failure::Failure, output};
 use clap::{ArgMatches, Command};
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
+use clap_complete::engine::complete;
 use std::{ffi::OsString, path::Path};
 
 /// "No files": what the shell must not add by itself (cobra's `ShellCompDirectiveNoFileComp`).
@@ -102,36 +102,6 @@ pub(crate) fn print_completions(
 fn takes_file(words: &[OsString]) -> bool {
     let before = words.len().checked_sub(2).and_then(|at| words[at].to_str());
     matches!(before, Some("-f" | "--file" | "--against" | "--kubeconfig"))
-}
-
-/// Completes the name of a topology of the cluster that the command line means.
-pub(crate) fn topologies() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
-        let cluster = match meant().open() {
-            Ok(cluster) => cluster,
-            Err(_) => return Vec::new(),
-        };
-        // A completion has nowhere to tell what is wrong.
-        let topologies = cluster.topologies(false).unwrap_or_default();
-        let candidate = |topology: &crate::cluster::stored::Stored| {
-            CompletionCandidate::new(topology.name().to_owned())
-        };
-        topologies.iter().map(candidate).collect()
-    })
-}
-
-/// The cluster that the words on the command line mean so far.
-fn meant() -> Connection {
-    let words: Vec<String> = std::env::args().collect();
-    let after = |names: [&str; 2]| {
-        let is_it = |pair: &&[String]| names.contains(&pair[0].as_str());
-        words.windows(2).find(is_it).map(|pair| pair[1].clone())
-    };
-    Connection {
-        namespace: after(["-n", "--namespace"]),
-        context: after(["--context", "--context"]),
-        kubeconfig: after(["--kubeconfig", "--kubeconfig"]).map(Into::into),
-    }
 }
 
 /// Reads the command line.

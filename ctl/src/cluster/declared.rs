@@ -19,7 +19,7 @@ use topology::Topology;
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct Source {
     /// Topology in the cluster
-    #[arg(group = "which", add = crate::plugin::topologies())]
+    #[arg(group = "which", add = crate::cluster::candidates::topologies())]
     name: Option<String>,
     /// YAML file with one MicroServiceTopology; `-` is stdin
     #[arg(short, long = "file", value_name = "FILE", group = "which", conflicts_with_all = ["namespace", "context", "kubeconfig"])]

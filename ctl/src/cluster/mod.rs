@@ -9,6 +9,7 @@
 //! ```
 //! One current-thread runtime lives as long as the [`Cluster`]; everything outside is synchronous.
 
+pub(crate) mod candidates;
 pub(crate) mod declared;
 pub(crate) mod expected;
 pub(crate) mod placed;

@@ -17,7 +17,7 @@ use topology::{Fault, LinkIndex, Topology};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Where {
     /// Topology in the cluster [default: the only one of the namespace]
-    #[arg(long, value_name = "NAME", conflicts_with = "file", add = crate::plugin::topologies())]
+    #[arg(long, value_name = "NAME", conflicts_with = "file", add = crate::cluster::candidates::topologies())]
     topology: Option<String>,
     /// YAML file with one MicroServiceTopology; `-` is stdin
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["namespace", "context", "kubeconfig"])]

@@ -7,7 +7,7 @@ use crate::{failure::Failure, output::Output};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Selected {
     /// Topology; without it all of the namespace
-    #[arg(add = crate::plugin::topologies())]
+    #[arg(add = crate::cluster::candidates::topologies())]
     pub(crate) name: Option<String>,
     /// Topologies of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]

@@ -40,7 +40,7 @@ Examples in a cluster:
 #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(crate) struct Args {
     /// Topology
-    #[arg(add = crate::plugin::topologies())]
+    #[arg(add = crate::cluster::candidates::topologies())]
     name: String,
     /// Forwarder to drain; may be repeated
     #[arg(long, value_name = "FORWARDER", group = "what")]
@@ -60,7 +60,7 @@ pub(crate) struct Args {
 #[command(after_help = EXAMPLES_UNDRAIN)]
 pub(crate) struct UndrainArgs {
     /// Topology
-    #[arg(add = crate::plugin::topologies())]
+    #[arg(add = crate::cluster::candidates::topologies())]
     name: String,
     /// Forwarder to use again; may be repeated
     #[arg(long, value_name = "FORWARDER")]

@@ -17,7 +17,6 @@ use crate::{
     nodes::{
         Nodes, ask_each,
         cluster::{OfCluster, System},
-        lab::OfLab,
     },
     output::{self, Output},
 };
@@ -73,7 +72,7 @@ impl Everything {
     /// Hands the nodes that are meant to `look`, with the cluster that they are of; a lab is in none.
     fn look(&self, look: impl FnOnce(&dyn Nodes, Option<&Cluster>)) -> Result<(), Failure> {
         match &self.file {
-            Some(file) => look(&OfLab::new(&lab::Running::join(file)?), None),
+            Some(file) => look(&lab::OfLab::new(&lab::Running::join(file)?), None),
             None => {
                 let cluster = self.connection.open()?;
                 look(&OfCluster::find(&cluster, &self.system)?, Some(&cluster));

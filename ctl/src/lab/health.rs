@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::attach::broken;
 use super::running::Running;
+use super::{KernelCheck, OfLab};
 use crate::failure::Failure;
-use crate::nodes::lab::OfLab;
-use crate::validate;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,10 +24,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) fn settled(
     running: &Running,
     deadline: Instant,
+    check: KernelCheck,
     tell: impl Fn(usize),
 ) -> Result<Vec<String>, Failure> {
     loop {
-        let problems = problems(running)?;
+        let problems = problems(running, check)?;
         if problems.is_empty() || Instant::now() >= deadline {
             return Ok(problems);
         }
@@ -37,11 +37,10 @@ pub(crate) fn settled(
     }
 }
 
-fn problems(running: &Running) -> Result<Vec<String>, Failure> {
+fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failure> {
     let placed = super::placed(running)?;
     let killed = &running.record.faults.killed;
-    let seen =
-        validate::kernel_problems(&OfLab::new(running), &placed.topology, &placed.forwarders);
+    let seen = check(&OfLab::new(running), &placed.topology, &placed.forwarders);
     let is_dead = |object: &str| {
         let mut forwarders = running.forwarders.iter();
         let of = |name: &str| object == name || object == format!("fwd/{name}");

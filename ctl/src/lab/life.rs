@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::running::{LOCK_LIMIT, Running, unknown};
 use super::show::changed;
 use super::state::{Directory, Record, remove_empty_parents};
-use super::{daemons, health, plugin, rootless, underlay};
+use super::{KernelCheck, daemons, health, plugin, rootless, underlay};
 use crate::output::{Output, table, table_text};
 use crate::{failure::Failure, input, note};
 
@@ -23,7 +23,7 @@ use crate::{failure::Failure, input, note};
 /// # Errors
 /// [`Failure::Invalid`], [`Failure::Failed`], [`Failure::TimedOut`] with what is missing. A lab that
 /// was new is taken down again; one that ran goes on with what could be changed.
-pub(crate) fn up(args: &UpArgs) -> Result<(), Failure> {
+pub(crate) fn up(args: &UpArgs, check: KernelCheck) -> Result<(), Failure> {
     let started = Instant::now();
     let topology = input::object(&args.file.file)?;
     let place = Place::of_this_user()?;
@@ -47,7 +47,15 @@ pub(crate) fn up(args: &UpArgs) -> Result<(), Failure> {
         topology: metadata.name.clone(),
         ..Record::default()
     });
-    let result = change(args, &topology, &directory, &mut record, &progress, started);
+    let result = change(
+        args,
+        &topology,
+        &directory,
+        &mut record,
+        &progress,
+        started,
+        check,
+    );
     drop(progress);
     if result.is_err() && is_new {
         let cleared = clear(&directory).and_then(|()| directory.remove());
@@ -85,6 +93,7 @@ fn change(
     record: &mut Record,
     progress: &Progress,
     started: Instant,
+    check: KernelCheck,
 ) -> Result<(), Failure> {
     for (app, count) in &args.instances {
         if !topology.spec.apps.iter().any(|each| each.name == *app) {
@@ -124,14 +133,19 @@ fn change(
         record: record.clone(),
         forwarders: desired.forwarders,
     };
-    seen(&running, progress, deadline)
+    seen(&running, progress, deadline, check)
 }
 
 /// Waits until kernels and plugin show what is said afterwards.
-fn seen(running: &Running, progress: &Progress, deadline: Instant) -> Result<(), Failure> {
+fn seen(
+    running: &Running,
+    progress: &Progress,
+    deadline: Instant,
+    check: KernelCheck,
+) -> Result<(), Failure> {
     const SHOWN: usize = 8;
     progress.step("looking at routes and attachments");
-    let problems = health::settled(running, deadline, |count| {
+    let problems = health::settled(running, deadline, check, |count| {
         progress.update(&format!("{count} routes or attachments are missing"));
     })?;
     if problems.is_empty() {

@@ -27,6 +27,7 @@ mod drop;
 mod external;
 mod faults;
 mod health;
+mod hosts;
 mod life;
 mod names;
 mod objects;
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 pub(crate) use args::Args;
 use args::Verb;
+pub(crate) use hosts::OfLab;
 pub(crate) use running::{Running, common};
 
 // A host of a lab is a node: this program runs its daemon and its diagnosis too.
@@ -56,6 +58,7 @@ pub(crate) use node::{Arguments as DaemonArguments, diagnose::Arguments as Inspe
 
 use crate::cluster::placed::{Placed, Pod, of_forwarders};
 use crate::failure::Failure;
+use crate::nodes::Nodes;
 
 /// How long processes may take to be gone once they were killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -98,15 +101,19 @@ fn pod(name: &str, instance: &state::Instance) -> Pod {
     }
 }
 
-/// Runs one verb of the lab.
+/// Compares the kernels of all hosts with the tables of their Forwarders: objects with their problems.
+pub(crate) type KernelCheck =
+    fn(&dyn Nodes, &topology::Topology, &[crds::Forwarder]) -> Vec<(String, String)>;
+
+/// Runs one verb of the lab; `check` is the comparison of `beemesh validate`.
 ///
 /// # Errors
 /// See [`Failure`].
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args, check: KernelCheck) -> Result<(), Failure> {
     match args.verb {
-        Verb::Up(args) => life::up(&args),
+        Verb::Up(args) => life::up(&args, check),
         Verb::Down(args) => life::down(&args),
-        Verb::Status(args) => show::status(&args),
+        Verb::Status(args) => show::status(&args, check),
         Verb::List(args) => life::list(args.output),
         Verb::Exec(args) => reach::exec(&args),
         Verb::Ping(args) => reach::ping(&args),

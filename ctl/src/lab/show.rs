@@ -9,7 +9,7 @@ use super::args::{ConflistArgs, StatusArgs};
 use super::computed::Computed;
 use super::running::{Running, unknown};
 use super::state::Faults;
-use super::{conflist, daemons, desired, faults, health, watch};
+use super::{KernelCheck, conflist, daemons, desired, faults, health, watch};
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Output, print_json, table, table_text};
 
@@ -51,11 +51,11 @@ struct AppStatus {
 ///
 /// # Errors
 /// [`Failure::NotFound`] when the lab does not run; exit code 1 when something is not as declared.
-pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
+pub(crate) fn status(args: &StatusArgs, check: KernelCheck) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
     let mut status = status_of(&running)?;
     // A change that is under way is no problem.
-    status.problems = health::settled(&running, Instant::now() + SETTLING, |_| ())?;
+    status.problems = health::settled(&running, Instant::now() + SETTLING, check, |_| ())?;
     for node in running.record.hosts.keys() {
         if daemons::running(&running.directory, node).is_none() {
             crate::terminal::say(&format!(

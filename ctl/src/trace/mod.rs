@@ -14,7 +14,6 @@ use crate::{
     nodes::{
         Nodes, Question,
         cluster::{OfCluster, System},
-        lab::OfLab,
         port, read, unasked,
     },
     note,
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let traced = match &args.place.file {
         Some(file) => {
             let running = lab::Running::join(file)?;
-            traced(args, &lab::placed(&running)?, &OfLab::new(&running))?
+            traced(args, &lab::placed(&running)?, &lab::OfLab::new(&running))?
         }
         None => {
             let (cluster, placed) = args.place.placed_in_cluster()?;

@@ -22,7 +22,6 @@ use crate::{
     nodes::{
         Nodes,
         cluster::{OfCluster, System},
-        lab::OfLab,
     },
     output,
 };
@@ -143,7 +142,12 @@ fn of_lab(args: &Args, running: &lab::Running) -> Result<Validated, Failure> {
         ok: true,
         layers: vec![layers::reported(&placed.topology, &placed.forwarders)],
     };
-    validated.ask(args, &OfLab::new(running), &placed.forwarders, &placed.pods);
+    validated.ask(
+        args,
+        &lab::OfLab::new(running),
+        &placed.forwarders,
+        &placed.pods,
+    );
     Ok(validated.settled())
 }
 

@@ -1,7 +1,7 @@
-//! The hosts of a running lab: all on this machine.
+//! The hosts of a running lab as nodes that can be asked: all on this machine.
 
-use super::{Answer, Listening, Nodes, Question};
-use crate::lab::Running;
+use super::Running;
+use crate::nodes::{Answer, Listening, Nodes, Question, exec::Ran};
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
@@ -54,7 +54,7 @@ impl Nodes for OfLab<'_> {
         let one = |question: &Question| {
             let output = self.command(question).stdin(Stdio::null()).output();
             let output = output.map_err(|error| error.to_string())?;
-            super::exec::Ran {
+            Ran {
                 code: output.status.code().unwrap_or(-1),
                 stdout: output.stdout,
                 stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
