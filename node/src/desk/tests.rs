@@ -10,6 +10,7 @@ use dataplane::attachment::Pair;
 use super::*;
 use crate::catalog::Place;
 use crate::error::Error;
+use crate::leases::Lease;
 use crate::live;
 
 mod adopt;

@@ -96,8 +96,9 @@ impl Engine {
                 self.parts.owned.contains(&local.netns) && local.may_make(&look.operations);
             let look_again = is_attempt && !look.operations.is_empty();
             if look_again && local.was_whole {
-                let repairs = look.operations.iter().map(ToString::to_string);
-                let repairs = enumerate(&repairs.collect::<Vec<_>>());
+                let repairs: Vec<String> =
+                    look.operations.iter().map(ToString::to_string).collect();
+                let repairs = enumerate(&repairs.iter().map(String::as_str).collect::<Vec<_>>());
                 tracing::warn!(
                     forwarder = local.object(),
                     repairs,

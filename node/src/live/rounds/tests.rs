@@ -42,7 +42,11 @@ impl Wires for NoWires {
         Ok(lost.as_ref() != Some(&attachment.forwarder_interface))
     }
 
-    fn cut(&self, _: &Attachment) -> Result<(), Error> {
+    fn cut(&self, _: &Lease, _: &Attachment) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn restore(&self, _: &Lease, _: &Attachment) -> Result<(), Error> {
         Ok(())
     }
 
