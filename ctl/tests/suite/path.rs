@@ -1,8 +1,6 @@
 //! `beemesh path`: all shortest paths, as a graph.
 
-mod common;
-
-use common::{beemesh, json, stdout, text};
+use crate::common::{beemesh, json, stdout, text};
 use serde_json::json;
 
 #[test]

@@ -1,8 +1,6 @@
 //! `-f`: what every verb makes of good and of bad input.
 
-mod common;
-
-use common::{beemesh, root, run, stderr, text};
+use crate::common::{beemesh, root, run, stderr, text};
 use std::fs;
 use std::io::Write;
 
@@ -18,7 +16,7 @@ fn lint_says_ok_and_counts() {
     run("lint -f examples/ -f examples/worked.yaml")
         .code(0)
         .stderr("");
-    let report = common::json("lint -f examples/worked.yaml -o json");
+    let report = crate::common::json("lint -f examples/worked.yaml -o json");
     assert_eq!(report["ok"], true);
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["topologies"][0]["name"], "worked");

@@ -1,8 +1,6 @@
 //! `--help` and completions: every example shown was run.
 
-mod common;
-
-use common::{root, run, stdout};
+use crate::common::{root, run, stdout};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -87,7 +85,7 @@ fn kubectl_finds_the_same_program_as_its_plugin() {
         .args(["routes", "--help"])
         .assert()
         .code(0);
-    let help = common::text(&help.get_output().stdout);
+    let help = crate::common::text(&help.get_output().stdout);
     assert!(help.contains("Usage: kubectl beemesh routes"), "{help}");
     assert!(
         help.contains("\n  kubectl beemesh routes -f examples/worked.yaml"),
@@ -95,7 +93,7 @@ fn kubectl_finds_the_same_program_as_its_plugin() {
     );
     let mut completion = program("kubectl_complete-beemesh");
     let words = completion.args(["routes", "--wi"]).assert().code(0);
-    let words = common::text(&words.get_output().stdout);
+    let words = crate::common::text(&words.get_output().stdout);
     assert!(
         words.starts_with("--without\t") && words.ends_with("\n:4\n"),
         "{words}"

@@ -1,7 +1,7 @@
 //! Golden topologies: `golden/<shape>/` has a drawing, the graph, and a story in steps: each
 //! `NN-input` says what happens, the `NN-output` beside it what all tables are then.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p beemesh-topology --test golden` writes the outputs anew;
+//! `UPDATE_GOLDEN=1 cargo test -p beemesh-topology golden` writes the outputs anew;
 //! review the difference.
 
 use std::{

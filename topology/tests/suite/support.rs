@@ -1,5 +1,4 @@
 //! Random graphs, and a slow and obvious oracle.
-#![allow(dead_code, reason = "each test program uses its part of this module")]
 
 use std::collections::BTreeSet;
 

@@ -1,14 +1,12 @@
 //! Every answer against an oracle that is too simple to be wrong, on 100,000 random graphs.
 
-mod support;
-
 use std::collections::BTreeSet;
 
-use petgraph::{algo::dijkstra, graph::NodeIndex};
-use support::{
+use crate::support::{
     Edge, all_roots, answers, bellman_ford, edges, for_each_seed, oracle, random_change,
     random_topology, tables, walk, wide_topology,
 };
+use petgraph::{algo::dijkstra, graph::NodeIndex};
 use topology::{ForwarderIndex, Graph, Spf, Table, interop, stage};
 
 #[test]

@@ -1,8 +1,6 @@
 //! `beemesh plan` end to end.
 
-mod common;
-
-use common::{beemesh, json, root, run, stdout, text};
+use crate::common::{beemesh, json, root, run, stdout, text};
 use serde_json::json;
 
 #[test]

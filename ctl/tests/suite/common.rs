@@ -1,7 +1,5 @@
 //! What the end-to-end tests share: the program, and the examples of the repository.
 
-#![allow(dead_code, reason = "each test file uses its part of it")]
-
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 

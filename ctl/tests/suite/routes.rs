@@ -1,8 +1,6 @@
 //! `beemesh routes` end to end.
 
-mod common;
-
-use common::{beemesh, json, run, stderr, stdout};
+use crate::common::{beemesh, json, run, stderr, stdout};
 use serde_json::json;
 
 #[test]
@@ -206,7 +204,7 @@ fn sorts_next_hops_by_the_text_of_the_link() {
 
 #[test]
 fn prints_what_the_operator_serves() {
-    let file = common::root().join("examples/worked.yaml");
+    let file = crate::common::root().join("examples/worked.yaml");
     let input = std::fs::File::open(file).expect("the example");
     let object = &crds::load("worked.yaml", input).expect("a sound example")[0];
     let topology = crds::to_topology(object, &crds::Instances::new()).expect("named forwarders");

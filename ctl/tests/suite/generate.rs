@@ -1,8 +1,6 @@
 //! `beemesh generate` end to end: every shape and size passes our own lint.
 
-mod common;
-
-use common::{beemesh, json, stderr, stdout};
+use crate::common::{beemesh, json, stderr, stdout};
 
 const SHAPES: [&str; 8] = [
     "mesh", "ring", "line", "star", "tree", "grid", "fabric", "random",
@@ -34,7 +32,7 @@ fn ten_thousand_forwarders_pass_lint() {
             .write_stdin(yaml)
             .assert()
             .code(0);
-        let line = common::text(&lint.get_output().stdout);
+        let line = crate::common::text(&lint.get_output().stdout);
         assert!(
             line.contains("10000 forwarders") && line.contains("100 apps"),
             "{line}"
@@ -58,7 +56,7 @@ fn yaml_and_json_are_the_same_topology() {
             command
                 .args(["routes", "-f", "-", "-o", "json"])
                 .write_stdin(input);
-            common::text(&command.assert().code(0).get_output().stdout)
+            crate::common::text(&command.assert().code(0).get_output().stdout)
         };
         assert_eq!(
             routes(stdout(&line)),

@@ -1,8 +1,6 @@
 //! What the documents show is what the programs say.
 
-mod common;
-
-use common::{beemesh, root, stdout, text};
+use crate::common::{beemesh, root, stdout, text};
 
 fn document(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).expect(path)

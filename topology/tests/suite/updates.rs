@@ -1,8 +1,6 @@
 //! Changes: an update is exactly a full run, and what is down is as if it were not there.
 
-mod support;
-
-use support::{
+use crate::support::{
     all_roots, below, for_each_seed, once_in, random_change, random_topology, tables, walk,
     wide_topology,
 };

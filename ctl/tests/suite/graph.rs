@@ -1,8 +1,6 @@
 //! `beemesh graph` end to end: one small topology as golden files, every shape as well-formed SVG.
 
-mod common;
-
-use common::{beemesh, golden, json, stderr, stdout};
+use crate::common::{beemesh, golden, json, stderr, stdout};
 
 #[test]
 fn draws_the_worked_example_as_it_always_did() {
@@ -65,7 +63,7 @@ fn every_shape_is_drawn_at_every_size() {
             let mut command = beemesh();
             command.args(["graph", "-f", "-", "--stage", "spt", "-o", "svg"]);
             let svg = command.write_stdin(yaml).assert().code(0);
-            let svg = common::text(&svg.get_output().stdout);
+            let svg = crate::common::text(&svg.get_output().stdout);
             assert_eq!(
                 svg.matches("class=\"fwd").count(),
                 forwarders,
