@@ -34,7 +34,7 @@ fi
 endef
 
 # Built once by Go into a cache outside the tree, see e2e/tools/fill; KUBEBUILDER_ASSETS is honoured first.
-TEST_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager helm kubeconform helm-docs promtool
+TEST_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager helm kubeconform helm-docs promcheck
 CLUSTER_PROGRAMS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet kube-proxy helm coredns \
 	containerd containerd-shim-runc-v2 ctr cni-ptp cni-host-local cni-loopback
 BENCH_PROGRAMS := etcd kube-apiserver kubectl kwok
@@ -144,7 +144,7 @@ check: ## format, lints, docs, each library alone, licences
 .PHONY: generate
 generate: ## remake what is generated: golden files, the chart's README, the pictures in docs/
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-topology -p beemesh-ctl golden
-	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-crds --test yaml
+	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-crds --test suite yaml
 	$$(e2e/tools/fill helm-docs)/helm-docs --chart-search-root charts --log-level warning
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test chart golden
 	cargo build -q --locked -p beemesh-ctl && UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test transcript

@@ -21,7 +21,7 @@ pub fn needs_servers() -> Option<String> {
     needs(&SERVERS)
 }
 
-/// Like [`needs_servers`], for the programs in `names` (`helm`, `promtool`, ...).
+/// Like [`needs_servers`], for the programs in `names` (`helm`, `promcheck`, ...).
 pub fn needs(names: &[&str]) -> Option<String> {
     let missing: Vec<&str> = names
         .iter()

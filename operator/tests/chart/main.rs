@@ -65,8 +65,8 @@ fn main() -> ExitCode {
         image::the_archive_holds_the_image_that_the_chart_runs,
     ));
     trials.extend(trials!(&["helm-docs"] => readme::the_readme_is_made_from_the_values));
-    trials.extend(trials!(&["helm", "promtool"] =>
-        rules::promtool_accepts_the_rules_as_rendered,
+    trials.extend(trials!(&["helm", "promcheck"] =>
+        rules::prometheus_accepts_the_rules_as_rendered,
         rules::alerts_fire_when_they_should_and_only_then,
     ));
     trials.extend(trials!(&["helm"] =>

@@ -86,7 +86,7 @@ pub(crate) fn dashboards_are_whole() -> Result<()> {
         .collect();
     let folder = tempfile::tempdir()?;
     let groups = [json!({"name": "panels", "rules": rules})];
-    rules::promtool(folder.path(), &groups, &["check", "rules", "alerts.yaml"])?;
+    rules::promcheck(folder.path(), &groups, &["rules", "alerts.yaml"])?;
     Ok(())
 }
 

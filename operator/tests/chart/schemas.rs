@@ -16,7 +16,7 @@ use crate::{metadata, server};
 const LAYOUT: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
 
 /// What no server describes offline; `server::the_api_server_accepts_what_is_rendered` holds them against definitions
-/// written by hand, promtool against its own parser.
+/// written by hand, promcheck against its own parser.
 const SKIPPED: &str = "PodMonitor,PrometheusRule,ServiceMonitor";
 
 const ROOT: &str = "#/components/schemas/";

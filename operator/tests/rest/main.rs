@@ -15,7 +15,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let no_promtool = e2e::needs(&["etcd", "kube-apiserver", "kubectl", "promtool"]);
+    let no_promcheck = e2e::needs(&["etcd", "kube-apiserver", "kubectl", "promcheck"]);
     let on_server = |(name, test): (&str, Test)| e2e::trial(name, missing.as_deref(), test);
     #[rustfmt::skip]
     let tests: [(&str, Test); 20] = [
@@ -41,9 +41,9 @@ fn main() {
         ("telling::lives_and_is_read_while_the_api_server_is_away", telling::lives_and_is_read_while_the_api_server_is_away),
     ];
     let mut trials: Vec<Trial> = tests.into_iter().map(on_server).collect();
-    let name = "telling::promtool_has_nothing_against_the_metrics";
-    let test = telling::promtool_has_nothing_against_the_metrics;
-    trials.push(e2e::trial(name, no_promtool.as_deref(), test));
+    let name = "telling::prometheus_has_nothing_against_the_metrics";
+    let test = telling::prometheus_has_nothing_against_the_metrics;
+    trials.push(e2e::trial(name, no_promcheck.as_deref(), test));
     trials.extend(listener::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

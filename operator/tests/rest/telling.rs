@@ -186,7 +186,7 @@ pub(crate) fn lives_and_is_read_while_the_api_server_is_away() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn promtool_has_nothing_against_the_metrics() -> Result<()> {
+pub(crate) fn prometheus_has_nothing_against_the_metrics() -> Result<()> {
     let world = world()?;
     world
         .apply("counted", &topology("counted", SPEC))?
@@ -213,16 +213,16 @@ pub(crate) fn promtool_has_nothing_against_the_metrics() -> Result<()> {
             metrics.body
         );
     }
-    let mut promtool = Command::new(world.server.tool("promtool")?)
-        .args(["check", "metrics"])
+    let mut promcheck = Command::new(world.server.tool("promcheck")?)
+        .arg("metrics")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let mut input = promtool.stdin.take().context("a pipe")?;
+    let mut input = promcheck.stdin.take().context("a pipe")?;
     input.write_all(metrics.body.as_bytes())?;
     drop(input);
-    let output = promtool.wait_with_output()?;
+    let output = promcheck.wait_with_output()?;
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     ensure!(
         output.status.success() && said.is_empty(),
