@@ -8,6 +8,14 @@ RELEASE := target/$(HOST)/release
 # Static programs run in any image and in any root; build scripts and macros stay dynamic because --target is given.
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(HOST)
 
+# What demo, tests and stories run has one profile and one set of features, so that each dependency is compiled once for all of
+# them: a choice among examples, of which there is none, makes Cargo join in the features of dev-dependencies, as tests do.
+DEV := --locked --workspace --examples
+# The static programs of the stories' image: only what is ours is compiled anew (image/rustc-static); its programs are apart.
+DEV_STATIC := RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/image/rustc-static CARGO_BUILD_BUILD_DIR=$(CURDIR)/target \
+	CARGO_TARGET_DIR=$(CURDIR)/target/static cargo build $(DEV)
+IMAGE_PROGRAMS := beemesh beemesh-cni beemesh-node beemesh-operator
+
 RUN_PACKAGES := iproute2 nftables
 TEST_PACKAGES := $(RUN_PACKAGES) containernetworking-plugins iputils-ping procps util-linux
 E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd curl dash iperf3 iptables \
@@ -92,31 +100,50 @@ manifests: ## the chart as plain manifests, to standard output
 .PHONY: demo
 demo: ## the main job on this machine alone: a topology up, broken, healed, gone
 	$(call packages,$(RUN_PACKAGES))
-	@$(MAKE) --no-print-directory build
-	@examples/demo.sh $(RELEASE)/beemesh
+	cargo build $(DEV) --bin beemesh --bin beemesh-cni
+	@examples/demo.sh target/debug/beemesh
 
 .PHONY: test
 test: ## unit, property, golden, kernel, CNI, lab tests (root for these), operator and chart (Go 1.26 for these)
 	$(call packages,$(TEST_PACKAGES))
-	$(call programs,$(TEST_PROGRAMS))
-	cargo build --locked --workspace --all-targets
+	@$(MAKE) --no-print-directory test-programs test-build
 	@.ci/count cargo test --locked --workspace --no-fail-fast
 
-.PHONY: cluster-programs
+.PHONY: test-build
+test-build:
+	cargo build --locked --workspace --all-targets
+
+.PHONY: fetch
+fetch: ## download all that is built here, and build nothing
+	cargo fetch --locked
+	@! e2e/tools/fill --check >/dev/null 2>&1 || e2e/tools/fill --fetch $(sort $(TEST_PROGRAMS) $(CLUSTER_PROGRAMS))
+
+.PHONY: test-programs cluster-programs
+test-programs:
+	$(call programs,$(TEST_PROGRAMS))
 cluster-programs:
-	$(call packages,$(E2E_PACKAGES))
 	$(call programs,$(CLUSTER_PROGRAMS))
-	cargo build --locked -p beemesh-e2e
+
+.PHONY: e2e-packages e2e-build e2e-image
+e2e-packages:
+	$(call packages,$(E2E_PACKAGES))
+e2e-build: e2e-packages cluster-programs
+	cargo build $(DEV) --bins
+e2e-image:
+	$(DEV_STATIC) $(addprefix --bin ,$(IMAGE_PROGRAMS))
+	@mkdir -p target/e2e
+	image/archive target/static/debug localhost/beemesh:$(VERSION) >target/e2e/beemesh-image.tar
 
 # On a disk or a volume: a container's own root is an overlay, which nodes' disks cannot be on.
 E2E_DIR ?= /var/tmp/beemesh-e2e
 
 .PHONY: e2e
-e2e: cluster-programs image ## user stories on a real cluster of three nodes that comes and goes (root, Go 1.26), or on that of KUBECONFIG
-	@.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir $(E2E_DIR)-stories) stories --fresh --clusters 2
+e2e: e2e-build e2e-image ## all user stories on a real cluster of three nodes that comes and goes (root, Go 1.26), or on that of KUBECONFIG
+	@BEEMESH_IMAGE=$${BEEMESH_IMAGE:-$(CURDIR)/target/e2e/beemesh-image.tar} BEEMESH_CTL=$${BEEMESH_CTL:-$(CURDIR)/target/static/debug/beemesh} \
+		.ci/count target/debug/beemesh-e2e $(if $(KUBECONFIG),,--dir $(E2E_DIR)-stories) stories --fresh --clusters 2 $(STORIES)
 
 .PHONY: cluster-up
-cluster-up: cluster-programs ## a real cluster of three nodes on this machine, to try things; `target/debug/beemesh-e2e --help` uses it
+cluster-up: e2e-build ## a real cluster of three nodes on this machine, to try things; `target/debug/beemesh-e2e --help` uses it
 	target/debug/beemesh-e2e --dir $(E2E_DIR) up
 
 .PHONY: cluster-down
@@ -131,15 +158,25 @@ bench: ## measure beside the peers; writes target/bench.json
 	$(STATIC) -p beemesh-benches
 	@benches/run $(RELEASE)
 
+# Members that other members use, as Cargo has it: with the features that they ask for themselves, and no others, each compiles.
+LIBRARIES = $(shell cargo tree --offline --locked --workspace --depth 1 --edges normal --prefix depth | \
+	awk '/^1beemesh-/ {print substr($$1, 2)}' | sort -u)
+
 .PHONY: check
 check: ## format, lints, docs, each library alone, licences
 	cargo fmt --all --check
+	.ci/count-test
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-	@for crate in topology linkstate picture crds dataplane probe store telemetry cni-protocol node; do \
-		echo "alone: beemesh-$$crate"; cargo check -q --locked -p beemesh-$$crate; done
+	RUSTDOCFLAGS="-D warnings" cargo doc $(DEV) --lib --bins --no-deps --document-private-items
+	@for crate in $(LIBRARIES); do echo "alone: $$crate"; cargo check -q --locked -p $$crate; done
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
+
+.PHONY: mutants mutants-sample
+mutants: ## mutants of the pure code that no test catches (cargo-mutants, hours); AREA=topology, crds, dataplane, node, operator
+	.ci/mutants $(AREA)
+mutants-sample:
+	.ci/mutants --sample $(or $(TURN),0) 300
 
 .PHONY: generate
 generate: ## remake what is generated: golden files, the chart's README, the pictures in docs/
@@ -147,7 +184,7 @@ generate: ## remake what is generated: golden files, the chart's README, the pic
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-crds --test suite yaml
 	$$(e2e/tools/fill helm-docs)/helm-docs --chart-search-root charts --log-level warning
 	UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test chart golden
-	cargo build -q --locked -p beemesh-ctl && UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test transcript
+	cargo build -q $(DEV) --bin beemesh && UPDATE_GOLDEN=1 cargo test -q --locked -p beemesh-operator --test transcript
 	cargo run -q --locked -p beemesh-ctl -- graph -f examples/iot.yaml --stage spt --from plant-a -o svg > docs/iot.svg
 
 .PHONY: clean

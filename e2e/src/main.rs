@@ -5,6 +5,7 @@ mod mesh;
 mod nodes;
 mod plugin;
 mod pool;
+mod progress;
 mod run;
 mod stories;
 mod world;
@@ -12,6 +13,7 @@ mod world;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -65,6 +67,12 @@ enum Verb {
         /// How many clusters to make, 1 to 4: they share the stories, and most of a story is waiting.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
         clusters: u8,
+        /// Order: the core set first, then the others, beginning at the N-th of them (a number that changes with each commit).
+        #[arg(long, value_name = "N")]
+        turn: Option<u64>,
+        /// Begin no story after so many minutes, but those of the core set; those that are left out are named and shown as ignored.
+        #[arg(long)]
+        minutes: Option<u64>,
         #[command(flatten)]
         make: Make,
     },
@@ -120,6 +128,8 @@ fn main() -> Result<ExitCode> {
             fresh,
             list,
             clusters,
+            turn,
+            minutes,
             make,
         } => {
             let keep = keep || std::env::var_os("BEEMESH_E2E_KEEP").is_some();
@@ -133,6 +143,8 @@ fn main() -> Result<ExitCode> {
                 fresh,
                 list,
                 clusters,
+                turn,
+                limit: minutes.map(|minutes| Duration::from_secs(60 * minutes)),
             });
         }
         Verb::Down => {

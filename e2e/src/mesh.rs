@@ -324,7 +324,7 @@ pub(crate) fn bare(address: &str) -> Result<IpAddr> {
         .with_context(|| format!("{address:?} is no address"))
 }
 
-/// The program that `make image` has built beside the image, or that BEEMESH_CTL names.
+/// The command `beemesh` that BEEMESH_CTL names, else that of `make image`.
 fn beemesh() -> Result<PathBuf> {
     if let Some(file) = std::env::var_os("BEEMESH_CTL") {
         return Ok(file.into());

@@ -4,15 +4,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::cluster::{self, Access, Cluster, Settings};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::figures::Figures;
 use crate::pool::Pool;
+use crate::progress::Progress;
 use crate::stories::{self, Story};
 use crate::world::World;
 
@@ -30,6 +31,10 @@ pub(crate) struct Plan {
     pub(crate) list: bool,
     /// How many clusters to make.
     pub(crate) clusters: u8,
+    /// The core set first, then the others beginning at this one; `None`: as listed.
+    pub(crate) turn: Option<u64>,
+    /// The time after which only stories of the core set begin.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// Runs the stories on the user's cluster, else on the one in the folder, else on a new one that goes afterwards.
@@ -40,9 +45,8 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     };
     if plan.list || missing.is_some() {
         e2e::tell(missing.as_deref());
-        let trials = stories::all()
-            .into_iter()
-            .map(|story| nothing(story, &missing));
+        let trials = plan.stories();
+        let trials = trials.iter().map(|story| nothing(story, &missing));
         return Ok(finish(&plan, trials.collect(), 1));
     }
     let is_ours = plan.theirs.is_none() && (plan.fresh || !cluster::exists(&plan.settings.dir));
@@ -52,8 +56,10 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
         None if is_ours => plan.dirs(),
         None => vec![plan.settings.dir.clone()],
     };
+    let stories = plan.stories();
+    let progress = Progress::new(&stories, plan.limit);
     if !is_left {
-        take_down_when_told(&dirs)?;
+        take_down_on_signal(&dirs, &progress)?;
     }
     let figures = Figures::default();
     let worlds = match &plan.theirs {
@@ -65,9 +71,9 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
     let threads = worlds.len();
     let first = worlds[0].clone();
     let pool = Arc::new(Pool::new(worlds));
-    let trials = stories::all()
-        .into_iter()
-        .map(|story| trial(story, &pool, has_nodes));
+    let trials = stories
+        .iter()
+        .map(|story| trial(story, &pool, &progress, has_nodes));
     let code = finish(&plan, trials.collect(), threads);
     first.memory()?;
     drop(first);
@@ -86,6 +92,18 @@ pub(crate) fn run(plan: Plan) -> Result<ExitCode> {
 }
 
 impl Plan {
+    /// The stories that the filter leaves, in the order in which they run.
+    fn stories(&self) -> Vec<&'static Story> {
+        let mut stories = stories::all();
+        if let Some(filter) = &self.filter {
+            stories.retain(|story| story.name.contains(filter.as_str()));
+        }
+        match self.turn {
+            Some(turn) => stories::in_turn(stories, turn),
+            None => stories,
+        }
+    }
+
     /// A folder for each cluster.
     fn dirs(&self) -> Vec<PathBuf> {
         let dir = &self.settings.dir;
@@ -135,7 +153,6 @@ fn world_of(cluster: Cluster, figures: &Figures) -> World {
 
 fn finish(plan: &Plan, trials: Vec<Trial>, threads: usize) -> ExitCode {
     let arguments = Arguments {
-        filter: plan.filter.clone(),
         list: plan.list,
         // Those of one cluster share its nodes, and break them.
         test_threads: Some(threads),
@@ -144,36 +161,42 @@ fn finish(plan: &Plan, trials: Vec<Trial>, threads: usize) -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(story: &'static Story, pool: &Arc<Pool>, has_nodes: bool) -> Trial {
-    let pool = Arc::clone(pool);
+fn trial(story: &'static Story, pool: &Arc<Pool>, progress: &Progress, has_nodes: bool) -> Trial {
+    let (pool, progress) = (Arc::clone(pool), progress.clone());
     let kind = match story.needs_nodes && !has_nodes {
         true => "needs nodes of our own",
         false => "",
     };
     let run = move || {
         let free = pool.borrow();
-        let started = Instant::now();
-        let own = free.world.enter(story.name).map_err(failed)?;
-        let outcome = (story.tell)(&own);
-        let took = started.elapsed();
-        own.figures.time(&format!("story {}", story.name), took);
-        match outcome {
-            Ok(()) => own.leave().map_err(failed),
-            Err(error) => {
-                own.doubt_install();
-                // At once too: the others may take long.
-                say(&format!("{error:#}"));
-                let place = own.dump(story.name).map_err(failed)?;
-                Err(Failed::from(format!(
-                    "{error:#}\nstate: {}",
-                    place.display()
-                )))
-            }
+        if !progress.begin(story) {
+            return Ok(Completion::ignored_with("left out: the time is over"));
         }
+        let outcome = tell(story, &free.world);
+        progress.end(story);
+        outcome.map(|()| Completion::Completed)
     };
-    Trial::test(story.name, run)
+    Trial::ignorable_test(story.name, run)
         .with_kind(kind)
         .with_ignored_flag(!kind.is_empty())
+}
+
+/// Runs one story in its namespace. Its failure leaves the state of everything in a folder.
+fn tell(story: &Story, world: &World) -> Result<(), Failed> {
+    let started = Instant::now();
+    let own = world.enter(story.name).map_err(failed)?;
+    let outcome = (story.tell)(&own);
+    let took = started.elapsed();
+    own.figures.time(&format!("story {}", story.name), took);
+    let Err(error) = outcome else {
+        return own.leave().map_err(failed);
+    };
+    own.doubt_install();
+    // At once too: the others may take long.
+    say(&format!("{error:#}"));
+    let place = own.dump(story.name).map_err(failed)?;
+    let state = place.display();
+    Err(Failed::from(format!("{error:#}\nstate: {state}")))
 }
 
 fn nothing(story: &Story, missing: &Option<String>) -> Trial {
@@ -184,15 +207,18 @@ fn failed(error: anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }
 
-/// A cluster goes with its runner, also when somebody interrupts it.
-fn take_down_when_told(dirs: &[PathBuf]) -> Result<()> {
-    let mut told = SigSet::empty();
-    told.add(Signal::SIGINT);
-    told.add(Signal::SIGTERM);
-    told.thread_block().context("failed to block signals")?;
-    let dirs = dirs.to_vec();
+/// A cluster goes with its runner, also when somebody interrupts it: stories that are not over then are named.
+fn take_down_on_signal(dirs: &[PathBuf], progress: &Progress) -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().context("failed to block signals")?;
+    let (dirs, progress) = (dirs.to_vec(), progress.clone());
     std::thread::spawn(move || {
-        if let Ok(signal) = told.wait() {
+        if let Ok(signal) = signals.wait() {
+            for line in progress.cut_off() {
+                say(&line);
+            }
             say(&format!("{signal}: the cluster is taken down"));
             end(&dirs, false);
             std::process::exit(130);

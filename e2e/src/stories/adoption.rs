@@ -15,7 +15,8 @@ use crate::world::{SYSTEM, World};
 pub(super) const STORIES: &[Story] = &[
     story!(
         no_ping_is_lost_while_daemons_are_killed_restarted_and_replaced,
-        nodes
+        nodes,
+        core
     ),
     story!(
         what_is_wired_is_taken_back_where_a_daemon_lost_its_state,

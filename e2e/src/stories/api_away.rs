@@ -13,7 +13,8 @@ use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[story!(
     all_goes_on_without_the_api_server_whatever_is_restarted_or_cut,
-    nodes
+    nodes,
+    core
 )];
 
 /// The kubelet sees a dead sandbox within ten seconds, and waits before it tries again.

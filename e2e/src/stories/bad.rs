@@ -9,7 +9,10 @@ use crate::mesh::{Mesh, SETTLED, condition_of};
 use crate::world::{World, pod};
 
 pub(super) const STORIES: &[Story] = &[
-    story!(wrong_topologies_are_told_and_the_good_one_beside_them_works),
+    story!(
+        wrong_topologies_are_told_and_the_good_one_beside_them_works,
+        core
+    ),
     story!(a_wrong_change_leaves_the_network_of_before_in_place),
     story!(a_pod_on_a_node_without_forwarder_is_refused_until_there_is_one),
 ];

@@ -15,26 +15,31 @@ pub(super) const STORIES: &[Story] = &[
     Story {
         name: "nodes_are_ready_and_pods_reach_each_other_by_the_primary_network",
         needs_nodes: false,
+        is_core: false,
         tell: nodes_are_ready_and_pods_reach_each_other_by_the_primary_network,
     },
     Story {
         name: "a_node_that_loses_power_comes_back_without_what_was_in_memory",
         needs_nodes: true,
+        is_core: false,
         tell: a_node_that_loses_power_comes_back_without_what_was_in_memory,
     },
     Story {
         name: "a_cut_cable_is_seen_and_heals",
         needs_nodes: true,
+        is_core: false,
         tell: a_cut_cable_is_seen_and_heals,
     },
     Story {
         name: "programs_are_killed_one_by_one_and_pods_live_on",
         needs_nodes: true,
+        is_core: false,
         tell: programs_are_killed_one_by_one_and_pods_live_on,
     },
     Story {
         name: "a_node_joins_a_running_cluster_and_leaves_it",
         needs_nodes: true,
+        is_core: false,
         tell: a_node_joins_a_running_cluster_and_leaves_it,
     },
 ];

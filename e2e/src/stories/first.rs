@@ -13,8 +13,8 @@ use crate::mesh::{SETTLED, bare, list};
 use crate::world::{World, tree};
 
 pub(super) const STORIES: &[Story] = &[
-    story!(the_first_topology_of_the_readme_carries_packets),
-    story!(a_cut_link_is_routed_around_and_used_again, nodes),
+    story!(the_first_topology_of_the_readme_carries_packets, core),
+    story!(a_cut_link_is_routed_around_and_used_again, nodes, core),
 ];
 
 /// Apps of the example, each with the place in the list of nodes that its Forwarder is on.

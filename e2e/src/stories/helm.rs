@@ -15,7 +15,8 @@ pub(super) const STORIES: &[Story] = &[
     ),
     story!(
         uninstalled_it_leaves_nodes_as_they_were_before_and_comes_back,
-        nodes
+        nodes,
+        core
     ),
 ];
 

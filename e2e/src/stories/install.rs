@@ -8,7 +8,7 @@ use crate::mesh::{SETTLED, condition_of, items};
 use crate::world::{SYSTEM, World};
 
 pub(super) const STORIES: &[Story] = &[
-    story!(the_chart_installs_and_all_of_it_gets_ready),
+    story!(the_chart_installs_and_all_of_it_gets_ready, core),
     story!(helm_test_passes_and_leaves_nothing),
 ];
 

@@ -12,7 +12,7 @@ pub(super) const STORIES: &[Story] = &[
         a_drained_node_still_forwards_and_its_pods_join_elsewhere,
         nodes
     ),
-    story!(a_rebooted_node_comes_back_into_its_topologies, nodes),
+    story!(a_rebooted_node_comes_back_into_its_topologies, nodes, core),
     story!(a_node_that_is_added_takes_part, nodes),
 ];
 

@@ -9,7 +9,7 @@ use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[
     story!(pods_older_than_their_topology_join_it_when_it_comes),
-    story!(a_running_pod_joins_and_leaves_with_its_labels),
+    story!(a_running_pod_joins_and_leaves_with_its_labels, core),
 ];
 
 fn pods_older_than_their_topology_join_it_when_it_comes(world: &World) -> Result<()> {

@@ -12,7 +12,8 @@ use crate::mesh::{Mesh, SETTLED, list};
 use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[story!(
-    a_ring_over_three_nodes_uses_both_ways_and_traceroute_shows_the_computed_paths
+    a_ring_over_three_nodes_uses_both_ways_and_traceroute_shows_the_computed_paths,
+    core
 )];
 
 /// So many that one of two equal paths is missed by all of them once in a billion times.

@@ -11,7 +11,7 @@ use crate::mesh::{Mesh, SETTLED};
 use crate::world::{World, pod};
 
 pub(super) const STORIES: &[Story] = &[
-    story!(two_tenants_with_equal_addresses_never_see_each_other),
+    story!(two_tenants_with_equal_addresses_never_see_each_other, core),
     story!(a_pod_joins_several_topologies),
 ];
 
