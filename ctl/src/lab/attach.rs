@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crds::Forwarder;
 
@@ -35,7 +35,8 @@ impl Apply<'_> {
 
     /// Attaches the instances that are not attached, or not any more as the plugin has attached them, several at a time.
     pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), Failure> {
-        let broken = broken(self.directory, self.record, &desired.forwarders)?;
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        let broken = broken(self.directory, self.record, &desired.forwarders, patience)?;
         let waiting: Vec<(&String, &Instance)> = desired
             .instances
             .iter()
@@ -113,6 +114,7 @@ pub(super) fn broken(
     directory: &Directory,
     record: &Record,
     forwarders: &[Forwarder],
+    patience: Duration,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let is_attached = |instance: &Instance| {
         let is_dead = record.faults.killed.contains(&instance.forwarder);
@@ -139,7 +141,11 @@ pub(super) fn broken(
             );
         };
         let call = Attachment::new(directory, record, name, instance, selector);
-        let checked = plugin::check(&call.call(&program, &host.netns), &instance.result);
+        let checked = plugin::check(
+            &call.call(&program, &host.netns),
+            &instance.result,
+            patience,
+        );
         ((*name).clone(), checked.err())
     });
     let differing = checked.into_iter();

@@ -15,6 +15,8 @@ use crate::failure::Failure;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Longest time that a daemon may be away while it is asked about an attachment.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks until there are no problems or `deadline` has passed, once at least; returns those of the last look, one
 /// line each. `tell` gets their number.
@@ -52,7 +54,12 @@ fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failur
     let mut problems: Vec<String> = seen
         .map(|(object, what)| format!("{object}: {what}"))
         .collect();
-    let broken = broken(&running.directory, &running.record, &running.forwarders)?;
+    let broken = broken(
+        &running.directory,
+        &running.record,
+        &running.forwarders,
+        PATIENCE,
+    )?;
     problems.extend(
         broken
             .into_iter()

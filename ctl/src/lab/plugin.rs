@@ -129,20 +129,28 @@ pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Attached, Failure>
 }
 
 /// CHECK against the result of ADD: interface, addresses, routes and neighbours of both ends are as they were made.
+/// Asks again for up to `limit` while the daemon is away.
 ///
 /// # Errors
 /// The plugin's words: every difference, or why nothing could be compared.
-pub(crate) fn check(call: &Call<'_>, result: &Value) -> Result<(), String> {
+pub(crate) fn check(call: &Call<'_>, result: &Value, limit: Duration) -> Result<(), String> {
     let mut config = call.config.clone();
     config["prevResult"] = result.clone();
     let call = Call {
         config: &config,
         ..call.clone()
     };
-    match run(&call, "CHECK") {
-        Ok(_) => Ok(()),
-        Err(refusal) if refusal.details.is_empty() => Err(refusal.message),
-        Err(refusal) => Err(format!("{}: {}", refusal.message, refusal.details)),
+    let deadline = Instant::now() + limit;
+    loop {
+        match run(&call, "CHECK") {
+            Ok(_) => return Ok(()),
+            // A daemon that was just started says nothing of the attachment yet.
+            Err(refusal) if refusal.code == TRY_AGAIN && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(refusal) if refusal.details.is_empty() => return Err(refusal.message),
+            Err(refusal) => return Err(format!("{}: {}", refusal.message, refusal.details)),
+        }
     }
 }
 
