@@ -190,7 +190,10 @@ mod tests {
         fs::write(directory.join("3.json.17.tmp"), b"half").unwrap();
         let killed = directory.join("4.json.18.tmp");
         let old = SystemTime::now() - 2 * ABANDONED;
-        File::create(&killed).unwrap().set_modified(old).unwrap();
+        fs::File::create(&killed)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
         let (records, garbage) = list(state_dir.path()).unwrap();
         assert_eq!((records.len(), garbage.len()), (1, 3));
         assert!(directory.join("0.json.bad").exists());

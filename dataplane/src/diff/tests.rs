@@ -171,7 +171,9 @@ fn what_is_missing_is_made() {
     assert_eq!(after(two), forwarding);
     let down = |seen: &mut Observed| seen.links.get_mut("lo").unwrap().is_enabled = false;
     assert_eq!(after(down), ["CreateNamespace network namespace"]);
-    let wrong = |seen: &mut Observed| drop(seen.wrong_settings.insert(("ipv4/ip_forward", "1")));
+    let wrong = |seen: &mut Observed| {
+        seen.wrong_settings.insert(("ipv4/ip_forward", "1"));
+    };
     assert_eq!(after(wrong), ["WriteSetting setting net/ipv4/ip_forward"]);
 }
 
