@@ -159,7 +159,7 @@ bench: ## measure beside the peers; writes target/bench.json
 	@benches/run $(RELEASE)
 
 # Members that other members use, as Cargo has it: with the features that they ask for themselves, and no others, each compiles.
-LIBRARIES = $(shell cargo tree --offline --locked --workspace --depth 1 --edges normal --prefix depth | \
+LIBRARIES = $(shell cargo tree --locked --workspace --depth 1 --edges normal --prefix depth | \
 	awk '/^1beemesh-/ {print substr($$1, 2)}' | sort -u)
 
 .PHONY: check
@@ -168,7 +168,8 @@ check: ## format, lints, docs, each library alone, licences
 	.ci/count-test
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(DEV) --lib --bins --no-deps --document-private-items
-	@for crate in $(LIBRARIES); do echo "alone: $$crate"; cargo check -q --locked -p $$crate; done
+	@libraries="$(LIBRARIES)"; [ -n "$$libraries" ] || { echo "cargo tree names no member that another one uses"; exit 1; }; \
+	for crate in $$libraries; do echo "alone: $$crate"; cargo check -q --locked -p $$crate; done
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
 
