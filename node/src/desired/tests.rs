@@ -173,8 +173,8 @@ fn links_are_veth_on_one_node_and_vxlan_between_two() {
     assert_eq!(tunnel.alias, "beemesh:t/F1/F3");
     assert_eq!(
         structure.namespace.addresses.len(),
-        2,
-        "a router address of each family"
+        3,
+        "a router address of each family, and the pods' IPv4 gateway"
     );
 
     // The other end knows the addresses without asking.
