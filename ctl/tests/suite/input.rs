@@ -174,16 +174,16 @@ fn usage_errors_exit_2() {
 #[test]
 fn lint_warns_of_paths_that_packets_do_not_survive() {
     for (forwarders, warns) in [(63, false), (64, true)] {
-        let line = common::stdout(&format!("generate line --forwarders {forwarders}"));
+        let line = crate::common::stdout(&format!("generate line --forwarders {forwarders}"));
         let lint = |words: &[&str]| {
-            let mut lint = common::beemesh();
+            let mut lint = crate::common::beemesh();
             let output = lint
                 .args(["lint", "-f", "-"])
                 .args(words)
                 .write_stdin(line.clone());
             output.assert().code(0).get_output().clone()
         };
-        let told = common::text(&lint(&[]).stderr);
+        let told = crate::common::text(&lint(&[]).stderr);
         assert_eq!(
             told.contains(&format!("has {forwarders} Forwarders")),
             warns,
