@@ -7,7 +7,8 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use rayon::prelude::*;
 use topology::{
     Change, ForwarderIndex, Graph, LinkIndex, Shape, Spf, Topology,
-    generate::{Kind, Numbers, generate},
+    generate::{Kind, generate},
+    hash::SplitMix64,
 };
 
 use crate::{
@@ -176,7 +177,7 @@ fn as_text(topology: &Topology) -> String {
 fn link_change(n: usize) -> Result<Vec<Figure>> {
     const CHANGES: usize = 200;
     let mut graphs = Graphs::new(Kind::Random, n)?;
-    let mut numbers = Numbers::new(SEED);
+    let mut numbers = SplitMix64::new(SEED);
     let mut times = vec![];
     for round in 0..ROOTS {
         let mut spf = Spf::compute(&graphs.ours, graphs.root(round));
@@ -207,7 +208,7 @@ fn link_change(n: usize) -> Result<Vec<Figure>> {
 }
 
 /// A link that is up goes down or gets other weights, half and half; one that is down comes up.
-fn random_change(graph: &Graph, numbers: &mut Numbers) -> Change {
+fn random_change(graph: &Graph, numbers: &mut SplitMix64) -> Change {
     let link = LinkIndex(numbers.below(graph.link_count() as u64) as u32);
     let mut weight = || numbers.below(10) as u32 + 1;
     let weights = (weight(), weight());

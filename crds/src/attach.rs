@@ -13,7 +13,7 @@
 //! 2. *Which App*: the one that [`APP`] names; else the first one, by name, whose selector means the
 //!    pod; else, where the topology was named, the only App with neither selector nor `external`.
 //! 3. *Which Forwarder*: one on the pod's node. The one that the App is pinned to; else the one that
-//!    [`FORWARDER`] names; else, of several, one chosen by a hash of the pod's uid.
+//!    [`FORWARDER`] names; else, of several, one chosen by rendezvous hashing of [`runtime_uid`].
 
 mod choose;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use crate::{Instances, MicroServiceTopology, expand::Place, topology::AppEntry};
+use crate::{Forwarder, MicroServiceTopology, topology::AppEntry};
 
 /// Annotation of a pod: the topologies that it joins, `NAME` or `NAMESPACE/NAME`, with commas between.
 pub const TOPOLOGIES: &str = "beemesh.io/topologies";
@@ -32,6 +32,33 @@ pub const TOPOLOGIES: &str = "beemesh.io/topologies";
 pub const APP: &str = "beemesh.io/app";
 /// Annotation of a pod: the Forwarder that it must be on.
 pub const FORWARDER: &str = "beemesh.io/forwarder";
+
+/// Annotation of a static pod's mirror in the API: the uid that kubelet and runtime use.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// First characters of the annotations of pods that [`assign`] reads, besides [`MIRROR`].
+const OURS: &str = "beemesh.io/";
+
+/// A Forwarder and its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'a> {
+    /// The Forwarder's name in the topology.
+    pub name: &'a str,
+    /// The node it is on.
+    pub node: &'a str,
+}
+
+impl<'a> From<&'a Forwarder> for Place<'a> {
+    fn from(forwarder: &'a Forwarder) -> Place<'a> {
+        let spec = &forwarder.spec;
+        Place {
+            name: &spec.name,
+            node: &spec.node,
+        }
+    }
+}
+
+/// How many instances each App has, where it is not one.
+pub type Instances = BTreeMap<String, u32>;
 
 /// A pod that runs: bound to a node, in a network of its own, neither finished nor on its way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +73,7 @@ pub struct Pod {
     pub node: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Annotations; only those of `beemesh.io/` are looked at.
+    /// Annotations; only those that [`is_read`] accepts matter.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -109,6 +136,17 @@ impl Reason {
             Reason::NoForwarder => "NoForwarder",
         }
     }
+}
+
+/// Whether the annotation `key` of a pod matters to [`assign`].
+pub fn is_read(key: &str) -> bool {
+    key.starts_with(OURS) || key == MIRROR
+}
+
+/// The uid that kubelet and runtime know a pod by. A static pod keeps it when its mirror is deleted and created
+/// anew with another uid in the API.
+pub fn runtime_uid(pod: &Pod) -> &str {
+    pod.annotations.get(MIRROR).unwrap_or(&pod.uid)
 }
 
 /// Decides which of `pods` are instances of `topology`, and where.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-const UNITS: [(&str, u64); 6] = [
+/// Of two units of one size the later one is written.
+const UNITS: [(&str, u64); 7] = [
     ("ns", 1),
+    ("µs", 1_000),
     ("us", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
@@ -13,12 +15,19 @@ const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
 ];
 
+/// Most characters of a duration in a declaration.
+pub(crate) const MAX_CHARACTERS: usize = 32;
+
 /// Reads a duration from a string.
 ///
 /// # Errors
 /// When it is no string, or no duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
+    if text.chars().count() > MAX_CHARACTERS {
+        let message = format!("expected at most {MAX_CHARACTERS} characters, found {text:?}");
+        return Err(D::Error::custom(message));
+    }
     parse(&text).ok_or_else(|| {
         D::Error::custom(format!(
             "expected a duration such as \"100ms\", found {text:?}"
@@ -93,6 +102,7 @@ mod tests {
             ("2h", Some(7_200_000_000_000), "2h"),
             ("0", Some(0), "0s"),
             ("7ns", Some(7), "7ns"),
+            ("10000us", Some(10_000_000), "10ms"), ("1500µs", Some(1_500_000), "1500us"),
             ("", None, ""), ("100", None, ""), ("ms", None, ""), ("-1s", None, ""),
             ("1 s", None, ""), ("1d", None, ""), ("1.s.", None, ""), ("1..5s", None, ""),
             ("99999999999999999999s", None, ""), ("584h99999999999h", None, ""), ("1sé", None, ""),

@@ -18,17 +18,19 @@ mod layout;
 mod objects;
 mod placement;
 mod vni;
-pub(crate) mod wiring;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
     graph::{to_topology, to_topology_on, to_topology_with, topology_of},
     layout::{Grants, Layout},
-    placement::{Place, Settled},
+    placement::{LeftOut, Settled},
     vni::{FIRST_VNI, LAST_VNI, Vnis},
 };
-use crate::{Forwarder, MicroServiceTopology, NodeObject, Problem, attach::Attachments};
+use crate::{
+    Forwarder, MicroServiceTopology, NodeObject, Problem,
+    attach::{Attachments, Instances},
+};
 
 /// A node that Forwarders may be placed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +58,6 @@ impl From<&NodeObject> for Node {
         }
     }
 }
-
-/// How many instances each App has, where it is not one.
-pub type Instances = BTreeMap<String, u32>;
 
 /// The Forwarder objects of `topology`, sorted by name, for whoever is alone in giving addresses.
 ///

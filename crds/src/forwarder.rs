@@ -6,11 +6,12 @@ use ipnetwork::IpNetwork;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use topology::LinkId;
 
 use crate::{
-    Metadata, cidr,
+    Metadata, cidr, names,
     selector::LabelSelector,
-    status::Condition,
+    status::{Condition, LinkCount},
     topology::{Liveness, Routing},
 };
 
@@ -76,6 +77,9 @@ pub struct ForwarderSpec {
     /// The Apps that may be or are attached to it, sorted by name.
     #[serde(default)]
     pub apps: Vec<ForwarderApp>,
+    /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_namespaces: Vec<String>,
     /// How routes are made.
     #[serde(default)]
     pub routing: Routing,
@@ -138,9 +142,6 @@ pub struct ForwarderApp {
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub external: Vec<IpNetwork>,
-    /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_namespaces: Vec<String>,
 }
 
 /// What a Forwarder's node sees.
@@ -185,16 +186,6 @@ pub struct Computed {
     pub digest: String,
 }
 
-/// Links that are up, of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LinkCount {
-    /// Links that are up.
-    pub up: u32,
-    /// All links.
-    pub total: u32,
-}
-
 /// One attached pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -223,6 +214,18 @@ pub struct LinkState {
     /// Why not; empty when up.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+impl ForwarderLink {
+    /// The number of the link among parallel ones: 1 for `A/B`, 2 for `A/B#2`.
+    pub fn ordinal(&self) -> u32 {
+        LinkId::parse(&self.id).map_or(1, |id| id.ordinal())
+    }
+
+    /// Name of the interface of this end, in the Forwarder's network namespace.
+    pub fn interface(&self) -> String {
+        names::link(&self.peer, self.ordinal())
+    }
 }
 
 impl Forwarder {

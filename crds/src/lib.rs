@@ -50,19 +50,21 @@ pub mod read;
 pub mod report;
 pub mod schema;
 pub mod selector;
+pub mod size;
 pub mod status;
-mod suggest;
+pub mod suggest;
 pub mod text;
 pub mod topology;
 pub mod uninstall;
+mod wiring;
 
 pub use crate::{
     allocation::{AllocationObject, AllocationSpec, VniRangeObject, VniRangeSpec},
-    attach::Attachments,
+    attach::{Attachments, Instances, Place},
     error::Problem,
     expand::{
-        Expansion, Grants, Instances, Layout, Node, Place, Settled, expand, expand_with,
-        to_topology, to_topology_on, to_topology_with, topology_of,
+        Expansion, Grants, Layout, LeftOut, Node, Settled, expand, expand_with, to_topology,
+        to_topology_on, to_topology_with, topology_of,
     },
     forwarder::{Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus},
     lint::lint,

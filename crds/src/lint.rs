@@ -6,10 +6,10 @@
 
 mod addressing;
 mod apps;
-mod derived;
+pub(crate) mod derived;
 mod drain;
 mod labels;
-mod links;
+pub(crate) mod links;
 pub(crate) mod message;
 mod named;
 mod settings;
@@ -23,10 +23,13 @@ pub(crate) use self::{
 };
 
 use crate::{
-    MicroServiceTopology, MicroServiceTopologySpec, Problem, names, suggest,
-    topology::ForwarderEntry,
+    MicroServiceTopology, MicroServiceTopologySpec, Problem, names, size, suggest,
+    topology::ForwarderEntry, wiring,
 };
 
+/// Most nodes that one topology has Forwarders on, since daemons of a topology connect to one another: the nodes of the
+/// largest clusters that Kubernetes supports.
+pub const MAX_NODES: usize = 5_000;
 /// Most Forwarders of one topology.
 pub const MAX_FORWARDERS: usize = 65_536;
 /// Most links of one topology, those of its shape included.
@@ -55,7 +58,9 @@ pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
     // Derived names and links make sense only of names that are right.
     if problems.0.is_empty() {
         drain::check(&lint, &mut problems);
-        derived::check(topology, &mut problems);
+        problems
+            .0
+            .extend(lint.check_derived(&topology.metadata.name));
     }
     problems.0
 }
@@ -106,6 +111,17 @@ impl<'a> Lint<'a> {
             }
         }
         problems.0.len() == before
+    }
+
+    /// Checks names and sizes of what follows from the Forwarders. With one per node, `expand::Layout` does.
+    fn check_derived(&self, topology: &str) -> Vec<Problem> {
+        let forwarders = self.spec.forwarders.iter();
+        let forwarders: Vec<&str> = forwarders.map(|entry| entry.name.as_str()).collect();
+        let wires = wiring::wires(self.spec, &forwarders);
+        let path = |index| format!("spec.forwarders[{index}].name");
+        let mut problems = derived::check(topology, &forwarders, &wires, path);
+        problems.extend(size::check_forwarders(self.spec, &forwarders, &wires));
+        problems
     }
 
     /// Checks that `name` is a declared Forwarder. One per node has names that are not known yet.

@@ -1,5 +1,7 @@
 //! Names that are derived from names: network namespaces, interfaces, objects.
 
+use topology::hash;
+
 /// Longest name of an interface in Linux (`IFNAMSIZ` - 1).
 pub const INTERFACE_NAME_MAX: usize = 15;
 
@@ -8,7 +10,7 @@ pub const INTERFACE_NAME_MAX: usize = 15;
 /// Readable first, and ends in a hash of all three names, so that equal topologies in different
 /// Kubernetes namespaces never meet.
 pub fn netns(namespace: &str, topology: &str, forwarder: &str) -> String {
-    let hash = hash(&[namespace, topology, forwarder]);
+    let hash = hash::texts(&[namespace, topology, forwarder]);
     format!("bm-{topology}-{forwarder}-{:08x}", hash >> 32)
 }
 
@@ -21,24 +23,31 @@ pub fn netns_of(forwarder: &crate::Forwarder) -> String {
 /// Beginning of the names of attachments' interfaces, inside a Forwarder's namespace.
 pub const ATTACHMENT_PREFIX: &str = "app";
 
-/// The interface of a link, inside a Forwarder's namespace: `l-PEER`, `l-PEER.2` for the second
-/// parallel one. What is longer than an interface name may be ends in `~` and a hash.
+/// First characters of each interface of a link.
+pub const LINK_PREFIX: &str = "l-";
+
+/// The interface of a link, inside a Forwarder's namespace: `l-PEER`, `l-PEER#2` for the second parallel link.
+///
+/// What does not fit into [`INTERFACE_NAME_MAX`] becomes `l-`, the peer's first two characters, `~` and 50 bits of a hash of
+/// peer and ordinal. Names of Forwarders hold neither `#` nor `~`, so that only two hashes can be equal: with the
+/// 13,000 links that a Forwarder may have, once in ten million such Forwarders. Both ends compute the same name.
 pub fn link(peer: &str, ordinal: u32) -> String {
-    let suffix = if ordinal > 1 {
-        format!(".{ordinal}")
-    } else {
-        String::new()
+    let name = match ordinal {
+        0 | 1 => format!("{LINK_PREFIX}{peer}"),
+        _ => format!("{LINK_PREFIX}{peer}#{ordinal}"),
     };
-    let name = format!("l-{peer}{suffix}");
     if name.len() <= INTERFACE_NAME_MAX {
         return name;
     }
-    let suffix = format!("~{:05x}{suffix}", hash(&[peer]) >> 44);
-    let kept: String = name
-        .chars()
-        .take(INTERFACE_NAME_MAX.saturating_sub(suffix.len()))
-        .collect();
-    format!("{kept}{suffix}")
+    let kept: String = peer.chars().filter(char::is_ascii).take(2).collect();
+    let digits = digits(hash::texts(&[peer, &ordinal.to_string()]));
+    format!("{LINK_PREFIX}{kept}~{digits}")
+}
+
+/// The upper 50 bits, five to a digit (`0` to `9`, `a` to `v`).
+fn digits(hash: u64) -> String {
+    let digit = |place: u32| char::from_digit((hash >> (59 - 5 * place)) as u32 & 31, 32);
+    (0..10).filter_map(digit).collect()
 }
 
 /// The name of a Forwarder's Kubernetes object: `TOPOLOGY.FORWARDER`.
@@ -57,9 +66,9 @@ pub fn object(topology: &str, forwarder: &str) -> String {
     };
     let kept: String = forwarder.chars().map(plain).collect();
     format!(
-        "{topology}.{}-{:05x}",
+        "{topology}.{}-{:08x}",
         kept.trim_matches('-'),
-        hash(&[forwarder]) >> 44
+        hash::texts(&[forwarder]) >> 32
     )
 }
 
@@ -78,7 +87,7 @@ pub fn service(topology: &str, app: &str) -> String {
 
 /// The same with a hash in any case: for two pairs that would have one name, as `a-b`, `c` and `a`, `b-c`.
 pub fn service_hashed(topology: &str, app: &str) -> String {
-    let suffix = format!("-{:08x}", hash(&[topology, app]) >> 32);
+    let suffix = format!("-{:08x}", hash::texts(&[topology, app]) >> 32);
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() {
             c.to_ascii_lowercase()
@@ -124,42 +133,46 @@ pub fn is_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
-/// FNV-1a of the words, finished by a mixer so that the upper bits are good. Stable for ever.
-pub(crate) fn hash(words: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for word in words {
-        // 0xff is in no UTF-8 text: words cannot run into one another.
-        for byte in word.bytes().chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
-    fn interfaces_fit_and_differ() {
+    fn interfaces_have_names_that_fit() {
         assert_eq!(link("edge-a", 1), "l-edge-a");
-        assert_eq!(link("edge-a", 2), "l-edge-a.2");
+        assert_eq!(link("edge-a", 2), "l-edge-a#2");
         assert_eq!(link("a-b-c-d-e-f-g", 1), "l-a-b-c-d-e-f-g");
-        let long = ["a-b-c-d-e-f-gh", "a-b-c-d-e-f-gi"].map(|peer| link(peer, 1));
-        assert_ne!(long[0], long[1]);
-        for ordinal in [1, 2, 99, 99_999] {
-            for peer in ["x", "a-name-longer-than-fifteen", "thirteen-char"] {
-                assert!(
-                    link(peer, ordinal).len() <= INTERFACE_NAME_MAX,
-                    "{peer} {ordinal}"
-                );
-                assert_ne!(
-                    link(peer, ordinal),
-                    link(peer, ordinal + 1),
-                    "{peer} {ordinal}"
-                );
+        assert_eq!(link("a-b-c-d-e-f-gh", 1), "l-a-~0hmn9n0vrc");
+        for ordinal in [1, 2, 99, 99_999, u32::MAX] {
+            for peer in [
+                "x",
+                "a-name-longer-than-fifteen",
+                "thirteen-char",
+                "Zürich-Süd",
+            ] {
+                let name = link(peer, ordinal);
+                assert!(name.len() <= INTERFACE_NAME_MAX, "{name}");
+                assert!(name.starts_with(LINK_PREFIX), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn interfaces_of_a_cluster_never_share_a_name() {
+        let zones = (0..=255).flat_map(|subnet| (0..=255).map(move |host| (subnet, host)));
+        let mut peers: Vec<String> = zones
+            .map(|(subnet, host)| format!("ip-10-0-{subnet}-{host}.ec2.internal"))
+            .collect();
+        peers.extend((0..10_000).map(|index| format!("k8s-worker-prod-{index:03}")));
+        peers.extend((0..10_000).map(|index| format!("worker-node-{index:04}")));
+        // A name that ends like the second of parallel links.
+        peers.extend(["a", "a.2", "a-2", "a_2"].map(str::to_owned));
+        let mut owners = BTreeMap::new();
+        for (peer, ordinal) in peers.iter().flat_map(|peer| [(peer, 1), (peer, 2)]) {
+            if let Some(other) = owners.insert(link(peer, ordinal), (peer, ordinal)) {
+                panic!("{other:?} and {:?} share a name", (peer, ordinal));
             }
         }
     }

@@ -61,6 +61,11 @@ impl Visitor<'_> for Whole {
     }
 
     fn visit_f64<E: Error>(self, found: f64) -> Result<u32, E> {
+        if found.fract() == 0.0 {
+            let plain =
+                format_args!("{found:?}: write {found}, without leading zero, point or exponent");
+            return Err(self.refuse(plain));
+        }
         Err(self.refuse(found))
     }
 }

@@ -14,6 +14,8 @@ use std::{collections::BTreeSet, io::Read};
 
 use serde_json::Value;
 
+use self::typed::Unknown;
+
 use crate::{API_VERSION, MicroServiceTopology, Problem, error, lint, suggest};
 
 /// Largest input in bytes: room for 100,000 links written out.
@@ -90,14 +92,42 @@ pub fn load(file: &str, input: impl Read) -> Result<Vec<MicroServiceTopology>, V
     }
 }
 
-/// Reads one topology out of a value: an object as the API server has it. Status and metadata
-/// that is not the user's are ignored.
+/// A topology as the API server stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The topology, as far as this version has its fields.
+    pub topology: MicroServiceTopology,
+    /// Paths of fields of `spec` that this version does not have, sorted, [`MAX_IGNORED`] at most.
+    pub ignored: Vec<String>,
+}
+
+/// Most paths of [`Stored::ignored`].
+pub const MAX_IGNORED: usize = 16;
+
+/// Reads one topology strictly: an unknown field is a problem, as in a file. Status and metadata that is not the
+/// user's are ignored.
 ///
 /// # Errors
 /// As [`read`], without a file.
 pub fn from_value(mut document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
     fields::without_servers(&mut document);
     topology(document)
+}
+
+/// Reads one topology leniently, as the API server stores it: definitions of a newer version write the defaults of
+/// fields that this version does not have into every object.
+///
+/// # Errors
+/// As [`read`], without a file, and without unknown fields.
+pub fn stored(mut document: Value) -> Result<Stored, Vec<Problem>> {
+    fields::without_servers(&mut document);
+    check_kind(&document)?;
+    let (topology, unknown) = typed::read(document, Unknown::Ignored)?;
+    let ignored = unknown.iter().take(MAX_IGNORED);
+    Ok(Stored {
+        topology,
+        ignored: ignored.map(|path| path::display(path)).collect(),
+    })
 }
 
 fn check_size(text: &[u8]) -> Result<&[u8], Problem> {
@@ -113,7 +143,8 @@ fn check_size(text: &[u8]) -> Result<&[u8], Problem> {
 
 fn topology(document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
     check_kind(&document)?;
-    typed::read(document)
+    let (topology, _) = typed::read(document, Unknown::Refused)?;
+    Ok(topology)
 }
 
 /// Of another kind nothing else is worth saying.

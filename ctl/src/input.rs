@@ -6,7 +6,7 @@ use crds::{Instances, MicroServiceTopology, Problem};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use topology::{Fault, ForwarderIndex, Topology};
+use topology::{Fault, ForwarderIndex, LinkSelector, Topology};
 
 /// `-f`, to be flattened into the arguments of a verb that takes one topology.
 #[derive(Clone, Debug, clap::Args)]
@@ -159,18 +159,15 @@ pub(crate) fn forwarder(topology: &Topology, name: &str) -> Result<ForwarderInde
 pub(crate) fn faults(topology: &Topology, without: &[String]) -> Result<Vec<Fault>, Failure> {
     let mut faults = Vec::new();
     for text in without {
-        let Some((a, rest)) = text.split_once('/') else {
+        if !text.contains('/') {
             faults.push(Fault::Forwarder(forwarder(topology, text)?));
             continue;
-        };
-        let (b, ordinal) = rest
-            .split_once('#')
-            .map_or((rest, None), |(b, n)| (b, Some(n)));
+        }
+        let selector = LinkSelector::parse(text)
+            .map_err(|error| Failure::NotFound(format!("{error}, found {text:?}")))?;
+        let (a, b) = selector.ends();
         let ends = (forwarder(topology, a)?, forwarder(topology, b)?);
-        let links: Vec<_> = match ordinal {
-            None => topology.links_between(ends.0, ends.1).collect(),
-            Some(_) => topology.link(text).into_iter().collect(),
-        };
+        let links = topology.selected(&selector);
         if links.is_empty() {
             return Err(no_link(topology, text, ends));
         }

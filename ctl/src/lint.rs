@@ -66,6 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         problems.extend(found);
         for object in objects.iter().filter(|_| is_sound) {
             let is_named = object.spec.forwarder_per_node.is_none();
+            let too_large = crds::size::check_declared(object);
+            problems.extend(too_large.map(|problem| problem.in_file(&input::shown(&file))));
             match crds::to_topology_on(object, &[], &crds::Instances::new()) {
                 Ok(topology) => {
                     let name = &object.metadata.name;

@@ -1,18 +1,15 @@
 //! "Did you mean": the known name that is nearest to a mistyped one.
 
+use crds::suggest::nearest;
+
 /// No more names are listed.
 const LISTED: usize = 8;
 
 /// `; did you mean "NAME"?`, or the first names that there are when none is near.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let limit = name.chars().count().div_ceil(3).max(1);
     let known: Vec<&str> = known.collect();
-    let near = known
-        .iter()
-        .map(|other| (edits(name, other), other))
-        .filter(|(edits, _)| *edits <= limit);
-    match near.min() {
-        Some((_, other)) => format!("; did you mean {other:?}?"),
+    match nearest(name, known.iter().copied()) {
+        Some(other) => format!("; did you mean {other:?}?"),
         None if known.is_empty() => String::new(),
         None => format!("; expected {}", one_of(&known)),
     }
@@ -25,22 +22,6 @@ fn one_of(names: &[&str]) -> String {
         2..=LISTED => format!("one of {listed}"),
         _ => format!("one of {listed}, ..."),
     }
-}
-
-/// How many letters must be put in, taken out or replaced (Levenshtein); case does not count.
-fn edits(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=one.len()).collect();
-    for (line, letter) in other.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut corner = row[0];
-        row[0] = line + 1;
-        for column in 0..one.len() {
-            let replaced = corner + usize::from(one[column] != letter);
-            corner = row[column + 1];
-            row[column + 1] = replaced.min(corner + 1).min(row[column] + 1);
-        }
-    }
-    row[one.len()]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::fmt::Write as _;
 use std::io::Write;
-use topology::{AppIndex, ForwarderIndex, LinkIndex, Table, Topology};
+use topology::{AppIndex, ForwarderIndex, LinkId, LinkIndex, Table, Topology};
 
 const EXAMPLES: &str = "\
 JSON: {\"epoch\": \"...\", \"tables\": {FROM: {TO: {\"distance\": 3, \"attached\": false,
@@ -203,9 +203,9 @@ impl<'a> Printer<'a> {
         {
             let hop = |link: &LinkIndex| {
                 let via = self.via(table.from, *link);
-                match self.links[link.position()].split_once('#') {
-                    Some((_, ordinal)) => format!("{via} (#{ordinal})"),
-                    None => via.to_owned(),
+                match LinkId::parse(&self.links[link.position()]) {
+                    Ok(id) if id.ordinal() > 1 => format!("{via} (#{})", id.ordinal()),
+                    _ => via.to_owned(),
                 }
             };
             let hops = match attached {

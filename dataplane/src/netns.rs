@@ -22,6 +22,8 @@ use nix::{
     },
 };
 
+use topology::hash;
+
 use crate::Error;
 
 /// Where named namespaces are mounted. `ip netns` looks here too.
@@ -208,9 +210,8 @@ pub(crate) fn create_here(name: &str) -> Result<(), Error> {
 /// With one seed for all, a flow that took the first of two legs here takes the first of two
 /// everywhere (hash polarisation): some shortest paths would never be used.
 fn spread_by_own_seed(name: &str) {
-    let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    // FNV-1a. Zero would mean the seed that all share.
-    let seed = name.bytes().fold(0x811c_9dc5, mix).max(1);
+    // Zero would mean the seed that all share.
+    let seed = (hash::texts(&[name]) as u32).max(1);
     // Absent before Linux 6.11: then the seed is shared.
     let _ = std::fs::write(
         "/proc/sys/net/ipv4/fib_multipath_hash_seed",

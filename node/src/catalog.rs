@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cni::agent::code;
+use crds::Place as Placed;
 use crds::attach::{Attachments, Pod, TOPOLOGIES, admits, assign};
-use crds::expand::Place as Placed;
 use crds::{Forwarder, MicroServiceTopology};
 
 use crate::desk::enumerate;

@@ -1,6 +1,6 @@
 //! What the kernel should hold for a Forwarder. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,16 +64,29 @@ pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
         structure.namespace.balance = Balance::RESILIENT;
     }
     for end in &forwarder.spec.links {
-        match link(forwarder, end, site) {
-            Ok(link) => {
-                let name = names::link(&end.peer, ordinal(&end.id));
-                structure.interfaces.insert(end.id.clone(), name.clone());
-                structure.namespace.links.insert(name, link);
-            }
-            Err(problem) => drop(structure.problems.insert(end.id.clone(), problem)),
+        let added = link(forwarder, end, site).and_then(|link| structure.add(end, link));
+        if let Err(problem) = added {
+            structure.problems.insert(end.id.clone(), problem);
         }
     }
     structure
+}
+
+impl Structure {
+    /// Adds a link, unless another one has its interface name: the kernel would hold only one of the two.
+    fn add(&mut self, end: &ForwarderLink, link: Link) -> Result<(), String> {
+        match self.namespace.links.entry(end.interface()) {
+            Entry::Vacant(vacant) => {
+                self.interfaces.insert(end.id.clone(), vacant.key().clone());
+                vacant.insert(link);
+                Ok(())
+            }
+            Entry::Occupied(taken) => {
+                let (name, other) = (taken.key(), &taken.get().alias);
+                Err(format!("interface name {name} is taken by {other}"))
+            }
+        }
+    }
 }
 
 fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link, String> {
@@ -83,8 +96,12 @@ fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link,
     let (kind, underlay, encapsulation) = match end.r#type {
         WireType::Veth => {
             let peer_netns = names::netns(namespace, &spec.topology, &end.peer);
-            let peer_name = names::link(&spec.name, ordinal(&end.id));
-            let underlay = site.own_mtu();
+            let peer_name = names::link(&spec.name, end.ordinal());
+            // No underlay carries a veth: it bounds nothing, and is the default that tunnels share with it.
+            let underlay = match end.mtu {
+                Some(_) => MAX_MTU,
+                None => site.own_mtu(),
+            };
             (
                 LinkKind::Veth {
                     peer_netns,
@@ -165,16 +182,17 @@ pub fn attachment_mtu(mesh: &Mesh, site: &Site) -> u32 {
             .iter()
             .flat_map(|forwarder| &forwarder.spec.links)
     };
-    let declared = ends().filter_map(|end| end.mtu).min().unwrap_or(MAX_MTU);
-    let has_tunnel = ends().any(|end| end.r#type == WireType::Vxlan);
-    let overhead = match site.addresses(&site.node).next() {
-        Some(address) if has_tunnel => encapsulation(address).overhead(),
-        _ => 0,
+    let underlay = site.own_mtu();
+    let local = site.addresses(&site.node).next();
+    let overhead = local.map_or(0, |address| encapsulation(address).overhead());
+    let fits = |end: &ForwarderLink| match (end.r#type, end.mtu) {
+        (WireType::Veth, declared) => declared.unwrap_or(underlay),
+        (WireType::Vxlan, declared) => {
+            let left = underlay.saturating_sub(overhead);
+            declared.map_or(left, |declared| declared.min(left))
+        }
     };
-    site.own_mtu()
-        .saturating_sub(overhead)
-        .min(declared)
-        .min(MAX_MTU)
+    ends().map(fits).min().unwrap_or(underlay).min(MAX_MTU)
 }
 
 fn encapsulation(local: IpAddr) -> Encapsulation {
@@ -187,13 +205,6 @@ fn encapsulation(local: IpAddr) -> Encapsulation {
 
 fn has_ipv6(forwarder: &Forwarder) -> bool {
     forwarder.spec.cidrs.iter().any(IpNetwork::is_ipv6)
-}
-
-/// The number of a parallel link: 1 for `A/B`, 2 for `A/B#2`.
-fn ordinal(id: &str) -> u32 {
-    id.rsplit_once('#')
-        .and_then(|(_, ordinal)| ordinal.parse().ok())
-        .unwrap_or(1)
 }
 
 /// The routes of a table: the blocks of every Forwarder, and every external prefix. The topology's own prefixes are unreachable

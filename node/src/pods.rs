@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use crds::attach::Pod;
+pub(crate) use crds::attach::runtime_uid;
 
 #[cfg(test)]
 pub(crate) mod memory;
-
-/// Annotation of a static pod's image in the API: the uid that the kubelet and the runtime use.
-pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The port to whoever knows this node's pods.
 pub trait Pods: Send + Sync {
@@ -46,12 +44,6 @@ pub struct PodHere {
     pub is_running: bool,
     /// Its deletion was asked for.
     pub is_leaving: bool,
-}
-
-/// The uid that kubelet and runtime know a pod by. Of a static pod it stays when its image in the API
-/// is made anew, and gets another uid there.
-pub(crate) fn runtime_uid(pod: &Pod) -> &str {
-    pod.annotations.get(MIRROR).unwrap_or(&pod.uid)
 }
 
 /// Whether this is a pod's uid, in the API or at the runtime.

@@ -8,6 +8,8 @@ use super::geometry::{Point, cross};
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
 
+use topology::hash::SplitMix64;
+
 /// Up to so many vertices every pair is a term.
 const ALL_PAIRS: usize = 300;
 /// Pivots above that.
@@ -129,7 +131,7 @@ fn hops(root: usize, neighbours: &[Vec<usize>]) -> Vec<Option<u32>> {
 }
 
 fn descend(n: usize, terms: &[Term], seed: u64) -> Vec<Point> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9) + 7);
+    let mut random = Random(SplitMix64::new(seed.wrapping_mul(0x9E37_79B9) + 7));
     let mut places: Vec<Point> = (0..n)
         .map(|i| {
             Point::polar(
@@ -273,26 +275,18 @@ fn cost(places: &[Point], links: &[(usize, usize)], spacing: f64) -> f64 {
     cost + extent(|place| place.y) / extent(|place| place.x).max(1.0)
 }
 
-/// splitmix64 (Steele, Lea & Flood 2014).
-struct Random(u64);
+/// Random places and orders.
+struct Random(SplitMix64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// In [0, 1).
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn shuffle(&mut self, items: &mut [usize]) {
         for i in (1..items.len()).rev() {
-            items.swap(i, (self.next() % (i as u64 + 1)) as usize);
+            items.swap(i, (self.0.next() % (i as u64 + 1)) as usize);
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use core::{fmt, str::FromStr};
 
+use crate::hash::splitmix;
+
 /// Digest of a global topology or of a table; shown as 16 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
@@ -87,19 +89,11 @@ pub(crate) fn first_word(hash: blake3::Hash) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Chains words through [`scramble`].
+/// Chains words through [`splitmix`].
 fn mix(words: &[u64]) -> u64 {
     words
         .iter()
-        .fold(0, |state, word| scramble(state ^ scramble(*word)))
-}
-
-/// One step of splitmix64 (Steele, Lea & Flood 2014): a bijection that spreads every bit.
-pub(crate) fn scramble(word: u64) -> u64 {
-    let mut z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+        .fold(0, |state, word| splitmix(state ^ splitmix(*word)))
 }
 
 #[cfg(test)]

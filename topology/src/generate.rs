@@ -3,8 +3,8 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use crate::{
-    epoch::scramble,
     error::TopologyError,
+    hash::SplitMix64,
     model::{LinkSpec, Topology},
     shape::{self, Shape},
 };
@@ -40,7 +40,7 @@ impl Generated {
 /// Generates `n` Forwarders and their links; the same arguments give the same result for ever.
 pub fn generate(kind: Kind, n: usize, seed: u64) -> Generated {
     let forwarders = names(n);
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = SplitMix64::new(seed);
     let weighted: Vec<(usize, usize, u32)> = match kind {
         Kind::Shape(shape) => shape::links(shape, n)
             .into_iter()
@@ -73,7 +73,7 @@ pub fn names(n: usize) -> Vec<String> {
 }
 
 /// A random tree (each to an earlier one) and distinct further pairs.
-fn random_pairs(n: usize, numbers: &mut Numbers) -> BTreeSet<(usize, usize)> {
+fn random_pairs(n: usize, numbers: &mut SplitMix64) -> BTreeSet<(usize, usize)> {
     let mut pairs: BTreeSet<_> = (1..n)
         .map(|b| (numbers.below(b as u64) as usize, b))
         .collect();
@@ -88,36 +88,6 @@ fn random_pairs(n: usize, numbers: &mut Numbers) -> BTreeSet<(usize, usize)> {
         }
     }
     pairs
-}
-
-/// Seeded random numbers: splitmix64 (Steele, Lea & Flood 2014).
-///
-/// Not for secrets. Own, because a generated topology must not change with a library's version.
-#[derive(Clone, Debug)]
-pub struct Numbers(u64);
-
-impl Numbers {
-    /// The sequence of `seed`.
-    pub fn new(seed: u64) -> Numbers {
-        Numbers(seed)
-    }
-
-    /// The next number, of all 64-bit ones.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an endless sequence is no iterator"
-    )]
-    pub fn next(&mut self) -> u64 {
-        let word = scramble(self.0);
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        word
-    }
-
-    /// A number below `bound` (0 when `bound` is 0), by multiplication (Lemire 2019, without
-    /// rejection: the bias is below `bound / 2^64`).
-    pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
 }
 
 #[cfg(test)]
@@ -153,19 +123,5 @@ mod tests {
                 "{n}: seeds differ"
             );
         }
-    }
-
-    #[test]
-    fn numbers_are_those_of_splitmix64() {
-        let mut numbers = Numbers::new(1_234_567);
-        let first: Vec<u64> = (0..3).map(|_| numbers.next()).collect();
-        assert_eq!(
-            first,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
     }
 }

@@ -87,8 +87,10 @@ pub mod epoch;
 pub mod error;
 pub mod generate;
 pub mod graph;
+pub mod hash;
 pub mod hops;
 pub mod interop;
+pub mod link_id;
 pub mod model;
 pub mod plan;
 pub mod shape;
@@ -100,6 +102,7 @@ pub use address::{Prefix, assign};
 pub use epoch::Epoch;
 pub use error::{AddressError, TopologyError};
 pub use graph::{AppliedChange, Change, Graph};
+pub use link_id::{LinkId, LinkSelector};
 pub use model::{
     App, AppIndex, AppSpec, Fault, ForwarderIndex, Link, LinkIndex, LinkSpec, Topology,
 };

@@ -8,14 +8,14 @@ mod canonical;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
-    string::String,
+    string::{String, ToString},
     vec::Vec,
 };
 
 use crate::{
     epoch::{self, Epoch},
     error::TopologyError,
+    link_id::{LinkId, LinkSelector},
 };
 use canonical::{canonical_app, canonical_links, check_names};
 
@@ -194,14 +194,23 @@ impl Topology {
 
     /// The link of this id: `A/B`, or `A/B#2` for a parallel one; the ends in either order.
     pub fn link(&self, id: &str) -> Option<LinkIndex> {
-        let (ends, ordinal) = match id.split_once('#') {
-            Some((ends, ordinal)) => (ends, ordinal.parse().ok()?),
-            None => (id, 1),
-        };
-        let (a, b) = ends.split_once('/')?;
+        let id = LinkId::parse(id).ok()?;
+        let (a, b) = id.ends();
         let (a, b) = (self.forwarder(a)?, self.forwarder(b)?);
         self.links_between(a, b)
-            .find(|link| self.links[link.position()].ordinal == ordinal)
+            .find(|link| self.links[link.position()].ordinal == id.ordinal())
+    }
+
+    /// The links that `selector` means, by ordinal; none when an end is no Forwarder of this topology.
+    pub fn selected(&self, selector: &LinkSelector<'_>) -> Vec<LinkIndex> {
+        let (a, b) = selector.ends();
+        let (Some(a), Some(b)) = (self.forwarder(a), self.forwarder(b)) else {
+            return Vec::new();
+        };
+        let ordinal = |link: &LinkIndex| self.links[link.position()].ordinal;
+        self.links_between(a, b)
+            .filter(|link| selector.ordinal().is_none_or(|it| it == ordinal(link)))
+            .collect()
     }
 
     /// The canonical id of a link: `A/B`, or `A/B#2` for the second one.
@@ -214,11 +223,7 @@ impl Topology {
             &self.forwarders[a.position()],
             &self.forwarders[b.position()],
         );
-        if ordinal == 1 {
-            format!("{a}/{b}")
-        } else {
-            format!("{a}/{b}#{ordinal}")
-        }
+        LinkId::new(a, b, ordinal).to_string()
     }
 
     /// All links between two Forwarders, in either order, by ordinal.

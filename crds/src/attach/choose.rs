@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{APP, FORWARDER, Pod, Reason, TOPOLOGIES, admits};
-use crate::{MicroServiceTopology, expand::Place, names, topology::AppEntry};
+use super::{APP, FORWARDER, Place, Pod, Reason, TOPOLOGIES, admits, runtime_uid};
+use topology::hash;
+
+use crate::{MicroServiceTopology, topology::AppEntry};
 
 type Refusal = (Reason, String);
 
@@ -134,13 +136,15 @@ impl<'a> Chooser<'a> {
     }
 
     fn by_hash(&self, pod: &Pod, here: &[&'a str]) -> Result<&'a str, Refusal> {
-        if here.is_empty() {
+        // Rendezvous hashing (Thaler & Ravishankar 1998): one Forwarder more takes its share of pods from the
+        // others, and no pod moves between those that were there.
+        let uid = runtime_uid(pod);
+        let highest = here.iter().max_by_key(|name| hash::texts(&[uid, name]));
+        highest.copied().ok_or_else(|| {
             let message = format!("topology {} has no forwarder", self.display());
             let message = format!("{message} on node {} of the pod", pod.node);
-            return Err((Reason::NoForwarder, message));
-        }
-        let position = names::hash(&[&pod.uid]) % here.len() as u64;
-        Ok(here[position as usize])
+            (Reason::NoForwarder, message)
+        })
     }
 
     fn display(&self) -> String {

@@ -201,3 +201,59 @@ fn the_graph_has_the_edges_where_pods_are() {
         .collect();
     assert_eq!(edges, ["plc@a", "web@a", "db@b"]);
 }
+
+/// The Forwarder of each pod among `count` Forwarders on one node.
+fn spread(count: usize, pods: &[Pod]) -> Vec<String> {
+    let declared = "{apiVersion: beemesh.io/v1alpha1, kind: MicroServiceTopology, metadata: {name: iot, namespace: plant}, \
+        spec: {forwarders: [{name: f0}], apps: [{name: web, podSelector: {}}]}}";
+    let names: Vec<String> = (0..count).map(|index| format!("f{index}")).collect();
+    let places = names.iter().map(|name| Place { name, node: "n1" });
+    let places: Vec<Place<'_>> = places.collect();
+    let instances = assign(&topology(declared), &places, pods).instances;
+    instances.into_iter().map(|found| found.forwarder).collect()
+}
+
+#[test]
+fn one_more_forwarder_moves_its_share_of_pods_only() {
+    let pods: Vec<Pod> = (0..10_000)
+        .map(|index| Pod {
+            uid: format!("7d3b0c1e-0000-4000-8000-{index:012x}"),
+            ..pod("plant@n1", "", "")
+        })
+        .collect();
+    let mut before = spread(1, &pods);
+    for count in 2..=8 {
+        let after = spread(count, &pods);
+        let added = format!("f{}", count - 1);
+        let moved: Vec<&String> = before
+            .iter()
+            .zip(&after)
+            .filter_map(|(old, new)| (old != new).then_some(new))
+            .collect();
+        assert!(
+            moved.iter().all(|new| **new == added),
+            "{count}: only to the new one"
+        );
+        let share = pods.len() / count;
+        assert!(
+            moved.len().abs_diff(share) < share / 5,
+            "{count}: {} moved, expected about {share}",
+            moved.len()
+        );
+        before = after;
+    }
+}
+
+#[test]
+fn a_static_pod_keeps_its_forwarder_when_its_mirror_is_created_anew() {
+    let mirror = |uid: String| {
+        let mut pod = pod("plant@n1", "", "");
+        pod.uid = uid;
+        let annotation = (MIRROR.to_owned(), "5a1f".to_owned());
+        pod.annotations.extend([annotation]);
+        pod
+    };
+    let mirrors: Vec<Pod> = (0..100).map(|index| mirror(format!("{index}"))).collect();
+    let found: BTreeSet<String> = spread(4, &mirrors).into_iter().collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+}

@@ -119,7 +119,7 @@ impl<'a> Expected<'a> {
             let interface = |link: &LinkIndex| {
                 let id = self.topology.link_id(*link);
                 let end = forwarder.spec.links.iter().find(|end| end.id == id)?;
-                Some(interface(end))
+                Some(end.interface())
             };
             Interfaces::All(links.iter().filter_map(interface).collect())
         };
@@ -256,17 +256,8 @@ fn attached(forwarder: &Forwarder, app: &str, kernel: &Namespace) -> BTreeSet<St
 }
 
 fn by_interface(topology: &Topology, ends: &[ForwarderLink]) -> BTreeMap<String, LinkIndex> {
-    let link = |end: &ForwarderLink| Some((interface(end), topology.link(&end.id)?));
+    let link = |end: &ForwarderLink| Some((end.interface(), topology.link(&end.id)?));
     ends.iter().filter_map(link).collect()
-}
-
-/// The interface of one end of a link.
-pub fn interface(end: &ForwarderLink) -> String {
-    let ordinal = end
-        .id
-        .rsplit_once('#')
-        .and_then(|(_, number)| number.parse().ok());
-    names::link(&end.peer, ordinal.unwrap_or(1))
 }
 
 /// Without host bits, as the kernel has it.

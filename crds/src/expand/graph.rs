@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use topology::{AppSpec, LinkSpec, Topology, TopologyError};
 
-use super::{Instances, Node, placement, wiring};
+use super::{Node, placement};
 use crate::{
-    Forwarder, MicroServiceTopology, Problem, attach::Attachments, lint::lint, topology::AppEntry,
+    Forwarder, MicroServiceTopology, Problem,
+    attach::{Attachments, Instances},
+    lint::lint,
+    topology::AppEntry,
+    wiring,
 };
 
 /// The graph of a declaration whose Forwarders are named.
@@ -27,7 +31,7 @@ pub fn to_topology(
 /// The graph of a declaration on these nodes, which matter only to `forwarderPerNode`.
 ///
 /// # Errors
-/// What [`lint`] finds, and nodes whose names are none for Forwarders.
+/// What [`lint`] finds, and a mesh of too many nodes.
 pub fn to_topology_on(
     topology: &MicroServiceTopology,
     nodes: &[Node],
@@ -61,7 +65,7 @@ fn names<'a>(
     }
     let spec = &topology.spec;
     match spec.forwarder_per_node {
-        Some(_) => placement::matching_nodes(spec, nodes),
+        Some(_) => Ok(placement::matching_nodes(spec, nodes)?.names),
         None => Ok(spec
             .forwarders
             .iter()
@@ -109,7 +113,7 @@ pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> 
         for end in spec.links.iter().filter(|end| spec.name < end.peer) {
             if names.contains(end.peer.as_str()) {
                 let link = link(&spec.name, &end.peer, end.weight, end.weight_back);
-                links.push((ordinal(&end.id), link));
+                links.push((end.ordinal(), link));
             }
         }
         for app in &spec.apps {
@@ -153,11 +157,4 @@ fn link(a: &str, b: &str, weight: u32, weight_back: u32) -> LinkSpec {
         weight,
         weight_back,
     }
-}
-
-/// 2 of `A/B#2`, 1 of `A/B`.
-fn ordinal(id: &str) -> u32 {
-    id.rsplit_once('#')
-        .and_then(|(_, ordinal)| ordinal.parse().ok())
-        .unwrap_or(1)
 }

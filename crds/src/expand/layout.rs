@@ -7,12 +7,16 @@ use ipnetwork::IpNetwork;
 use super::{
     Node, blocks,
     objects::{self, Objects},
-    placement::{self, Place, Settled},
+    placement::{self, LeftOut, Settled},
     vni::{self, Vnis},
-    wiring::{self, Wire},
 };
 use crate::{
-    Forwarder, MicroServiceTopology, Problem, attach::Attachments, forwarder::WireType, lint::lint,
+    Forwarder, MicroServiceTopology, MicroServiceTopologySpec, Problem,
+    attach::{Attachments, Place},
+    forwarder::WireType,
+    lint::{MAX_NODES, derived, lint},
+    size::{self, ForwarderSizes},
+    wiring::{self, Wire},
 };
 
 /// What is given to the Forwarders and links of one topology.
@@ -29,6 +33,7 @@ pub struct Grants {
 pub struct Layout<'a> {
     topology: &'a MicroServiceTopology,
     places: Vec<Place<'a>>,
+    left_out: Vec<LeftOut<'a>>,
     wires: Vec<(Wire<'a>, WireType)>,
 }
 
@@ -47,12 +52,18 @@ impl<'a> Layout<'a> {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let places = placement::places(&topology.spec, nodes, before)?;
+        let (places, left_out) = placement::places(&topology.spec, nodes, before)?;
+        check_nodes(&topology.spec, &places)?;
         let names: Vec<&str> = places.iter().map(|place| place.name).collect();
-        let wires = objects::resolve(wiring::wires(&topology.spec, &names), &places)?;
+        let wires = wiring::wires(&topology.spec, &names);
+        if topology.spec.forwarder_per_node.is_some() {
+            check_expanded(topology, &names, &wires)?;
+        }
+        let wires = objects::resolve(wires, &places)?;
         Ok(Layout {
             topology,
             places,
+            left_out,
             wires,
         })
     }
@@ -60,6 +71,11 @@ impl<'a> Layout<'a> {
     /// The Forwarders and their nodes, in declared order.
     pub fn places(&self) -> &[Place<'a>] {
         &self.places
+    }
+
+    /// Nodes that match `forwarderPerNode` and cannot have a Forwarder, sorted.
+    pub fn left_out(&self) -> &[LeftOut<'a>] {
+        &self.left_out
     }
 
     /// The names of the Forwarders, in declared order.
@@ -73,7 +89,13 @@ impl<'a> Layout<'a> {
             .wires
             .iter()
             .filter(|(_, wire_type)| *wire_type == WireType::Vxlan);
-        tunnels.map(|(wire, _)| wire.id()).collect()
+        tunnels.map(|(wire, _)| wire.id().to_string()).collect()
+    }
+
+    /// Estimated sizes of the Forwarder objects.
+    pub fn sizes(&self) -> ForwarderSizes {
+        let wires: Vec<Wire<'_>> = self.wires.iter().map(|(wire, _)| *wire).collect();
+        size::forwarders(&self.topology.spec, &self.names(), &wires)
     }
 
     /// Blocks for every Forwarder: those that `existing` has under its name, else the lowest free
@@ -110,4 +132,34 @@ impl<'a> Layout<'a> {
         };
         objects.build(&self.places)
     }
+}
+
+/// What lint could not check, since the nodes name the Forwarders.
+fn check_expanded(
+    topology: &MicroServiceTopology,
+    names: &[&str],
+    wires: &[Wire<'_>],
+) -> Result<(), Vec<Problem>> {
+    let path = |_| "spec.forwarderPerNode".to_owned();
+    let mut problems = derived::check(&topology.metadata.name, names, wires, path);
+    problems.extend(size::check_forwarders(&topology.spec, names, wires));
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+fn check_nodes(spec: &MicroServiceTopologySpec, places: &[Place<'_>]) -> Result<(), Vec<Problem>> {
+    let nodes: BTreeSet<&str> = places.iter().map(|place| place.node).collect();
+    if nodes.len() <= MAX_NODES {
+        return Ok(());
+    }
+    let path = match spec.forwarder_per_node {
+        Some(_) => "spec.forwarderPerNode",
+        None => "spec.forwarders",
+    };
+    let found = nodes.len();
+    let message = format!("is on {found} nodes: expected at most {MAX_NODES}");
+    Err(vec![Problem::new(path, message)])
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
 
-use super::{graph, placement::Place, wiring::Wire};
+use super::graph;
 use crate::{
     Forwarder, ForwarderSpec, MicroServiceTopology, Problem,
-    attach::Attachments,
+    attach::{Attachments, Place},
     forwarder::{ForwarderApp, ForwarderLink, WireType},
     topology::{AppEntry, LinkType},
+    wiring::Wire,
 };
 
 /// Settles what each link is made of.
@@ -66,7 +67,7 @@ pub(super) fn ends<'a>(
     let nodes = nodes(places);
     let mut ends: BTreeMap<&str, Vec<ForwarderLink>> = BTreeMap::new();
     for (wire, wire_type) in wires {
-        let id = wire.id();
+        let id = wire.id().to_string();
         let end = |peer: &str, weight, weight_back| ForwarderLink {
             peer: peer.to_owned(),
             peer_node: nodes[peer].to_owned(),
@@ -119,7 +120,8 @@ impl Objects<'_> {
                 external: external.clone(),
                 blocks: self.blocks.get(place.name).cloned().unwrap_or_default(),
                 links: self.ends.remove(place.name).unwrap_or_default(),
-                apps: attached(self.topology, &apps, place.name, self.attachments),
+                apps: attached(&apps, place.name, self.attachments),
+                allowed_namespaces: spec.allowed_namespaces.clone(),
                 routing: spec.routing.clone(),
                 liveness: spec.liveness.clone(),
             };
@@ -130,12 +132,7 @@ impl Objects<'_> {
 }
 
 /// The Apps that a Forwarder may have or has.
-fn attached(
-    topology: &MicroServiceTopology,
-    apps: &[&AppEntry],
-    forwarder: &str,
-    attachments: &Attachments,
-) -> Vec<ForwarderApp> {
+fn attached(apps: &[&AppEntry], forwarder: &str, attachments: &Attachments) -> Vec<ForwarderApp> {
     let apps = apps
         .iter()
         .filter(|app| app.pinned().is_none_or(|pinned| pinned == forwarder));
@@ -150,7 +147,6 @@ fn attached(
             .as_ref()
             .map(|external| external.cidrs.clone())
             .unwrap_or_default(),
-        allowed_namespaces: topology.spec.allowed_namespaces.clone(),
     };
     apps.map(seen).collect()
 }

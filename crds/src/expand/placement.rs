@@ -1,50 +1,36 @@
 //! Which Forwarders there are, and on which node each is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Node;
 use crate::{
-    Forwarder, MicroServiceTopologySpec, Problem, names, selector::matches_labels,
-    topology::ForwarderEntry,
+    MicroServiceTopologySpec, Problem,
+    attach::Place,
+    lint::links,
+    names,
+    selector::matches_labels,
+    topology::{AUTO, ForwarderEntry},
 };
-
-/// A Forwarder and its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place<'a> {
-    /// The Forwarder's name in the topology.
-    pub name: &'a str,
-    /// The node it is on.
-    pub node: &'a str,
-}
-
-impl<'a> From<&'a Forwarder> for Place<'a> {
-    fn from(forwarder: &'a Forwarder) -> Place<'a> {
-        let spec = &forwarder.spec;
-        Place {
-            name: &spec.name,
-            node: &spec.node,
-        }
-    }
-}
 
 /// The node of each Forwarder that exists, by name: what stays, stays there.
 pub type Settled<'a> = BTreeMap<&'a str, &'a str>;
 
-/// Every Forwarder in declared order; one per node in byte order of the nodes' names.
+/// Every Forwarder in declared order, one per node in byte order of the nodes' names; and nodes without one.
 ///
 /// # Errors
-/// When no node matches a Forwarder, or a node's name is no name for a Forwarder.
+/// When no node matches a Forwarder, or a mesh has too many links.
 pub(super) fn places<'a>(
     spec: &'a MicroServiceTopologySpec,
     nodes: &'a [Node],
     before: &Settled<'_>,
-) -> Result<Vec<Place<'a>>, Vec<Problem>> {
+) -> Result<(Vec<Place<'a>>, Vec<LeftOut<'a>>), Vec<Problem>> {
     if spec.forwarder_per_node.is_some() {
         let place = |name: &'a str| Place { name, node: name };
-        return Ok(matching_nodes(spec, nodes)?
-            .into_iter()
-            .map(place)
-            .collect());
+        let matching = matching_nodes(spec, nodes)?;
+        return Ok((
+            matching.names.into_iter().map(place).collect(),
+            matching.left_out,
+        ));
     }
     let mut chooser = Chooser {
         nodes: sorted(nodes),
@@ -68,37 +54,63 @@ pub(super) fn places<'a>(
         }
     }
     if problems.is_empty() {
-        Ok(places)
+        Ok((places, Vec::new()))
     } else {
         Err(problems)
     }
 }
 
-/// The names of the nodes that `forwarderPerNode` means, sorted.
+/// A node that matches `forwarderPerNode` and cannot have a Forwarder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut<'a> {
+    /// The node's name.
+    pub node: &'a str,
+    /// Why it names no Forwarder.
+    pub reason: &'static str,
+}
+
+/// The nodes that `forwarderPerNode` means, each list sorted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Matching<'a> {
+    /// Those that name a Forwarder.
+    pub(super) names: Vec<&'a str>,
+    /// The others: whoever names a node has no say over topologies.
+    pub(super) left_out: Vec<LeftOut<'a>>,
+}
+
+/// The nodes that `forwarderPerNode` means.
 ///
 /// # Errors
-/// When a node's name is too long for a Forwarder, or is that of an App.
+/// When a shape has too many links over so many Forwarders.
 pub(super) fn matching_nodes<'a>(
     spec: &MicroServiceTopologySpec,
     nodes: &'a [Node],
-) -> Result<Vec<&'a str>, Vec<Problem>> {
+) -> Result<Matching<'a>, Vec<Problem>> {
+    let mut matching = Matching::default();
     let Some(per_node) = &spec.forwarder_per_node else {
-        return Ok(Vec::new());
+        return Ok(matching);
     };
-    let matching = sorted(nodes).into_iter();
-    let matching = matching.filter(|node| matches_labels(&per_node.node_selector, &node.labels));
-    let names: Vec<&str> = matching.map(|node| node.name.as_str()).collect();
-    let is_wrong =
-        |name: &&&str| !names::is_name(name) || spec.apps.iter().any(|app| app.name == **name);
-    let problem = |name: &&str| {
-        let message = format!("node {name:?} cannot name a forwarder: too long, or an App's name");
-        Problem::new("spec.forwarderPerNode", message)
-    };
-    let problems: Vec<Problem> = names.iter().filter(is_wrong).map(problem).collect();
-    if problems.is_empty() {
-        Ok(names)
-    } else {
-        Err(problems)
+    let apps: BTreeSet<&str> = spec.apps.iter().map(|app| app.name.as_str()).collect();
+    for node in sorted(nodes) {
+        if !matches_labels(&per_node.node_selector, &node.labels) {
+            continue;
+        }
+        let node = node.name.as_str();
+        let reason = if apps.contains(node) {
+            "its name is that of an App"
+        } else if node == AUTO {
+            "its name means any forwarder"
+        } else if names::is_name(node) {
+            matching.names.push(node);
+            continue;
+        } else {
+            "its name is longer than 63 characters"
+        };
+        matching.left_out.push(LeftOut { node, reason });
+    }
+    match links::check_count(spec.shape, matching.names.len()) {
+        None => Ok(matching),
+        Some(problem) => Err(vec![problem]),
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
     for (index, cidr) in cidrs.iter().enumerate() {
         let path = format!("spec.addressing.cidrs[{index}]");
         check_network(&path, *cidr, problems);
+        check_holds_none(&path, *cidr, problems);
         if let Some(first) = cidrs[..index]
             .iter()
             .find(|c| c.is_ipv4() == cidr.is_ipv4())
@@ -64,13 +65,26 @@ pub(super) fn check_network(path: &str, cidr: IpNetwork, problems: &mut Problems
     }
     for (range, meaning) in RESERVED {
         let range: IpNetwork = range.parse().expect("a constant CIDR");
-        // A range that holds a reserved one, such as 0.0.0.0/0, is judged by other rules.
+        // What is outside may be everything, 0.0.0.0/0: see `check_holds_none` for what is not.
         if cidr::overlap(range, network) && network.prefix() >= range.prefix() {
             problems.push(
                 path,
                 format!("{cidr} lies in {range}, {meaning}: expected another range"),
             );
         }
+    }
+}
+
+/// Checks that no reserved range lies in `cidr`: addresses are given from all of it.
+fn check_holds_none(path: &str, cidr: IpNetwork, problems: &mut Problems) {
+    let network = cidr::network(cidr);
+    let mut reserved = RESERVED.iter().filter(|(range, _)| {
+        let range: IpNetwork = range.parse().expect("a constant CIDR");
+        cidr::overlap(range, network) && network.prefix() < range.prefix()
+    });
+    if let Some((range, meaning)) = reserved.next() {
+        let message = format!("{cidr} holds {range}, {meaning}: expected another range");
+        problems.push(path, message);
     }
 }
 

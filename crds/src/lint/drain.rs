@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{Lint, MAX_ENTRIES, Problems};
+use topology::LinkSelector;
+
 use crate::{
-    expand::wiring::{self, LinkName, Wire},
     suggest,
     topology::Drain,
+    wiring::{self, Wire},
 };
 
 pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
@@ -38,27 +40,30 @@ fn check_links(lint: &Lint<'_>, drain: &Drain, problems: &mut Problems) {
     let mut wires = None;
     for (index, text) in drain.links.iter().enumerate() {
         let path = format!("spec.drain.links[{index}]");
-        let Some(link) = LinkName::parse(text) else {
-            let expected = "two forwarders with / between, such as \"a/b\" or \"a/b#2\"";
-            problems.push(path, format!("expected {expected}, found {text:?}"));
-            continue;
+        let link = match LinkSelector::parse(text) {
+            Ok(link) => link,
+            Err(error) => {
+                problems.push(path, format!("{error}, found {text:?}"));
+                continue;
+            }
         };
+        let ends = link.ends();
         let before = problems.0.len();
-        lint.check_forwarder(&path, link.ends.0, problems);
-        lint.check_forwarder(&path, link.ends.1, problems);
+        lint.check_forwarder(&path, ends.0, problems);
+        lint.check_forwarder(&path, ends.1, problems);
         // Which links one per node has only the nodes tell.
         if problems.0.len() > before || lint.spec.forwarder_per_node.is_some() {
             continue;
         }
         let wires = wires.get_or_insert_with(|| lint.wires());
-        let from = wires.partition_point(|wire| (wire.a, wire.b) < link.ends);
+        let from = wires.partition_point(|wire| (wire.a, wire.b) < ends);
         let mut between = wires[from..]
             .iter()
-            .take_while(|wire| (wire.a, wire.b) == link.ends);
-        if !between.any(|wire| link.means(wire)) {
+            .take_while(|wire| (wire.a, wire.b) == ends);
+        if !between.any(|wire| link.matches(&wire.id())) {
             let ids: Vec<String> = wires[..wires.len().min(1_000)]
                 .iter()
-                .map(Wire::id)
+                .map(|wire| wire.id().to_string())
                 .collect();
             let hint = suggest::hint(text, ids.iter().map(String::as_str));
             let message = format!("expected a link of this topology, found {text:?}{hint}");

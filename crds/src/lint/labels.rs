@@ -64,6 +64,12 @@ pub(super) fn check_selector(path: &str, selector: &LabelSelector, problems: &mu
             let message = format!("{}, found {operator:?}", message::SOME_VALUES);
             problems.push(&values, message);
         }
+        if requirement.values.len() > MAX_ENTRIES {
+            let found = requirement.values.len();
+            let message = format!("expected at most {MAX_ENTRIES} entries, found {found}");
+            problems.push(&values, message);
+            continue;
+        }
         for (index, value) in requirement.values.iter().enumerate() {
             check_value(&format!("{values}[{index}]"), value, problems);
         }

@@ -1,7 +1,10 @@
 //! Links: their ends, weights, types and number.
 
 use super::{Lint, MAX_LINKS, Problems, message};
-use crate::topology::{LinkEntry, LinkType, Shape};
+use crate::{
+    Problem,
+    topology::{LinkEntry, LinkType, Shape},
+};
 
 /// Least MTU of IPv4 hosts (RFC 791) and the least of IPv6 links (RFC 8200).
 pub(crate) const LEAST_MTU: [u32; 2] = [576, 1280];
@@ -23,7 +26,8 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
             problems.range(&format!("{path}.mtu"), mtu, least_mtu, MOST_MTU);
         }
     }
-    check_mesh(lint, problems);
+    let count = check_count(lint.spec.shape, lint.spec.forwarders.len());
+    problems.0.extend(count);
 }
 
 fn check_ends(lint: &Lint<'_>, path: &str, link: &LinkEntry, problems: &mut Problems) {
@@ -65,13 +69,12 @@ fn check_type(lint: &Lint<'_>, path: &str, link: &LinkEntry, problems: &mut Prob
     }
 }
 
-/// The other shapes have at most two links for each Forwarder, or four in a fabric.
-fn check_mesh(lint: &Lint<'_>, problems: &mut Problems) {
-    let count = lint.spec.forwarders.len();
-    let links = count * count.saturating_sub(1) / 2;
-    if lint.spec.shape == Shape::Mesh && links > MAX_LINKS {
-        let message =
-            format!("a Mesh of {count} forwarders has {links} links: expected at most {MAX_LINKS}");
-        problems.push("spec.shape", message);
-    }
+/// The number of links of a shape, which only a mesh makes too large: the others have at most four for each Forwarder.
+pub(crate) fn check_count(shape: Shape, forwarders: usize) -> Option<Problem> {
+    let links = forwarders * forwarders.saturating_sub(1) / 2;
+    let message = format!(
+        "a Mesh of {forwarders} forwarders has {links} links: expected at most {MAX_LINKS}"
+    );
+    let is_too_many = shape == Shape::Mesh && links > MAX_LINKS;
+    is_too_many.then(|| Problem::new("spec.shape", message))
 }

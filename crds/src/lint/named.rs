@@ -65,7 +65,6 @@ pub(super) fn check(lint: &Lint<'_>, problems: &mut Problems) {
 #[derive(Default)]
 struct Seen<'a> {
     names: BTreeMap<&'a str, String>,
-    short: BTreeMap<&'a str, (String, &'a str)>,
 }
 
 impl<'a> Seen<'a> {
@@ -79,15 +78,6 @@ impl<'a> Seen<'a> {
             let message = format!("duplicate name {name:?}: expected another than that of {first}");
             return problems.push(path, message);
         }
-        self.names.insert(name, path.clone());
-        // A valid name is ASCII.
-        let short = &name[..name.len().min(names::INTERFACE_NAME_MAX)];
-        if let Some((first, other)) = self.short.get(short) {
-            let most = names::INTERFACE_NAME_MAX;
-            let same = format!("{name:?} and {other:?} ({first}) have the same");
-            let expected = "expected names that differ there";
-            return problems.push(path, format!("{same} first {most} characters: {expected}"));
-        }
-        self.short.insert(short, (path, name));
+        self.names.insert(name, path);
     }
 }

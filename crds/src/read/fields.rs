@@ -77,6 +77,29 @@ fn collect_misplaced(value: &Value, pattern: &str, path: &mut Path, found: &mut 
     }
 }
 
+/// Removes fields that are null: to the API server such a field is absent, so that it gets its default.
+pub(super) fn remove_nulls(value: &mut Value, pattern: &str) {
+    let Some((_, fields)) = FIELDS.iter().find(|(field, _)| *field == pattern) else {
+        return;
+    };
+    match value {
+        Value::Array(entries) if LISTS.contains(&pattern) => {
+            let objects = entries.iter_mut().filter(|entry| entry.is_object());
+            objects.for_each(|entry| remove_nulls(entry, pattern));
+        }
+        Value::Object(object) => {
+            object.retain(|name, value| !(value.is_null() && fields.contains(&name.as_str())));
+            for (name, value) in object.iter_mut() {
+                match pattern {
+                    "" => remove_nulls(value, name),
+                    _ => remove_nulls(value, &format!("{pattern}.{name}")),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What the API server adds to an object: `kubectl get -o yaml` can be read back.
 const WRITTEN_BY_SERVER: [&str; 12] = [
     "status",

@@ -15,7 +15,13 @@ pub(super) fn plain(error: &str) -> String {
         if let Some(rest) = error.strip_prefix(prefix)
             && let Some((found, expected)) = rest.rsplit_once(", expected ")
         {
-            return format!("expected {}, found {}", wanted(expected), got(found));
+            let hint = match (expected, found.split_once(' ')) {
+                ("a string", Some(("integer" | "boolean", _))) => ": put it into quotes",
+                // YAML takes digits after a zero for a decimal number, so that the text is lost.
+                ("a string", Some(("floating", _))) => ": put it into quotes, as it is written",
+                _ => "",
+            };
+            return format!("expected {}, found {}{hint}", wanted(expected), got(found));
         }
     }
     if let Some(rest) = error.strip_prefix("unknown variant `")

@@ -1,5 +1,7 @@
 use std::io::{self, Read};
 
+use serde_json::json;
+
 use super::*;
 use crate::topology::*;
 
@@ -37,7 +39,7 @@ fn all_problems_are_found_at_their_place_in_the_document_as_written() {
     let expected = [
         "f: spec.addressing.cidrs[0]: expected a CIDR such as \"10.80.0.0/16\", found \"x\"",
         "f: spec.addressing.cidrs[2]: expected a CIDR such as \"10.80.0.0/16\", found \"y\"",
-        "f: spec.links[0].a: expected a string, found integer 1",
+        "f: spec.links[0].a: expected a string, found integer 1: put it into quotes",
         "f: spec.links[1].weight: expected a whole number of 1 or more, at most 4294967295, \
          found -1",
         "f: spec.links[1].wieght: unknown field, expected one of a, b, weight, weightBack, type, \
@@ -248,4 +250,49 @@ fn full() -> MicroServiceTopology {
     topology.metadata.labels = labels();
     topology.metadata.annotations = labels();
     topology
+}
+
+#[test]
+fn stored_objects_may_have_fields_of_newer_versions() {
+    let document = json!({
+        "apiVersion": "beemesh.io/v1alpha1", "kind": "MicroServiceTopology", "metadata": {"name": "t"},
+        "spec": {
+            "addressing": {"cidrs": ["10.0.0.0/16"], "pools": []},
+            "forwarders": [{"name": "a"}, {"name": "b", "zone": "z"}],
+            "links": [{"a": "a", "b": "b", "color": "red"}],
+            "apps": [{"name": "x", "podSelector": {"matchLabels": {"app": "x"}, "matchFields": []}}],
+            "timers": {"hold": "1s"},
+        },
+        "status": {"unheard": 1},
+    });
+    let stored = super::stored(document.clone()).expect("a newer version stored it");
+    let ignored = [
+        "spec.addressing.pools",
+        "spec.apps[0].podSelector.matchFields",
+        "spec.forwarders[1].zone",
+        "spec.links[0].color",
+        "spec.timers",
+    ];
+    assert_eq!(stored.ignored, ignored);
+    assert_eq!(stored.topology.spec.links.len(), 1);
+    let refused = super::from_value(document).expect_err("whoever writes it is told");
+    let paths: Vec<&str> = refused
+        .iter()
+        .map(|problem| problem.path.as_str())
+        .collect();
+    assert_eq!(paths, ignored);
+}
+
+#[test]
+fn stored_objects_with_wrong_values_stay_refused() {
+    let document = json!({
+        "apiVersion": "beemesh.io/v1alpha1", "kind": "MicroServiceTopology", "metadata": {"name": "t"},
+        "spec": {"forwarders": [{"name": "a", "zone": "z"}], "shape": "Torus"},
+    });
+    let problems = super::stored(document).expect_err("no such shape");
+    let paths: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.path.as_str())
+        .collect();
+    assert_eq!(paths, ["spec.shape"]);
 }

@@ -17,14 +17,28 @@ const MAX_WORK: usize = 4_000_000;
 /// Unknown fields of one attempt that are kept.
 const MAX_UNKNOWN: usize = error::MAX_PROBLEMS + 1;
 
-/// Reads one document.
+/// How fields are treated that no type has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// Each is a problem: what somebody writes is to have an effect.
+    Refused,
+    /// They are left out and returned: whoever stored them knows more than this version.
+    Ignored,
+}
+
+/// Reads one document; unknown fields are returned where they are ignored.
 ///
 /// # Errors
 /// Every unknown field and every value of a wrong type. What is wrong is reported, taken out,
 /// and the rest is read again; what is missing only because of that is not reported.
-pub(super) fn read(mut document: Value) -> Result<MicroServiceTopology, Vec<Problem>> {
+pub(super) fn read(
+    mut document: Value,
+    treatment: Unknown,
+) -> Result<(MicroServiceTopology, BTreeSet<Path>), Vec<Problem>> {
+    fields::remove_nulls(&mut document, "");
     let mut removed = Removed::default();
     let mut problems = BTreeSet::new();
+    let mut ignored = BTreeSet::new();
     // The last ones first: taking them out does not move the others.
     for place in fields::misplaced_lists(&document).into_iter().rev() {
         problems.insert((place.clone(), "expected an object, found a list".to_owned()));
@@ -35,12 +49,16 @@ pub(super) fn read(mut document: Value) -> Result<MicroServiceTopology, Vec<Prob
         let attempt = attempt(&document);
         for unknown in attempt.unknown {
             let unknown = removed.as_written(&unknown);
-            if !fields::is_written_by_server(&unknown) {
-                problems.insert((unknown.clone(), fields::unknown(&unknown)));
+            if fields::is_written_by_server(&unknown) {
+                continue;
             }
+            match treatment {
+                Unknown::Refused => problems.insert((unknown.clone(), fields::unknown(&unknown))),
+                Unknown::Ignored => ignored.insert(unknown),
+            };
         }
         let (place, error) = match attempt.result {
-            Ok(topology) if problems.is_empty() => return Ok(topology),
+            Ok(topology) if problems.is_empty() => return Ok((topology, ignored)),
             Ok(_) => break,
             Err(failure) => failure,
         };

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::tree::Tree;
 use crate::{
+    duration::MAX_CHARACTERS,
     expand::{FIRST_VNI, LAST_VNI},
     forwarder::{MAX_ATTACHMENTS, MAX_MESSAGE, MAX_REASON},
     lint::{
@@ -40,7 +41,7 @@ pub(super) fn topology(tree: &mut Tree<'_>) {
     );
     tree.set(
         "spec.liveness.interval",
-        json!({"pattern": DURATION, "maxLength": 32}),
+        json!({"pattern": DURATION, "maxLength": MAX_CHARACTERS}),
     );
     tree.set(
         "spec.liveness.multiplier",

@@ -87,8 +87,10 @@ fn cidr(tree: &mut Tree<'_>, path: &str) {
     let message = format!("is too small: expected /{v4} or larger (IPv6: /{v6})");
     tree.rule(path, "", &rule, &message);
     for (range, meaning) in RESERVED.iter().filter(|(range, _)| !range.contains("ffff")) {
-        let rule = format!("!isCIDR(self) || !cidr('{range}').containsCIDR(self)");
-        let message = format!("lies in {range}, {meaning}: expected another range");
+        let rule = format!(
+            "!isCIDR(self) || (!cidr('{range}').containsCIDR(self) && !cidr(self).containsCIDR('{range}'))"
+        );
+        let message = format!("overlaps {range}, {meaning}: expected another range");
         tree.rule(path, "", &rule, &message);
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    Forwarder, Instances, MicroServiceTopology, MicroServiceTopologySpec, Node, cidr,
-    forwarder::WireType,
+    Forwarder, Instances, Layout, MicroServiceTopology, MicroServiceTopologySpec, Node, Settled,
+    cidr,
+    forwarder::{ForwarderLink, LinkState, WireType},
     topology::{Addressing, AppEntry, ForwarderEntry, LinkEntry, Shape},
 };
 use proptest::{collection, prelude::*, sample};
@@ -73,6 +74,18 @@ fn expand(
 ) -> Vec<Forwarder> {
     let forwarders = crds::expand(topology, &nodes(), previous, instances);
     forwarders.unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+/// Bytes as JSON with all links reported down, a reason of 64 bytes each.
+fn stored(forwarder: &Forwarder) -> usize {
+    let mut forwarder = forwarder.clone();
+    let down = |link: &ForwarderLink| LinkState {
+        id: link.id.clone(),
+        up: false,
+        reason: "x".repeat(64),
+    };
+    forwarder.status.link_states = forwarder.spec.links.iter().map(down).collect();
+    serde_json::to_vec(&forwarder).expect("JSON").len()
 }
 
 /// What must hold of any one expansion.
@@ -156,6 +169,21 @@ proptest! {
         let backwards: Vec<Node> = nodes().into_iter().rev().collect();
         let again = crds::expand(&topology, &backwards, &[], &instances);
         prop_assert_eq!(again.as_ref(), Ok(&forwarders));
+    }
+
+    #[test]
+    fn expansion_is_bounded_by_what_is_declared(topology in topology(), count in 0..20_u32) {
+        let instances = Instances::from([("auto".to_owned(), count)]);
+        let forwarders = expand(&topology, &[], &instances);
+        let nodes = nodes();
+        let layout = Layout::new(&topology, &nodes, &Settled::new()).expect("a layout");
+        let sizes = layout.sizes();
+        let declared = serde_json::to_vec(&topology).expect("JSON").len();
+        let bytes: Vec<usize> = forwarders.iter().map(stored).collect();
+        let total: usize = bytes.iter().sum();
+        prop_assert!(bytes.iter().all(|bytes| *bytes <= sizes.largest.1.stored));
+        prop_assert!(total <= sizes.total.stored, "{total} of {}", sizes.total.stored);
+        prop_assert!(total <= 12 * declared * forwarders.len(), "{total} of {declared}");
     }
 
     #[test]

@@ -3,23 +3,16 @@
 use std::{fs, path::Path};
 
 use crds::{Instances, Node};
+use topology::hash::SplitMix64;
 
 const CASES: usize = 100_000;
 
-/// splitmix64 (Steele, Lea, Flood 2014): seeded, so that a failure comes again.
-struct Random(u64);
+/// Seeded, so that a failure comes again.
+struct Random(SplitMix64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        self.0.below(bound.max(1) as u64) as usize
     }
 }
 
@@ -42,13 +35,13 @@ fn feed(text: &[u8], nodes: &[Node]) -> bool {
 #[test]
 fn random_bytes_are_refused_without_a_panic() {
     let alphabet = b"abcspec:-[]{}, \n\n  \"'#&*!|>%?~0189.\t\r\\\xc3\xa4\xff\x00";
-    let mut random = Random(1);
+    let mut random = Random(SplitMix64::new(1));
     for _ in 0..CASES {
         let length = random.below(60);
         let is_raw = random.below(4) == 0;
         let byte = |random: &mut Random| {
             if is_raw {
-                random.next() as u8
+                random.0.next() as u8
             } else {
                 alphabet[random.below(alphabet.len())]
             }
@@ -62,7 +55,7 @@ fn random_bytes_are_refused_without_a_panic() {
 fn broken_files_are_read_without_a_panic() {
     let seeds = seeds();
     let nodes: Vec<Node> = ["n1", "n2"].map(Node::from).into();
-    let mut random = Random(2);
+    let mut random = Random(SplitMix64::new(2));
     let mut taken = 0;
     for _ in 0..CASES {
         let mut text = seeds[random.below(seeds.len())].clone();
@@ -118,7 +111,7 @@ fn mutate(text: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
         0 => Vec::new(),
         1 => text[from..to].repeat(2),
         2 => WORDS[random.below(WORDS.len())].into(),
-        3 => vec![random.next() as u8],
+        3 => vec![random.0.next() as u8],
         4 => {
             // A piece of another file.
             let other = &seeds[random.below(seeds.len())];

@@ -3,9 +3,11 @@
 use std::io::{self, Read};
 
 use crds::{
-    Instances, MicroServiceTopology, MicroServiceTopologySpec, Node, Problem,
-    lint::{MAX_APPS, MAX_FORWARDERS, MAX_LINKS},
-    topology::{AppEntry, ForwarderEntry, LinkEntry, Shape},
+    Instances, LabelSelector, Layout, MicroServiceTopology, MicroServiceTopologySpec, Node,
+    Problem, Settled,
+    lint::{MAX_APPS, MAX_FORWARDERS, MAX_LINKS, MAX_NODES},
+    size::{self, ForwarderSizes},
+    topology::{AppEntry, ForwarderEntry, ForwarderPerNode, LinkEntry, Shape},
 };
 
 /// Forwarders `f0`, `f1`, ... with a shape.
@@ -69,11 +71,153 @@ fn lists_have_bounds() {
 
 #[test]
 fn a_mesh_may_not_explode() {
-    // 724 * 723 / 2 = 261,726 links; one more forwarder makes 262,450.
-    assert_eq!(crds::lint(&large(724, Shape::Mesh)), []);
+    // 725 * 724 / 2 = 262,450 links.
     let found = crds::lint(&large(725, Shape::Mesh));
     let expected = "a Mesh of 725 forwarders has 262450 links: expected at most 262144";
     assert_eq!(found, [Problem::new("spec.shape", expected)]);
+    let found = crds::lint(&large(700, Shape::Mesh));
+    assert_eq!(paths(&found), ["spec.shape"]);
+    assert!(
+        found[0]
+            .message
+            .contains("MB of memory: expected at most 100 MB"),
+        "{}",
+        found[0]
+    );
+    assert_eq!(crds::lint(&large(450, Shape::Mesh)), []);
+}
+
+/// One Forwarder on each of `count` nodes.
+fn per_node(count: usize, spec: MicroServiceTopologySpec) -> Result<ForwarderSizes, Vec<Problem>> {
+    let nodes: Vec<Node> = (0..count)
+        .map(|index| {
+            Node::from(&*format!(
+                "ip-10-0-{}-{}.ec2.internal",
+                index / 256,
+                index % 256
+            ))
+        })
+        .collect();
+    let spec = MicroServiceTopologySpec {
+        forwarder_per_node: Some(ForwarderPerNode::default()),
+        ..spec
+    };
+    let topology = MicroServiceTopology::new("large", spec);
+    let layout = Layout::new(&topology, &nodes, &Settled::new())?;
+    Ok(layout.sizes())
+}
+
+#[test]
+fn links_are_counted_when_nodes_are_known() {
+    let of = |shape| MicroServiceTopologySpec {
+        shape,
+        ..MicroServiceTopologySpec::default()
+    };
+    let found = per_node(2_000, of(Shape::Mesh)).expect_err("2 million links");
+    let expected = "a Mesh of 2000 forwarders has 1999000 links: expected at most 262144";
+    assert_eq!(found, [Problem::new("spec.shape", expected)]);
+    let found = per_node(5_000, of(Shape::Star)).expect_err("a hub of 5,000 links");
+    assert_eq!(paths(&found), ["spec.shape"]);
+    assert!(
+        found[0].message.contains("expected at most 1416 kB"),
+        "{}",
+        found[0]
+    );
+    for (count, shape) in [
+        (2_000, Shape::Star),
+        (5_000, Shape::Grid),
+        (300, Shape::Mesh),
+    ] {
+        per_node(count, of(shape)).unwrap_or_else(|found| panic!("{shape:?}: {found:?}"));
+    }
+}
+
+#[test]
+fn a_topology_is_on_as_many_nodes_as_its_daemons_can_talk_to() {
+    let found = per_node(MAX_NODES + 1, MicroServiceTopologySpec::default());
+    let expected = "is on 5001 nodes: expected at most 5000";
+    assert_eq!(
+        found,
+        Err(vec![Problem::new("spec.forwarderPerNode", expected)])
+    );
+}
+
+/// 2,000 Apps and 4,096 namespaces: 240 kB.
+fn wide() -> MicroServiceTopologySpec {
+    let app = |index| AppEntry {
+        pod_selector: Some(LabelSelector {
+            match_labels: [("app".to_owned(), format!("a{index}"))].into(),
+            ..LabelSelector::default()
+        }),
+        ..AppEntry::new(format!("a{index}"))
+    };
+    MicroServiceTopologySpec {
+        apps: (0..2_000).map(app).collect(),
+        allowed_namespaces: (0..4_096).map(|index| format!("team-{index}")).collect(),
+        ..MicroServiceTopologySpec::default()
+    }
+}
+
+#[test]
+fn apps_do_not_multiply_with_namespaces() {
+    let mut topology = large(4, Shape::Mesh);
+    topology.spec = MicroServiceTopologySpec {
+        forwarders: topology.spec.forwarders,
+        ..wide()
+    };
+    let declared = serde_json::to_vec(&topology).expect("JSON").len();
+    let nodes = ["n1"].map(Node::from);
+    let expanded = crds::expand(&topology, &nodes, &[], &Instances::new()).expect("forwarders");
+    for forwarder in &expanded {
+        let bytes = serde_json::to_vec(forwarder).expect("JSON").len();
+        assert!(bytes < 2 * declared, "{bytes} of {declared}");
+    }
+}
+
+#[test]
+fn what_many_forwarders_repeat_is_refused_with_field_and_number() {
+    let found = per_node(1_000, wide()).expect_err("1,000 times 2,000 Apps");
+    assert_eq!(paths(&found), ["spec.apps"]);
+    assert!(
+        found[0].message.starts_with("1000 forwarders"),
+        "{}",
+        found[0]
+    );
+    let namespaces = MicroServiceTopologySpec {
+        apps: Vec::new(),
+        ..wide()
+    };
+    let found = per_node(1_000, namespaces).expect_err("1,000 times 4,096 namespaces");
+    assert_eq!(paths(&found), ["spec.allowedNamespaces"]);
+    let mut pinned = large(2, Shape::Line);
+    pinned.spec.apps = (0..MAX_APPS)
+        .map(|index| AppEntry {
+            forwarder: "f1".to_owned(),
+            ..AppEntry::new(format!("an-app-with-quite-a-long-name-{index}"))
+        })
+        .collect();
+    let found = crds::lint(&pinned);
+    assert_eq!(paths(&found), ["spec.apps"]);
+    assert!(
+        found[0].message.contains("of forwarder \"f1\""),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn a_declaration_that_etcd_refuses_is_known_before() {
+    let mut topology = large(10_000, Shape::Line);
+    assert_eq!(size::check_declared(&topology), None);
+    topology.spec.links = (0..40_000)
+        .map(|index| LinkEntry::new(format!("f{}", index % 10_000), "f1", 3))
+        .collect();
+    let problem = size::check_declared(&topology).expect("2.4 MB");
+    assert_eq!(problem.path, "spec");
+    assert!(
+        problem.message.contains("expected at most 1416 kB"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Forwarder, Instances, MicroServiceTopology, Node, Problem};
+use crds::{Forwarder, Instances, Layout, MicroServiceTopology, Node, Problem, Settled};
 
 fn topology(spec: &str) -> MicroServiceTopology {
     let head = "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {name: t}\n";
@@ -79,9 +79,6 @@ fn a_forwarder_moves_only_when_its_node_no_longer_matches() {
 #[test]
 fn what_the_nodes_cannot_give_is_a_problem_with_its_place() {
     let two = [node("n1", "a"), node("n2", "a")];
-    let long = [Node::from(
-        "a-node-whose-name.is-longer-than.sixty-three-characters.example.com",
-    )];
     #[rustfmt::skip]
     let cases = [
         ("{forwarders: [{name: x}]}", &[][..], "spec.forwarders[0]", "no node"),
@@ -91,8 +88,6 @@ fn what_the_nodes_cannot_give_is_a_problem_with_its_place() {
             "spec.links", "link x/y cannot be Veth: x is on n1, y on n2"),
         ("{forwarders: [{name: x}, {name: y}], links: [{a: x, b: y, type: Vxlan}]}", &two[..1],
             "spec.links", "link x/y cannot be Vxlan"),
-        ("{forwarderPerNode: {}}", &long[..], "spec.forwarderPerNode", "cannot name a forwarder"),
-        ("{forwarderPerNode: {}, apps: [{name: n1}]}", &two[..], "spec.forwarderPerNode", "an App's"),
     ];
     for (spec, nodes, path, message) in cases {
         let problems = expand(spec, nodes, &[]).expect_err(spec);
@@ -104,6 +99,27 @@ fn what_the_nodes_cannot_give_is_a_problem_with_its_place() {
             problems[0]
         );
     }
+}
+
+#[test]
+fn a_node_that_can_name_no_forwarder_is_left_out() {
+    let long = "a-node-whose-name.is-longer-than.sixty-three-characters.example.com";
+    let nodes = ["n1", long, "n2", "n3"].map(Node::from);
+    let topology = topology("{forwarderPerNode: {}, shape: Mesh, apps: [{name: n2}]}");
+    let layout = Layout::new(&topology, &nodes, &Settled::new()).expect("a layout");
+    assert_eq!(layout.names(), ["n1", "n3"]);
+    assert_eq!(layout.tunnels(), ["n1/n3"]);
+    let left_out = layout
+        .left_out()
+        .iter()
+        .map(|left| (left.node, left.reason));
+    let expected = [
+        (long, "its name is longer than 63 characters"),
+        ("n2", "its name is that of an App"),
+    ];
+    assert_eq!(left_out.collect::<Vec<_>>(), expected);
+    let graph = crds::to_topology_on(&topology, &nodes, &Instances::new()).expect("a graph");
+    assert_eq!(graph.forwarders(), ["n1", "n3"]);
 }
 
 #[test]

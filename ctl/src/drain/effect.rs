@@ -3,7 +3,7 @@
 
 use crds::topology::Drain;
 use serde::Serialize;
-use topology::{Fault, ForwarderIndex, Topology};
+use topology::{Fault, LinkSelector, Topology};
 
 /// Most names of one part in a message.
 const NAMES: usize = 4;
@@ -110,20 +110,8 @@ fn faults(topology: &Topology, drain: &Drain) -> Vec<Fault> {
     let forwarder = |name: &String| topology.forwarder(name).map(Fault::Forwarder);
     let mut faults: Vec<Fault> = drain.forwarders.iter().filter_map(forwarder).collect();
     for text in &drain.links {
-        let (ends, ordinal) = text
-            .split_once('#')
-            .map_or((&**text, None), |(e, n)| (e, Some(n)));
-        let ends = ends.split_once('/').and_then(|(a, b)| {
-            let end = |name: &str| -> Option<ForwarderIndex> { topology.forwarder(name) };
-            Some((end(a)?, end(b)?))
-        });
-        match (ordinal, ends) {
-            (Some("1"), _) => {
-                faults.extend(topology.link(text.trim_end_matches("#1")).map(Fault::Link))
-            }
-            (Some(_), _) => faults.extend(topology.link(text).map(Fault::Link)),
-            (None, Some((a, b))) => faults.extend(topology.links_between(a, b).map(Fault::Link)),
-            (None, None) => {}
+        if let Ok(selector) = LinkSelector::parse(text) {
+            faults.extend(topology.selected(&selector).into_iter().map(Fault::Link));
         }
     }
     faults

@@ -4,7 +4,7 @@ use super::{
     How, Report,
     effect::Effect,
     owned::{MANAGER, Owned},
-    sets::{canonical_link, sorted},
+    sets::sorted,
 };
 use crate::{
     cluster::{Cluster, expected::Given, stored::Stored, wait::Wanted},
@@ -16,7 +16,7 @@ use crate::{
 use crds::{MicroServiceTopology, report::PlanReport, topology::Drain};
 use kube::api::PatchParams;
 use std::time::Duration;
-use topology::Topology;
+use topology::{LinkSelector, Topology};
 
 /// Attempts to change a topology that others change at the same time.
 const ATTEMPTS: u32 = 20;
@@ -105,12 +105,11 @@ impl<'a> Present<'a> {
         }
         let mut canonical = Vec::new();
         for text in links {
-            if !text.contains('/') {
-                let message = format!("--link: expected A/B or A/B#2, found {text:?}");
-                return Err(Failure::Invalid(vec![message]));
-            }
+            let selector = LinkSelector::parse(text).map_err(|error| {
+                Failure::Invalid(vec![format!("--link: {error}, found {text:?}")])
+            })?;
             input::faults(&self.topology, std::slice::from_ref(text))?;
-            canonical.push(canonical_link(text));
+            canonical.push(selector.to_string());
         }
         Ok(Drain {
             forwarders: sorted(forwarders.to_vec()),

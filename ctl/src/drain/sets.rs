@@ -3,18 +3,6 @@
 use crds::topology::Drain;
 use std::collections::BTreeSet;
 
-/// A link with its ends in byte order, as the operator writes it.
-pub(super) fn canonical_link(text: &str) -> String {
-    let (ends, ordinal) = match text.split_once('#') {
-        Some((ends, ordinal)) => (ends, format!("#{ordinal}")),
-        None => (text, String::new()),
-    };
-    match ends.split_once('/') {
-        Some((a, b)) if a > b => format!("{b}/{a}{ordinal}"),
-        _ => text.to_owned(),
-    }
-}
-
 /// Each name once, in byte order.
 pub(super) fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
@@ -69,12 +57,5 @@ mod tests {
         assert_eq!(union(&one, &other), drain(&["a", "b", "c"]));
         assert_eq!(minus(&one, &other), drain(&["c"]));
         assert_eq!(common(&one, &other), drain(&["a"]));
-    }
-
-    #[test]
-    fn links_have_their_ends_in_byte_order() {
-        for (text, expected) in [("b/a", "a/b"), ("a/b", "a/b"), ("b/a#2", "a/b#2")] {
-            assert_eq!(canonical_link(text), expected, "{text}");
-        }
     }
 }

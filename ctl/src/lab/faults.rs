@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crds::Forwarder;
-use crds::names::link as interface;
+use crds::names::LINK_PREFIX;
 pub(crate) use crds::names::netns_of as netns;
 use dataplane::netlink::{
     self, Batch, IFLA_IFNAME, NLM_F_DUMP, RTM_GETLINK, RTM_NEWLINK, Socket, attributes, read_str,
@@ -33,17 +33,10 @@ pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
         let link = forwarder.spec.links.iter().find(|link| link.id == id)?;
         Some(End {
             netns: netns(forwarder),
-            interface: interface(&link.peer, ordinal(&link.id)),
+            interface: link.interface(),
         })
     });
     Some([ends.next()?, ends.next()?])
-}
-
-/// 1 for `A/B`, 2 for `A/B#2`.
-fn ordinal(id: &str) -> u32 {
-    id.split_once('#')
-        .and_then(|(_, ordinal)| ordinal.parse().ok())
-        .unwrap_or(1)
 }
 
 /// Sets the ends of a link down or up.
@@ -71,7 +64,7 @@ pub(crate) fn set_powered(netns: &str, is_powered: bool) -> Result<(), Failure> 
     let mut batch = Batch::new();
     let (links, others): (Vec<String>, Vec<String>) = interfaces(netns)?
         .into_iter()
-        .partition(|name| name.starts_with("l-"));
+        .partition(|name| name.starts_with(LINK_PREFIX));
     for name in &links {
         add_set_up(&mut batch, name, is_powered);
     }
@@ -172,12 +165,6 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_parallel_link_has_its_number_in_its_id() {
-        assert_eq!(ordinal("F1/F2"), 1);
-        assert_eq!(ordinal("F1/F2#3"), 3);
-    }
 
     #[test]
     fn a_link_is_out_when_it_or_an_end_of_it_is() {

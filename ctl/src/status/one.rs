@@ -6,7 +6,7 @@ use crate::{
     degraded, output,
 };
 use crds::{
-    Condition, Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, forwarder::LinkCount,
+    Condition, Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, status::LinkCount,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

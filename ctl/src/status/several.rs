@@ -6,7 +6,7 @@ use crate::{
     failure::Failure,
     output,
 };
-use crds::{forwarder::LinkCount, status::ForwarderCount};
+use crds::status::{ForwarderCount, LinkCount};
 use serde::Serialize;
 
 #[derive(Serialize)]

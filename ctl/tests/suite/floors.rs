@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-picture",      &["beemesh-topology"]),
     ("beemesh-linkstate",    &["beemesh-topology"]),
     ("beemesh-crds",         &["beemesh-topology"]),
-    ("beemesh-dataplane",    &[]),
+    ("beemesh-dataplane",    &["beemesh-topology"]),
     ("beemesh-probe",        &[]),
     ("beemesh-store",        &[]),
     ("beemesh-telemetry",    &[]),

@@ -25,9 +25,9 @@ pub(super) fn topology(network: &Network, forwarders: &[&Forwarder]) -> MicroSer
             if entry.insist {
                 app.forwarder.clone_from(&forwarder.spec.name);
             }
-            spec.allowed_namespaces
-                .clone_from(&entry.allowed_namespaces);
         }
+        spec.allowed_namespaces
+            .clone_from(&forwarder.spec.allowed_namespaces);
     }
     spec.apps = apps.into_values().collect();
     let mut topology = MicroServiceTopology::new(network.topology.clone(), spec);

@@ -5,7 +5,7 @@ use crds::{ForwarderSpec, LabelSelector, MicroServiceTopologySpec};
 
 use super::*;
 
-fn app(name: &str, selector: Option<&str>, insist: bool, allowed: &[&str]) -> ForwarderApp {
+fn app(name: &str, selector: Option<&str>, insist: bool) -> ForwarderApp {
     let match_labels = |value: &str| LabelSelector {
         match_labels: BTreeMap::from([("app".to_owned(), value.to_owned())]),
         ..LabelSelector::default()
@@ -17,7 +17,6 @@ fn app(name: &str, selector: Option<&str>, insist: bool, allowed: &[&str]) -> Fo
         insist,
         attached: false,
         external: vec![],
-        allowed_namespaces: allowed.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -32,40 +31,45 @@ fn forwarder(namespace: &str, topology: &str, name: &str, apps: Vec<ForwarderApp
     Forwarder::new(namespace, spec)
 }
 
+fn admitting_all(mut forwarder: Forwarder) -> Forwarder {
+    forwarder.spec.allowed_namespaces = vec!["*".to_owned()];
+    forwarder
+}
+
 /// `iot` in `plant` with f1, f2 here and f3 elsewhere; `open` in `office` that admits all.
 fn catalog() -> Catalog {
-    let sensors = || app("sensors", Some("sensor"), false, &[]);
+    let sensors = || app("sensors", Some("sensor"), false);
     let all = [
         forwarder(
             "plant",
             "iot",
             "f1",
-            vec![app("join", None, false, &[]), sensors()],
+            vec![app("join", None, false), sensors()],
         ),
         forwarder(
             "plant",
             "iot",
             "f2",
-            vec![app("pinned", Some("pin"), true, &[]), sensors()],
+            vec![app("pinned", Some("pin"), true), sensors()],
         ),
         forwarder(
             "plant",
             "iot",
             "f3",
-            vec![app("far", Some("far"), true, &[]), sensors()],
+            vec![app("far", Some("far"), true), sensors()],
         ),
-        forwarder(
+        admitting_all(forwarder(
             "office",
             "open",
             "o1",
-            vec![app("guests", Some("guest"), false, &["*"])],
-        ),
-        forwarder(
+            vec![app("guests", Some("guest"), false)],
+        )),
+        admitting_all(forwarder(
             "office",
             "slow",
             "s1",
-            vec![app("slow", Some("slow"), false, &["*"])],
-        ),
+            vec![app("slow", Some("slow"), false)],
+        )),
     ];
     let here = ["f1", "f2", "o1", "s1"];
     let places = all
@@ -156,14 +160,9 @@ fn pods_go_where_selectors_names_and_namespaces_say() {
 
 #[test]
 fn instances_of_what_is_outside_are_asked_for_by_name() {
-    let mut meter = app("meter", None, true, &[]);
+    let mut meter = app("meter", None, true);
     meter.external = vec!["192.0.2.0/24".parse().unwrap()];
-    let forwarder = forwarder(
-        "plant",
-        "iot",
-        "f1",
-        vec![meter, app("join", None, false, &[])],
-    );
+    let forwarder = forwarder("plant", "iot", "f1", vec![meter, app("join", None, false)]);
     let place = Place {
         forwarder: Arc::new(forwarder.clone()),
         netns: "f1".into(),
@@ -218,12 +217,7 @@ fn a_declared_topology_goes_before_what_its_forwarders_say() {
     };
     let mut topology = MicroServiceTopology::new("iot", spec);
     topology.metadata.namespace = "plant".to_owned();
-    let forwarder = forwarder(
-        "plant",
-        "iot",
-        "f1",
-        vec![app("old", Some("x"), false, &[])],
-    );
+    let forwarder = forwarder("plant", "iot", "f1", vec![app("old", Some("x"), false)]);
     let place = Place {
         forwarder: Arc::new(forwarder.clone()),
         netns: "f1".into(),

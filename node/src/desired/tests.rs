@@ -54,6 +54,46 @@ fn site(node: &str) -> Site {
     }
 }
 
+#[test]
+fn each_link_has_an_interface_of_its_own() {
+    let mut hub = (*named("F1")).clone();
+    let peers = ["ip-10-0-2-170.ec2.internal", "ip-10-0-2-235.ec2.internal"];
+    let template = hub.spec.links[0].clone();
+    hub.spec.links = peers
+        .map(|peer| ForwarderLink {
+            id: format!("F1/{peer}"),
+            peer: peer.to_owned(),
+            ..template.clone()
+        })
+        .to_vec();
+    let made = structure(&hub, &site("n1"));
+    assert_eq!(made.problems, BTreeMap::new());
+    assert_eq!((made.interfaces.len(), made.namespace.links.len()), (2, 2));
+}
+
+#[test]
+fn a_taken_interface_name_is_a_problem_of_the_later_link() {
+    let mut forwarder = (*named("F1")).clone();
+    let first = forwarder.spec.links[0].clone();
+    let again = ForwarderLink {
+        id: format!("{}#1", first.id),
+        ..first.clone()
+    };
+    forwarder.spec.links = vec![first.clone(), again.clone()];
+    let made = structure(&forwarder, &site("n1"));
+    assert_eq!(
+        made.interfaces,
+        [(first.id.clone(), first.interface())].into()
+    );
+    assert_eq!(made.namespace.links.len(), 1);
+    let expected = format!(
+        "interface name {} is taken by {ALIAS_PREFIX}t/{}",
+        first.interface(),
+        first.id
+    );
+    assert_eq!(made.problems, [(again.id, expected)].into());
+}
+
 /// Each with its object's name.
 fn keyed() -> Vec<(String, Arc<Forwarder>)> {
     let key = |forwarder: Arc<Forwarder>| (forwarder.metadata.name.clone(), forwarder);
@@ -190,6 +230,23 @@ fn a_link_without_a_way_is_a_problem_of_that_link_alone() {
     assert_eq!(structure.problems.keys().collect::<Vec<_>>(), ["F4/F5"]);
     assert!(structure.problems["F4/F5"].contains("no address of one family"));
     assert_eq!(structure.interfaces.len(), 3);
+}
+
+#[test]
+fn a_veth_may_have_an_mtu_above_that_of_the_underlay() {
+    let mut forwarder = (*named("F1")).clone();
+    let veth = |end: &&mut ForwarderLink| end.r#type == WireType::Veth;
+    let end = forwarder.spec.links.iter_mut().find(veth).unwrap();
+    end.mtu = Some(9000);
+    let (id, interface) = (end.id.clone(), end.interface());
+    let made = structure(&forwarder, &Site::default());
+    assert_eq!(made.problems.get(&id), None);
+    assert_eq!(made.namespace.links[&interface].mtu, 9000);
+    let alone = |mut forwarder: Forwarder| {
+        forwarder.spec.links.retain(|end| end.id == id);
+        Mesh::new(&[("t.f1".to_owned(), Arc::new(forwarder))]).unwrap()
+    };
+    assert_eq!(attachment_mtu(&alone(forwarder), &Site::default()), 9000);
 }
 
 #[test]

@@ -81,7 +81,6 @@ fn catalog_of(topologies: &[&str]) -> Arc<Catalog> {
         insist: false,
         attached: true,
         external: vec![],
-        allowed_namespaces: vec![],
     };
     let forwarder = |topology: &&str| {
         let spec = ForwarderSpec {

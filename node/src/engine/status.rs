@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crds::forwarder::{LinkCount, LinkState, MAX_MESSAGE, MAX_REASON};
+use crds::forwarder::{LinkState, MAX_MESSAGE, MAX_REASON};
+use crds::status::LinkCount;
 use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
 

@@ -21,8 +21,8 @@ use super::message::Message;
 
 /// Most connections at one time that have not shown a key yet.
 const MAX_HANDSHAKES: usize = 64;
-/// Most connections at one time.
-const MAX_CONNECTIONS: usize = 2048;
+/// Most connections at one time: one from each node that shares a topology with this one.
+const MAX_CONNECTIONS: usize = crds::lint::MAX_NODES;
 /// Most addresses whose last complaint is remembered.
 const MAX_COMPLAINTS: usize = 256;
 /// Most connections that wait to be answered.

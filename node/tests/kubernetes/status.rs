@@ -1,7 +1,8 @@
 //! What a node reports.
 
 use anyhow::{Result, ensure};
-use crds::forwarder::{LinkCount, LinkState};
+use crds::forwarder::LinkState;
+use crds::status::LinkCount;
 use crds::{Condition, ForwarderStatus};
 use e2e::{ApiServer, eventually};
 use node::source::Source;

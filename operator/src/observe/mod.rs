@@ -87,6 +87,8 @@ pub struct Entry {
     pub object: Arc<DynamicObject>,
     /// The declaration, where it can be read.
     pub topology: Option<Arc<MicroServiceTopology>>,
+    /// Fields of the declaration that this version does not have.
+    pub ignored: Vec<String>,
     /// Why it cannot be read, or why it was rejected when it was last planned.
     pub problems: Vec<Problem>,
     /// What it means; that of the last accepted declaration when this one is rejected.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec};
-use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL};
+use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL, read::Stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     ResourceExt,
@@ -58,9 +58,9 @@ pub(crate) fn topology(mut object: DynamicObject) -> Entry {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
     let status = part(&mut object.data, "status");
-    let (topology, problems) = match declaration(&object) {
-        Ok(topology) => (Some(Arc::new(topology)), Vec::new()),
-        Err(problems) => (None, problems),
+    let (topology, ignored, problems) = match declaration(&object) {
+        Ok(Stored { topology, ignored }) => (Some(Arc::new(topology)), ignored, Vec::new()),
+        Err(problems) => (None, Vec::new(), problems),
     };
     let metadata = &object.metadata;
     Entry {
@@ -70,6 +70,7 @@ pub(crate) fn topology(mut object: DynamicObject) -> Entry {
         generation: metadata.generation.unwrap_or_default(),
         is_going: metadata.deletion_timestamp.is_some(),
         topology,
+        ignored,
         problems,
         computed: None,
         status: lenient::<TopologyStatus>(status),
@@ -78,7 +79,7 @@ pub(crate) fn topology(mut object: DynamicObject) -> Entry {
     }
 }
 
-fn declaration(object: &DynamicObject) -> Result<MicroServiceTopology, Vec<Problem>> {
+fn declaration(object: &DynamicObject) -> Result<Stored, Vec<Problem>> {
     let mut document = json!({
         "apiVersion": crds::API_VERSION,
         "kind": MicroServiceTopology::KIND,
@@ -91,7 +92,7 @@ fn declaration(object: &DynamicObject) -> Result<MicroServiceTopology, Vec<Probl
     if let (Some(all), Some(data)) = (document.as_object_mut(), object.data.as_object()) {
         all.extend(data.clone());
     }
-    crds::read::from_value(document)
+    crds::read::stored(document)
 }
 
 pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
@@ -225,7 +226,7 @@ pub(super) fn pod(object: PodObject) -> Option<Pod> {
         return None;
     }
     let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
-    annotations.retain(|key, _| key.starts_with("beemesh.io/"));
+    annotations.retain(|key, _| crds::attach::is_read(key));
     Some(Pod {
         namespace: metadata.namespace.unwrap_or_default(),
         name: metadata.name.unwrap_or_default(),

@@ -128,6 +128,7 @@ impl State {
         };
         Some(World {
             topology: topology.as_ref().clone(),
+            ignored: entry.ignored.clone(),
             uid: entry.uid.clone(),
             generation: entry.generation,
             is_going: entry.is_going,

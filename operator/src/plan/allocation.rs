@@ -13,7 +13,7 @@ use crds::{
     forwarder::WireType,
 };
 use ipnetwork::IpNetwork;
-use topology::Prefix;
+use topology::{LinkId, Prefix};
 
 use super::{ranges, sound, world::World};
 
@@ -220,8 +220,7 @@ fn is_safe(world: &World, id: &str, retired: RetiredVni) -> bool {
 
 /// Whether the link of this id (`A/B`, `A/B#2`) has an end at this Forwarder.
 pub(super) fn is_end(id: &str, forwarder: &str) -> bool {
-    let ends = id.split_once('#').map_or(id, |(ends, _)| ends);
-    ends.split('/').any(|end| end == forwarder)
+    LinkId::parse(id).is_ok_and(|id| id.has_end(forwarder))
 }
 
 /// The wanted Forwarders with what `next` grants them.

@@ -209,6 +209,8 @@ fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
     let closed = world.closed(&computed.forwarders);
     let is_due = world.persisted() != Some(&next) && closed.is_none();
     let mut facts = Facts::of(world, Vec::new());
+    facts.ignored.clone_from(&world.ignored);
+    facts.left_out = wanted.left_out;
     facts.writing = Writing {
         missing: fill::unwritten(world, &computed.forwarders),
         surplus: fill::surplus(world, &computed.forwarders),

@@ -40,6 +40,8 @@ pub(super) struct Wanted {
     pub(super) pods: u32,
     /// Pods that cannot be.
     pub(super) unattached: Vec<Unattached>,
+    /// Nodes that match and cannot have a Forwarder, `NODE (reason)`.
+    pub(super) left_out: Vec<String>,
 }
 
 /// Why nothing is wanted that is not there.
@@ -77,6 +79,11 @@ pub(super) fn wanted(world: &World) -> Result<Wanted, Rejection> {
         forwarders: layout.forwarders(&Grants::default(), &attachments),
         pods: u32::try_from(attachments.instances.len()).unwrap_or(u32::MAX),
         unattached: unattached(world, attachments),
+        left_out: layout
+            .left_out()
+            .iter()
+            .map(|left| format!("{} ({})", left.node, left.reason))
+            .collect(),
     })
 }
 

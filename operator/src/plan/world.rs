@@ -14,6 +14,8 @@ use super::sound;
 pub struct World {
     /// The declaration, with name and namespace.
     pub topology: MicroServiceTopology,
+    /// Fields of the stored declaration that this version does not have.
+    pub ignored: Vec<String>,
     /// `metadata.uid` of the topology object.
     pub uid: String,
     /// `metadata.generation` of the topology object.

@@ -77,6 +77,7 @@ pub(super) async fn propose(
 fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> World {
     World {
         topology,
+        ignored: Vec::new(),
         uid: String::new(),
         generation: 1,
         is_going: false,

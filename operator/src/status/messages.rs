@@ -31,7 +31,18 @@ pub(super) fn problems(problems: &[Problem]) -> String {
 
 pub(super) fn accepted(facts: &Facts) -> String {
     let of = |live: &Live| format!("{} forwarders, {} links", live.total, live.links);
-    facts.live.as_ref().map(of).unwrap_or_default()
+    let mut parts: Vec<String> = facts.live.as_ref().map(of).into_iter().collect();
+    if !facts.ignored.is_empty() {
+        let fields = list(facts.ignored.iter().cloned());
+        parts.push(format!(
+            "ignored, since this version has no such field: {fields}"
+        ));
+    }
+    if !facts.left_out.is_empty() {
+        let nodes = list(facts.left_out.iter().cloned());
+        parts.push(format!("nodes without forwarder: {nodes}"));
+    }
+    parts.join("; ")
 }
 
 pub(super) fn computed(facts: &Facts) -> String {

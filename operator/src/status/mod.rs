@@ -6,7 +6,10 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use crds::{Problem, TopologyStatus, forwarder::LinkCount, status::ForwarderCount};
+use crds::{
+    Problem, TopologyStatus,
+    status::{ForwarderCount, LinkCount},
+};
 
 pub use self::events::{Event, events};
 use crate::plan::{Live, World};
@@ -20,6 +23,10 @@ pub struct Facts {
     pub problems: Vec<Problem>,
     /// One CamelCase word for `problems`.
     pub rejected: String,
+    /// Fields of the declaration that this version does not have.
+    pub ignored: Vec<String>,
+    /// Nodes that match `forwarderPerNode` and cannot have a Forwarder.
+    pub left_out: Vec<String>,
     /// What is still to be written.
     pub writing: Writing,
     /// Epoch of the graph with all links up; empty when it is rejected.

@@ -12,24 +12,12 @@ use serde_json::Value;
 
 use crate::server::Server;
 
-/// Files that the API server puts right: what is null becomes the default, `2e0` is the whole number
-/// that it means, and an empty namespace is that of the request.
-const PUT_RIGHT: [&str; 15] = [
-    "addressing-null",
-    "app-pinned-null",
-    "apps-null",
-    "forwarder-selector-null",
-    "link-type-null",
+/// Files that the API server takes: `2.0` is the whole number that it means (lint cannot tell it from `02`), and an
+/// empty namespace is that of the request.
+const PUT_RIGHT: [&str; 3] = [
     "link-weight-exponent",
     "link-weight-float",
-    "link-weight-null",
-    "links-null",
-    "liveness-interval-null",
     "metadata-namespace-empty",
-    "routing-max-paths-null",
-    "routing-null",
-    "routing-resilient-null",
-    "shape-null",
 ];
 
 /// What became of one file.

@@ -8,6 +8,7 @@ mod lifecycle;
 mod mesh_key;
 mod names;
 mod network_attachments;
+mod newer;
 mod placement;
 mod pods;
 mod status;
@@ -22,7 +23,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 28] = [
+    let tests: [(&str, Test); 29] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -114,6 +115,10 @@ fn main() -> ExitCode {
         (
             "the_key_of_the_mesh_is_made_once",
             mesh_key::the_key_of_the_mesh_is_made_once,
+        ),
+        (
+            "fields_of_newer_versions_are_ignored",
+            newer::fields_of_newer_versions_are_ignored,
         ),
         (
             "it_waits_for_definitions_and_servers",

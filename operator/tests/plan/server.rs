@@ -329,6 +329,7 @@ impl Server {
             ranges.ranges.values().partition(|range| range.owner == uid);
         let mut world = World {
             topology: object.spec.clone(),
+            ignored: Vec::new(),
             uid,
             generation: object.number as i64,
             is_going: false,

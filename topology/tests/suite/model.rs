@@ -2,7 +2,8 @@
 
 use topology::{
     AppSpec, Fault, LinkSpec, Topology, TopologyError,
-    generate::{Kind, Numbers, generate},
+    generate::{Kind, generate},
+    hash::SplitMix64,
     interop,
 };
 
@@ -78,7 +79,7 @@ fn any_order_is_the_same_topology() {
 #[test]
 fn shuffled_declarations_have_one_epoch() {
     for seed in 0..200 {
-        let mut numbers = Numbers::new(seed);
+        let mut numbers = SplitMix64::new(seed);
         let mut graph = generate(Kind::Random, 2 + seed as usize % 20, seed);
         let plain = graph.clone().into_topology().unwrap();
         shuffle(&mut graph.forwarders, &mut numbers);
@@ -94,7 +95,7 @@ fn shuffled_declarations_have_one_epoch() {
     }
 }
 
-fn shuffle<T>(items: &mut [T], numbers: &mut Numbers) {
+fn shuffle<T>(items: &mut [T], numbers: &mut SplitMix64) {
     for last in (1..items.len()).rev() {
         items.swap(last, numbers.below(last as u64 + 1) as usize);
     }

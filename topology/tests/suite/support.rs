@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use topology::{
     AppIndex, AppSpec, Change, ForwarderIndex, Graph, LinkIndex, LinkSpec, Spf, Table, Topology,
-    generate::Numbers,
+    hash::SplitMix64,
 };
 
 /// Runs `property` for each seed; a failure names its seed. `SEED=n` runs that one alone.
-pub(crate) fn for_each_seed(count: u64, property: impl Fn(&mut Numbers)) {
+pub(crate) fn for_each_seed(count: u64, property: impl Fn(&mut SplitMix64)) {
     let seeds = match std::env::var("SEED") {
         Ok(seed) => {
             let seed: u64 = seed.parse().expect("SEED is a number");
@@ -17,7 +17,7 @@ pub(crate) fn for_each_seed(count: u64, property: impl Fn(&mut Numbers)) {
         Err(_) => 0..count,
     };
     for seed in seeds {
-        let run = std::panic::AssertUnwindSafe(|| property(&mut Numbers::new(seed)));
+        let run = std::panic::AssertUnwindSafe(|| property(&mut SplitMix64::new(seed)));
         if let Err(panic) = std::panic::catch_unwind(run) {
             eprintln!("fails with SEED={seed}");
             std::panic::resume_unwind(panic);
@@ -117,21 +117,21 @@ pub(crate) fn all_roots(graph: &Graph) -> Vec<Spf> {
 }
 
 /// A number below `bound`.
-pub(crate) fn below(numbers: &mut Numbers, bound: usize) -> usize {
+pub(crate) fn below(numbers: &mut SplitMix64, bound: usize) -> usize {
     numbers.below(bound as u64) as usize
 }
 
 /// True once in `n` times.
-pub(crate) fn once_in(numbers: &mut Numbers, n: u64) -> bool {
+pub(crate) fn once_in(numbers: &mut SplitMix64, n: u64) -> bool {
     numbers.below(n) == 0
 }
 
 /// A small graph, of any kind: few or many links, ties or few of them, parallel links, directed
 /// weights, parts, one Forwarder alone, Apps on none, one or several Forwarders.
-pub(crate) fn random_topology(numbers: &mut Numbers) -> Topology {
+pub(crate) fn random_topology(numbers: &mut SplitMix64) -> Topology {
     let n = 1 + below(numbers, 8);
     let most = [1, 2, 5, 1000, 100_000, u32::MAX][below(numbers, 6)];
-    let weight = |numbers: &mut Numbers| 1 + numbers.below(u64::from(most)) as u32;
+    let weight = |numbers: &mut SplitMix64| 1 + numbers.below(u64::from(most)) as u32;
     let is_directed = once_in(numbers, 2);
     let name = |index: usize| format!("f{index}");
     let mut links = Vec::new();
@@ -164,7 +164,7 @@ pub(crate) fn random_topology(numbers: &mut Numbers) -> Topology {
 
 /// A graph whose first Forwarders have 70 to 130 links each: hubs with common leaves, some of
 /// which are linked among themselves or twice to a hub.
-pub(crate) fn wide_topology(numbers: &mut Numbers) -> Topology {
+pub(crate) fn wide_topology(numbers: &mut SplitMix64) -> Topology {
     let leaves = 65 + below(numbers, 30);
     let name = |index: usize| format!("f{index:03}");
     let most = if once_in(numbers, 4) { 5_000 } else { 2 };
@@ -203,7 +203,7 @@ pub(crate) fn wide_topology(numbers: &mut Numbers) -> Topology {
 }
 
 /// A change of any kind to a part that exists.
-pub(crate) fn random_change(numbers: &mut Numbers, topology: &Topology) -> Change {
+pub(crate) fn random_change(numbers: &mut SplitMix64, topology: &Topology) -> Change {
     let (n, m) = (topology.forwarders().len(), topology.links().len());
     if m == 0 || once_in(numbers, 4) {
         let forwarder = ForwarderIndex(below(numbers, n) as u32);

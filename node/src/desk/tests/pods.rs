@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use cni::agent::Pod as Asker;
 
 use super::*;
+use crate::pods::Pods;
 use crate::pods::memory::MemoryPods;
-use crate::pods::{MIRROR, Pods};
+use crds::attach::MIRROR;
 
 fn desk_of<'a>(
     directory: &Path,

@@ -8,10 +8,8 @@ use crate::{
 };
 use crds::{
     Forwarder,
-    diagnosis::{
-        expected_fib,
-        report::{Census, Kind, Leak},
-    },
+    diagnosis::report::{Census, Kind, Leak},
+    forwarder::ForwarderLink,
 };
 use dataplane::{Kernel as _, LinuxKernel, Observed, SeenLink, SeenNexthop, Via, observe_again};
 use std::collections::BTreeSet;
@@ -22,7 +20,7 @@ pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> 
         .spec
         .links
         .iter()
-        .map(expected_fib::interface)
+        .map(ForwarderLink::interface)
         .collect();
     let is_stray = |(name, link): &(&String, &SeenLink)| {
         link.is_ours && !link.is_attachment(name) && !wanted.contains(*name)

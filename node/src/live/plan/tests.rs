@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::Place;
 use crate::leases::tests::{lease, share};
 use crate::live;
-use crate::pods::MIRROR;
+use crds::attach::MIRROR;
 
 /// The topologies `iot` (Apps a and b by label) and `lab` (App a by label; b joined by name), each
 /// with the Forwarder f here; of `far` the Forwarder is elsewhere, of `slow` it is being made.

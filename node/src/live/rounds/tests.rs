@@ -21,8 +21,8 @@ use crate::Error;
 use crate::book::Book;
 use crate::catalog::Place;
 use crate::live::key;
-use crate::pods::MIRROR;
 use crate::pods::memory::MemoryPods;
+use crds::attach::MIRROR;
 
 mod attached;
 mod strays;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::attach::Pod;
+use crds::attach::{Pod, is_read};
 use crds::forwarder::ForwarderSpec;
 use crds::node::{NodeAddress, NodeStatus};
+use crds::read::Stored;
 use crds::{Forwarder, ForwarderStatus, Metadata, MicroServiceTopology, NodeObject, names};
 use kube::ResourceExt;
 use kube::core::{DynamicObject, Object, ObjectMeta};
@@ -14,13 +15,11 @@ use serde_json::{Value, json};
 
 use super::store::{Declared, Item, Read};
 use crate::leases::Network;
-use crate::pods::{MIRROR, PodHere};
+use crate::pods::PodHere;
 use crate::source::check_forwarder;
 
 /// Annotation of a pod that tells which networks it is in.
 pub(super) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
-/// Only these annotations of a pod are kept.
-const OURS: &str = "beemesh.io/";
 /// Longest key in bytes: files are named by keys.
 pub(super) const KEY_MAX: usize = 200;
 
@@ -120,7 +119,7 @@ pub(super) fn topology(mut object: DynamicObject) -> Read {
         },
         "spec": part(&mut object.data, "spec"),
     });
-    let read = crds::read::from_value(document).and_then(|topology| {
+    let read = crds::read::stored(document).and_then(|Stored { topology, .. }| {
         let problems = crds::lint(&topology);
         if problems.is_empty() {
             Ok(topology)
@@ -154,7 +153,7 @@ pub(super) fn pod_here(object: WirePod) -> PodHere {
     let node = object.spec.node_name.unwrap_or_default();
     let mut annotations: BTreeMap<String, String> = object.metadata.annotations.unwrap_or_default();
     let network_status = annotations.remove(NETWORK_STATUS);
-    annotations.retain(|key, _| key.starts_with(OURS) || key == MIRROR);
+    annotations.retain(|key, _| is_read(key));
     PodHere {
         is_running: !node.is_empty() && !matches!(phase.as_deref(), Some("Succeeded" | "Failed")),
         is_leaving: object.metadata.deletion_timestamp.is_some(),

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crds::{
-    MicroServiceTopology,
+    MicroServiceTopology, Place,
     attach::{self, Pod},
-    expand::Place,
 };
 use ipnetwork::IpNetwork;
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
+use topology::{LinkId, LinkSelector};
+
 use crate::{
     MicroServiceTopologySpec,
     topology::{DRAINED_WEIGHT, Drain, LinkEntry, LinkType, Shape},
@@ -22,15 +24,10 @@ pub(crate) struct Wire<'a> {
     pub(crate) mtu: Option<u32>,
 }
 
-impl Wire<'_> {
-    /// `A/B`, or `A/B#2` for the second one.
-    pub(crate) fn id(&self) -> String {
-        let Wire { a, b, ordinal, .. } = self;
-        if *ordinal > 1 {
-            format!("{a}/{b}#{ordinal}")
-        } else {
-            format!("{a}/{b}")
-        }
+impl<'a> Wire<'a> {
+    /// The link's id.
+    pub(crate) fn id(&self) -> LinkId<'a> {
+        LinkId::new(self.a, self.b, self.ordinal)
     }
 }
 
@@ -57,30 +54,6 @@ pub(crate) fn wires<'a>(
     wires
 }
 
-/// A link as users name it: `A/B` means all parallel ones, `A/B#2` the second. Either end first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkName<'a> {
-    /// In byte order.
-    pub(crate) ends: (&'a str, &'a str),
-    pub(crate) ordinal: Option<u32>,
-}
-
-impl<'a> LinkName<'a> {
-    pub(crate) fn parse(text: &'a str) -> Option<LinkName<'a>> {
-        let (text, ordinal) = match text.split_once('#') {
-            Some((text, ordinal)) => (text, Some(ordinal.parse().ok()?)),
-            None => (text, None),
-        };
-        let (a, b) = text.split_once('/')?;
-        let ends = ends(a, b);
-        Some(LinkName { ends, ordinal })
-    }
-
-    pub(crate) fn means(&self, wire: &Wire<'_>) -> bool {
-        self.ends == (wire.a, wire.b) && self.ordinal.is_none_or(|it| it == wire.ordinal)
-    }
-}
-
 /// What is drained, to be looked up.
 struct Drained<'a> {
     forwarders: BTreeSet<&'a str>,
@@ -89,10 +62,11 @@ struct Drained<'a> {
 
 impl<'a> Drained<'a> {
     fn new(drain: &'a Drain) -> Drained<'a> {
-        let links = drain.links.iter().filter_map(|link| LinkName::parse(link));
+        let links = drain.links.iter();
+        let links = links.filter_map(|link| LinkSelector::parse(link).ok());
         Drained {
             forwarders: drain.forwarders.iter().map(String::as_str).collect(),
-            links: links.map(|link| (link.ends, link.ordinal)).collect(),
+            links: links.map(|link| (link.ends(), link.ordinal())).collect(),
         }
     }
 
