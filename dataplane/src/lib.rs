@@ -13,6 +13,7 @@
 
 pub mod attachment;
 pub mod census;
+pub mod descriptors;
 pub mod diff;
 mod error;
 pub mod groups;

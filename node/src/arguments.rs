@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Serve the Forwarders of a cluster
     #[arg(long, conflicts_with = "directory")]
     kubernetes: bool,
-    /// Serve the Forwarders of a directory of forwarders/, nodes/, link-states/ and status/
+    /// Serve the Forwarders of a directory of forwarders/, nodes/ and status/
     #[arg(long, required_unless_present = "kubernetes")]
     directory: Option<PathBuf>,
     /// How to reach the API server [default: as the environment says]

@@ -12,7 +12,7 @@ pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);
 /// Where Forwarders are declared and reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A directory of `forwarders/`, `nodes/`, `link-states/` and `status/`.
+    /// A directory of `forwarders/`, `nodes/` and `status/`.
     Directory(PathBuf),
     /// The API server of a cluster.
     Kubernetes {
@@ -55,7 +55,7 @@ pub struct Config {
     pub claim_timeout: Duration,
     /// Directory of the last known objects of the cluster.
     pub cache_dir: PathBuf,
-    /// Directory of what does not outlive a boot: `link-states/` in a cluster.
+    /// Directory of what does not outlive a boot: `link-states/`.
     pub run_dir: PathBuf,
     /// TCP port on which nodes tell one another their links' states.
     pub peer_port: u16,
@@ -100,15 +100,9 @@ impl Config {
         }
     }
 
-    /// Directory of the reports of links' states: this node's own, but for a directory of objects
-    /// that all nodes share.
+    /// Directory of the snapshot of link states.
     pub fn link_states(&self) -> PathBuf {
-        match &self.origin {
-            Origin::Directory(directory) if self.peer_key_file.is_none() => {
-                directory.join("link-states")
-            }
-            Origin::Directory(_) | Origin::Kubernetes { .. } => self.run_dir.join("link-states"),
-        }
+        self.run_dir.join("link-states")
     }
 
     /// How link states are exchanged with other nodes; none without a key to do so.
@@ -116,7 +110,6 @@ impl Config {
         let key_file = self.peer_key_file.clone()?;
         Some(flood::Settings::new(
             self.name.clone(),
-            self.link_states(),
             key_file,
             self.peer_port,
         ))

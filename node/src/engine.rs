@@ -1,8 +1,8 @@
 //! The loop that makes this node's Forwarders real: observe, plan, apply.
 //!
 //! ```text
-//! inbox -> links that fell: evict -> reports out -> SPF, incremental -> routes by diff -> status
-//!          source, reports, underlay, resync -> structure by diff ----^
+//! inbox -> own ends reported -> SPF, incremental -> routes by diff -> status
+//!            source, underlay, resync -> structure by diff --^
 //! ```
 //! Work is kept as marks on Forwarders, not as a queue: what is marked twice is done once. Long work
 //! is done in slices, between which a fallen link goes first.
@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::monitor::Monitor;
+use dataplane::{Fib, Structure};
 use tokio::sync::watch;
-use topology::{AppliedChange, LinkIndex};
 
 use crate::desired::Site;
 use crate::desk::Desk;
+use crate::failover::Failover;
 use crate::inbox::{Inbox, Pending};
 use crate::leases::Network;
-use crate::link_state::{LinkStates, Report, Which};
+use crate::link_state::LinkStates;
 use crate::mesh::Mesh;
 use crate::owned::Owned;
 use crate::pods::Pods;
@@ -39,6 +40,7 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
+use events::Changes;
 use local::Local;
 use looks::{Looks, processor_time};
 
@@ -56,7 +58,13 @@ pub struct Parts {
     /// Where the desired state is shown to others.
     pub views: watch::Sender<Arc<Snapshot>>,
     /// Where the ends of links are reported.
-    pub link_states: Box<dyn LinkStates>,
+    pub link_states: Arc<LinkStates>,
+    /// Who takes dead links out of the groups.
+    pub failover: Arc<Failover>,
+    /// The port to next hops, groups and routes.
+    pub fib: Arc<dyn Fib>,
+    /// The port to namespaces and links.
+    pub structure: Arc<dyn Structure>,
     /// Word of what changed.
     pub inbox: Arc<Inbox>,
     /// Who is attached.
@@ -79,11 +87,9 @@ pub struct Engine {
     may_delete: bool,
     is_underlay_known: bool,
     meshes: BTreeMap<Network, Mesh>,
-    changes: BTreeMap<Network, Vec<AppliedChange>>,
-    /// Links that are to leave the groups at once.
-    fallen: Vec<(Network, LinkIndex)>,
-    /// What other nodes report, by key of the Forwarder.
-    reports: BTreeMap<String, Report>,
+    changes: BTreeMap<Network, Changes>,
+    /// Number of the last event of links that is taken into account.
+    through: u64,
     locals: BTreeMap<String, Local>,
     /// The catalog has to be made anew.
     is_catalog_due: bool,
@@ -131,8 +137,7 @@ impl Engine {
             is_underlay_known: false,
             meshes: BTreeMap::new(),
             changes: BTreeMap::new(),
-            fallen: Vec::new(),
-            reports: BTreeMap::new(),
+            through: 0,
             locals: BTreeMap::new(),
             is_catalog_due: true,
             is_removal_due: false,
@@ -144,7 +149,6 @@ impl Engine {
     /// Works until it is told to stop, then leaves the kernel as it is.
     pub fn run(mut self) {
         self.load();
-        self.take_reports(&Which::All);
         loop {
             let deadline = self.deadline();
             self.parts.vitals.beat(deadline);
@@ -164,13 +168,12 @@ impl Engine {
         if let Some(underlay) = pending.underlay {
             self.set_underlay(underlay);
         }
+        self.through = self.through.max(pending.through);
         self.take_links(&pending.links);
         if pending.source {
             self.load();
         }
-        if let Some(which) = pending.reports {
-            self.take_reports(&which);
-        }
+        self.take_reports(&pending.reports);
         for netns in &pending.routing {
             self.mark(netns, |local| local.are_routes_due = true);
         }
@@ -193,10 +196,11 @@ impl Engine {
         if !self.is_underlay_known {
             return;
         }
-        self.make_structures();
-        self.publish();
-        self.follow_changes();
-        if !self.program() {
+        // Ways around what fell first: making links takes longer.
+        if !self.route() {
+            return;
+        }
+        if self.make_structures() && !self.route() {
             return;
         }
         self.remove_unwanted();
@@ -204,6 +208,17 @@ impl Engine {
         self.report();
         self.tell_vitals();
         self.end_round();
+    }
+
+    /// Reports own ends, follows with shortest paths, programs. False when it was interrupted by something more urgent.
+    fn route(&mut self) -> bool {
+        self.publish();
+        self.follow_changes();
+        let is_done = self.program();
+        // What is in use now.
+        self.publish();
+        self.follow_changes();
+        is_done
     }
 
     fn end_round(&mut self) {
@@ -262,7 +277,6 @@ impl Engine {
         if !self.is_busy() && self.looks.begin(now, processor_time()) {
             self.parts.vitals.count(|counts| counts.resyncs += 1);
             self.load();
-            self.take_reports(&Which::All);
             self.mark_all();
         }
         for local in self.locals.values_mut() {

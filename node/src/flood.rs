@@ -1,21 +1,17 @@
-//! Link states from daemon to daemon, without the API server.
+//! Flooding of link states from daemon to daemon, without the API server and without files.
 //!
-//! Each daemon dials every node that shares a topology with it and tells it what it reports of its
-//! Forwarders: all of it, then each change at once. What it hears it writes beside its own reports,
-//! where the engine reads them; so they outlive the daemon, and with the boot's directory they go.
+//! Each daemon dials every node that shares a topology with it, and sends it the reports on its own Forwarders: all of them, then
+//! each change at once. What comes from peers goes into the database of link states, and from there to failover.
 //!
 //! ```text
-//!         inotify (1x thread)             dial (1x a peer) => Noise over TCP => peers
-//!                  | names                  ^ own reports
-//! engine -- view --+--> keeper (1x task) ---'
-//!                        | ^ (queue of 256)
-//!       files of others <' '--- listen (1x) -> hear (1x a peer) <= Noise over TCP <= peers
+//!  engine -- desired state --> actor (1x task) --> dialer (1x a peer) => Noise over TCP => peers
+//!  link states -- own reports, by generation ------^
+//!  link states, failover <-- listener (1x) -> (1x a peer) <= Noise over TCP <= peers
 //! ```
-//! A connection carries reports one way, from who dialled to who answered; its order is the order of
-//! what is true, so a peer that lost its count is believed. A peer that cannot be reached keeps its
-//! last word: its links may work well without its daemon.
+//! A connection carries reports one way, from who dialled to who answered. A peer that cannot be reached keeps its last report: its
+//! links may work well without its daemon. Daemons of several versions speak the highest that both know.
 //!
-//! All of it is one thread. What to believe and what to send are plain functions: `store`, `told`.
+//! All of it is one thread.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,39 +23,37 @@ use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::Error;
+use crate::link_state::{Follower, LinkStates};
 use crate::source::Snapshot;
 
+mod actor;
 mod backoff;
 mod channel;
-mod dial;
+mod dialer;
 mod error;
-mod files;
 mod frame;
-mod hear;
-mod keeper;
 mod keys;
+mod listener;
+mod membership;
 mod message;
+mod peer_sync;
+mod slots;
 mod status;
-mod store;
 #[cfg(test)]
 mod tests;
-mod told;
-mod view;
 
 pub use status::{Overview, Peer, Status};
 
-use keeper::Keeper;
+use actor::Actor;
 
-/// The port of the daemons among themselves.
+/// TCP port of the exchange.
 pub const DEFAULT_PORT: u16 = 4788;
 
-/// What the exchange is told at its start.
+/// Settings of the exchange.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's name.
     pub node: String,
-    /// The directory of the reports.
-    pub directory: PathBuf,
     /// The file of the keys: text, a key a line. The first line is dialled with, all are accepted.
     pub key_file: PathBuf,
     /// Where this daemon answers.
@@ -72,20 +66,29 @@ pub struct Settings {
 
 impl Settings {
     /// The settings of the node called `node`, on all its addresses.
-    pub fn new(
-        node: impl Into<String>,
-        directory: impl Into<PathBuf>,
-        key_file: impl Into<PathBuf>,
-        port: u16,
-    ) -> Settings {
+    pub fn new(node: impl Into<String>, key_file: impl Into<PathBuf>, port: u16) -> Settings {
         Settings {
             node: node.into(),
-            directory: directory.into(),
             key_file: key_file.into(),
             listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
             peer_port: port,
             timing: Timing::default(),
         }
+    }
+}
+
+/// The reports that are exchanged.
+#[derive(Clone)]
+pub struct Reports {
+    /// The database.
+    pub link_states: Arc<LinkStates>,
+    /// Follows reports of peers.
+    pub follower: Arc<dyn Follower>,
+}
+
+impl std::fmt::Debug for Reports {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.link_states.fmt(formatter)
     }
 }
 
@@ -121,45 +124,46 @@ impl Default for Timing {
 
 /// The exchange while it runs; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Flood {
+pub struct Flooding {
     status: Arc<Status>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Flood {
-    /// Starts the exchange in a thread of its own, in the caller's network namespace. `views` is the
-    /// desired state as the engine has it.
+impl Flooding {
+    /// Starts the exchange of `reports` in a thread of its own, in the caller's network namespace. `views` is the desired state as
+    /// the engine has it.
     ///
     /// A key or a port that is not there is waited for; [`Status`] says so.
     ///
     /// # Errors
-    /// When the directory cannot be used or the thread cannot be started.
+    /// When the thread cannot be started.
     pub fn start(
         settings: Settings,
+        reports: Reports,
         views: watch::Receiver<Arc<Snapshot>>,
-    ) -> Result<Flood, Error> {
+    ) -> Result<Flooding, Error> {
         let started = |what| move |source| Error::Start { what, source };
         let status = Arc::new(Status::default());
-        let keeper = Keeper::open(settings, views, Arc::clone(&status))?;
+        let actor = Actor::new(settings, reports, views, Arc::clone(&status));
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(started("the runtime of the peers"))?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
-            .name("flood".into())
+            .name("flooding".into())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keeper.run() => {}
+                        () = actor.run() => {}
                         // Told to end, or nobody is left to tell.
                         _ = stopped => {}
                     }
                 });
             })
             .map_err(started("the thread of the peers"))?;
-        Ok(Flood {
+        Ok(Flooding {
             status,
             stop: Some(stop),
             thread: Some(thread),
@@ -172,7 +176,7 @@ impl Flood {
     }
 }
 
-impl Drop for Flood {
+impl Drop for Flooding {
     fn drop(&mut self) {
         // Both may have ended already.
         let _ = self.stop.take().map(|stop| stop.send(()));

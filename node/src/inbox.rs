@@ -6,8 +6,6 @@ use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::link_state::Which;
-
 /// The last word on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkNews {
@@ -22,8 +20,10 @@ pub struct LinkNews {
 pub struct Pending {
     /// The desired state may have changed.
     pub source: bool,
-    /// These reports of link states may have changed.
-    pub reports: Option<Which>,
+    /// Forwarders of other nodes whose valid report of link states is another one.
+    pub reports: BTreeSet<String>,
+    /// Number of the last event of links that is taken into account here and in `reports`.
+    pub through: u64,
     /// These links changed: namespace and interface, and what the last word on it was.
     pub links: BTreeMap<(String, String), LinkNews>,
     /// The routing of these namespaces changed under our hands.
@@ -43,15 +43,6 @@ pub struct Pending {
 impl Pending {
     fn is_empty(&self) -> bool {
         *self == Pending::default()
-    }
-
-    /// Adds Forwarders whose report may have changed.
-    pub fn add_report(&mut self, forwarder: String) {
-        match &mut self.reports {
-            Some(Which::All) => {}
-            Some(Which::Some(names)) => drop(names.insert(forwarder)),
-            None => self.reports = Some(Which::Some(BTreeSet::from([forwarder]))),
-        }
     }
 }
 
@@ -88,7 +79,10 @@ impl Inbox {
     /// True when something came that must not wait behind other work.
     pub fn is_urgent(&self) -> bool {
         let pending = self.lock();
-        pending.stop || pending.kernel_lost || !pending.links.is_empty()
+        pending.stop
+            || pending.kernel_lost
+            || !pending.links.is_empty()
+            || !pending.reports.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

@@ -34,6 +34,7 @@ pub mod desk;
 pub mod diagnose;
 pub mod engine;
 pub mod error;
+pub mod failover;
 pub mod flood;
 pub mod inbox;
 pub mod install;

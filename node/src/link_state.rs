@@ -1,47 +1,471 @@
-//! Which ends of links are up, told from node to node.
+//! The link-state database of this node, shared by all who write and read it: no file and no network on the way.
 //!
-//! A link is used only while both its ends report it up; an end that nobody reports is not up.
+//! ```text
+//! failover (an end falls) --.                    .--> flooding (own reports, by generation)
+//! routing  (ends observed) --+--> LinkStates ----+--> routing, failover (reports of others)
+//! flooding (reports heard) -'    (one mutex)     '--> snapshot (files, debounced)
+//! ```
+//! Everybody holds the lock for one step of the database, nobody while waiting for something.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use linkstate::{End, LimitExceeded, Lsdb, Reason, Report, Sequence, State};
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
 
-use crate::error::Error;
+mod local;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
-pub mod directory;
+use local::Generations;
+pub use local::{Catchup, LocalChange};
 
-/// What the node of a Forwarder says of the Forwarder's ends of its links.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// The node that says it.
-    pub origin: String,
-    /// Grows by one with each change.
-    pub seq: u64,
-    /// Whether the end is up, by link id.
-    pub links: BTreeMap<String, bool>,
+/// Nodes of Forwarders, by key, as the desired state has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// The node of each Forwarder.
+    pub node_by_forwarder: BTreeMap<String, String>,
+    /// False while Forwarders may be missing.
+    pub is_complete: bool,
 }
 
-/// Which reports are meant.
+impl Owners {
+    /// The node that a Forwarder is on.
+    pub fn node_of(&self, forwarder: &str) -> Option<&str> {
+        self.node_by_forwarder.get(forwarder).map(String::as_str)
+    }
+}
+
+/// An end of a link: key of the Forwarder, id of the link.
+pub type EndKey = (String, String);
+
+/// A report of another node that became the valid one of a Forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Every one.
-    All,
-    /// Those of these Forwarders, by key.
-    Some(BTreeSet<String>),
+pub struct Accepted {
+    /// The Forwarder.
+    pub forwarder: String,
+    /// Links whose end passed packets before, and does no more.
+    pub fallen: Vec<String>,
 }
 
-/// The port to the other nodes. Adapter in this crate: [`directory::Directory`].
-pub trait LinkStates: Send {
-    /// The reports that have changed since they were last asked for; `None` for one that was withdrawn.
-    fn read(&mut self, which: &Which) -> BTreeMap<String, Option<Report>>;
+/// Follows the valid reports of other nodes.
+pub trait Follower: Send + Sync {
+    /// The valid report of a Forwarder became another one.
+    fn report_changed(&self, accepted: &Accepted);
+}
 
-    /// Tells everyone what this node sees of a Forwarder's links; false when that was told already.
+/// The database.
+#[derive(Debug)]
+pub struct LinkStates {
+    node: String,
+    inner: Mutex<Inner>,
+    /// Grows with each change of an own report.
+    generation: watch::Sender<u64>,
+    /// Wakes the snapshot: files are behind.
+    has_unsaved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lsdb: Lsdb,
+    owners: Arc<Owners>,
+    incarnation: u64,
+    generations: Generations,
+    /// Forwarders on which this process has reported.
+    published: BTreeSet<String>,
+    /// Ends that fell, with the number of the event: an observation from before it does not raise them.
+    fallen: BTreeMap<EndKey, u64>,
+    /// The connection on which each peer is heard.
+    sessions: BTreeMap<String, Session>,
+    /// Forwarders whose files are behind.
+    unsaved: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: u64,
+    /// Forwarders that were reported on it.
+    confirmed: BTreeSet<String>,
+}
+
+impl LinkStates {
+    /// The database of the node called `node`, with the reports that a daemon before this one left. `incarnation` is a number that
+    /// grows from start to start, such as the time.
+    pub fn new(node: &str, reports: Vec<Report>, incarnation: u64) -> LinkStates {
+        let mut inner = Inner::default();
+        for report in reports {
+            let forwarder = report.forwarder.clone();
+            let is_own = report.origin == node;
+            // Beyond the limits of one origin nothing is kept.
+            if inner.lsdb.merge(Arc::new(report)) == Ok(true) && is_own {
+                inner.generations.touch(&forwarder);
+            }
+        }
+        inner.incarnation = incarnation.max(inner.lsdb.incarnation(node) + 1);
+        LinkStates {
+            node: node.to_owned(),
+            generation: watch::Sender::new(inner.generations.last()),
+            has_unsaved: Condvar::new(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// This node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The generation of own reports, as it grows.
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Takes the desired state. The engine calls it before it reports on what is new in it. Returns the Forwarders whose valid report
+    /// is another one by that.
+    pub fn set_owners(&self, owners: Owners) -> BTreeSet<String> {
+        let mut inner = self.lock();
+        let before = std::mem::replace(&mut inner.owners, Arc::new(owners));
+        let owners = Arc::clone(&inner.owners);
+        if *before == *owners {
+            return BTreeSet::new();
+        }
+        let names = before.node_by_forwarder.keys();
+        let names = names.chain(owners.node_by_forwarder.keys());
+        let moved = names.filter(|name| before.node_of(name) != owners.node_of(name));
+        let mut changed: BTreeSet<String> = moved.cloned().collect();
+        let own: Vec<String> = inner.own_forwarders(&self.node);
+        for forwarder in own {
+            let owner = owners.node_of(&forwarder);
+            let is_over = match owner {
+                Some(owner) => owner != self.node,
+                None => owners.is_complete,
+            };
+            if is_over {
+                inner.withdraw_own(&self.node, &forwarder);
+            }
+        }
+        if owners.is_complete {
+            // Peers are told that this is everything.
+            inner.generations.advance();
+            let nodes = owners.node_by_forwarder.values();
+            let nodes: BTreeSet<&str> = nodes.map(String::as_str).collect();
+            let Inner {
+                lsdb,
+                sessions,
+                unsaved,
+                ..
+            } = &mut *inner;
+            let stands = |origin: &str| {
+                origin == self.node || nodes.contains(origin) || sessions.contains_key(origin)
+            };
+            unsaved.extend(lsdb.retain_origins(stands));
+            // Files of Forwarders that are gone go too.
+            let reports = lsdb.reports().map(|report| &report.forwarder);
+            let gone = reports.filter(|name| owners.node_of(name).is_none());
+            unsaved.extend(gone.cloned());
+        }
+        inner.unsaved.extend(changed.iter().cloned());
+        self.announce(inner);
+        changed.retain(|name| owners.node_of(name) != Some(self.node.as_str()));
+        changed
+    }
+
+    /// Reports the ends of a Forwarder of this node, as observed at `now` (ms, monotonic) by who has seen all events up to number
+    /// `through`. A link that is absent is no longer one of its. False when nothing is new.
     ///
     /// # Errors
-    /// [`Error::File`]: try again.
-    fn publish(&mut self, forwarder: &str, links: &BTreeMap<String, bool>) -> Result<bool, Error>;
+    /// [`LimitExceeded`]: more than other nodes take.
+    pub fn publish(
+        &self,
+        forwarder: &str,
+        observed: &BTreeMap<String, (State, Reason)>,
+        through: u64,
+        now: u64,
+    ) -> Result<bool, LimitExceeded> {
+        let mut inner = self.lock();
+        let before = inner.lsdb.get(&self.node, forwarder).cloned();
+        let before_of = |id: &String| before.as_ref().and_then(|before| before.ends.get(id));
+        let mut ends = BTreeMap::new();
+        for (id, &(state, reason)) in observed {
+            let key = (forwarder.to_owned(), id.clone());
+            let is_older = inner.fallen.get(&key).is_some_and(|event| *event > through);
+            let end = match before_of(id) {
+                Some(before) if is_older && state.passes() => *before,
+                before => End::observed(before, state, reason, now),
+            };
+            if !is_older {
+                inner.fallen.remove(&key);
+            }
+            ends.insert(id.clone(), end);
+        }
+        let is_same = before.as_ref().is_some_and(|before| before.ends == ends);
+        if is_same && inner.published.contains(forwarder) {
+            return Ok(false);
+        }
+        inner.replace_own(&self.node, forwarder, ends)?;
+        inner.published.insert(forwarder.to_owned());
+        self.announce(inner);
+        Ok(true)
+    }
 
-    /// Takes back what was told of a Forwarder that is no longer this node's.
-    fn withdraw(&mut self, forwarder: &str);
+    /// Reports at once that ends fell, at event number `event` and `now` (ms, monotonic). An end that was not reported as passing
+    /// packets is left alone.
+    pub fn fall(&self, ends: &[(EndKey, Reason)], event: u64, now: u64) {
+        let mut inner = self.lock();
+        let mut by_forwarder: BTreeMap<&str, Vec<(&str, Reason)>> = BTreeMap::new();
+        for ((forwarder, link), reason) in ends {
+            let all = by_forwarder.entry(forwarder).or_default();
+            all.push((link.as_str(), *reason));
+            inner
+                .fallen
+                .insert((forwarder.clone(), link.clone()), event);
+        }
+        for (forwarder, fallen) in by_forwarder {
+            let Some(before) = inner.lsdb.get(&self.node, forwarder).cloned() else {
+                continue;
+            };
+            let mut ends = before.ends.clone();
+            for (link, reason) in fallen {
+                if let Some(end) = ends.get_mut(link).filter(|end| end.passes()) {
+                    *end = End::observed(Some(&*end), State::Down, reason, now);
+                }
+            }
+            if ends != before.ends {
+                // As many links as before: no limit is exceeded.
+                let _ = inner.replace_own(&self.node, forwarder, ends);
+            }
+        }
+        self.announce(inner);
+    }
+
+    /// Takes back what this node reports of a Forwarder.
+    pub fn withdraw(&self, forwarder: &str) {
+        let mut inner = self.lock();
+        inner.withdraw_own(&self.node, forwarder);
+        self.announce(inner);
+    }
+
+    /// The valid report of a Forwarder: that of the node that it is on.
+    pub fn valid(&self, forwarder: &str) -> Option<Arc<Report>> {
+        let inner = self.lock();
+        let node = inner.owners.node_of(forwarder)?;
+        inner.lsdb.get(node, forwarder).cloned()
+    }
+
+    /// What this node reported of a Forwarder last, also before this process started.
+    pub fn own(&self, forwarder: &str) -> Option<Arc<Report>> {
+        self.lock().lsdb.get(&self.node, forwarder).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every step leaves the database whole, so a panic elsewhere does not spoil it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever follows, after a step.
+    fn announce(&self, inner: MutexGuard<'_, Inner>) {
+        let generation = inner.generations.last();
+        let has_unsaved = !inner.unsaved.is_empty();
+        drop(inner);
+        self.generation.send_if_modified(|last| {
+            let is_newer = *last < generation;
+            *last = generation.max(*last);
+            is_newer
+        });
+        if has_unsaved {
+            self.has_unsaved.notify_all();
+        }
+    }
+}
+
+/// Reports of other nodes, as flooding hears them.
+impl LinkStates {
+    /// The incarnation that is known of a node's reports.
+    pub fn incarnation_of(&self, node: &str) -> u64 {
+        self.lock().lsdb.incarnation(node)
+    }
+
+    /// Issues all own reports anew, above `incarnation`: a peer knows newer ones of a time that this node has forgotten.
+    pub fn raise(&self, incarnation: u64) {
+        let mut inner = self.lock();
+        if incarnation <= inner.incarnation {
+            return;
+        }
+        inner.incarnation = incarnation + 1;
+        for forwarder in inner.own_forwarders(&self.node) {
+            let report = inner.lsdb.get(&self.node, &forwarder).cloned();
+            if let Some(report) = report {
+                // As many links as before: no limit is exceeded.
+                let _ = inner.replace_own(&self.node, &forwarder, report.ends.clone());
+            }
+        }
+        self.announce(inner);
+    }
+
+    /// A peer is heard on a new connection, which counts from now on.
+    pub fn open(&self, peer: &str, id: u64) {
+        let confirmed = BTreeSet::new();
+        let session = Session { id, confirmed };
+        self.lock().sessions.insert(peer.to_owned(), session);
+    }
+
+    /// A connection ended; what was heard on it stands. True when it was the one that counted.
+    pub fn close(&self, peer: &str, id: u64) -> bool {
+        let mut inner = self.lock();
+        let counts = inner.is_current(peer, id);
+        if counts {
+            inner.sessions.remove(peer);
+        }
+        counts
+    }
+
+    /// Takes a report of a peer on its connection; nothing where a newer connection counts, or the report is not newer.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`]: the connection is to be closed.
+    pub fn hear(
+        &self,
+        peer: &str,
+        id: u64,
+        report: Report,
+    ) -> Result<Option<Accepted>, LimitExceeded> {
+        let mut inner = self.lock();
+        if !inner.is_current(peer, id) || report.origin != peer {
+            return Ok(None);
+        }
+        let forwarder = report.forwarder.clone();
+        let before = inner.lsdb.get(peer, &forwarder).cloned();
+        let report = Arc::new(report);
+        let is_newer = inner.lsdb.merge(Arc::clone(&report))?;
+        if let Some(session) = inner.sessions.get_mut(peer) {
+            session.confirmed.insert(forwarder.clone());
+        }
+        if !is_newer {
+            return Ok(None);
+        }
+        inner.unsaved.insert(forwarder.clone());
+        let is_valid = inner.owners.node_of(&forwarder) == Some(peer);
+        let fallen = report
+            .fallen(before.as_deref())
+            .map(str::to_owned)
+            .collect();
+        self.announce(inner);
+        Ok(is_valid.then_some(Accepted { forwarder, fallen }))
+    }
+
+    /// Takes the word of a peer that it reports on a Forwarder no more.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`]: the connection is to be closed.
+    pub fn hear_withdrawn(
+        &self,
+        peer: &str,
+        id: u64,
+        forwarder: &str,
+        sequence: Sequence,
+    ) -> Result<Option<Accepted>, LimitExceeded> {
+        let mut inner = self.lock();
+        if !inner.is_current(peer, id) {
+            return Ok(None);
+        }
+        let before = inner.lsdb.get(peer, forwarder).cloned();
+        if !inner.lsdb.withdraw(peer, forwarder, sequence)? {
+            return Ok(None);
+        }
+        if let Some(session) = inner.sessions.get_mut(peer) {
+            session.confirmed.remove(forwarder);
+        }
+        inner.unsaved.insert(forwarder.to_owned());
+        let accepted = inner.absent(peer, forwarder, before.as_deref());
+        self.announce(inner);
+        Ok(accepted)
+    }
+
+    /// Takes the word of a peer that it has reported everything: what else is known of it is over, but for Forwarders that it has yet
+    /// to look at.
+    pub fn hear_whole(&self, peer: &str, id: u64, pending: &BTreeSet<String>) -> Vec<Accepted> {
+        let mut inner = self.lock();
+        if !inner.is_current(peer, id) {
+            return Vec::new();
+        }
+        let confirmed = inner.sessions.get(peer).map(|it| it.confirmed.clone());
+        let confirmed = confirmed.unwrap_or_default();
+        let stands = |name: &str| confirmed.contains(name) || pending.contains(name);
+        let before = inner.lsdb.of_origin(peer).filter(|(name, _)| !stands(name));
+        let before: Vec<(String, Arc<Report>)> = before
+            .map(|(name, report)| (name.to_owned(), Arc::clone(report)))
+            .collect();
+        inner.lsdb.retain(peer, stands);
+        let mut accepted = Vec::new();
+        for (forwarder, report) in before {
+            accepted.extend(inner.absent(peer, &forwarder, Some(&report)));
+            inner.unsaved.insert(forwarder);
+        }
+        self.announce(inner);
+        accepted
+    }
+}
+
+impl Inner {
+    fn is_current(&self, peer: &str, id: u64) -> bool {
+        self.sessions
+            .get(peer)
+            .is_some_and(|session| session.id == id)
+    }
+
+    fn own_forwarders(&self, node: &str) -> Vec<String> {
+        let own = self.lsdb.of_origin(node);
+        own.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn replace_own(
+        &mut self,
+        node: &str,
+        forwarder: &str,
+        ends: BTreeMap<String, End>,
+    ) -> Result<(), LimitExceeded> {
+        let sequence = self.lsdb.sequence(node, forwarder).next(self.incarnation);
+        let report = Report {
+            origin: node.to_owned(),
+            forwarder: forwarder.to_owned(),
+            sequence,
+            ends,
+        };
+        self.lsdb.merge(Arc::new(report))?;
+        self.generations.touch(forwarder);
+        self.unsaved.insert(forwarder.to_owned());
+        Ok(())
+    }
+
+    fn withdraw_own(&mut self, node: &str, forwarder: &str) {
+        if self.lsdb.get(node, forwarder).is_none() {
+            return;
+        }
+        let sequence = self.lsdb.sequence(node, forwarder).next(self.incarnation);
+        // There is an entry: no limit is exceeded.
+        let _ = self.lsdb.withdraw(node, forwarder, sequence);
+        self.published.remove(forwarder);
+        self.fallen.retain(|(name, _), _| name != forwarder);
+        self.generations.touch(forwarder);
+        self.unsaved.insert(forwarder.to_owned());
+    }
+
+    /// What follows where a report of `peer` is no more.
+    fn absent(&self, peer: &str, forwarder: &str, before: Option<&Report>) -> Option<Accepted> {
+        let is_valid = self.owners.node_of(forwarder) == Some(peer);
+        let nothing = Report::default();
+        is_valid.then(|| Accepted {
+            forwarder: forwarder.to_owned(),
+            fallen: nothing.fallen(before).map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// Milliseconds since the boot, also while suspended: comparable after a restart of the daemon.
+pub fn now() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from);
+    // The clock is always there.
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,9 +1,11 @@
-//! One topology as this node knows it: the graph, and which links are usable. Pure.
+//! The live global topology of one network: what is declared, and what of it can be used by the reports of both ends of each
+//! link. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::Forwarder;
+use linkstate::{End, Link, Usage};
 use topology::graph::{AppliedChange, Change, Graph};
 use topology::{ForwarderIndex, LinkIndex, Topology, TopologyError};
 
@@ -18,7 +20,7 @@ pub struct Mesh {
     keys: Vec<String>,
     index_by_key: BTreeMap<String, ForwarderIndex>,
     /// What the first and the second end report, by link.
-    ends: Vec<[bool; 2]>,
+    links: Vec<Link>,
 }
 
 /// What a report changes.
@@ -26,8 +28,12 @@ pub struct Mesh {
 pub struct Reported {
     /// For [`topology::Spf::update`].
     pub changes: Vec<AppliedChange>,
-    /// Links that could be used before, and now cannot.
+    /// Links that no Forwarder may use any more.
     pub fallen: Vec<LinkIndex>,
+    /// Links that the Forwarders at their ends may use now.
+    pub opened: Vec<LinkIndex>,
+    /// Links that every Forwarder may use now: the tables of both their ends are made.
+    pub released: Vec<LinkIndex>,
 }
 
 impl Mesh {
@@ -61,14 +67,14 @@ impl Mesh {
             .zip(&keys)
             .map(|(index, key)| (key.clone(), ForwarderIndex(index)))
             .collect();
-        let ends = vec![[false; 2]; topology.links().len()];
+        let links = vec![Link::default(); topology.links().len()];
         Ok(Mesh {
             topology,
             graph,
             forwarders,
             keys,
             index_by_key,
-            ends,
+            links,
         })
     }
 
@@ -97,9 +103,9 @@ impl Mesh {
         &self.forwarders
     }
 
-    /// Takes what a Forwarder's node reports of its ends; an end that is not in it is down. Returns
-    /// what that changes: a link is usable only while both its ends are up.
-    pub fn report(&mut self, key: &str, up: &BTreeMap<String, bool>) -> Reported {
+    /// Takes the report of a Forwarder's node on its ends; an end that is not in it is down. A link is usable only while both its ends
+    /// pass packets.
+    pub fn report(&mut self, key: &str, ends: &BTreeMap<String, End>) -> Reported {
         let mut reported = Reported::default();
         let Some(from) = self.index(key) else {
             return reported;
@@ -110,27 +116,45 @@ impl Mesh {
                 continue;
             };
             let declared = &self.topology.links()[link.position()];
-            let ends = &mut self.ends[link.position()];
-            let was_up = *ends == [true; 2];
-            ends[usize::from(declared.b == from)] = up.get(&end.id).copied().unwrap_or(false);
-            let is_up = *ends == [true; 2];
-            if was_up != is_up {
-                let weights = is_up.then_some((declared.weight, declared.weight_back));
-                reported
-                    .changes
-                    .push(self.graph.change(Change::Link { link, weights }));
-                if !is_up {
-                    reported.fallen.push(link);
+            let known = &mut self.links[link.position()];
+            let before = known.usage();
+            known.ends[usize::from(declared.b == from)] = ends.get(&end.id).copied();
+            let now = known.usage();
+            let is_usable = now != Usage::Nobody;
+            if (before != Usage::Nobody) != is_usable {
+                let weights = is_usable.then_some((declared.weight, declared.weight_back));
+                let change = Change::Link { link, weights };
+                reported.changes.push(self.graph.change(change));
+                match is_usable {
+                    true => reported.opened.push(link),
+                    false => reported.fallen.push(link),
                 }
+            }
+            if now == Usage::Everybody && before != Usage::Everybody {
+                reported.released.push(link);
             }
         }
         reported
     }
 
-    /// What the end of `link` that is not at `from` reports.
+    /// The key of the Forwarder at the other end of a link.
+    pub fn peer(&self, key: &str, id: &str) -> Option<&str> {
+        let from = self.index(key)?;
+        let link = self.topology.link(id)?;
+        let declared = &self.topology.links()[link.position()];
+        Some(self.key(declared.other(from)))
+    }
+
+    /// What is known of both ends of a link.
+    pub fn link(&self, link: LinkIndex) -> &Link {
+        &self.links[link.position()]
+    }
+
+    /// Whether the end of `link` that is not at `from` is reported to pass packets.
     pub fn is_peer_up(&self, link: LinkIndex, from: ForwarderIndex) -> bool {
         let declared = &self.topology.links()[link.position()];
-        self.ends[link.position()][usize::from(declared.a == from)]
+        let peer = self.links[link.position()].ends[usize::from(declared.a == from)];
+        peer.is_some_and(|end| end.passes())
     }
 }
 

@@ -54,10 +54,11 @@ impl Apply<'_> {
     }
 
     fn make_directories(&self) -> Result<(), Failure> {
-        for name in ["forwarders", "nodes", "link-states", "status"] {
+        for name in ["forwarders", "nodes", "status"] {
             fs::create_dir_all(self.directory.objects().join(name))
                 .map_err(|error| broken(&error))?;
         }
+        self.directory.make_key().map_err(|error| broken(&error))?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl<'a> OfLab<'a> {
             .arg("--cache-dir")
             .arg(directory.objects())
             .arg("--run-dir")
-            .arg(directory.objects())
+            .arg(directory.run(node))
             .arg("--socket")
             .arg(directory.socket(node));
         command

@@ -5,8 +5,9 @@
 //!   lock                 held while something is changed
 //!   journal              names of namespaces, each written before it is made
 //!   lab.json             hosts, instances, faults: the Record, replaced as a whole
-//!   directory/           forwarders/ nodes/ link-states/ status/, which the daemons watch
-//!   nodes/<node>/        cni.sock, log, pid, state/
+//!   directory/           forwarders/ nodes/ status/, which the daemons watch
+//!   key                  with it the daemons exchange link states
+//!   nodes/<node>/        cni.sock, log, pid, state/, run/
 //! ```
 
 use std::collections::BTreeSet;
@@ -93,6 +94,37 @@ impl Directory {
     /// Files of one node's daemon.
     pub(crate) fn node(&self, node: &str) -> PathBuf {
         self.path.join("nodes").join(names::node_directory(node))
+    }
+
+    /// What the daemon of a node keeps for a boot: its snapshot of link states.
+    pub(crate) fn run(&self, node: &str) -> PathBuf {
+        self.node(node).join("run")
+    }
+
+    /// The key with which the daemons exchange link states.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.path.join("key")
+    }
+
+    /// Makes the key, unless it is there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn make_key(&self) -> io::Result<()> {
+        use std::io::Read;
+        use std::os::unix::fs::OpenOptionsExt;
+        let key = self.key();
+        if key.exists() {
+            return Ok(());
+        }
+        let mut bytes = [0_u8; 32];
+        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let temporary = self.path.join(format!(".key.{}.tmp", std::process::id()));
+        let mut file = OpenOptions::new();
+        file.write(true).create(true).truncate(true).mode(0o600);
+        file.open(&temporary)?.write_all(text.as_bytes())?;
+        fs::rename(&temporary, &key)
     }
 
     /// Where the daemon of `node` serves the plugin.

@@ -1,4 +1,5 @@
 use crds::{Instances, Node};
+use linkstate::{End, Reason, State};
 use topology::Spf;
 
 use super::*;
@@ -100,6 +101,12 @@ fn keyed() -> Vec<(String, Arc<Forwarder>)> {
     forwarders().into_iter().map(key).collect()
 }
 
+/// An end of a link, as it is reported.
+fn end(is_up: bool) -> End {
+    let state = if is_up { State::Up } else { State::Down };
+    End::observed(None, state, Reason::None, 0)
+}
+
 /// Reports every end of every link up, but for those in `down` (Forwarder and link id).
 fn mesh(down: &[(&str, &str)]) -> Mesh {
     let forwarders = forwarders();
@@ -108,7 +115,7 @@ fn mesh(down: &[(&str, &str)]) -> Mesh {
         let is_up = |id: &str| !down.contains(&(forwarder.spec.name.as_str(), id));
         let links = forwarder.spec.links.iter();
         let up = links
-            .map(|link| (link.id.clone(), is_up(&link.id)))
+            .map(|link| (link.id.clone(), end(is_up(&link.id))))
             .collect();
         mesh.report(&forwarder.metadata.name, &up);
     }
@@ -175,7 +182,10 @@ fn following_reports_gives_what_a_new_start_gives() {
             .to_string()
     };
     let before = digest(&live, &spf);
-    let cut = BTreeMap::from([("F1/F2".to_owned(), true), ("F2/F4".to_owned(), false)]);
+    let cut = BTreeMap::from([
+        ("F1/F2".to_owned(), end(true)),
+        ("F2/F4".to_owned(), end(false)),
+    ]);
     let reported = live.report(&object, &cut);
     assert_eq!((reported.changes.len(), reported.fallen.len()), (1, 1));
     spf.update(&live.graph, &reported.changes);
@@ -190,7 +200,7 @@ fn following_reports_gives_what_a_new_start_gives() {
         live.report(&object, &cut).changes.is_empty(),
         "the same again changes nothing"
     );
-    let healed = cut.into_keys().map(|id| (id, true)).collect();
+    let healed = cut.into_keys().map(|id| (id, end(true))).collect();
     let reported = live.report(&object, &healed);
     assert!(reported.fallen.is_empty());
     spf.update(&live.graph, &reported.changes);

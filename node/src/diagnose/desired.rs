@@ -1,10 +1,9 @@
 //! Desired state of a node: the objects that its daemon saw last, and the nodes' reports of links.
 
 use super::paths::Paths;
-use crate::link_state::Report;
 use crate::source::kubernetes::cache::view;
 use crds::Forwarder;
-use linkstate::down_links;
+use linkstate::{Report, decode, down_links};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -17,7 +16,7 @@ use topology::{LinkIndex, Topology};
 pub(crate) struct Desired {
     /// Forwarders of this node and of those that share a topology with it.
     pub(crate) forwarders: Vec<Forwarder>,
-    /// Ends of links that are up, by the name of the report's file.
+    /// Reports on ends of links, by the name of the report's file.
     reports: BTreeMap<String, Report>,
     /// This node's name, where it is known.
     node: Option<String>,
@@ -48,7 +47,7 @@ impl Desired {
         desired.problems.extend(view::incomplete(&paths.cache_dir));
         for file in files(&link_states(paths)).unwrap_or_default() {
             let report = fs::read(&file).ok();
-            let report = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let report = report.and_then(|bytes| decode(&bytes).ok());
             if let (Some(report), Some(key)) = (report, stem(&file)) {
                 desired.reports.insert(key, report);
             }
@@ -103,7 +102,7 @@ impl Desired {
         let reports: BTreeMap<&str, &Report> = reports.collect();
         down_links(topology, |forwarder, id| {
             let name = topology.forwarders()[forwarder.position()].as_str();
-            reports.get(name)?.links.get(id).copied()
+            reports.get(name)?.ends.get(id).map(|end| end.passes())
         })
     }
 }
@@ -119,12 +118,9 @@ fn keys_of(forwarder: &Forwarder) -> [String; 2] {
     [format!("{namespace}.{name}"), name.clone()]
 }
 
-/// Where nodes' reports of links are kept: of this boot, or beside the objects.
+/// Directory of the snapshot of link states.
 pub(crate) fn link_states(paths: &Paths) -> PathBuf {
-    match paths.run_dir.join("link-states") {
-        directory if directory.is_dir() => directory,
-        _ => paths.cache_dir.join("link-states"),
-    }
+    paths.run_dir.join("link-states")
 }
 
 /// The name of a file without its ending.

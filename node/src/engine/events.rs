@@ -1,24 +1,39 @@
-//! What happens to links: first the dead ones leave the groups, then everybody is told.
+//! Events of links: what they mark, the reports that follow, and the shortest paths.
+//!
+//! Dead links have left the next-hop groups by then: see [`crate::failover`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dataplane::{Kernel, LinuxKernel};
+use linkstate::End as ReportedEnd;
 use rayon::prelude::*;
-use topology::{LinkIndex, Spf};
+use topology::{AppliedChange, LinkIndex, Spf};
 
 use super::Engine;
 use super::local::{End, Local};
 use super::retry::Work;
-use super::structure::chain;
 use crate::inbox::LinkNews;
 use crate::leases::Network;
+use crate::link_state;
+use crate::mesh::Mesh;
+use ::telemetry::chain;
 
 /// Distances and next hops are kept for each Forwarder while there are no more than this many in
 /// all; beyond, they are computed again where they are needed (0.1 ms for 1,000 Forwarders).
 const KEPT_LABELS: usize = 250_000;
 
+/// Changes of one network's graph that shortest paths have yet to follow.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// All of them.
+    graph: Vec<AppliedChange>,
+    /// Every Forwarder's table is to be computed.
+    is_for_all: bool,
+    /// The tables of these Forwarders are to be computed: they are at the ends of links that only they may use so far.
+    at_ends: BTreeSet<String>,
+}
+
 impl Engine {
-    /// Takes the kernel's word on links of ours.
+    /// Takes the kernel's events on links of ours.
     pub(super) fn take_links(&mut self, links: &BTreeMap<(String, String), LinkNews>) {
         if links.is_empty() {
             return;
@@ -28,8 +43,8 @@ impl Engine {
             .iter()
             .map(|(object, local)| (local.netns.clone(), object.clone()))
             .collect();
-        let (mut fallen, mut vanished, mut returned) = (Vec::new(), Vec::new(), Vec::new());
-        for ((netns, interface), news) in links {
+        let (mut vanished, mut returned) = (Vec::new(), Vec::new());
+        for ((netns, interface), event) in links {
             let local = object_by_netns
                 .get(netns)
                 .and_then(|object| self.locals.get_mut(object));
@@ -39,33 +54,31 @@ impl Engine {
                 if let Some((key, end)) = pods.next() {
                     // It was down, at either end: what went with it is missing.
                     local.is_structure_due = true;
-                    returned.extend(news.is_up.then(|| (key.clone(), end.clone())));
+                    returned.extend(event.is_up.then(|| (key.clone(), end.clone())));
                 }
                 continue;
             };
-            let end = match news {
-                LinkNews { is_up: true, .. } => End::Up,
-                LinkNews { exists: true, .. } => End::NoCarrier,
-                LinkNews { exists: false, .. } => End::Missing,
+            let outcome = match event {
+                LinkNews { is_up: true, .. } => "link up, to be looked at before it is used",
+                LinkNews { exists: true, .. } => "link down, no carrier",
+                LinkNews { exists: false, .. } => "link down, interface deleted",
             };
-            if local.ends.get(&id) == Some(&End::Up) && end != End::Up {
-                fallen.push((netns.clone(), interface.clone()));
+            tracing::info!(forwarder = local.object(), link = id, "{outcome}");
+            // It may have been down in between: the kernel flushed routes and neighbours then. So it counts as up only once a look has
+            // made what it lacks, and as in use once the routes over it are made.
+            local.in_use.remove(&id);
+            if !event.is_up {
+                let end = match event.exists {
+                    true => End::NoCarrier,
+                    false => End::Missing,
+                };
+                local.ends.insert(id, end);
             }
-            tracing::info!(
-                forwarder = local.object(),
-                link = id,
-                up = news.is_up,
-                "link state changed"
-            );
-            // Also when nothing is new: the kernel may have flushed routes in between.
-            local.ends.insert(id, end);
             local.are_ends_due = true;
             local.reroute();
-            // Whether it was taken down by hand is seen by looking; and so is what a link lacks that
-            // was made from its other end while this one rested.
-            local.is_structure_due |= end != End::Up || local.retries.rests(Work::Structure);
+            local.is_structure_due = true;
             local.is_status_due = true;
-            if !news.exists {
+            if !event.exists {
                 vanished.extend(local.peer_netns(interface));
             }
         }
@@ -73,34 +86,33 @@ impl Engine {
             // A veth that went was taken from one of its two ends, or with a whole namespace.
             self.mark(&netns, |local| local.is_structure_due = true);
         }
-        evict(&fallen, &mut self.round.writes);
-        self.publish();
         for (key, interface) in returned {
             self.parts.desk.restore(&key, &interface);
         }
     }
 
-    /// Tells the other nodes of ends that changed, and takes them into the graph.
+    /// Reports ends that changed to the other nodes, and takes them into the graph.
     pub(super) fn publish(&mut self) {
         let mut told = Vec::new();
         for (object, local) in &mut self.locals {
-            // Before the first look there is nothing to tell.
+            // Before the first look there is nothing to report.
             if !local.are_ends_due || local.ends.len() < local.structure.interfaces.len() {
                 continue;
             }
-            let up = local.up_by_link();
             local.are_ends_due = false;
-            match self.parts.link_states.publish(object, &up) {
+            let link_states = &self.parts.link_states;
+            let states = local.states();
+            match link_states.publish(object, &states, self.through, link_state::now()) {
                 Ok(_) => local.succeeded(Work::Report),
-                // Our own graph is told all the same.
                 Err(error) => local.failed(Work::Report, chain(&error)),
             }
-            told.push((local.network.clone(), object.clone(), up));
+            if let Some(report) = link_states.own(object) {
+                told.push((local.network.clone(), object.clone(), report));
+            }
         }
-        for (network, object, up) in told {
-            self.take_report(&network, &object, &up);
+        for (network, object, report) in told {
+            self.take_report(&network, &object, &report.ends);
         }
-        self.evict_fallen();
     }
 
     /// Takes the report of one Forwarder's ends into the graph.
@@ -108,47 +120,29 @@ impl Engine {
         &mut self,
         network: &Network,
         object: &str,
-        up: &BTreeMap<String, bool>,
+        ends: &BTreeMap<String, ReportedEnd>,
     ) {
         let Some(mesh) = self.meshes.get_mut(network) else {
             return;
         };
-        let reported = mesh.report(object, up);
-        self.changes
-            .entry(network.clone())
-            .or_default()
-            .extend(reported.changes);
-        self.fallen.extend(
-            reported
-                .fallen
-                .into_iter()
-                .map(|link| (network.clone(), link)),
-        );
-    }
-
-    /// Takes links out of the groups that are up here but not at their other end.
-    pub(super) fn evict_fallen(&mut self) {
-        let mut dead = Vec::new();
-        for (network, link) in std::mem::take(&mut self.fallen) {
-            let Some(mesh) = self.meshes.get(&network) else {
-                continue;
-            };
+        let reported = mesh.report(object, ends);
+        let changes = self.changes.entry(network.clone()).or_default();
+        changes.graph.extend(reported.changes);
+        changes.is_for_all |= !reported.fallen.is_empty() || !reported.released.is_empty();
+        for &link in &reported.opened {
+            changes.at_ends.extend(keys_at(mesh, link));
+        }
+        for link in reported.fallen {
             let id = mesh.topology.link_id(link);
-            let declared = &mesh.topology.links()[link.position()];
-            for end in [declared.a, declared.b] {
-                let object = mesh.key(end);
-                let Some(local) = self.locals.get_mut(object) else {
+            for key in keys_at(mesh, link) {
+                let Some(local) = self.locals.get_mut(&key) else {
                     continue;
                 };
                 local.reroute();
-                let interface = local.structure.interfaces.get(&id);
-                // Where this end is down, the kernel has done it.
-                if let (Some(interface), Some(End::Up)) = (interface, local.ends.get(&id)) {
-                    dead.push((local.netns.clone(), interface.clone()));
-                }
+                // When the link comes back the tables at its ends come first again.
+                local.are_ends_due |= local.in_use.remove(&id);
             }
         }
-        evict(&dead, &mut self.round.writes);
     }
 
     /// Brings every Forwarder's distances and next hops up to the graph.
@@ -168,13 +162,19 @@ impl Engine {
             let Some(mesh) = meshes.get(&local.network) else {
                 return;
             };
-            let changed = changes
-                .get(&local.network)
-                .filter(|changes| !changes.is_empty());
-            if changed.is_some() {
-                local.recompute();
-                local.is_status_due = true;
+            let changed = changes.get(&local.network);
+            if let Some(changed) = changed {
+                // One without a table has nothing to wait for.
+                let is_due = changed.is_for_all
+                    || changed.at_ends.contains(local.object())
+                    || local.programmed.is_none() && !changed.graph.is_empty();
+                if is_due {
+                    local.recompute();
+                    local.is_status_due = true;
+                }
             }
+            let changed = changed.map(|changed| &changed.graph[..]);
+            let changed = changed.filter(|changed| !changed.is_empty());
             if labels > KEPT_LABELS {
                 local.spf = None;
                 return;
@@ -210,21 +210,8 @@ impl Engine {
     }
 }
 
-/// Takes links out of all groups of their namespaces, before anything is computed.
-fn evict(links: &[(String, String)], writes: &mut u64) {
-    if links.is_empty() {
-        return;
-    }
-    let evict_one = |(netns, link): &(String, String)| {
-        let evicted = LinuxKernel::new().and_then(|mut kernel| kernel.evict(netns, link));
-        match evicted {
-            Ok(applied) => applied.writes,
-            Err(error) => {
-                // The routes are compared with the kernel next in any case.
-                tracing::debug!(netns, link, %error, "failed to evict");
-                0
-            }
-        }
-    };
-    *writes += links.par_iter().map(evict_one).sum::<u64>();
+/// The keys of the Forwarders at the ends of a link.
+fn keys_at(mesh: &Mesh, link: LinkIndex) -> [String; 2] {
+    let declared = &mesh.topology.links()[link.position()];
+    [declared.a, declared.b].map(|end| mesh.key(end).to_owned())
 }

@@ -1,6 +1,6 @@
 //! Taking in the desired state, and what other nodes report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use crds::Forwarder;
 
 use super::{Engine, Local};
 use crate::catalog::network_of;
+use crate::failover::Bindings;
 use crate::leases::Network;
-use crate::link_state::{Report, Which};
+use crate::link_state::Owners;
 use crate::mesh::Mesh;
 
 impl Engine {
@@ -38,8 +39,11 @@ impl Engine {
         let are_topologies_new = self.snapshot.topologies != snapshot.topologies;
         self.snapshot = Arc::new(snapshot);
         if is_new {
+            // Before anything is reported on what is new.
+            self.set_owners();
             self.rebuild_meshes();
             self.rebuild_locals();
+            self.bind_failover();
         } else if are_nodes_new {
             self.renew_structures();
         }
@@ -85,10 +89,12 @@ impl Engine {
     /// Replaces a mesh; what is known of links goes into the new one.
     fn install(&mut self, network: Network, mut mesh: Mesh) {
         for object in mesh.keys().to_vec() {
-            if let Some(local) = self.locals.get(&object) {
-                mesh.report(&object, &local.up_by_link());
-            } else if let Some(report) = self.reports.get(&object) {
-                mesh.report(&object, &report.links);
+            if let Some(local) = self.locals.get_mut(&object) {
+                // It is reported again, with what is new in it.
+                local.are_ends_due = true;
+            }
+            if let Some(report) = self.parts.link_states.valid(&object) {
+                mesh.report(&object, &report.ends);
             }
         }
         for local in self
@@ -122,7 +128,13 @@ impl Engine {
                     }
                 }
                 _ => {
-                    let local = Local::new(object, Arc::clone(forwarder), &self.parts.site);
+                    let reported = self.parts.link_states.own(object);
+                    let local = Local::new(
+                        object,
+                        Arc::clone(forwarder),
+                        &self.parts.site,
+                        reported.as_deref(),
+                    );
                     self.locals.insert(object.clone(), local);
                     fresh.push(object.clone());
                 }
@@ -132,7 +144,7 @@ impl Engine {
             forwarders = self.snapshot.forwarders.len(),
             here = self.locals.len(),
             fresh = fresh.len(),
-            "desired state"
+            "desired state loaded"
         );
         self.is_catalog_due = true;
         self.is_removal_due = true;
@@ -143,7 +155,40 @@ impl Engine {
         for local in self.locals.values_mut() {
             local.set_forwarder(Arc::clone(&local.forwarder), &self.parts.site);
         }
+        self.bind_failover();
         self.is_catalog_due = true;
+    }
+
+    fn set_owners(&mut self) {
+        let nodes = self.snapshot.forwarders.iter();
+        let nodes = nodes.map(|(key, forwarder)| (key.clone(), forwarder.spec.node.clone()));
+        self.parts.link_states.set_owners(Owners {
+            node_by_forwarder: nodes.collect(),
+            is_complete: self.snapshot.is_complete,
+        });
+    }
+
+    /// Gives failover the interfaces of this node's Forwarders.
+    fn bind_failover(&self) {
+        let mut bindings = Bindings::default();
+        for (object, local) in &self.locals {
+            let netns = &local.netns;
+            let guard = Arc::clone(&local.guard);
+            bindings.guards.insert(netns.clone(), guard);
+            let mesh = self.meshes.get(&local.network);
+            for (id, name) in &local.structure.interfaces {
+                let interface = (netns.clone(), name.clone());
+                if let Some(peer) = mesh.and_then(|mesh| mesh.peer(object, id)) {
+                    let end = (peer.to_owned(), id.clone());
+                    bindings
+                        .interface_by_peer_end
+                        .insert(end, interface.clone());
+                }
+                let end = (object.clone(), id.clone());
+                bindings.end_by_interface.insert(interface, end);
+            }
+        }
+        self.parts.failover.bind(bindings);
     }
 
     /// Takes the node's addresses. One that went is remembered: it may come back, and links that
@@ -157,22 +202,16 @@ impl Engine {
         }
     }
 
-    /// Takes what other nodes report of their ends.
-    pub(super) fn take_reports(&mut self, which: &Which) {
-        for (object, report) in self.parts.link_states.read(which) {
-            if let Some(local) = self.locals.get_mut(&object) {
-                // Somebody took away what this node had told, or said something else.
-                let is_ours = |report: &Report| report.origin == self.parts.site.node;
-                local.are_ends_due |= !report.as_ref().is_some_and(is_ours);
+    /// Takes the reports of other nodes on these Forwarders.
+    pub(super) fn take_reports(&mut self, forwarders: &BTreeSet<String>) {
+        for object in forwarders {
+            let Some(forwarder) = self.snapshot.forwarders.get(object) else {
                 continue;
-            }
-            let report = report.unwrap_or_default();
-            let networks: Vec<Network> = self.meshes.keys().cloned().collect();
-            for network in networks {
-                self.take_report(&network, &object, &report.links);
-            }
-            self.reports.insert(object, report);
+            };
+            let network = network_of(forwarder);
+            let report = self.parts.link_states.valid(object);
+            let ends = report.map(|report| report.ends.clone()).unwrap_or_default();
+            self.take_report(&network, object, &ends);
         }
-        self.evict_fallen();
     }
 }

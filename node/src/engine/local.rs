@@ -10,11 +10,13 @@ use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
 use dataplane::{LinkKind, Observed, Operation, PodEnd};
 use ipnetwork::IpNetwork;
+use linkstate::{Reason, Report, State};
 use topology::Spf;
 
 use super::retry::{Retries, Work};
 use crate::catalog::{netns_of, netns_path, network_of};
 use crate::desired::{Site, Structure, structure};
+use crate::failover::Guard;
 use crate::leases::Network;
 
 /// What this end of a link was seen to be.
@@ -46,9 +48,13 @@ pub(super) struct Local {
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) network: Network,
     pub(super) netns: String,
+    /// Shared with failover.
+    pub(super) guard: Arc<Guard>,
     pub(super) structure: Structure,
     /// By link id.
     pub(super) ends: BTreeMap<String, End>,
+    /// Links that pass packets and are in the table that was programmed.
+    pub(super) in_use: BTreeSet<String>,
     /// Addresses of attachments that the kernel has.
     pub(super) held: BTreeSet<IpAddr>,
     pub(super) attached: Vec<AttachmentStatus>,
@@ -86,11 +92,21 @@ pub(super) struct Local {
 }
 
 impl Local {
-    pub(super) fn new(key: &str, forwarder: Arc<Forwarder>, site: &Site) -> Local {
+    /// A Forwarder of which `reported` is what a daemon before this one reported last.
+    pub(super) fn new(
+        key: &str,
+        forwarder: Arc<Forwarder>,
+        site: &Site,
+        reported: Option<&Report>,
+    ) -> Local {
+        let in_use = reported.into_iter().flat_map(|report| &report.ends);
+        let in_use = in_use.filter(|(_, end)| end.state() == State::Up);
         Local {
+            in_use: in_use.map(|(id, _)| id.clone()).collect(),
             key: key.to_owned(),
             network: network_of(&forwarder),
             netns: netns_of(&forwarder),
+            guard: Arc::default(),
             structure: structure(&forwarder, site),
             forwarder,
             ends: BTreeMap::new(),
@@ -258,11 +274,18 @@ impl Local {
         }
     }
 
-    /// Whether each end is up, as other nodes are told.
-    pub(super) fn up_by_link(&self) -> BTreeMap<String, bool> {
+    /// The state of each end, as it is reported to other nodes.
+    pub(super) fn states(&self) -> BTreeMap<String, (State, Reason)> {
+        let state = |id: &String| match self.ends.get(id) {
+            Some(End::Up) if self.in_use.contains(id) => (State::Up, Reason::None),
+            Some(End::Up) => (State::Init, Reason::None),
+            Some(End::NoCarrier) => (State::Down, Reason::NoCarrier),
+            Some(End::Disabled) => (State::AdminDown, Reason::AdminDown),
+            Some(End::Missing) | None => (State::Down, Reason::Missing),
+        };
         let links = self.forwarder.spec.links.iter();
         links
-            .map(|link| (link.id.clone(), self.ends.get(&link.id) == Some(&End::Up)))
+            .map(|link| (link.id.clone(), state(&link.id)))
             .collect()
     }
 

@@ -2,22 +2,26 @@
 
 use std::time::Instant;
 
-use dataplane::{Kernel, LinuxKernel, diff, observe_again};
+use dataplane::{Fib, diff};
+use linkstate::Usage;
 use rayon::prelude::*;
 use topology::{Spf, Table};
 
 use super::Engine;
-use super::local::Local;
+use super::local::{End, Local};
 use super::retry::Work;
-use super::structure::{chain, permitted};
+use super::structure::permitted;
 use crate::desired::{fingerprint, routes};
 use crate::mesh::Mesh;
+use ::telemetry::chain;
 
 /// Forwarders that one processor programs before fallen links are looked for again.
 const SLICE: usize = 8;
 
 /// What came of one Forwarder.
 enum Outcome {
+    /// A link has fallen that this table counts on: to be done again with a newer one.
+    Overtaken,
     /// The kernel has these routes already, by what we remember.
     Same { epoch: String, digest: String },
     /// Compared with the kernel, and made so.
@@ -44,10 +48,11 @@ impl Engine {
                 return true;
             }
             let may_delete = self.may_delete;
+            let (fib, through) = (&*self.parts.fib, self.through);
             let job = |object: &String| {
                 let local = &self.locals[object];
                 let outcome = match self.meshes.get(&local.network) {
-                    Some(mesh) => program(local, mesh, may_delete),
+                    Some(mesh) => program(fib, local, mesh, through, may_delete),
                     None => Outcome::Failed {
                         problem: "the topology is not valid".to_owned(),
                         writes: 0,
@@ -58,8 +63,15 @@ impl Engine {
             };
             let outcomes: Vec<_> = due.par_iter().map(job).collect();
             self.parts.vitals.beat(Instant::now());
+            let is_overtaken = outcomes
+                .iter()
+                .any(|(_, outcome)| matches!(outcome, Outcome::Overtaken));
             for (object, outcome) in outcomes {
                 self.take(&object, outcome);
+            }
+            if is_overtaken {
+                // Its event is in the inbox, or will be in a moment.
+                return false;
             }
             if self.parts.inbox.is_urgent() {
                 return false;
@@ -80,15 +92,20 @@ impl Engine {
     }
 
     fn take(&mut self, object: &str, outcome: Outcome) {
+        if matches!(outcome, Outcome::Overtaken) {
+            return;
+        }
         let Some(local) = self.locals.get_mut(object) else {
             return;
         };
         local.is_table_due = false;
         local.are_routes_due = false;
         match outcome {
+            Outcome::Overtaken => {}
             Outcome::Same { epoch, digest } => {
                 local.is_status_due |= local.epoch != epoch || local.digest != digest;
                 (local.epoch, local.digest) = (epoch, digest);
+                self.use_links(object);
             }
             Outcome::Done {
                 epoch,
@@ -102,6 +119,7 @@ impl Engine {
                 self.round.writes += writes;
                 self.round.compared += 1;
                 local.succeeded(Work::Routes);
+                self.use_links(object);
             }
             Outcome::Failed {
                 problem,
@@ -118,7 +136,29 @@ impl Engine {
     }
 }
 
-fn program(local: &Local, mesh: &Mesh, may_delete: bool) -> Outcome {
+impl Engine {
+    /// Reports the links that the table just made uses as up: from then on others may route over them.
+    fn use_links(&mut self, object: &str) {
+        let Some(local) = self.locals.get_mut(object) else {
+            return;
+        };
+        let Some(mesh) = self.meshes.get(&local.network) else {
+            return;
+        };
+        let ends = local.ends.iter();
+        let up = ends.filter(|(_, end)| **end == End::Up).map(|(id, _)| id);
+        let is_usable = |id: &&String| {
+            let link = mesh.topology.link(id);
+            link.is_some_and(|link| mesh.link(link).usage() != Usage::Nobody)
+        };
+        let made: Vec<String> = up.filter(is_usable).cloned().collect();
+        for id in made {
+            local.are_ends_due |= local.in_use.insert(id);
+        }
+    }
+}
+
+fn program(fib: &dyn Fib, local: &Local, mesh: &Mesh, through: u64, may_delete: bool) -> Outcome {
     let failed = |problem: String| Outcome::Failed {
         problem,
         writes: 0,
@@ -142,9 +182,10 @@ fn program(local: &Local, mesh: &Mesh, may_delete: bool) -> Outcome {
     if !local.are_routes_due && local.programmed == Some(fingerprint) {
         return Outcome::Same { epoch, digest };
     }
-    let observed = LinuxKernel::new().and_then(|mut kernel| {
-        observe_again(&mut kernel, |kernel| kernel.observe_routing(&local.netns))
-    });
+    let Some(_held) = local.guard.enter(through) else {
+        return Outcome::Overtaken;
+    };
+    let observed = fib.observe_routing(&local.netns);
     let observed = match observed {
         Ok(Some(observed)) => observed,
         Ok(None) => return failed("its namespace is gone".to_owned()),
@@ -156,14 +197,9 @@ fn program(local: &Local, mesh: &Mesh, may_delete: bool) -> Outcome {
     let mut failures = diff.conflicts;
     let mut writes = 0;
     if !operations.is_empty() {
-        match LinuxKernel::new() {
-            Ok(mut kernel) => {
-                let applied = kernel.apply(vec![(local.netns.clone(), operations)]);
-                writes = applied.writes;
-                failures.extend(applied.failures);
-            }
-            Err(error) => return failed(chain(&error)),
-        }
+        let applied = fib.program(&local.netns, operations);
+        writes = applied.writes;
+        failures.extend(applied.failures);
     }
     match failures.first() {
         None => Outcome::Done {

@@ -1,9 +1,9 @@
 //! Taking away Forwarders that are no longer this node's. Only namespaces that this node made.
 
-use dataplane::{Kernel, LinuxKernel, Operation};
+use dataplane::Operation;
 
 use super::Engine;
-use super::structure::chain;
+use ::telemetry::chain;
 
 impl Engine {
     /// Removes namespaces of ours that are not wanted, once the desired state is complete.
@@ -29,28 +29,24 @@ impl Engine {
             if let Some(monitor) = &self.parts.monitor {
                 monitor.forget(netns);
             }
-            // On another node now, it is that node's to report.
+            self.parts.link_states.withdraw(object);
+            // On another node now, its status is that node's to write.
             if !self.snapshot.forwarders.contains_key(object) {
-                self.parts.link_states.withdraw(object);
                 self.parts.source.forget(object);
             }
         }
         if let Err(error) = self.parts.owned.remove(&gone) {
-            tracing::warn!(error = chain(&error), "list of namespaces");
+            tracing::warn!(error = chain(&error), "list of own namespaces not written");
         }
     }
 
     /// Deletes namespaces; returns those that are gone.
     fn delete(&mut self, netns: Vec<String>) -> Vec<String> {
         let delete = |netns: &String| (netns.clone(), vec![Operation::DeleteNamespace]);
-        let applied = match LinuxKernel::new() {
-            Ok(mut kernel) => kernel.apply(netns.iter().map(delete).collect()),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "failed to remove namespaces");
-                self.is_removal_due = true;
-                return Vec::new();
-            }
-        };
+        let applied = self
+            .parts
+            .structure
+            .make(netns.iter().map(delete).collect());
         self.round.writes += applied.writes;
         self.round.failures += applied.failures.len() as u64;
         for failure in &applied.failures {

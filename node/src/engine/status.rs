@@ -8,11 +8,11 @@ use crds::status::LinkCount;
 use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
 
-use super::structure::chain;
 use super::{Engine, Local, STATUS_INTERVAL};
 use crate::catalog::{Catalog, Place};
 use crate::desired::attachment_mtu;
 use crate::desk::enumerate;
+use ::telemetry::chain;
 
 impl Engine {
     /// Reports what changed, not more often than [`STATUS_INTERVAL`].

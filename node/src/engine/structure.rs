@@ -1,17 +1,17 @@
 //! Making namespaces, links and addresses by diff, and looking at the ends of links.
 
-pub(super) use ::telemetry::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cni::agent::Key;
-use dataplane::{Error, Failure, Kernel, LinuxKernel, Operation, diff, observe_again};
+use dataplane::{Error, Failure, Operation, Structure, diff};
 use rayon::prelude::*;
 
 use super::Engine;
 use super::local::{End, Local, ends, held, lost};
 use super::retry::Work;
 use crate::desk::enumerate;
+use ::telemetry::chain;
 
 /// Times that a namespace is looked at until nothing is left to be made.
 const LOOKS: usize = 3;
@@ -28,8 +28,8 @@ struct Look {
 }
 
 impl Engine {
-    /// Looks at what is due of namespaces, links and addresses, and makes what may be made.
-    pub(super) fn make_structures(&mut self) {
+    /// Looks at what is due of namespaces, links and addresses, and makes what may be made. False when nothing was due.
+    pub(super) fn make_structures(&mut self) -> bool {
         let is_due = |local: &&Local| local.is_structure_due;
         let due: BTreeSet<String> = self
             .locals
@@ -38,7 +38,7 @@ impl Engine {
             .map(|local| local.object().to_owned())
             .collect();
         if due.is_empty() {
-            return;
+            return false;
         }
         self.own(&due);
         // A veth that is replaced takes its other end with it, which the next look finds missing.
@@ -59,6 +59,7 @@ impl Engine {
             }
         }
         self.tell_desk();
+        true
     }
 
     /// Notes the namespaces as ours before they are made. One that cannot be noted is not made.
@@ -137,25 +138,12 @@ impl Engine {
             self.settle(&attempted, &again, conflicts);
             return again;
         }
-        let failures = match LinuxKernel::new() {
-            Ok(mut kernel) => {
-                let applied = kernel.apply(operations);
-                self.round.writes += applied.writes;
-                applied
-                    .notes
-                    .iter()
-                    .for_each(|note| tracing::info!(note, "kernel"));
-                applied.failures
-            }
-            Err(source) => {
-                let operation = "all operations".to_owned();
-                vec![Failure {
-                    netns: String::new(),
-                    operation,
-                    source,
-                }]
-            }
-        };
+        let applied = self.parts.structure.make(operations);
+        self.round.writes += applied.writes;
+        for note in &applied.notes {
+            tracing::info!(note, "kernel");
+        }
+        let failures = applied.failures;
         conflicts.extend(failures);
         self.settle(&attempted, &again, conflicts);
         again
@@ -184,14 +172,14 @@ impl Engine {
     }
 
     fn look(&mut self, objects: &BTreeSet<String>) -> Vec<Look> {
-        let may_delete = self.may_delete;
+        let (structure, may_delete) = (&*self.parts.structure, self.may_delete);
         let locals: Vec<&Local> = objects
             .iter()
             .filter_map(|object| self.locals.get(object))
             .collect();
         locals
             .par_iter()
-            .map(|local| look_at(local, may_delete))
+            .map(|local| look_at(structure, local, may_delete))
             .collect()
     }
 
@@ -240,7 +228,7 @@ impl Engine {
     }
 }
 
-fn look_at(local: &Local, may_delete: bool) -> Look {
+fn look_at(structure: &dyn Structure, local: &Local, may_delete: bool) -> Look {
     let mut look = Look {
         object: local.object().to_owned(),
         operations: Vec::new(),
@@ -250,9 +238,7 @@ fn look_at(local: &Local, may_delete: bool) -> Look {
         held: BTreeSet::new(),
         lost: BTreeSet::new(),
     };
-    let observed = LinuxKernel::new().and_then(|mut kernel| {
-        observe_again(&mut kernel, |kernel| kernel.observe_structure(&local.netns))
-    });
+    let observed = structure.observe_structure(&local.netns);
     match observed {
         Ok(observed) => {
             let desired = &local.structure.namespace;

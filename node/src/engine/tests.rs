@@ -1,9 +1,11 @@
 //! What one failure keeps back of a Forwarder, without a kernel.
 
 use std::fs;
+use std::sync::Mutex;
 
 use crds::{Instances, Node, NodeObject};
-use dataplane::Operation;
+use dataplane::{MemoryKernel, Operation};
+use linkstate::{End as ReportedEnd, Reason, State};
 use tempfile::TempDir;
 
 use super::local::End;
@@ -12,7 +14,7 @@ use super::*;
 use crate::book::Book;
 use crate::inbox::LinkNews;
 use crate::pods::NoPods;
-use crate::{link_state, source};
+use crate::source;
 
 /// f1 and f2 are on this node, f3 is on another.
 const TRIANGLE: &str = "
@@ -53,13 +55,14 @@ fn declared() -> TempDir {
     directory
 }
 
-/// An engine to which every link is up and every route is programmed.
-fn engine(directory: &TempDir) -> Engine {
+/// An engine that has done nothing yet.
+fn engine_on(directory: &TempDir, kernel: Arc<Mutex<MemoryKernel>>) -> Engine {
     let path = directory.path();
     let inbox = Arc::new(Inbox::default());
     let (book, _) = Book::open(path, "boot").unwrap();
-    let link_states = link_state::directory::Directory::open(&path.join("link-states"), "n1");
-    let mut engine = Engine::new(Parts {
+    let link_states = Arc::new(LinkStates::new("n1", Vec::new(), 1));
+    let failover = Failover::new(kernel.clone(), Arc::clone(&link_states), Arc::clone(&inbox));
+    Engine::new(Parts {
         site: Site {
             node: "n1".to_owned(),
             vxlan_port: 4789,
@@ -68,19 +71,28 @@ fn engine(directory: &TempDir) -> Engine {
         source: Box::new(source::directory::Directory::open(path).unwrap()),
         pods: Arc::new(NoPods),
         views: watch::Sender::new(Arc::default()),
-        link_states: Box::new(link_states.unwrap()),
+        link_states,
+        failover: Arc::new(failover),
+        fib: kernel.clone(),
+        structure: kernel,
         inbox: Arc::clone(&inbox),
         desk: Arc::new(Desk::new(book, KernelWires, inbox, Duration::ZERO)),
         monitor: None,
         owned: Owned::open(path),
         resync: Duration::from_secs(1),
         vitals: Vitals::default(),
-    });
+    })
+}
+
+/// An engine to which every link is up and every route is programmed.
+fn engine(directory: &TempDir) -> Engine {
+    let mut engine = engine_on(directory, Arc::default());
     engine.load();
     for local in engine.locals.values_mut() {
         let links = local.structure.interfaces.keys();
         local.ends = links.map(|id| (id.clone(), End::Up)).collect();
         local.is_made = true;
+        local.in_use = local.ends.keys().cloned().collect();
     }
     engine.publish();
     report_f3(&mut engine, true);
@@ -96,9 +108,13 @@ fn engine(directory: &TempDir) -> Engine {
 /// What the other node says of f3's ends.
 fn report_f3(engine: &mut Engine, f1_is_up: bool) {
     let network = engine.meshes.keys().next().unwrap().clone();
-    let up = [("f1/f3", f1_is_up), ("f2/f3", true)].map(|(id, up)| (id.to_owned(), up));
-    engine.take_report(&network, "unmade.f3", &up.into());
-    engine.evict_fallen();
+    let end = |is_up| {
+        let state = if is_up { State::Up } else { State::Down };
+        ReportedEnd::observed(None, state, Reason::None, 0)
+    };
+    let ends = [("f1/f3", f1_is_up), ("f2/f3", true)];
+    let ends = ends.map(|(id, is_up)| (id.to_owned(), end(is_up)));
+    engine.take_report(&network, "unmade.f3", &ends.into());
 }
 
 /// The link of f1 and f2 falls at this end.
@@ -109,6 +125,7 @@ fn cut(engine: &mut Engine, local: &str, interface: &str) {
         exists: true,
     };
     engine.take_links(&[((netns, interface.to_owned()), news)].into());
+    engine.publish();
     engine.follow_changes();
 }
 
@@ -167,34 +184,6 @@ fn routes_that_failed_are_not_tried_again_for_nothing() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_owed_and_changes_nothing_here() {
-    let directory = declared();
-    let mut engine = engine(&directory);
-    let reports = directory.path().join("link-states");
-    let aside = directory.path().join("aside");
-    fs::rename(&reports, &aside).unwrap();
-    fs::write(&reports, "in the way").unwrap();
-
-    cut(&mut engine, BOTH[0], "l-f2");
-    assert_eq!(programs(&engine), BOTH);
-    let f1 = &engine.locals[BOTH[0]];
-    let problem = f1.retries.problem().unwrap();
-    assert!(problem.contains("unmade.f1.json"), "{problem}");
-    let due = f1.retries.due().unwrap();
-    engine.publish();
-    let f1 = engine.locals.get_mut(BOTH[0]).unwrap();
-    assert_eq!(f1.retries.due(), Some(due), "it rests");
-
-    fs::remove_file(&reports).unwrap();
-    fs::rename(&aside, &reports).unwrap();
-    f1.wake(due);
-    engine.publish();
-    assert_eq!(engine.locals[BOTH[0]].retries.problem(), None);
-    let told = fs::read_to_string(reports.join("unmade.f1.json")).unwrap();
-    assert!(told.contains(r#""f1/f2":false"#), "{told}");
-}
-
-#[test]
 fn a_namespace_that_cannot_be_noted_keeps_no_other_from_being_made() {
     let directory = declared();
     let mut engine = engine(&directory);
@@ -225,3 +214,5 @@ fn a_pause_keeps_back_only_what_failed() {
     f1.wake(f1.retries.due().unwrap());
     assert!(f1.is_due() && f1.may_make(&[failed]));
 }
+
+mod walk;

@@ -32,8 +32,17 @@ pub(super) enum Error {
     Oversize { bytes: usize },
     #[error("a message that is not readable")]
     Unreadable(#[from] serde_json::Error),
-    #[error("the other side speaks version {theirs}, this one {ours}")]
-    Version { theirs: u32, ours: u32 },
+    #[error("the other side speaks versions {} to {}, this one {} to {}", .theirs.0, .theirs.1, .ours.0, .ours.1)]
+    Version {
+        theirs: (u32, u32),
+        ours: (u32, u32),
+    },
+    #[error("no slot is left for connections from this address that have not shown a key")]
+    Handshakes,
+    #[error("a report that is not taken")]
+    Report(#[from] linkstate::DecodeError),
+    #[error(transparent)]
+    Limit(#[from] linkstate::LimitExceeded),
     #[error("the other side is {found:?}")]
     Stranger { found: String },
     #[error("a message that does not belong here: {message}")]

@@ -73,28 +73,55 @@ mod tests {
     use proptest::collection::{btree_map, btree_set, vec};
     use proptest::prelude::*;
 
+    use linkstate::{End, Reason, Report, Sequence, State, Versions};
+
     use super::*;
+
+    fn sequence(number: u64) -> Sequence {
+        Sequence {
+            incarnation: 1,
+            number,
+        }
+    }
+
+    /// A report on links, of each the begin of its state.
+    fn report(forwarder: String, number: u64, links: BTreeMap<String, u64>) -> Report {
+        let end = |since| End::observed(None, State::Up, Reason::None, since);
+        Report {
+            origin: "n1".to_owned(),
+            forwarder,
+            sequence: sequence(number),
+            ends: links
+                .into_iter()
+                .map(|(id, since)| (id, end(since)))
+                .collect(),
+        }
+    }
 
     fn message() -> impl Strategy<Value = Message> {
         let name = "[a-z.]{0,12}";
         prop_oneof![
-            (any::<u32>(), name, name).prop_map(|(version, node, instance)| Message::Hello {
-                version,
-                node,
-                instance
+            (any::<u32>(), name, name, any::<u64>()).prop_map(
+                |(version, node, instance, known)| {
+                    Message::Hello {
+                        speaks: Some(Versions {
+                            lowest: version,
+                            highest: version,
+                        }),
+                        node,
+                        instance,
+                        known,
+                    }
+                }
+            ),
+            (name, any::<u64>(), btree_map(".{0,8}", any::<u64>(), 0..40)).prop_map(
+                |(forwarder, number, links)| Message::Report(report(forwarder, number, links))
+            ),
+            (name, any::<u64>()).prop_map(|(forwarder, number)| Message::Withdrawn {
+                forwarder,
+                sequence: sequence(number)
             }),
-            (
-                name,
-                any::<u64>(),
-                btree_map(".{0,8}", any::<bool>(), 0..40)
-            )
-                .prop_map(|(forwarder, seq, links)| Message::Report {
-                    forwarder,
-                    seq,
-                    links
-                }),
-            name.prop_map(|forwarder| Message::Withdrawn { forwarder }),
-            btree_set(name, 0..9).prop_map(|unsaid| Message::Whole { unsaid }),
+            btree_set(name, 0..9).prop_map(|pending| Message::Whole { pending }),
             Just(Message::Ping),
             Just(Message::Pong),
         ]
@@ -142,12 +169,8 @@ mod tests {
     fn a_message_that_is_too_long_is_refused_at_its_first_bytes() {
         let mut stream = u32::MAX.to_be_bytes().to_vec();
         assert!(matches!(read(&mut stream), Err(Error::Oversize { .. })));
-        let links = (0..60_000).map(|link| (format!("some-link-{link:020}"), true));
-        let report = Message::Report {
-            forwarder: "t.a".to_owned(),
-            seq: 1,
-            links: links.collect::<BTreeMap<_, _>>(),
-        };
+        let links = (0..60_000).map(|link| (format!("some-link-{link:020}"), link));
+        let report = Message::Report(report("t.a".to_owned(), 1, links.collect()));
         let mut stream = Vec::new();
         let refused = write(&report, &mut stream);
         assert!(matches!(refused, Err(Error::Oversize { .. })));

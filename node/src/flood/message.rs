@@ -1,48 +1,54 @@
-//! What daemons say to one another.
+//! Messages between daemons.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use linkstate::{Report, Sequence, Versions};
 use serde::{Deserialize, Serialize};
 
-/// The version of all of this. Daemons of different ones do not talk.
-pub(super) const VERSION: u32 = 1;
-
-/// One message, JSON on the wire.
+/// One message, JSON on the wire. Unknown fields and unknown kinds are ignored, so that a later version may add both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub(super) enum Message {
     /// The first one, both ways.
     Hello {
-        version: u32,
-        /// Who says it.
+        /// Versions that the sender speaks; none of daemons that do not negotiate.
+        #[serde(default)]
+        speaks: Option<Versions>,
+        /// Name of the sender's node.
         #[serde(default)]
         node: String,
         /// Differs from start to start.
         #[serde(default)]
         instance: String,
+        /// Highest incarnation of the receiver's reports that the sender knows.
+        #[serde(default)]
+        known: u64,
     },
-    /// What the sender sees of the links of one of its Forwarders.
-    Report {
-        forwarder: String,
-        seq: u64,
-        links: BTreeMap<String, bool>,
-    },
+    /// The report of the sender on the links of one of its Forwarders.
+    Report(Report),
     /// A Forwarder is no longer the sender's.
-    Withdrawn { forwarder: String },
-    /// Everything was told: what else is known of the sender is no longer so, but for what it has
-    /// yet to look at.
-    Whole { unsaid: BTreeSet<String> },
+    Withdrawn {
+        /// Its key.
+        forwarder: String,
+        /// Position in the order of the sender's reports.
+        sequence: Sequence,
+    },
+    /// Everything was reported: what else is known of the sender is over, but for Forwarders that it has yet to look at.
+    Whole {
+        /// These Forwarders.
+        pending: BTreeSet<String>,
+    },
     /// A sign of life, of who dialled.
     Ping,
     /// The answer to it.
     Pong,
-    /// What only later versions know.
+    /// A kind that only later versions know.
     #[serde(other)]
     Unknown,
 }
 
 impl Message {
-    /// What kind of message it is.
+    /// The kind of the message.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Message::Hello { .. } => "hello",

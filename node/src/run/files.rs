@@ -9,10 +9,9 @@ use tokio::sync::Notify;
 use crate::config::{Config, Origin};
 use crate::error::Error;
 use crate::inbox::Inbox;
-use crate::link_state::{self, Which};
 use crate::watch::{Change, Watch};
 
-/// Watches the desired state, the other nodes' reports and the DEL queue.
+/// Watches the desired state and the DEL queue.
 pub(super) fn watch(
     config: &Config,
     inbox: &Arc<Inbox>,
@@ -20,22 +19,18 @@ pub(super) fn watch(
 ) -> Result<Watch, Error> {
     let queue = cni::queue::directory(&config.state_dir);
     fs::create_dir_all(&queue).map_err(Error::file("create", &queue))?;
-    let reports = config.link_states();
     let objects = match &config.origin {
         Origin::Directory(directory) => ["forwarders", "nodes"]
             .map(|name| directory.join(name))
             .to_vec(),
         Origin::Kubernetes { .. } => Vec::new(),
     };
-    let directories = objects.iter().chain([&reports, &queue]).cloned().collect();
+    let directories = objects.iter().chain([&queue]).cloned().collect();
     let (inbox, replay_due) = (Arc::clone(inbox), Arc::clone(replay_due));
     Watch::start(directories, move |change| match change {
         Change::Anything => {
             replay_due.notify_one();
-            inbox.tell(|pending| {
-                pending.source = true;
-                pending.reports = Some(Which::All);
-            });
+            inbox.tell(|pending| pending.source = true);
         }
         Change::Files(paths) => {
             if paths.iter().any(|path| path.starts_with(&queue)) {
@@ -46,10 +41,6 @@ pub(super) fn watch(
                 .any(|path| objects.iter().any(|object| path.starts_with(object)))
             {
                 inbox.tell(|pending| pending.source = true);
-            }
-            let reported = paths.iter().filter(|path| path.starts_with(&reports));
-            for forwarder in reported.filter_map(|path| link_state::directory::forwarder_of(path)) {
-                inbox.tell(|pending| pending.add_report(forwarder));
             }
         }
     })

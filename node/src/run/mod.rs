@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use dataplane::LinuxKernel;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot, watch};
@@ -17,10 +18,9 @@ use crate::desired::Site;
 use crate::desk::Desk;
 use crate::engine::{Engine, Parts};
 use crate::error::Error;
-use crate::flood::Flood;
+use crate::flood::Flooding;
 use crate::inbox::Inbox;
 use crate::install::Installer;
-use crate::link_state;
 use crate::owned::Owned;
 use crate::server::Server;
 use crate::source::Snapshot;
@@ -32,12 +32,14 @@ use store::lock::Lock;
 mod files;
 mod key;
 mod leave;
+mod links;
 mod monitor;
 mod origin;
 mod standing;
 mod tasks;
 mod told;
 
+use links::Links;
 use origin::Ports;
 pub use tasks::Shared;
 
@@ -57,6 +59,11 @@ const BLOCKING_THREADS: usize = 16;
 /// Only what makes a start impossible: the directory, the state directory or the socket cannot be
 /// used. Whatever goes wrong later is logged, reported in status and tried again.
 pub fn run(config: Config) -> Result<(), Error> {
+    match dataplane::descriptors::raise_limit() {
+        Ok(limit) => tracing::debug!(limit, "limit of open files raised"),
+        // Enough for a few hundred peers, mostly.
+        Err(error) => tracing::warn!(%error, "limit of open files not raised"),
+    }
     let lock = Arc::new(Lock::take(&config.state_dir, HANDOVER)?);
     // Under the lock nobody else writes there.
     store::atomic::sweep_directory(&config.state_dir)?;
@@ -94,7 +101,6 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         pods,
         health,
     } = origin::open(&config, own, &inbox)?;
-    let link_states = link_state::directory::Directory::open(&config.link_states(), &config.name)?;
     let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     let book = book.under(lock);
     if !damage.is_empty() {
@@ -111,7 +117,8 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
     let mut server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
     let files = files::watch(&config, &inbox, &replay_due)?;
-    let monitor = monitor::start(&inbox)?;
+    let kernel = Arc::new(LinuxKernel::new().map_err(no_kernel)?);
+    let links = Links::start(&config, &kernel, &inbox)?;
     let vitals = Vitals::default();
     let (views, seen) = watch::channel(Arc::new(Snapshot::default()));
     let parts = Parts {
@@ -123,16 +130,19 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         source,
         pods: Arc::clone(&pods),
         views,
-        link_states: Box::new(link_states),
+        link_states: Arc::clone(&links.link_states),
+        failover: Arc::clone(&links.failover),
+        fib: kernel.clone(),
+        structure: kernel,
         inbox: Arc::clone(&inbox),
         desk: Arc::clone(&desk),
-        monitor: monitor.as_ref().map(|monitor| Arc::clone(&monitor.monitor)),
+        monitor: links.monitor(),
         owned: Owned::open(&config.state_dir),
         resync: config.resync,
         vitals: vitals.clone(),
     };
     let flood = config.flood();
-    let flood = flood.map(|settings| Flood::start(settings, seen.clone()));
+    let flood = flood.map(|settings| Flooding::start(settings, links.reports(), seen.clone()));
     let flood = flood.transpose()?;
     if flood.is_none() && health.is_some() {
         tracing::info!("{}", told::KEYLESS);
@@ -148,7 +158,7 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         health,
         views: seen,
         bound: server.bound(),
-        peers: flood.as_ref().map(Flood::status),
+        peers: flood.as_ref().map(Flooding::status),
     };
     let config = &shared.config;
     let (ended, end) = oneshot::channel::<()>();
@@ -190,8 +200,10 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         let _ = shared.installer.withdraw();
     }
     inbox.tell(|pending| pending.stop = true);
-    drop((monitor, flood));
+    drop(flood);
     let is_sound = engine.join().is_ok();
+    // After everybody who reports: the snapshot holds what was reported last.
+    drop(links);
     tracing::info!(is_sound, "stopped; the kernel stays as it is");
     // A plugin that is being answered is not waited for: it asks the next daemon. There is none
     // where the node is to be clean.
@@ -211,4 +223,11 @@ fn bind(runtime: &Runtime, path: &Path) -> Result<Server, Error> {
 fn read_boot_id(path: &Path) -> Result<String, Error> {
     let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
     Ok(text.trim().to_owned())
+}
+
+fn no_kernel(source: dataplane::Error) -> Error {
+    Error::Kernel {
+        object: "the node's network namespace".to_owned(),
+        source: Box::new(source),
+    }
 }

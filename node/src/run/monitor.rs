@@ -8,6 +8,7 @@ use std::time::Duration;
 use dataplane::monitor::{Event, Monitor};
 
 use crate::error::Error;
+use crate::failover::Failover;
 use crate::inbox::{Inbox, LinkNews};
 
 /// How long the thread waits before it looks whether it should end.
@@ -31,7 +32,10 @@ impl Drop for MonitorThread {
 }
 
 /// Starts to hear of kernel events. Where that is not possible the resync timer has to do.
-pub(super) fn start(inbox: &Arc<Inbox>) -> Result<Option<MonitorThread>, Error> {
+pub(super) fn start(
+    inbox: &Arc<Inbox>,
+    failover: &Arc<Failover>,
+) -> Result<Option<MonitorThread>, Error> {
     let monitor = match Monitor::new() {
         Ok(monitor) => Arc::new(monitor),
         Err(error) => {
@@ -40,16 +44,13 @@ pub(super) fn start(inbox: &Arc<Inbox>) -> Result<Option<MonitorThread>, Error> 
         }
     };
     let is_over = Arc::new(AtomicBool::new(false));
-    let (heard, over, inbox) = (
-        Arc::clone(&monitor),
-        Arc::clone(&is_over),
-        Arc::clone(inbox),
-    );
+    let (heard, over) = (Arc::clone(&monitor), Arc::clone(&is_over));
+    let (inbox, failover) = (Arc::clone(inbox), Arc::clone(failover));
     let thread = thread::Builder::new()
         .name("monitor".into())
         .spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                hear(&heard, &inbox);
+                hear(&heard, &inbox, &failover);
             }
         })
         .map_err(|source| Error::Start {
@@ -63,7 +64,7 @@ pub(super) fn start(inbox: &Arc<Inbox>) -> Result<Option<MonitorThread>, Error> 
     }))
 }
 
-fn hear(monitor: &Monitor, inbox: &Inbox) {
+fn hear(monitor: &Monitor, inbox: &Inbox, failover: &Failover) {
     match monitor.next(PAUSE) {
         Ok(None) => {}
         Ok(Some(Event::Link {
@@ -71,10 +72,7 @@ fn hear(monitor: &Monitor, inbox: &Inbox) {
             link,
             is_up,
             exists,
-        })) => inbox.tell(|pending| {
-            let news = LinkNews { is_up, exists };
-            pending.links.insert((netns.to_string(), link), news);
-        }),
+        })) => failover.link_changed((netns.to_string(), link), LinkNews { is_up, exists }),
         Ok(Some(Event::Routing { netns })) => inbox.tell(|pending| {
             pending.routing.insert(netns.to_string());
         }),

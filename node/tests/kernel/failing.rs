@@ -87,27 +87,30 @@ pub(crate) fn links_that_cannot_be_made_keep_no_other_from_being_used() {
     world.wait_until_ready(&tag);
 }
 
-pub(crate) fn a_report_that_cannot_be_written_keeps_no_link_from_being_routed_around() {
+pub(crate) fn a_snapshot_that_cannot_be_written_keeps_no_link_from_being_routed_around() {
     let mut world = World::new(1);
     let tag = world.tag.clone();
     world.declare(&tag, &triangle(["n1"; 3]));
     world.start_all();
     world.wait_until_ready(&tag);
     let pods = two_pods(&world, ["n1", "n1"]);
-    let reports = world.objects().join("link-states");
-    let aside = world.objects().join("aside");
+    let reports = world.run_dir("n1").join("link-states");
+    let aside = world.run_dir("n1").join("aside");
     fs::write(&aside, "in the way").expect("a file");
     exchange(&reports, &aside);
 
     cut(&world, pods);
     wait_for("it is told", || {
-        problem(&world, "f1").contains("link-states")
+        world
+            .log("n1")
+            .contains("snapshot of link states not written")
     });
 
     exchange(&reports, &aside);
     let report = reports.join(format!("{tag}.f1.json"));
-    wait_for("other nodes are told", || {
-        fs::read_to_string(&report).is_ok_and(|told| told.contains(r#""f1/f2":false"#))
+    let report = || linkstate::decode(&fs::read(&report).ok()?).ok();
+    wait_for("it is written", || {
+        report().is_some_and(|report| !report.ends["f1/f2"].passes())
     });
     let f1 = world.forwarder_netns("f1");
     run(&format!("ip -n {f1} link set l-f2 up"));

@@ -43,7 +43,7 @@ fn main() {
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
         flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
         failing::links_that_cannot_be_made_keep_no_other_from_being_used,
-        failing::a_report_that_cannot_be_written_keeps_no_link_from_being_routed_around,
+        failing::a_snapshot_that_cannot_be_written_keeps_no_link_from_being_routed_around,
         foreign::what_a_foreign_hand_deletes_is_made_again,
         foreign::what_pods_rely_on_is_made_again,
         foreign::a_tunnel_in_a_namespace_that_lost_its_name_gives_way,

@@ -128,6 +128,7 @@ pub(crate) fn traffic_goes_around_a_link_that_falls_and_comes_back() {
                 .all(|name| world.status(&tag, name).links.up == 1)
         });
         assert!(world.reaches("p1", address), "around");
+        let traffic = Traffic::start(&world.netns("p1"), address);
         for (netns, other) in [(&f1, address), (&f2, source)] {
             let route = run(&format!("ip -n {netns} route get {other}"));
             assert!(route.contains("dev l-f3 "), "{route}");
@@ -141,6 +142,8 @@ pub(crate) fn traffic_goes_around_a_link_that_falls_and_comes_back() {
         run(&format!("ip -n {f1} link set l-f2 up"));
         world.wait_until_ready(&tag);
         assert!(world.reaches("p1", address), "straight again");
+        traffic.wait_for_more();
+        assert_eq!(traffic.end(), 0, "healing loses no packet");
         let route = run(&format!("ip -n {f1} route get {address}"));
         assert!(route.contains("dev l-f2 "), "{route}");
     }
@@ -250,10 +253,10 @@ pub(crate) fn removed_forwarders_leave_nothing_behind() {
     wait_for("as before", || world.census() == whole);
     world.remove_all();
     wait_for("nothing is left", || world.census() == before);
-    for directory in ["status", "link-states"] {
-        wait_for(directory, || {
-            fs::read_dir(world.objects().join(directory))
-                .is_ok_and(|mut files| files.next().is_none())
+    let run_dirs = ["n1", "n2"].map(|node| world.run_dir(node).join("link-states"));
+    for directory in run_dirs.into_iter().chain([world.objects().join("status")]) {
+        wait_for(&format!("{} is empty", directory.display()), || {
+            fs::read_dir(&directory).is_ok_and(|mut files| files.next().is_none())
         });
     }
 }

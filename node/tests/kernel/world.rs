@@ -20,8 +20,6 @@ pub(crate) struct World {
     pub(crate) tag: String,
     /// Least seconds between two looks of a daemon at everything.
     pub(crate) resync_seconds: u64,
-    /// Daemons tell one another of links, with a key that all have.
-    pub(crate) has_peer_key: bool,
     /// Daemons have no more rights than in a cluster.
     pub(crate) is_confined: bool,
     /// What daemons are told beyond the usual.
@@ -94,7 +92,6 @@ impl World {
         let mut world = World {
             tag,
             resync_seconds: 1,
-            has_peer_key: false,
             is_confined: false,
             arguments: Vec::new(),
             directory,
@@ -254,14 +251,12 @@ impl World {
             .env("RUST_LOG", "info,node::engine=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
-        if self.has_peer_key {
-            let key = self.directory.path().join("key");
-            if !key.exists() {
-                fs::write(&key, "a key of thirty-two bytes or more").expect("a file");
-            }
-            command.arg("--run-dir").arg(self.run_dir(node));
-            command.arg("--peer-key-file").arg(key);
+        let key = self.directory.path().join("key");
+        if !key.exists() {
+            fs::write(&key, "a key of thirty-two bytes or more").expect("a file");
         }
+        command.arg("--run-dir").arg(self.run_dir(node));
+        command.arg("--peer-key-file").arg(key);
         self.daemons
             .insert(node.to_owned(), command.spawn().expect("nsenter"));
     }

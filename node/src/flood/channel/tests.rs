@@ -3,6 +3,8 @@ use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::timeout;
 
+use linkstate::{End, Reason, Report, State};
+
 use super::*;
 
 fn keys(lines: &[&str]) -> Keys {
@@ -29,12 +31,14 @@ async fn connected() -> (Channel<DuplexStream>, Channel<DuplexStream>) {
 }
 
 fn report(links: usize) -> Message {
-    let links = (0..links).map(|link| (format!("some-link-{link:06}"), true));
-    Message::Report {
+    let end = End::observed(None, State::Up, Reason::None, 0);
+    let ends = (0..links).map(|link| (format!("l-{link:06}"), end));
+    Message::Report(Report {
+        origin: "n1".to_owned(),
         forwarder: "plant.iot.a".to_owned(),
-        seq: 1,
-        links: links.collect(),
-    }
+        ends: ends.collect(),
+        ..Report::default()
+    })
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crds::{Forwarder, Instances, Node, NodeObject};
+use linkstate::{End, Reason, Report, State, Versions};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -17,9 +18,8 @@ use crate::flood::channel::Channel;
 use crate::flood::error::Error as Problem;
 use crate::flood::keys::Keys;
 use crate::flood::message::Message;
-use crate::flood::{DEFAULT_PORT, Flood, Overview, Settings, Timing};
-use crate::link_state::directory::{Directory, file_of};
-use crate::link_state::{LinkStates, Report};
+use crate::flood::{DEFAULT_PORT, Flooding, Overview, Reports, Settings, Timing};
+use crate::link_state::{Accepted, Follower, LinkStates, Owners};
 use crate::source::Snapshot;
 
 /// Longer than anything takes on a busy machine.
@@ -35,6 +35,23 @@ pub(super) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Follows no report.
+struct Nobody;
+
+impl Follower for Nobody {
+    fn report_changed(&self, _: &Accepted) {}
+}
+
+fn owners(snapshot: &Snapshot) -> Owners {
+    let nodes = snapshot.forwarders.iter();
+    Owners {
+        node_by_forwarder: nodes
+            .map(|(key, forwarder)| (key.clone(), forwarder.spec.node.clone()))
+            .collect(),
+        is_complete: snapshot.is_complete,
+    }
+}
+
 /// Nodes `n1`, `n2`, ... with a Forwarder each, `t.f1`, `t.f2`, ..., all in one topology.
 pub(super) struct Mesh {
     pub(super) directory: TempDir,
@@ -42,7 +59,9 @@ pub(super) struct Mesh {
     subnet: [u8; 2],
     _held: TcpListener,
     pub(super) timing: Timing,
-    pub(super) nodes: BTreeMap<u8, (Flood, watch::Sender<Arc<Snapshot>>)>,
+    pub(super) nodes: BTreeMap<u8, (Flooding, watch::Sender<Arc<Snapshot>>)>,
+    /// The databases, which outlive their daemons unless they are forgotten.
+    databases: BTreeMap<u8, Arc<LinkStates>>,
 }
 
 impl Mesh {
@@ -64,6 +83,7 @@ impl Mesh {
                 ..Timing::default()
             },
             nodes: BTreeMap::new(),
+            databases: BTreeMap::new(),
         };
         let numbers = 1..=nodes;
         for forwarder in forwarders(nodes) {
@@ -85,10 +105,6 @@ impl Mesh {
         Ipv4Addr::new(127, a, b, number)
     }
 
-    pub(super) fn reports(&self, number: u8) -> PathBuf {
-        self.directory.path().join(format!("n{number}"))
-    }
-
     pub(super) fn key_file(&self, number: u8) -> PathBuf {
         self.directory.path().join(format!("key{number}"))
     }
@@ -102,21 +118,33 @@ impl Mesh {
     pub(super) fn start(&mut self, number: u8) {
         let (views, seen) = watch::channel(Arc::new(self.snapshot.clone()));
         let name = format!("n{number}");
-        let (directory, key_file) = (self.reports(number), self.key_file(number));
         let settings = Settings {
             listen: (self.address(number), DEFAULT_PORT).into(),
             timing: self.timing,
-            ..Settings::new(name, directory, key_file, DEFAULT_PORT)
+            ..Settings::new(name.clone(), self.key_file(number), DEFAULT_PORT)
         };
-        let flood = Flood::start(settings, seen).unwrap();
-        self.nodes.insert(number, (flood, views));
+        let database = self.databases.entry(number);
+        let database = database.or_insert_with(|| Arc::new(LinkStates::new(&name, Vec::new(), 1)));
+        database.set_owners(owners(&self.snapshot));
+        let reports = Reports {
+            link_states: Arc::clone(database),
+            follower: Arc::new(Nobody),
+        };
+        let flooding = Flooding::start(settings, reports, seen).unwrap();
+        self.nodes.insert(number, (flooding, views));
     }
 
     pub(super) fn stop(&mut self, number: u8) {
         self.nodes.remove(&number).expect("it runs");
     }
 
+    /// What a node knows is lost, and its clock set back.
+    pub(super) fn forget(&mut self, number: u8) {
+        self.databases.remove(&number).expect("it ran");
+    }
+
     pub(super) fn tell(&self, number: u8, snapshot: &Snapshot) {
+        self.databases[&number].set_owners(owners(snapshot));
         self.nodes[&number]
             .1
             .send_replace(Arc::new(snapshot.clone()));
@@ -124,20 +152,22 @@ impl Mesh {
 
     /// As the engine of a node reports on its Forwarder.
     pub(super) fn report(&self, number: u8, is_up: bool) {
-        let directory = Directory::open(&self.reports(number), &format!("n{number}"));
-        let links = [("f1/f2".to_owned(), is_up)].into();
+        let state = if is_up { State::Up } else { State::Down };
+        let ends = [("f1/f2".to_owned(), (state, Reason::None))].into();
         let forwarder = format!("t.f{number}");
-        directory.unwrap().publish(&forwarder, &links).unwrap();
+        self.databases[&number]
+            .publish(&forwarder, &ends, 0, 0)
+            .unwrap();
     }
 
     /// What a node knows of another one's Forwarder.
-    pub(super) fn known(&self, at: u8, of: u8) -> Option<Report> {
-        let bytes = fs::read(file_of(&self.reports(at), &format!("t.f{of}"))).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    pub(super) fn known(&self, at: u8, of: u8) -> Option<Arc<Report>> {
+        self.databases[&at].valid(&format!("t.f{of}"))
     }
 
     pub(super) fn is_up(&self, at: u8, of: u8) -> Option<bool> {
-        self.known(at, of)?.links.values().next().copied()
+        let report = self.known(at, of)?;
+        report.ends.values().next().map(End::passes)
     }
 
     pub(super) fn overview(&self, number: u8) -> Overview {
@@ -198,9 +228,13 @@ pub(super) fn runtime() -> Runtime {
 
 pub(super) fn hello(node: &str, version: u32) -> Message {
     Message::Hello {
-        version,
+        speaks: Some(Versions {
+            lowest: version,
+            highest: version,
+        }),
         node: node.to_owned(),
         instance: String::new(),
+        known: 0,
     }
 }
 

@@ -1,14 +1,22 @@
 //! Peers that do not behave as daemons do.
 
+use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
+
+use linkstate::{Report, Versions};
 
 use super::mesh::{KEY, Mesh, hello, runtime, wait_for};
 use crate::flood::channel::Channel;
 use crate::flood::error::Error as Problem;
 use crate::flood::keys::Keys;
-use crate::flood::message::{Message, VERSION};
+use crate::flood::listener::MAX_CONNECTIONS;
+use crate::flood::message::Message;
 use crate::flood::{DEFAULT_PORT, Timing};
+
+const VERSION: u32 = Versions::OURS.highest;
 
 #[test]
 fn the_newest_connection_of_a_peer_ends_the_one_before() {
@@ -27,6 +35,14 @@ fn the_newest_connection_of_a_peer_ends_the_one_before() {
     });
 }
 
+fn report(origin: &str, forwarder: &str) -> Message {
+    Message::Report(Report {
+        origin: origin.to_owned(),
+        forwarder: forwarder.to_owned(),
+        ..Report::default()
+    })
+}
+
 #[test]
 fn who_is_not_of_this_version_or_says_what_it_may_not_is_sent_away() {
     let mut mesh = Mesh::new(2);
@@ -38,17 +54,21 @@ fn who_is_not_of_this_version_or_says_what_it_may_not_is_sent_away() {
             ("n1",     VERSION,     Message::Ping),
             ("../etc", VERSION,     Message::Ping),
             ("n2",     VERSION,     hello("n2", VERSION)),
-            ("n2",     VERSION,     Message::Report { forwarder: "../f".into(), seq: 1, links: [].into() }),
+            ("n2",     VERSION,     report("n2", "../f")),
+            ("n2",     VERSION,     report("n3", "t.f1")),
         ];
         for (node, version, message) in visitors {
             let (mut channel, _) = mesh.visit(1, node, version).await;
             // It may be closed by now.
             let _ = channel.send(&[message]).await;
             let end = channel.receive().await;
-            assert!(matches!(end, Err(Problem::Closed | Problem::Io(_))), "{node}: {end:?}");
+            assert!(
+                matches!(end, Err(Problem::Closed | Problem::Io(_))),
+                "{node}: {end:?}"
+            );
         }
     });
-    assert!(!mesh.reports(1).join("../f.json").exists());
+    assert_eq!(mesh.known(1, 3), None);
 }
 
 #[test]
@@ -93,15 +113,38 @@ fn who_says_nothing_is_given_up_on_both_sides() {
 }
 
 #[test]
-fn idle_strangers_do_not_keep_peers_out() {
+fn strangers_that_come_again_and_again_do_not_keep_peers_out() {
     let mut mesh = Mesh::new(2);
     mesh.stop(2);
     let address = (mesh.address(1), DEFAULT_PORT);
     wait_for("it answers", || TcpStream::connect(address).is_ok());
-    let strangers: Vec<_> = (0..100)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
-    mesh.start(2);
-    mesh.wait_until_connected();
-    drop(strangers);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut strangers = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                strangers.retain(|stranger| !is_closed(stranger));
+                while strangers.len() < 100
+                    && let Ok(stranger) = TcpStream::connect(address)
+                {
+                    strangers.push(stranger);
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        mesh.start(2);
+        mesh.wait_until_connected();
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+fn is_closed(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = (&*stream).read(&mut [0]);
+    !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+#[test]
+fn as_many_peers_are_heard_as_a_topology_may_have_nodes() {
+    assert!(MAX_CONNECTIONS >= crds::lint::MAX_NODES);
 }

@@ -1,4 +1,4 @@
-//! What the exchange needs of the desired state. Pure.
+//! The peers of this node, from the desired state. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,20 +6,18 @@ use std::net::IpAddr;
 use crate::catalog::network_of;
 use crate::source::Snapshot;
 
-/// Who has what, and who is to be told.
+/// The nodes that share a topology with this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct View {
-    /// The node of each Forwarder, by key.
-    pub(super) node_by_forwarder: BTreeMap<String, String>,
-    /// Addresses of the nodes that share a topology with this one, by name.
+pub(super) struct Membership {
+    /// Internal addresses of each peer, by name.
     pub(super) peers: BTreeMap<String, Vec<IpAddr>>,
-    /// False while something may be missing.
-    pub(super) is_complete: bool,
+    /// Internal addresses of this node.
+    pub(super) own: Vec<IpAddr>,
 }
 
-impl View {
-    /// What the node called `node` needs to know.
-    pub(super) fn new(node: &str, snapshot: &Snapshot) -> View {
+impl Membership {
+    /// The peers of the node called `node`.
+    pub(super) fn new(node: &str, snapshot: &Snapshot) -> Membership {
         let forwarders = || snapshot.forwarders.values();
         let here: BTreeSet<_> = forwarders()
             .filter(|forwarder| forwarder.spec.node == node)
@@ -31,32 +29,25 @@ impl View {
                 on != node && !on.is_empty() && here.contains(&network_of(forwarder))
             })
             .map(|forwarder| forwarder.spec.node.clone());
-        let with_addresses = |name: String| {
-            let object = snapshot.nodes.get(&name);
-            let addresses = object.map(|object| object.internal_addresses().collect());
-            (name, addresses.unwrap_or_default())
+        let addresses = |name: &str| {
+            let object = snapshot.nodes.get(name);
+            object.map_or_else(Vec::new, |object| object.internal_addresses().collect())
         };
-        let node_by_forwarder = snapshot
-            .forwarders
-            .iter()
-            .map(|(key, forwarder)| (key.clone(), forwarder.spec.node.clone()));
-        View {
-            node_by_forwarder: node_by_forwarder.collect(),
+        Membership {
             peers: peers
                 .collect::<BTreeSet<_>>()
                 .into_iter()
-                .map(with_addresses)
+                .map(|name| (name.clone(), addresses(&name)))
                 .collect(),
-            is_complete: snapshot.is_complete,
+            own: addresses(node),
         }
     }
 
-    /// The node that a Forwarder is on.
-    pub(super) fn node_of(&self, forwarder: &str) -> Option<&str> {
-        self.node_by_forwarder.get(forwarder).map(String::as_str)
+    /// Whether a connection from `address` may be one of a peer.
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        self.peers.values().flatten().any(|known| *known == address)
     }
 }
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -95,7 +86,7 @@ spec:
         let object = Arc::new(NodeObject::new("n2", &addresses));
         snapshot.nodes.insert("n2".to_owned(), object);
 
-        let peers = |node: &str| View::new(node, &snapshot).peers;
+        let peers = |node: &str| Membership::new(node, &snapshot).peers;
         let expected = [
             ("n2".to_owned(), addresses.to_vec()),
             ("n4".to_owned(), vec![]),
@@ -103,6 +94,5 @@ spec:
         assert_eq!(peers("n1"), expected.into());
         assert_eq!(Vec::from_iter(peers("n2").into_keys()), ["n1", "n3"]);
         assert!(peers("n9").is_empty());
-        assert_eq!(View::new("n1", &snapshot).node_of("two.b"), Some("n3"));
     }
 }

@@ -1,22 +1,25 @@
-//! Telling one peer what this node reports: dialled for ever.
+//! The sending side: one connection to each peer, dialled for ever, on which this node's reports go.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use linkstate::Versions;
 
 use super::backoff::{Backoff, random};
 use super::channel::Channel;
 use super::error::{Error, chain};
 use super::keys::Keys;
-use super::message::{Message, VERSION};
+use super::membership::Membership;
+use super::message::Message;
+use super::peer_sync::PeerState;
 use super::status::Status;
-use super::told::{Own, Told};
-use super::view::View;
-use super::{Settings, Timing};
+use super::{Reports, Settings, Timing};
 
 /// What every connection needs.
 #[derive(Clone, Debug)]
@@ -25,8 +28,8 @@ pub(super) struct Context {
     /// Differs from start to start.
     pub(super) instance: String,
     pub(super) keys: watch::Receiver<Option<Arc<Keys>>>,
-    pub(super) view: watch::Receiver<Arc<View>>,
-    pub(super) own: watch::Receiver<Arc<Own>>,
+    pub(super) members: watch::Receiver<Arc<Membership>>,
+    pub(super) reports: Reports,
     pub(super) status: Arc<Status>,
 }
 
@@ -35,23 +38,33 @@ impl Context {
         self.settings.timing
     }
 
-    pub(super) fn hello(&self) -> Message {
+    /// The greeting to a node of which reports up to the incarnation `known` are known.
+    pub(super) fn hello(&self, known: u64) -> Message {
         Message::Hello {
-            version: VERSION,
+            speaks: Some(Versions::OURS),
             node: self.settings.node.clone(),
             instance: self.instance.clone(),
+            known,
         }
     }
 
-    fn addresses(&self, peer: &str) -> Vec<SocketAddr> {
-        let view = self.view.borrow();
-        let addresses = view.peers.get(peer).into_iter().flatten();
+    /// Addresses of a peer, each with the own one to dial from.
+    fn addresses(&self, peer: &str) -> Vec<(SocketAddr, Option<IpAddr>)> {
+        let members = self.members.borrow();
+        let addresses = members.peers.get(peer).into_iter().flatten();
         let port = self.settings.peer_port;
-        addresses.map(|ip| SocketAddr::new(*ip, port)).collect()
+        let with_own = |ip: &IpAddr| {
+            let mut own = members
+                .own
+                .iter()
+                .filter(|own| own.is_ipv4() == ip.is_ipv4());
+            (SocketAddr::new(*ip, port), own.next().copied())
+        };
+        addresses.map(with_own).collect()
     }
 }
 
-/// Keeps `peer` told, for ever. `wake` ends a pause: the peer is there, or has other addresses.
+/// Keeps `peer` up to date, for ever. `wake` ends a pause: the peer is there, or has other addresses.
 pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) {
     let mut backoff = Backoff::new(context.timing().redial);
     loop {
@@ -68,9 +81,9 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
         let started = Instant::now();
         let error = match connect(&peer, &context, &keys).await {
             Ok((channel, address)) => {
-                tracing::info!(peer, %address, "telling link states");
+                tracing::info!(peer, %address, "connected to peer, sends link states");
                 context.status.set_peer(&peer, |peer| peer.is_told = true);
-                let Err(error) = tell(channel, &mut context, &keys).await;
+                let Err(error) = send(channel, &mut context, &keys).await;
                 context.status.set_peer(&peer, |peer| peer.is_told = false);
                 error
             }
@@ -81,7 +94,7 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
         }
         let error = chain(&error);
         if context.status.is_news(&peer, &error) {
-            tracing::warn!(peer, error, "link states are not told");
+            tracing::warn!(peer, error, "link states not sent to peer");
         }
         tokio::select! {
             () = sleep(backoff.next(random())) => {}
@@ -98,8 +111,8 @@ async fn connect(
     keys: &Keys,
 ) -> Result<(Channel<TcpStream>, SocketAddr), Error> {
     let mut problem = Error::NoAddress;
-    for address in context.addresses(peer) {
-        match greet(peer, address, context, keys).await {
+    for (address, own) in context.addresses(peer) {
+        match greet(peer, address, own, context, keys).await {
             Ok(channel) => return Ok((channel, address)),
             Err(error) => problem = error,
         }
@@ -110,6 +123,7 @@ async fn connect(
 async fn greet(
     peer: &str,
     address: SocketAddr,
+    own: Option<IpAddr>,
     context: &Context,
     keys: &Keys,
 ) -> Result<Channel<TcpStream>, Error> {
@@ -117,45 +131,63 @@ async fn greet(
         connect, handshake, ..
     } = context.timing();
     let silent = |after| move |_| Error::NoAnswer { after };
-    let stream = timeout(connect, TcpStream::connect(address));
+    let stream = timeout(connect, open(address, own));
     let stream = stream.await.map_err(silent(connect))??;
     // Every message is waited for.
     stream.set_nodelay(true)?;
     let greeted = timeout(handshake, async {
         let mut channel = Channel::dial(stream, keys.first()).await?;
-        channel.send(&[context.hello()]).await?;
-        let node = hello(channel.receive().await?)?;
+        channel.send(&[context.hello(0)]).await?;
+        let (node, known) = hello(channel.receive().await?)?;
         if node != peer {
             return Err(Error::Stranger { found: node });
         }
+        context.reports.link_states.raise(known);
         Ok(channel)
     });
     greeted.await.map_err(silent(handshake))?
 }
 
-/// The node that says hello.
+/// Connects from the address by which the peer knows this node; from any where the kernel does not have it.
+async fn open(address: SocketAddr, own: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(own) = own {
+        // As said above.
+        let _ = socket.bind(SocketAddr::new(own, 0));
+    }
+    socket.connect(address).await
+}
+
+/// The node that says hello, and the highest incarnation of our reports that it knows.
 ///
 /// # Errors
-/// When it is not that, or not of our version.
-pub(super) fn hello(message: Message) -> Result<String, Error> {
+/// When it is not that, or speaks no version of ours.
+pub(super) fn hello(message: Message) -> Result<(String, u64), Error> {
+    let ours = Versions::OURS;
     match message {
         Message::Hello {
-            version: VERSION,
+            speaks,
             node,
+            known,
             ..
-        } => Ok(node),
-        Message::Hello { version, .. } => Err(Error::Version {
-            theirs: version,
-            ours: VERSION,
-        }),
+        } => match speaks.filter(|theirs| ours.common(*theirs).is_some()) {
+            Some(_) => Ok((node, known)),
+            None => Err(Error::Version {
+                theirs: speaks.map_or((1, 1), |it| (it.lowest, it.highest)),
+                ours: (ours.lowest, ours.highest),
+            }),
+        },
         other => Err(Error::Unexpected {
             message: other.kind(),
         }),
     }
 }
 
-/// Tells everything, then each change, until the connection is of no more use.
-async fn tell(
+/// Sends everything, then each change, until the connection is of no more use.
+async fn send(
     mut channel: Channel<TcpStream>,
     context: &mut Context,
     keys: &Keys,
@@ -165,13 +197,15 @@ async fn tell(
         silence,
         ..
     } = context.timing();
-    let mut told = Told::default();
+    let link_states = Arc::clone(&context.reports.link_states);
+    let mut generations = link_states.generations();
+    let mut state = PeerState::default();
     let mut heard = Instant::now();
     let mut tick = interval(keep_alive);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let own = Arc::clone(&context.own.borrow_and_update());
-        let mut messages = told.catch_up(&own);
+        generations.mark_unchanged();
+        let mut messages = state.catch_up(link_states.since(state.generation()));
         tokio::select! {
             biased;
             () = std::future::ready(()), if !messages.is_empty() => {}
@@ -179,7 +213,7 @@ async fn tell(
                 message?;
                 heard = Instant::now();
             }
-            _ = context.own.changed() => {}
+            _ = generations.changed() => {}
             _ = context.keys.changed() => {
                 let is_kept = |now: &Arc<Keys>| now.first() == keys.first();
                 if !context.keys.borrow_and_update().as_ref().is_some_and(is_kept) {

@@ -1,0 +1,197 @@
+//! The database as files `<forwarder>.json`: what a daemon that starts knows at once, and what diagnosis reads. Written after the
+//! fact by a thread of its own; nobody waits for it, and nobody is told by it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use linkstate::{Report, decode, encode};
+
+use super::{Inner, LinkStates};
+use crate::error::Error;
+use ::telemetry::chain;
+use store::atomic;
+
+/// Least time between two rounds of writing. A link that flaps costs a file a round.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Time between two tries to write what could not be written.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Longest time between two looks whether somebody removed the directory.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Takes what is wrong with the files; none when nothing is.
+pub type OnProblem = Box<dyn Fn(Option<String>) + Send>;
+
+/// The reports that files of `directory` hold. One that is not readable counts as none.
+pub fn read(directory: &Path) -> Vec<Report> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let reports = paths.filter_map(|path| {
+        let forwarder = forwarder_of(&path)?;
+        let report = decode(&fs::read(&path).ok()?).ok()?;
+        (report.forwarder == forwarder).then_some(report)
+    });
+    reports.collect()
+}
+
+/// The file of a Forwarder.
+pub fn file_of(directory: &Path, forwarder: &str) -> PathBuf {
+    directory.join(format!("{forwarder}.json"))
+}
+
+/// The Forwarder that a file is about; none for temporary files.
+pub fn forwarder_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+    (!name.starts_with('.')).then(|| name.to_owned())
+}
+
+/// The thread that writes; it ends when this is dropped, after a last round.
+#[derive(Debug)]
+pub struct Writer {
+    link_states: Arc<LinkStates>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts to write the reports of `link_states` into `directory`.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when there is no thread.
+    pub fn start(
+        link_states: Arc<LinkStates>,
+        directory: PathBuf,
+        on_problem: OnProblem,
+    ) -> Result<Writer, Error> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (source, over) = (Arc::clone(&link_states), Arc::clone(&is_over));
+        let thread = thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(move || follow(&source, &directory, &on_problem, &over))
+            .map_err(|source| Error::Start {
+                what: "the snapshot of link states",
+                source,
+            })?;
+        Ok(Writer {
+            link_states,
+            is_over,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        self.link_states.wake_snapshot();
+        // A panic in it was logged.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn follow(
+    link_states: &LinkStates,
+    directory: &Path,
+    on_problem: &OnProblem,
+    is_over: &AtomicBool,
+) {
+    let mut is_failing = false;
+    loop {
+        let mut behind = link_states.take_unsaved(is_over);
+        if is_gone(directory) {
+            behind.extend(link_states.saved());
+        }
+        let result = save(link_states, directory, &mut behind);
+        link_states.give_back_unsaved(behind);
+        match &result {
+            Err(error) => on_problem(Some(chain(error))),
+            Ok(()) if is_failing => on_problem(None),
+            Ok(()) => {}
+        }
+        is_failing = result.is_err();
+        if is_over.load(Ordering::Acquire) {
+            return;
+        }
+        link_states.pause_snapshot(if is_failing { RETRY } else { PAUSE }, is_over);
+    }
+}
+
+fn is_gone(directory: &Path) -> bool {
+    matches!(directory.try_exists(), Ok(false))
+}
+
+/// Writes the files of `behind`, which are taken out of it one by one.
+fn save(
+    link_states: &LinkStates,
+    directory: &Path,
+    behind: &mut BTreeSet<String>,
+) -> Result<(), Error> {
+    if !behind.is_empty() && !directory.exists() {
+        fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    }
+    while let Some(forwarder) = behind.first().cloned() {
+        let path = file_of(directory, &forwarder);
+        match link_states.valid_or_own(&forwarder) {
+            Some(report) => atomic::publish(&path, &encode(&report))?,
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::file("remove", path)(error));
+                }
+                _ => {}
+            },
+        }
+        behind.remove(&forwarder);
+    }
+    Ok(())
+}
+
+impl LinkStates {
+    /// The report that the file of a Forwarder holds.
+    fn valid_or_own(&self, forwarder: &str) -> Option<Arc<Report>> {
+        let inner = self.lock();
+        let node = inner.owners.node_of(forwarder).unwrap_or(&self.node);
+        inner.lsdb.get(node, forwarder).cloned()
+    }
+
+    /// Forwarders with a report that a file should hold.
+    fn saved(&self) -> BTreeSet<String> {
+        let inner = self.lock();
+        let reports = inner.lsdb.reports();
+        reports.map(|report| report.forwarder.clone()).collect()
+    }
+
+    /// Waits until files are behind, but for [`LOOK`] at most.
+    fn take_unsaved(&self, is_over: &AtomicBool) -> BTreeSet<String> {
+        let inner = self.lock();
+        let is_idle =
+            |inner: &mut Inner| inner.unsaved.is_empty() && !is_over.load(Ordering::Acquire);
+        let waited = self.has_unsaved.wait_timeout_while(inner, LOOK, is_idle);
+        let (mut inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut inner.unsaved)
+    }
+
+    fn give_back_unsaved(&self, mut behind: BTreeSet<String>) {
+        self.lock().unsaved.append(&mut behind);
+    }
+
+    /// Waits for `pause`, less at the end.
+    fn pause_snapshot(&self, pause: Duration, is_over: &AtomicBool) {
+        let goes_on = |_: &mut Inner| !is_over.load(Ordering::Acquire);
+        let waited = self
+            .has_unsaved
+            .wait_timeout_while(self.lock(), pause, goes_on);
+        drop(waited);
+    }
+
+    fn wake_snapshot(&self) {
+        // Under the lock, so that it falls between no look and no wait.
+        let _held = self.lock();
+        self.has_unsaved.notify_all();
+    }
+}

@@ -1,0 +1,214 @@
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::*;
+use snapshot::{Writer, file_of, read};
+
+fn owners(pairs: &[(&str, &str)], is_complete: bool) -> Owners {
+    let pairs = pairs.iter();
+    Owners {
+        node_by_forwarder: pairs
+            .map(|(name, node)| ((*name).to_owned(), (*node).to_owned()))
+            .collect(),
+        is_complete,
+    }
+}
+
+fn database(pairs: &[(&str, &str)]) -> LinkStates {
+    let link_states = LinkStates::new("n1", Vec::new(), 5);
+    link_states.set_owners(owners(pairs, true));
+    link_states
+}
+
+fn observed(state: State) -> BTreeMap<String, (State, Reason)> {
+    BTreeMap::from([("a/b".to_owned(), (state, Reason::None))])
+}
+
+fn end() -> EndKey {
+    ("t.a".to_owned(), "a/b".to_owned())
+}
+
+fn own_state(link_states: &LinkStates) -> State {
+    link_states.own("t.a").unwrap().ends["a/b"].state()
+}
+
+fn report(origin: &str, forwarder: &str, number: u64, state: State) -> Report {
+    Report {
+        origin: origin.to_owned(),
+        forwarder: forwarder.to_owned(),
+        sequence: Sequence {
+            incarnation: 3,
+            number,
+        },
+        ends: [(
+            "a/b".to_owned(),
+            End::observed(None, state, Reason::None, 1),
+        )]
+        .into(),
+    }
+}
+
+#[test]
+fn a_fall_is_not_undone_by_an_observation_from_before_it() {
+    let link_states = database(&[("t.a", "n1")]);
+    assert!(
+        link_states
+            .publish("t.a", &observed(State::Up), 0, 1)
+            .unwrap()
+    );
+    assert!(
+        !link_states
+            .publish("t.a", &observed(State::Up), 0, 2)
+            .unwrap()
+    );
+    link_states.fall(&[(end(), Reason::NoCarrier)], 7, 3);
+    assert_eq!(own_state(&link_states), State::Down);
+    let before = link_states.own("t.a").unwrap();
+
+    link_states
+        .publish("t.a", &observed(State::Up), 6, 4)
+        .unwrap();
+    assert_eq!(
+        own_state(&link_states),
+        State::Down,
+        "it has not seen event 7"
+    );
+    link_states
+        .publish("t.a", &observed(State::Init), 7, 5)
+        .unwrap();
+    assert_eq!(own_state(&link_states), State::Init);
+    let after = link_states.own("t.a").unwrap();
+    assert!(after.sequence > before.sequence);
+    assert_eq!(after.ends["a/b"].transmit.since, 5);
+}
+
+#[test]
+fn only_the_node_that_a_forwarder_is_on_is_believed() {
+    let link_states = database(&[("t.a", "n1"), ("t.b", "n2")]);
+    link_states.open("n2", 1);
+    link_states.open("n3", 1);
+    let hear = |report: Report| {
+        let origin = report.origin.clone();
+        link_states.hear(&origin, 1, report).unwrap()
+    };
+    let accepted = hear(report("n2", "t.b", 1, State::Up)).unwrap();
+    assert_eq!(accepted.fallen, [""; 0]);
+    assert_eq!(hear(report("n3", "t.b", 9, State::Down)), None);
+    let valid = || link_states.valid("t.b").unwrap().origin.clone();
+    assert_eq!(valid(), "n2");
+    assert_eq!(hear(report("n2", "t.b", 1, State::Up)), None, "nothing new");
+    let fallen = hear(report("n2", "t.b", 2, State::Down)).unwrap();
+    assert_eq!(fallen.fallen, ["a/b"]);
+
+    // It moves: what the other node said before counts from then on.
+    let changed = link_states.set_owners(owners(&[("t.a", "n1"), ("t.b", "n3")], true));
+    assert_eq!(Vec::from_iter(changed), ["t.b"]);
+    assert_eq!(valid(), "n3");
+}
+
+#[test]
+fn a_peer_that_is_away_keeps_its_report_and_a_newer_connection_replaces_the_old() {
+    let link_states = database(&[("t.b", "n2"), ("t.c", "n2")]);
+    link_states.open("n2", 1);
+    link_states
+        .hear("n2", 1, report("n2", "t.b", 1, State::Up))
+        .unwrap();
+    link_states
+        .hear("n2", 1, report("n2", "t.c", 2, State::Up))
+        .unwrap();
+    assert!(link_states.close("n2", 1));
+    assert!(link_states.valid("t.b").is_some());
+
+    link_states.open("n2", 2);
+    link_states.open("n2", 3);
+    let old = report("n2", "t.b", 3, State::Down);
+    assert_eq!(link_states.hear("n2", 2, old).unwrap(), None);
+    assert!(!link_states.close("n2", 2), "the newer one counts");
+    link_states
+        .hear("n2", 3, report("n2", "t.b", 1, State::Up))
+        .unwrap();
+    let gone = link_states.hear_whole("n2", 3, &BTreeSet::new());
+    assert_eq!(gone.len(), 1);
+    assert_eq!(
+        (gone[0].forwarder.as_str(), &gone[0].fallen[..]),
+        ("t.c", &["a/b".to_owned()][..])
+    );
+    assert!(link_states.valid("t.c").is_none());
+}
+
+#[test]
+fn a_node_that_forgot_its_count_is_raised_above_what_peers_know() {
+    let link_states = database(&[("t.a", "n1")]);
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .unwrap();
+    let before = link_states.own("t.a").unwrap().sequence;
+    link_states.raise(before.incarnation);
+    assert_eq!(link_states.own("t.a").unwrap().sequence, before, "its own");
+    link_states.raise(40);
+    assert_eq!(link_states.own("t.a").unwrap().sequence.incarnation, 41);
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn the_snapshot_is_what_the_next_daemon_begins_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link-states");
+    let link_states = Arc::new(database(&[("t.a", "n1"), ("t.b", "n2")]));
+    let writer = Writer::start(Arc::clone(&link_states), path.clone(), Box::new(|_| {})).unwrap();
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .unwrap();
+    link_states.open("n2", 1);
+    link_states
+        .hear("n2", 1, report("n2", "t.b", 1, State::Up))
+        .unwrap();
+    drop(writer);
+    let mut found = read(&path);
+    found.sort();
+    assert_eq!(found.len(), 2, "the last round is at the end");
+
+    let next = LinkStates::new("n1", found, 0);
+    next.set_owners(owners(&[("t.a", "n1"), ("t.b", "n2")], true));
+    assert!(next.valid("t.b").is_some());
+    assert_eq!(next.own("t.a"), link_states.own("t.a"));
+    let catchup = next.since(0);
+    assert_eq!(catchup.changes.len(), 1, "own reports are announced again");
+    // Also where nothing is new: a peer may have heard something newer that the snapshot missed.
+    assert!(next.publish("t.a", &observed(State::Up), 0, 1).unwrap());
+    assert!(next.own("t.a").unwrap().sequence > link_states.own("t.a").unwrap().sequence);
+}
+
+#[test]
+fn a_snapshot_that_a_foreign_hand_keeps_from_being_written_is_written_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link-states");
+    fs::write(&path, "in the way").unwrap();
+    let link_states = Arc::new(database(&[("t.a", "n1")]));
+    let problem: Arc<Mutex<Option<String>>> = Arc::default();
+    let noted = Arc::clone(&problem);
+    let note = Box::new(move |problem| *noted.lock().unwrap() = problem);
+    let _writer = Writer::start(Arc::clone(&link_states), path.clone(), note).unwrap();
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .unwrap();
+    wait_for("a problem", || problem.lock().unwrap().is_some());
+    assert_eq!(
+        own_state(&link_states),
+        State::Up,
+        "nobody waits for the file"
+    );
+    fs::remove_file(&path).unwrap();
+    wait_for("the file", || file_of(&path, "t.a").exists());
+    fs::remove_dir_all(&path).unwrap();
+    wait_for("the file again", || file_of(&path, "t.a").exists());
+    link_states.set_owners(owners(&[], true));
+    wait_for("no file", || !file_of(&path, "t.a").exists());
+}

@@ -1,0 +1,87 @@
+//! Link states, failover and their threads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dataplane::monitor::Monitor;
+use dataplane::{Fib, LinuxKernel};
+
+use super::monitor::{self, MonitorThread};
+use crate::config::Config;
+use crate::error::Error;
+use crate::failover::{Failover, FailoverThread};
+use crate::flood::Reports;
+use crate::inbox::Inbox;
+use crate::link_state::{LinkStates, snapshot};
+
+/// What of the walk of a failure does not belong to the engine. Its threads end when this is dropped.
+pub(super) struct Links {
+    pub(super) link_states: Arc<LinkStates>,
+    pub(super) failover: Arc<Failover>,
+    monitor: Option<MonitorThread>,
+    _failover: FailoverThread,
+    _snapshot: snapshot::Writer,
+}
+
+impl Links {
+    /// Begins with what a daemon before this one left.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(super) fn start(
+        config: &Config,
+        kernel: &Arc<LinuxKernel>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Links, Error> {
+        let directory = config.link_states();
+        let reports = snapshot::read(&directory);
+        let link_states = LinkStates::new(&config.name, reports, incarnation());
+        let link_states = Arc::new(link_states);
+        let fib: Arc<dyn Fib> = kernel.clone();
+        let failover = Failover::new(fib, Arc::clone(&link_states), Arc::clone(inbox));
+        let failover = Arc::new(failover);
+        Ok(Links {
+            monitor: monitor::start(inbox, &failover)?,
+            _failover: FailoverThread::start(Arc::clone(&failover))?,
+            _snapshot: snapshot::Writer::start(Arc::clone(&link_states), directory, problems())?,
+            link_states,
+            failover,
+        })
+    }
+
+    /// The monitor of kernel events, where there is one.
+    pub(super) fn monitor(&self) -> Option<Arc<Monitor>> {
+        let thread = self.monitor.as_ref();
+        thread.map(|thread| Arc::clone(&thread.monitor))
+    }
+
+    /// What is exchanged with other nodes.
+    pub(super) fn reports(&self) -> Reports {
+        Reports {
+            link_states: Arc::clone(&self.link_states),
+            follower: self.failover.clone(),
+        }
+    }
+}
+
+/// A number that grows from start to start, as long as the clock is not set back; where it is, peers tell the one that they know.
+fn incarnation() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+/// Logs each problem of the snapshot once.
+fn problems() -> snapshot::OnProblem {
+    let last: Mutex<Option<String>> = Mutex::default();
+    Box::new(move |problem| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &problem {
+            Some(error) if last.as_ref() != Some(error) => {
+                tracing::warn!(error, "snapshot of link states not written, tried again");
+            }
+            None => tracing::info!("snapshot of link states written again"),
+            Some(_) => {}
+        }
+        *last = problem;
+    })
+}
