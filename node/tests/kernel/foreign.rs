@@ -27,7 +27,7 @@ fn repaired(what: &str, condition: impl Fn() -> bool) {
 pub(crate) fn what_a_foreign_hand_deletes_is_made_again() {
     let world = ready();
     let f1 = world.forwarder_netns("f1");
-    let block = run(&format!("ip -n {f1} -4 route show proto 190"));
+    let block = run(&format!("ip -n {f1} -4 route show proto 190 type unicast"));
     let block = block.split_whitespace().next().expect("a route");
     let neighbour = run(&format!("ip -n {f1} neighbour show dev l-f2 nud permanent"));
     let neighbour = neighbour.split_whitespace().next().expect("a neighbour");
