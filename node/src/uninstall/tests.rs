@@ -14,16 +14,11 @@ impl Node {
         config.install_cni = InstallCni::Chained;
         config.state_dir = at("state");
         config.cache_dir = at("cache");
+        config.run_dir = at("run");
         config.cni_bin_dir = at("bin");
         config.cni_conf_dir = at("net.d");
         config.boot_id = at("boot");
-        for name in [
-            "state/del",
-            "cache/pods",
-            "bin",
-            "net.d",
-            "objects/link-states",
-        ] {
+        for name in ["state/del", "cache/pods", "bin", "net.d", "run/link-states"] {
             fs::create_dir_all(at(name)).unwrap();
         }
         let node = Node { directory, config };
@@ -33,7 +28,7 @@ impl Node {
             "state/lock",
             "state/del/x.json",
             "cache/pods/a.json",
-            "objects/link-states/a.yaml",
+            "run/link-states/a.json",
             "bin/beemesh-cni",
             "bin/.beemesh-cni.7.0.tmp",
             "net.d/00-beemesh.conflist",
