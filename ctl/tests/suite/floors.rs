@@ -21,6 +21,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-ctl",          &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-node", "beemesh-picture", "beemesh-probe", "beemesh-store", "beemesh-topology"]),
     ("beemesh-operator",     &["beemesh-crds", "beemesh-telemetry", "beemesh-linkstate", "beemesh-topology"]),
     ("beemesh-e2e",          &[]),
+    ("beemesh-architecture", &[]),
     ("beemesh-benches",      &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-e2e", "beemesh-topology"]),
 ];
 
