@@ -97,13 +97,12 @@ fn lifecycle(bin: &TempDir, version: &str, is_chained: bool) {
     if version == "1.1.0" {
         let status = call("status");
         assert!(status.status.success(), "{what}: {status:?}");
-        // It names no valid attachments: taken at its word it would free those of everybody.
+        // libcni first detaches what its cache remembers, then asks for GC without a list of valid attachments: taken at
+        // its word that would free those of everybody.
         let gc = call("gc");
         let why = String::from_utf8_lossy(&gc.stderr);
         let is_refused = !gc.status.success() && why.contains("cni.dev/valid-attachments");
         assert!(is_refused, "{what}: {gc:?}");
-        let check = call("check");
-        assert!(check.status.success(), "{what}, after gc: {check:?}");
     }
     let del = call("del");
     assert!(del.status.success(), "{what}: {del:?}");
