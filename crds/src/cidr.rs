@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads a list of CIDRs.
@@ -24,6 +25,19 @@ pub fn serialize<S: Serializer>(cidrs: &[IpNetwork], serializer: S) -> Result<S:
 /// The network that `cidr` lies in: its address with the host bits cleared.
 pub fn network(cidr: IpNetwork) -> IpNetwork {
     IpNetwork::new(cidr.network(), cidr.prefix()).unwrap_or(cidr)
+}
+
+/// The IPv4 gateway of all pods: a link-local address (RFC 3927) that each Forwarder answers for.
+pub const POD_GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// Addresses of a Forwarder with these blocks: the first of each block, and with an IPv4 block the pods' gateway.
+pub fn forwarder_addresses(blocks: &[IpNetwork]) -> BTreeSet<IpAddr> {
+    let routers = blocks.iter().copied().map(router_address);
+    let gateway = blocks
+        .iter()
+        .any(IpNetwork::is_ipv4)
+        .then_some(IpAddr::V4(POD_GATEWAY_V4));
+    routers.chain(gateway).collect()
 }
 
 /// The router address of a Forwarder's block: its first host address.

@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, Choice, Place, netns_path, network_of};
 use crate::leases::{Leases, Network, Share};
 
 /// What every pod has for its IPv4 gateway: the Forwarder's end answers for it.
-pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+const GATEWAY_V4: Ipv4Addr = crds::cidr::POD_GATEWAY_V4;
 /// What every pod has for its IPv6 gateway.
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 

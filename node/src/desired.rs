@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crds::cidr::forwarder_addresses;
 use crds::forwarder::{ForwarderLink, WireType};
 use crds::{Forwarder, NodeObject, names};
 use dataplane::mac::link_mac;
@@ -14,8 +15,6 @@ use ipnetwork::IpNetwork;
 use topology::LinkIndex;
 use topology::table::Table;
 
-use crate::assemble::GATEWAY_V4;
-use crate::leases::router_address;
 use crate::mesh::Mesh;
 
 #[cfg(test)]
@@ -51,15 +50,9 @@ pub struct Structure {
 /// The namespace of `forwarder`: links, addresses, and how next hops share flows.
 pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
     let mut structure = Structure::default();
-    let blocks = forwarder.spec.blocks.iter();
-    structure.namespace.addresses = blocks
-        .map(|block| IpNetwork::from(router_address(*block)))
-        .collect();
-    if forwarder.spec.blocks.iter().any(IpNetwork::is_ipv4) {
-        // Of its pods: they ask for it when they have lost their neighbour entry.
-        let gateway = IpAddr::from(GATEWAY_V4);
-        structure.namespace.addresses.insert(gateway.into());
-    }
+    // Pods ask for their gateway when they have lost its neighbour entry.
+    let addresses = forwarder_addresses(&forwarder.spec.blocks).into_iter();
+    structure.namespace.addresses = addresses.map(IpNetwork::from).collect();
     if forwarder.spec.routing.resilient {
         structure.namespace.balance = Balance::RESILIENT;
     }

@@ -131,12 +131,7 @@ fn routes(object: &str, held: &Held) -> Vec<Difference> {
 }
 
 fn addresses(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Option<Difference> {
-    let own = forwarder
-        .spec
-        .blocks
-        .iter()
-        .copied()
-        .map(crds::cidr::router_address);
+    let own = crds::cidr::forwarder_addresses(&forwarder.spec.blocks);
     let text = |addresses: BTreeSet<IpAddr>| {
         addresses
             .iter()
@@ -145,12 +140,7 @@ fn addresses(object: &str, forwarder: &Forwarder, namespace: &Namespace) -> Opti
             .join(", ")
     };
     let found = namespace.addresses.iter().map(ipnetwork::IpNetwork::ip);
-    Difference::of(
-        object,
-        "addresses",
-        &text(own.collect()),
-        &text(found.collect()),
-    )
+    Difference::of(object, "addresses", &text(own), &text(found.collect()))
 }
 
 /// Each reported attachment has a route to every address of its pod, over an interface that is up.

@@ -72,8 +72,8 @@ fn interfaces(socket: &mut Socket) -> Result<(), Error> {
     for link in observe::links(socket)?.values().filter(is_ours) {
         batch.message(RTM_DELLINK, 0, &ifinfomsg(AF_UNSPEC, link.index, 0, 0));
     }
-    let refused = socket.run(&mut batch)?.into_iter();
-    match refused.filter(|source| source.errno != libc::ENODEV).next() {
+    let mut refused = socket.run(&mut batch)?.into_iter();
+    match refused.find(|source| source.errno != libc::ENODEV) {
         None => Ok(()),
         Some(source) => Err(Error::Refused {
             object: "interfaces of a namespace".to_owned(),
