@@ -23,7 +23,7 @@ fn every_shape_and_size_passes_lint() {
 
 #[test]
 fn ten_thousand_forwarders_pass_lint() {
-    for shape in ["grid", "random"] {
+    for shape in ["grid", "ring"] {
         let yaml = stdout(&format!(
             "generate {shape} --forwarders 10000 --nodes 50 --apps 100"
         ));
@@ -38,6 +38,18 @@ fn ten_thousand_forwarders_pass_lint() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn a_topology_that_etcd_cannot_hold_is_refused_with_its_size() {
+    // A random graph lists each of its links.
+    let lint = beemesh()
+        .args(["lint", "-f", "-"])
+        .write_stdin(stdout("generate random --forwarders 10000"))
+        .assert()
+        .code(2);
+    let why = crate::common::text(&lint.get_output().stderr);
+    assert!(why.contains("kB, expected at most"), "{why}");
 }
 
 #[test]

@@ -12,11 +12,12 @@ use serde_json::Value;
 
 use crate::server::Server;
 
-/// Files that the API server takes: `2.0` is the whole number that it means (lint cannot tell it from `02`), and an
-/// empty namespace is that of the request.
-const PUT_RIGHT: [&str; 3] = [
+/// Files that the API server takes: `2.0` is the whole number that it means (lint cannot tell it from `02`), `010` reaches
+/// it as a number already, and an empty namespace is that of the request.
+const PUT_RIGHT: [&str; 4] = [
     "link-weight-exponent",
     "link-weight-float",
+    "link-weight-leading-zero",
     "metadata-namespace-empty",
 ];
 
