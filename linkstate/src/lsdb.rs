@@ -165,11 +165,11 @@ impl Lsdb {
         entry.map(Entry::sequence).unwrap_or_default()
     }
 
-    /// The highest incarnation that is known of an origin.
-    pub fn incarnation(&self, origin: &str) -> u64 {
+    /// The highest sequence that is known of an origin, over all its Forwarders.
+    pub fn highest(&self, origin: &str) -> Sequence {
         let entries = self.origins.get(origin).into_iter().flatten();
-        let incarnations = entries.map(|(_, entry)| entry.sequence().incarnation);
-        incarnations.max().unwrap_or(0)
+        let sequences = entries.map(|(_, entry)| entry.sequence());
+        sequences.max().unwrap_or_default()
     }
 
     /// Forgets reports of an origin on Forwarders that `stands` is false for; returns these Forwarders.

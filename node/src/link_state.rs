@@ -7,6 +7,7 @@
 //! ```
 //! Everybody holds the lock for one step of the database, nobody while waiting for something.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -103,7 +104,7 @@ impl LinkStates {
                 inner.generations.touch(&forwarder);
             }
         }
-        inner.incarnation = incarnation.max(inner.lsdb.incarnation(node) + 1);
+        inner.incarnation = incarnation.max(inner.lsdb.highest(node).incarnation + 1);
         LinkStates {
             node: node.to_owned(),
             generation: watch::Sender::new(inner.generations.last()),
@@ -282,18 +283,24 @@ impl LinkStates {
 
 /// Reports of other nodes, as flooding hears them.
 impl LinkStates {
-    /// The incarnation that is known of a node's reports.
-    pub fn incarnation_of(&self, node: &str) -> u64 {
-        self.lock().lsdb.incarnation(node)
+    /// The highest sequence that is known of a node's reports.
+    pub fn highest_of(&self, node: &str) -> Sequence {
+        self.lock().lsdb.highest(node)
     }
 
-    /// Issues all own reports anew, above `incarnation`: a peer knows newer ones of a time that this node has forgotten.
-    pub fn raise(&self, incarnation: u64) {
+    /// Issues all own reports anew, above `known`: a peer knows newer ones, of a time that this node has forgotten.
+    pub fn raise(&self, known: Sequence) {
         let mut inner = self.lock();
-        if incarnation <= inner.incarnation {
+        let is_forgotten = match known.incarnation.cmp(&inner.incarnation) {
+            Ordering::Less => false,
+            // Two starts at one time, as when the clock was set back between them.
+            Ordering::Equal => known > inner.lsdb.highest(&self.node),
+            Ordering::Greater => true,
+        };
+        if !is_forgotten {
             return;
         }
-        inner.incarnation = incarnation + 1;
+        inner.incarnation = known.incarnation + 1;
         for forwarder in inner.own_forwarders(&self.node) {
             let report = inner.lsdb.get(&self.node, &forwarder).cloned();
             if let Some(report) = report {

@@ -222,7 +222,7 @@ fn a_withdrawn_report_comes_back_only_with_a_newer_sequence() {
         ..report
     };
     assert!(lsdb.merge(Arc::new(newer)).unwrap());
-    assert_eq!(lsdb.incarnation("n1"), 9);
+    assert_eq!(lsdb.highest("n1").incarnation, 9);
     assert_eq!(lsdb.retain("n1", |_| false), ["t.a"]);
     assert_eq!(lsdb.reports().count(), 0);
 }

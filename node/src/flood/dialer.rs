@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use linkstate::Versions;
+use linkstate::{Sequence, Versions};
 
 use super::backoff::{Backoff, random};
 use super::channel::Channel;
@@ -38,8 +38,8 @@ impl Context {
         self.settings.timing
     }
 
-    /// The greeting to a node of which reports up to the incarnation `known` are known.
-    pub(super) fn hello(&self, known: u64) -> Message {
+    /// The greeting to a node of which reports up to the sequence `known` are known.
+    pub(super) fn hello(&self, known: Sequence) -> Message {
         Message::Hello {
             speaks: Some(Versions::OURS),
             node: self.settings.node.clone(),
@@ -137,7 +137,7 @@ async fn greet(
     stream.set_nodelay(true)?;
     let greeted = timeout(handshake, async {
         let mut channel = Channel::dial(stream, keys.first()).await?;
-        channel.send(&[context.hello(0)]).await?;
+        channel.send(&[context.hello(Sequence::default())]).await?;
         let (node, known) = hello(channel.receive().await?)?;
         if node != peer {
             return Err(Error::Stranger { found: node });
@@ -161,11 +161,11 @@ async fn open(address: SocketAddr, own: Option<IpAddr>) -> io::Result<TcpStream>
     socket.connect(address).await
 }
 
-/// The node that says hello, and the highest incarnation of our reports that it knows.
+/// The node that says hello, and the highest sequence of our reports that it knows.
 ///
 /// # Errors
 /// When it is not that, or speaks no version of ours.
-pub(super) fn hello(message: Message) -> Result<(String, u64), Error> {
+pub(super) fn hello(message: Message) -> Result<(String, Sequence), Error> {
     let ours = Versions::OURS;
     match message {
         Message::Hello {

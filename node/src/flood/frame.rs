@@ -110,7 +110,7 @@ mod tests {
                         }),
                         node,
                         instance,
-                        known,
+                        known: sequence(known),
                     }
                 }
             ),

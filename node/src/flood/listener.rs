@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crds::names;
+use linkstate::Sequence;
 use nix::sys::socket::{setsockopt, sockopt::Ipv6V6Only};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -200,8 +201,8 @@ async fn greet(
     let (mut channel, key) = Channel::answer(stream, &keys).await?;
     let theirs = channel.receive().await?;
     let known = match &theirs {
-        Message::Hello { node, .. } => common.context.reports.link_states.incarnation_of(node),
-        _ => 0,
+        Message::Hello { node, .. } => common.context.reports.link_states.highest_of(node),
+        _ => Sequence::default(),
     };
     // Also where theirs is of another version: the other side shall be able to say so.
     channel.send(&[common.context.hello(known)]).await?;

@@ -20,9 +20,9 @@ pub(super) enum Message {
         /// Differs from start to start.
         #[serde(default)]
         instance: String,
-        /// Highest incarnation of the receiver's reports that the sender knows.
+        /// Highest sequence of the receiver's reports that the sender knows.
         #[serde(default)]
-        known: u64,
+        known: Sequence,
     },
     /// The report of the sender on the links of one of its Forwarders.
     Report(Report),

@@ -143,9 +143,16 @@ fn a_node_that_forgot_its_count_is_raised_above_what_peers_know() {
         .publish("t.a", &observed(State::Up), 0, 1)
         .unwrap();
     let before = link_states.own("t.a").unwrap().sequence;
-    link_states.raise(before.incarnation);
+    link_states.raise(before);
     assert_eq!(link_states.own("t.a").unwrap().sequence, before, "its own");
-    link_states.raise(40);
+    // Of the same start by the clock, and with a higher count than this process has come to.
+    link_states.raise(before.next(0));
+    let raised = link_states.own("t.a").unwrap().sequence;
+    assert_eq!(raised.incarnation, before.incarnation + 1);
+    link_states.raise(Sequence {
+        incarnation: 40,
+        number: 1,
+    });
     assert_eq!(link_states.own("t.a").unwrap().sequence.incarnation, 41);
 }
 

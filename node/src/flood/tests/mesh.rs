@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crds::{Forwarder, Instances, Node, NodeObject};
-use linkstate::{End, Reason, Report, State, Versions};
+use linkstate::{End, Reason, Report, Sequence, State, Versions};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -234,7 +234,7 @@ pub(super) fn hello(node: &str, version: u32) -> Message {
         }),
         node: node.to_owned(),
         instance: String::new(),
-        known: 0,
+        known: Sequence::default(),
     }
 }
 
