@@ -1,10 +1,13 @@
-//! What must never be given twice, and the objects in which it is persisted before use.
+//! Addresses and VNIs of a topology, persisted before use so that none is given twice.
 //!
 //! ```text
-//! Allocation (one for each topology, under its resourceVersion)
+//! Allocation (one head for each topology, written under its resourceVersion)
 //!     blocks: Forwarder's uid -> its blocks          vnis: link id -> VNI out of the topology's ranges
+//!     shards: names of further Allocation objects that hold blocks and vnis of a large topology (see `shards`)
 //! VniRange (cluster scoped; its name is the range, so creating it is the claim)
 //! ```
+
+pub mod shards;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +15,7 @@ use ipnetwork::IpNetwork;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::cidr;
 
@@ -46,10 +50,18 @@ pub struct AllocationSpec {
     /// The last blocks whose Forwarders are gone: given again when nothing else is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<BlockGrant>,
+    /// Names of the Allocation objects that hold the blocks and VNIs of a topology that is too large for
+    /// one object, by number. Each is written once and never changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<String>,
+    /// Fields of newer versions, which are kept: a newer operator may run beside this one.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// The VNI of a link that is no more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetiredVni {
     /// The VNI.
@@ -57,6 +69,10 @@ pub struct RetiredVni {
     /// The revision in which it was retired: a Forwarder that was written from this one or a later one
     /// cannot be written with the VNI any more.
     pub revision: u64,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// The blocks of one Forwarder.
@@ -69,6 +85,10 @@ pub struct BlockGrant {
     #[serde(with = "cidr")]
     #[schemars(with = "Vec<String>")]
     pub blocks: Vec<IpNetwork>,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// VNIs claimed by one topology: [`VNIS_OF_RANGE`] from `first` on. Its name is `vni-FIRST`.

@@ -180,7 +180,8 @@ pub struct ForwarderStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Computed {
-    /// Epoch of the global topology, 16 hexadecimal digits.
+    /// Epoch of the global topology in which the table became what it is, 16 hexadecimal digits. Later
+    /// epochs may have the same table.
     pub epoch: String,
     /// Digest of the table, 16 hexadecimal digits.
     pub digest: String,

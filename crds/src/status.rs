@@ -28,6 +28,10 @@ pub struct TopologyStatus {
     /// Time from the last change being observed to all being computed and written, such as `350ms`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub convergence: String,
+    /// The newest changes that all above was made from, such as `forwarders=512,nodes=100,pods=300`: a replica
+    /// of the operator that has not heard of them writes nothing over it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub observed_versions: String,
     /// `Accepted`, `Computed`, `Programmed`, `Ready`, `Degraded`, `Progressing`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

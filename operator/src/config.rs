@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{check::Check, parse::seconds, telemetry::LogFormat};
+use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits, telemetry::LogFormat};
 
 /// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
@@ -22,6 +22,19 @@ pub struct Config {
     /// Namespace of that Secret [default: this pod's].
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
+    /// Labels of the nodes that daemons run on, as KEY=VALUE separated by commas: Forwarders are placed there only [default: all Linux nodes].
+    #[arg(long, env = "BEEMESH_NODE_SELECTOR", value_delimiter = ',', value_parser = label)]
+    pub node_selector: Vec<(String, String)>,
+    /// Most Forwarders of one topology; 0 is no limit.
+    #[arg(
+        long,
+        env = "BEEMESH_MAX_FORWARDERS_PER_TOPOLOGY",
+        default_value = "10000"
+    )]
+    pub max_forwarders_per_topology: u32,
+    /// Most Forwarders on one node, of all topologies; 0 is no limit.
+    #[arg(long, env = "BEEMESH_MAX_FORWARDERS_PER_NODE", default_value = "500")]
+    pub max_forwarders_per_node: u32,
     /// Where /metrics, /livez, /readyz and /healthz are served.
     #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
     pub listen_metrics: SocketAddr,
@@ -79,6 +92,19 @@ impl Config {
             .unwrap_or_else(|| "beemesh-operator".to_owned())
     }
 
+    /// What is watched, and the bounds of what is made of it.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            namespaces: self.namespaces.clone(),
+            node_selector: self.node_selector.iter().cloned().collect(),
+            limits: Limits {
+                forwarders_per_topology: self.max_forwarders_per_topology,
+                forwarders_per_node: self.max_forwarders_per_node,
+                ..Limits::default()
+            },
+        }
+    }
+
     /// Where the REST API is served.
     pub fn api_address(&self) -> SocketAddr {
         let default = match self.tls_cert {
@@ -99,6 +125,13 @@ fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// A label, such as `role=mesh`.
+fn label(text: &str) -> Result<(String, String), String> {
+    let label = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let label = label.ok_or("expected KEY=VALUE, such as role=mesh")?;
+    Ok((label.0.to_owned(), label.1.to_owned()))
 }
 
 #[cfg(test)]
@@ -143,6 +176,8 @@ mod tests {
             "--resync=90s",
             "--mesh-key-secret=k",
             "--namespace=own",
+            "--node-selector=role=mesh,zone=",
+            "--max-forwarders-per-node=3",
         ]);
         let config = config.expect("all are right");
         assert_eq!(config.replica(), "a");
@@ -151,6 +186,13 @@ mod tests {
         assert_eq!(config.mesh_key_secret.as_deref(), Some("k"));
         assert_eq!(config.namespace.as_deref(), Some("own"));
         assert_eq!(config.resync, Duration::from_secs(90));
+        let scope = config.scope();
+        assert_eq!(scope.namespaces, ["x", "y"]);
+        assert_eq!(scope.node_selector["role"], "mesh");
+        assert_eq!(scope.node_selector["zone"], "");
+        assert_eq!(scope.limits.forwarders_per_node, 3);
+        assert_eq!(scope.limits.forwarders_per_topology, 10_000);
+        assert!(parse(&["--node-selector=role"]).is_err());
         assert!(parse(&["--resync=0"]).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! Refuses to know: kernels, links that flap (nodes route around those alone), leaders.
 //!
 //! ```text
-//! API server -> observe (caches) -> World -> plan (pure) -> Plan -> apply -> API server
+//! API server -> observe (caches) -> Observed -> plan (pure) -> Plan -> apply -> API server
 //!                   |                           |
 //!                   +--- rest, metrics <--- Computed (graph, tables, epoch)
 //! ```

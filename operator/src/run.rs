@@ -31,7 +31,7 @@ use crate::{
     config::Config,
     controllers::{self, Context},
     mesh_key,
-    observe::{self, Cache, Kind, Scope},
+    observe::{self, Cache, Kind},
     rest::{self, ListenError, Rest, TlsFiles},
     telemetry::{Heartbeat, Logs, Metrics, Observed, ObservedTopology},
 };
@@ -67,9 +67,7 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let settings = settings(&config).await?;
     let client = client(settings.clone()).map_err(Error::Client)?;
     let replica = config.replica();
-    let scope = Scope {
-        namespaces: config.namespaces.clone(),
-    };
+    let scope = config.scope();
     let heartbeat = Heartbeat::start();
     let (metrics, probes) = (Metrics::new(), heartbeat.probes());
     let cache = Cache::new(&scope, &replica);

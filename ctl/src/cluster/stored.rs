@@ -4,13 +4,13 @@ use super::Cluster;
 use crate::{failure::Failure, nearest::did_you_mean};
 use crds::{
     AllocationObject, ForwarderObject, MicroServiceTopology, MicroServiceTopologySpec, Node,
-    TopologyObject, TopologyStatus, forwarder::TOPOLOGY_LABEL,
+    TopologyObject, TopologyStatus, allocation::shards::assemble, forwarder::TOPOLOGY_LABEL,
 };
 use k8s_openapi::{api::core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, api::ListParams, core::NamespaceResourceScope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// A topology whose spec is read only when it is needed: one that cannot be read hides no other.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -173,15 +173,30 @@ impl Cluster {
         Ok(forwarders)
     }
 
-    /// Allocation of a topology; `None` before there is one.
+    /// Allocation of a topology with all its shards; `None` before there is one.
     ///
     /// # Errors
-    /// Refusals of the server.
+    /// Refusals of the server, and a shard that is not there.
     pub(crate) fn allocation(
         &self,
         topology: &Stored,
     ) -> Result<Option<AllocationObject>, Failure> {
-        self.get(&self.api(topology.namespace()), topology.name())
+        let api = self.api(topology.namespace());
+        let Some(mut head): Option<AllocationObject> = self.get(&api, topology.name())? else {
+            return Ok(None);
+        };
+        let mut shards = BTreeMap::new();
+        for name in &head.spec.shards {
+            let shard: Option<AllocationObject> = self.get(&api, name)?;
+            shards.extend(shard.map(|shard| (name.clone(), shard.spec)));
+        }
+        head.spec = assemble(&head.spec, |name| shards.get(name)).map_err(|name| {
+            Failure::NotFound(format!(
+                "no Allocation {name:?}, a shard of {:?}",
+                topology.name()
+            ))
+        })?;
+        Ok(Some(head))
     }
 
     /// Every node of the cluster.

@@ -267,14 +267,9 @@ impl Layers<'_> {
             let object = shown(&forwarder.metadata.name);
             let found = forwarder.status.computed.clone().unwrap_or_default();
             let expected = &tables[&forwarder.spec.name];
-            let pairs = [
-                ("status.computed.epoch", &expected.epoch, &found.epoch),
-                ("status.computed.digest", &expected.digest, &found.digest),
-            ];
-            let pairs = pairs.into_iter();
-            layer.differences.extend(
-                pairs.filter_map(|(field, one, other)| Difference::of(&object, field, one, other)),
-            );
+            let field = "status.computed.digest";
+            let difference = Difference::of(&object, field, &expected.digest, &found.digest);
+            layer.differences.extend(difference);
         }
         let (object, status) = (
             format!("mst/{}", self.topology.name()),

@@ -73,6 +73,19 @@ impl Error {
         })
     }
 
+    /// The object is larger than the API server or its etcd takes: it stays so.
+    pub fn is_too_large(&self) -> bool {
+        let says_so = |status: &kube::core::Status| {
+            let words = [
+                "request is too large",
+                "larger than max",
+                "Request entity too large",
+            ];
+            status.code == 413 || words.iter().any(|words| status.message.contains(words))
+        };
+        self.status().is_some_and(says_so)
+    }
+
     /// Status code of the answer, where there was one.
     pub fn code(&self) -> Option<u16> {
         self.status().map(|status| status.code)
@@ -80,6 +93,9 @@ impl Error {
 
     /// One CamelCase word of a fixed set, for a metric.
     pub fn reason(&self) -> &'static str {
+        if self.is_too_large() {
+            return "TooLarge";
+        }
         match self.code() {
             Some(403) => "Forbidden",
             Some(429) => "TooManyRequests",
@@ -96,7 +112,7 @@ impl Error {
     /// Whether trying again later may help without anyone doing anything.
     pub fn is_transient(&self) -> bool {
         match self.status() {
-            Some(status) => status.code == 429 || status.code >= 500,
+            Some(status) => (status.code == 429 || status.code >= 500) && !self.is_too_large(),
             None => true,
         }
     }

@@ -1,12 +1,15 @@
 //! The objects as they are sent. Pure.
 
-use crds::{AllocationSpec, MicroServiceTopology, VniRangeSpec, forwarder::TOPOLOGY_LABEL, names};
+use crds::{
+    AllocationSpec, MicroServiceTopology, VniRangeSpec, allocation::shards::Shard,
+    forwarder::TOPOLOGY_LABEL, names,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     observe::{Key, name_of_range},
-    plan::{Fill, REVISION_ANNOTATION},
+    plan::{BASIS_ANNOTATION, Basis, ExistingAllocation, Fill, REVISION_ANNOTATION},
 };
 
 /// The topology that objects are made for.
@@ -29,8 +32,13 @@ impl Owner {
         }])
     }
 
-    /// A Forwarder with nothing but its names: its uid is what blocks are granted to.
-    pub(super) fn bare_forwarder(&self, name: &str) -> Value {
+    /// A Forwarder with nothing but its names and its node: its uid is what blocks are granted to. Nodes
+    /// pass over one without blocks.
+    pub(super) fn bare_forwarder(&self, name: &str, node: &str) -> Value {
+        let mut spec = json!({"topology": self.key.name, "name": name});
+        if !node.is_empty() {
+            spec["node"] = json!(node);
+        }
         json!({
             "apiVersion": crds::API_VERSION,
             "kind": crds::Forwarder::KIND,
@@ -40,7 +48,7 @@ impl Owner {
                 "labels": {TOPOLOGY_LABEL: self.key.name},
                 "ownerReferences": self.reference(),
             },
-            "spec": {"topology": self.key.name, "name": name},
+            "spec": spec,
         })
     }
 
@@ -55,7 +63,10 @@ impl Owner {
                 "uid": fill.uid,
                 "resourceVersion": fill.resource_version,
                 "labels": {TOPOLOGY_LABEL: self.key.name},
-                "annotations": {REVISION_ANNOTATION: fill.revision.to_string()},
+                "annotations": {
+                    REVISION_ANNOTATION: fill.revision.to_string(),
+                    BASIS_ANNOTATION: fill.basis.to_string(),
+                },
                 "ownerReferences": self.reference(),
             },
             "spec": fill.spec,
@@ -67,24 +78,41 @@ impl Owner {
         object
     }
 
-    /// The allocation; `before` are uid and resourceVersion of the one that it replaces.
-    pub(super) fn allocation(&self, spec: &AllocationSpec, before: Option<(&str, &str)>) -> Value {
-        let mut object = json!({
+    /// The head of an allocation, in the place of `before`.
+    pub(super) fn allocation(
+        &self,
+        head: &AllocationSpec,
+        basis: Basis,
+        before: Option<&ExistingAllocation>,
+    ) -> Value {
+        let mut annotations = before.map(|it| it.annotations.clone()).unwrap_or_default();
+        annotations.insert(BASIS_ANNOTATION.to_owned(), basis.to_string());
+        let mut object = self.allocation_object(&self.key.name, head);
+        object["metadata"]["annotations"] = json!(annotations);
+        if let Some(before) = before {
+            object["metadata"]["uid"] = json!(before.uid);
+            object["metadata"]["resourceVersion"] = json!(before.resource_version);
+        }
+        object
+    }
+
+    /// A part of an allocation.
+    pub(super) fn shard(&self, shard: &Shard) -> Value {
+        self.allocation_object(&shard.name, &shard.spec)
+    }
+
+    fn allocation_object(&self, name: &str, spec: &AllocationSpec) -> Value {
+        json!({
             "apiVersion": crds::API_VERSION,
             "kind": "Allocation",
             "metadata": {
-                "name": self.key.name,
+                "name": name,
                 "namespace": self.key.namespace,
                 "labels": {TOPOLOGY_LABEL: self.key.name},
                 "ownerReferences": self.reference(),
             },
             "spec": spec,
-        });
-        if let Some((uid, resource_version)) = before {
-            object["metadata"]["uid"] = json!(uid);
-            object["metadata"]["resourceVersion"] = json!(resource_version);
-        }
-        object
+        })
     }
 
     /// The claim of the range that begins at `first`.

@@ -1,5 +1,7 @@
 //! Taking away, never anything but what was meant.
 
+use std::collections::HashSet;
+
 use kube::{
     ResourceExt,
     api::{DeleteParams, ListParams, Preconditions},
@@ -7,7 +9,7 @@ use kube::{
 };
 
 use super::{Error, Writer};
-use crate::observe::{HeldForwarder, Key, Kind, Orphan, read_forwarder};
+use crate::observe::{CachedForwarder, Key, Kind, Orphan, read_forwarder};
 use crds::{allocation::VNIS_OF_RANGE, forwarder::TOPOLOGY_LABEL};
 
 impl Writer {
@@ -89,19 +91,14 @@ impl Writer {
     }
 
     async fn is_used(&self, orphan: &Orphan, first: u32) -> Result<bool, Error> {
-        let is_controlled = |object: &DynamicObject| {
-            object
-                .owner_references()
-                .iter()
-                .any(|owner| owner.uid == orphan.owner)
-        };
+        let is_controlled = |object: &DynamicObject| is_controlled(object, &orphan.owner);
         let allocation = self.read(Kind::Allocation, &orphan.topology).await?;
         if allocation.as_ref().is_some_and(is_controlled) {
             return Ok(true);
         }
         let forwarders = self.read_forwarders(&orphan.topology).await?;
         let range = first..first.saturating_add(VNIS_OF_RANGE);
-        let uses = |held: &HeldForwarder| {
+        let uses = |held: &CachedForwarder| {
             let mut vnis = held.spec.links.iter().filter_map(|link| link.vni);
             held.owner.as_ref() == Some(&orphan.owner) || vnis.any(|vni| range.contains(&vni))
         };
@@ -119,7 +116,7 @@ impl Writer {
     pub(super) async fn read_forwarders(
         &self,
         topology: &Key,
-    ) -> Result<Vec<HeldForwarder>, Error> {
+    ) -> Result<Vec<CachedForwarder>, Error> {
         let api = self.api(Kind::Forwarder, &topology.namespace);
         let parameters =
             ListParams::default().labels(&format!("{TOPOLOGY_LABEL}={}", topology.name));
@@ -136,11 +133,16 @@ impl Writer {
             forwarders.push(read_forwarder(object.clone()));
             self.cache.learn_forwarder(object);
         }
-        for held in self.cache.forwarders(topology) {
-            if !forwarders.iter().any(|forwarder| forwarder.uid == held.uid) {
-                forwarders.push(held.as_ref().clone());
-            }
-        }
+        let listed: HashSet<String> = forwarders.iter().map(|it| it.uid.clone()).collect();
+        let cached = self.cache.forwarders(topology).into_iter();
+        let unlabelled = cached.filter(|held| !listed.contains(&held.uid));
+        forwarders.extend(unlabelled.map(|held| held.as_ref().clone()));
         Ok(forwarders)
     }
+}
+
+/// Whether the topology with this uid owns the object.
+pub(super) fn is_controlled(object: &DynamicObject, topology: &str) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|owner| owner.uid == topology)
 }

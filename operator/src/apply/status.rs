@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Error, FIELD_MANAGER, Writer, objects};
-use crate::observe::{Entry, HeldForwarder, Key, Kind};
+use crate::observe::{CachedForwarder, Entry, Key, Kind};
 
 impl Writer {
     /// Writes the status of the topology that `entry` was read as.
@@ -36,7 +36,7 @@ impl Writer {
     /// As [`Writer::write_status`].
     pub async fn publish(
         &self,
-        held: &HeldForwarder,
+        held: &CachedForwarder,
         computed: &crds::forwarder::Computed,
     ) -> Result<(), Error> {
         let kind = crds::Forwarder::KIND;

@@ -1,8 +1,8 @@
-//! Publishes what was computed for each Forwarder, in its status.
+//! Controller of Forwarders: publishes the computed digest in each one's status.
 
 use std::{future::Future, sync::Arc};
 
-use ::telemetry::{chain, jittered};
+use ::telemetry::chain;
 use futures::{FutureExt, StreamExt, stream};
 use kube::runtime::{
     controller::{self, Action},
@@ -19,8 +19,6 @@ use crate::{
 
 /// Forwarders that are written at once.
 const CONCURRENCY: u16 = 8;
-/// After someone else was quicker: most often the Forwarder's node, which reports.
-const SOON: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The controller of Forwarders.
 struct Forwarders {
@@ -80,17 +78,18 @@ impl Forwarders {
         };
         let started = Instant::now();
         let result = match self.context.writer.publish(&held, &computed).await {
-            Ok(()) => Ok(Action::await_change()),
-            Err(error) if error.is_conflict() => Ok(Action::requeue(jittered(SOON))),
+            Ok(()) => {
+                self.failures.succeeded(key);
+                Ok(Action::await_change())
+            }
+            // Most often the Forwarder's node, which reports; or it is gone, and the watch does not say so yet.
+            Err(error) if error.is_conflict() => Ok(Action::requeue(self.failures.failed(key))),
             Err(error) => Err(Error::from(error)),
         };
         let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
         self.context
             .metrics
             .reconciled(crds::Forwarder::KIND, started.elapsed(), reason);
-        if result.is_ok() {
-            self.failures.succeeded(key);
-        }
         result
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! queues of observe::Cache -> applier (bounded, one at a time for each object)
-//!     topology  (1x): world -> plan -> steps -> status, events
+//!     topology  (1x): observed -> plan -> steps -> status, events
 //!     forwarder (1x): status.computed
 //!     names     (8x): Services and EndpointSlices of Apps
 //!     network attachments (8x): NetworkAttachmentDefinitions on request

@@ -1,7 +1,7 @@
-//! Brings one topology after the other to where its declaration wants it.
+//! Controller of topologies: plans each, writes what the plan says, and reports in its status.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,8 +21,8 @@ use super::{Context, Error, key_of, retry::Failures};
 use crate::{
     apply::{self, Done, Fresh},
     observe::{Entry, Key, TopologyKey},
-    plan::{self, Computed, Memo, Plan, World},
-    status::{self, Facts, Now},
+    plan::{self, Computed, Facts, Lag, Memo, Observed, Plan, Unattached, Versions},
+    status::{self, Now},
     telemetry::trace_id,
 };
 
@@ -32,6 +32,14 @@ const CONCURRENCY: u16 = 8;
 const ROUNDS: usize = 8;
 /// The least time between two statuses that say the same in other words, as answers to what fails may.
 const REWORDED: Duration = Duration::from_secs(60);
+
+/// How long a topology that another replica has begun to create is left to it.
+const HOLD: Duration = Duration::from_millis(500);
+/// How long a watch may be behind what another replica has written; a connection that died in silence is
+/// noticed by then. After that what is written is taken for wrong: by a hand, or from before a restore of etcd.
+const LAG_MAX: Duration = Duration::from_secs(150);
+/// Events of pods that are under way at once.
+const EVENTS: usize = 8;
 
 /// The controller of topologies.
 struct Topologies {
@@ -49,8 +57,16 @@ struct Known {
     since: Option<Instant>,
     /// When a status was last written in other words only.
     reworded: Option<Instant>,
-    /// Pods that were told already why they are not attached.
-    told: Vec<(String, String)>,
+    /// Unattached pods, by uid and reason, that have an event already.
+    told: HashSet<(String, String)>,
+    /// Until when the topology is left to another replica that has begun with it.
+    held_until: Option<Instant>,
+    /// Changes that are written and that the watches have not told of, and since when.
+    lag: Option<(Versions, Instant)>,
+    /// The same of the status.
+    status_lag: Option<(Versions, Instant)>,
+    /// Changes that the watches have not told of for [`LAG_MAX`].
+    disbelieved: Versions,
 }
 
 /// Runs until `stop`, then finishes what is in hand.
@@ -97,9 +113,24 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'stat
     .await;
 }
 
-/// What the last plan led to.
+/// uid of a pod, and why it is not attached.
+fn fact(pod: &Unattached) -> (String, String) {
+    (pod.pod.uid.clone(), pod.reason.clone())
+}
+
+/// The newest changes that a plan was made from.
+#[derive(Clone, Copy, Default)]
+struct PlannedFrom {
+    /// Those that concerned the topology.
+    basis: Versions,
+    /// Those that the watches had told of.
+    heard: Versions,
+}
+
+/// Outcome of the last plan.
 struct Settled {
     plan: Plan,
+    versions: PlannedFrom,
     is_settled: bool,
     is_overtaken: bool,
     error: Option<apply::Error>,
@@ -133,16 +164,22 @@ impl Topologies {
             return Ok(Action::await_change());
         }
         self.notice(&entry);
+        if let Some(left) = self.held(key) {
+            return Ok(Action::requeue(left));
+        }
         if entry.topology.is_none() {
             let facts = Facts::unreadable(entry.generation, entry.problems.clone());
-            let told = self.tell_status(key, &entry.uid, &facts, false).await?;
+            let versions = PlannedFrom::default();
+            let told = self
+                .tell_status(key, &entry.uid, &facts, versions, false)
+                .await?;
             return Ok(self.next(key, told));
         }
         let Some(mut settled) = self.settle(key, &entry.uid).await? else {
             return Ok(Action::await_change());
         };
-        if settled.is_overtaken {
-            // What was seen is old already: whoever was quicker knows better what to say.
+        if settled.is_overtaken || settled.plan.lag.is_some() {
+            // The plan is older than what is written: whoever was quicker knows better what to say.
             return Ok(self.next(key, false));
         }
         let facts = &mut settled.plan.facts;
@@ -152,7 +189,10 @@ impl Topologies {
             facts.writing.blocked.get_or_insert_with(|| error.told());
         }
         let is_failing = settled.error.is_some();
-        let told = self.tell_status(key, &entry.uid, facts, is_failing).await?;
+        let versions = settled.versions;
+        let told = self
+            .tell_status(key, &entry.uid, facts, versions, is_failing)
+            .await?;
         self.tell_pods(key, &settled.plan).await;
         match settled.error {
             Some(error) => Err(error.into()),
@@ -173,11 +213,15 @@ impl Topologies {
     /// Plans and writes until nothing is to be written any more, or someone else is at it.
     async fn settle(&self, key: &Key, uid: &str) -> Result<Option<Settled>, Error> {
         for round in 1.. {
-            let world = self.context.cache.world(key);
-            let Some(world) = world.filter(|world| world.uid == uid) else {
+            let observed = self.context.cache.observed(key);
+            let Some(observed) = observed.filter(|observed| observed.uid == uid) else {
                 return Ok(None);
             };
-            let Some((mut plan, done)) = self.carry_out(key, world).await? else {
+            let versions = PlannedFrom {
+                basis: observed.basis,
+                heard: observed.heard.max(observed.basis),
+            };
+            let Some((mut plan, done)) = self.carry_out(key, observed).await? else {
                 return Ok(None);
             };
             if round < ROUNDS && done.is_clean() && done.written > 0 {
@@ -187,6 +231,7 @@ impl Topologies {
             self.record(key, uid, &mut plan);
             return Ok(Some(Settled {
                 plan,
+                versions,
                 is_settled,
                 is_overtaken: done.conflicts > 0 && done.error.is_none(),
                 error: done.error,
@@ -196,42 +241,59 @@ impl Topologies {
     }
 
     /// Makes one plan and takes its steps as far as they go now. `None` when the topology is gone.
-    async fn carry_out(&self, key: &Key, world: World) -> Result<Option<(Plan, Done)>, Error> {
+    async fn carry_out(
+        &self,
+        key: &Key,
+        observed: Observed,
+    ) -> Result<Option<(Plan, Done)>, Error> {
         let writer = &self.context.writer;
-        let (mut world, mut plan) = self.plan(key, world).await?;
-        let mut done = writer.prepare(&world, &plan).await;
+        let (mut observed, mut plan) = self.plan(key, observed).await?;
+        if matches!(plan.lag, Some(Lag::Watches(_))) {
+            return Ok(Some((plan, Done::default())));
+        }
+        let mut done = writer.prepare(&observed, &plan).await;
+        if done.conflicts > 0 {
+            self.hold(key);
+        }
         if !done.is_clean() || done.written > 0 {
             return Ok(Some((plan, done)));
         }
         if plan.needs_fresh_look() {
             let first = plan;
-            world = match writer.look(world, &first.doubtful_nodes).await? {
-                Fresh::World(fresh) => *fresh,
+            observed = match writer.look(observed, &first).await? {
+                Fresh::Observed(fresh) => *fresh,
                 Fresh::Gone => return Ok(None),
             };
-            (world, plan) = self.plan(key, world).await?;
-            let was_looked_at = |node| first.doubtful_nodes.contains(node);
+            (observed, plan) = self.plan(key, observed).await?;
+            let were_looked_at = |nodes: &[String], all: &[String]| {
+                let all: HashSet<&String> = all.iter().collect();
+                nodes.iter().all(|node| all.contains(node))
+            };
             let is_prepared = plan.create.is_empty() && plan.claim_count == 0;
-            if !is_prepared || !plan.doubtful_nodes.iter().all(was_looked_at) {
+            if !is_prepared
+                || !were_looked_at(&plan.doubtful_nodes, &first.doubtful_nodes)
+                || !were_looked_at(&plan.crowded_nodes, &first.crowded_nodes)
+            {
                 done.conflicts += 1;
                 return Ok(Some((plan, done)));
             }
-            let persisted = writer.persist(&world, &plan, &mut done).await;
+            let persisted = writer.persist(&observed, &plan, &mut done).await;
             if done.conflicts > 0 {
                 return Ok(Some((plan, done)));
             }
             // One that is refused keeps back what it gives, not what is written out of the one before.
             if let Some(persisted) = persisted {
-                world.allocation = Some(persisted);
-                (world, plan) = self.plan(key, world).await?;
+                observed.allocation = Some(persisted);
+                (observed, plan) = self.plan(key, observed).await?;
             }
         }
-        writer.fill(&world, &plan, &mut done).await;
+        writer.fill(&observed, &plan, &mut done).await;
         Ok(Some((plan, done)))
     }
 
     /// Makes a plan, off the threads that do I/O.
-    async fn plan(&self, key: &Key, world: World) -> Result<(World, Plan), Error> {
+    async fn plan(&self, key: &Key, mut observed: Observed) -> Result<(Observed, Plan), Error> {
+        observed.disbelieved = self.disbelieved(key, observed.lag());
         let mut memo = self
             .known()
             .get_mut(key)
@@ -240,15 +302,15 @@ impl Topologies {
         let metrics = self.context.metrics.clone();
         let planned = task::spawn_blocking(move || {
             let started = Instant::now();
-            let plan = plan::plan_with(&world, &mut memo);
+            let plan = plan::plan_with(&observed, &mut memo);
             metrics.computed(started.elapsed());
-            (world, plan, memo)
+            (observed, plan, memo)
         });
-        let (world, plan, memo) = planned.await?;
+        let (observed, plan, memo) = planned.await?;
         if let Some(known) = self.known().get_mut(key) {
             known.memo = memo;
         }
-        Ok((world, plan))
+        Ok((observed, plan))
     }
 
     /// Hands what was found to REST, metrics and the Forwarder controller.
@@ -266,6 +328,7 @@ impl Topologies {
         key: &Key,
         uid: &str,
         facts: &Facts,
+        versions: PlannedFrom,
         is_failing: bool,
     ) -> Result<bool, Error> {
         let Some(entry) = self.context.cache.entry(key) else {
@@ -280,13 +343,23 @@ impl Topologies {
             time: &time,
             waited: self.waited(key),
         };
-        let next = status::next(facts, &entry.status, now);
+        let mut next = status::next(facts, &entry.status, now);
         if next == entry.status {
             return Ok(true);
+        }
+        let Ok(written): Result<Versions, _> = entry.status.observed_versions.parse();
+        if !self.may_replace(key, written, versions.heard) {
+            tracing::debug!(topology = %key, "status is newer than what the watches have told: left as it is");
+            return Ok(false);
         }
         if is_failing && status::is_reworded(&entry.status, &next) && !self.may_reword(key) {
             return Ok(true);
         }
+        next.observed_versions = if versions.heard.covers(written) {
+            versions.basis.max(written).to_string()
+        } else {
+            versions.basis.to_string()
+        };
         match self.context.writer.write_status(&entry, &next).await {
             Ok(()) => {}
             Err(error) if error.is_conflict() => return Ok(false),
@@ -312,27 +385,89 @@ impl Topologies {
         is_due
     }
 
-    /// Tells pods why they are not attached, each once.
+    /// Writes an event for each pod that cannot be attached, once.
     async fn tell_pods(&self, key: &Key, plan: &Plan) {
         let told = self
             .known()
-            .get(key)
-            .map(|known| known.told.clone())
-            .unwrap_or_default();
-        let mut telling = Vec::with_capacity(plan.unattached.len());
-        for unattached in &plan.unattached {
-            let fact = (unattached.pod.uid.clone(), unattached.reason.clone());
-            if !told.contains(&fact)
-                && let Err(error) = self.context.writer.tell_pod(key, unattached).await
-            {
-                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
-                continue;
-            }
-            telling.push(fact);
+            .get_mut(key)
+            .map(|known| std::mem::take(&mut known.told));
+        let told = told.unwrap_or_default();
+        let (known, new): (Vec<&Unattached>, Vec<&Unattached>) = plan
+            .unattached
+            .iter()
+            .partition(|pod| told.contains(&fact(pod)));
+        let mut told: HashSet<(String, String)> = known.into_iter().map(fact).collect();
+        let telling: Vec<_> = new.into_iter().map(|pod| self.tell_pod(key, pod)).collect();
+        let mut answers = stream::iter(telling).buffer_unordered(EVENTS);
+        while let Some(answer) = answers.next().await {
+            told.extend(answer);
         }
         if let Some(known) = self.known().get_mut(key) {
-            known.told = telling;
+            known.told = told;
         }
+    }
+
+    /// What was told of the pod; `None` when the event could not be written.
+    async fn tell_pod(&self, key: &Key, pod: &Unattached) -> Option<(String, String)> {
+        match self.context.writer.tell_pod(key, pod).await {
+            Ok(()) => Some(fact(pod)),
+            Err(error) => {
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
+                None
+            }
+        }
+    }
+
+    /// Leaves a topology that another replica has begun to create to that one for a while.
+    fn hold(&self, key: &Key) {
+        if let Some(known) = self.known().get_mut(key) {
+            known.held_until = Some(Instant::now() + jittered(HOLD));
+        }
+    }
+
+    /// How long the topology is still left to another replica.
+    fn held(&self, key: &Key) -> Option<Duration> {
+        let until = self.known().get(key)?.held_until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// The changes that are written but that no watch tells of, and that are therefore taken for wrong.
+    fn disbelieved(&self, key: &Key, lag: Option<Lag>) -> Versions {
+        let mut all = self.known();
+        let Some(known) = all.get_mut(key) else {
+            return Versions::default();
+        };
+        match (lag, known.lag) {
+            (Some(Lag::Watches(missing)), Some((since, at))) if since == missing => {
+                if at.elapsed() >= LAG_MAX {
+                    tracing::warn!(topology = %key, %missing, "changes that are written never came over a watch: ignored");
+                    known.disbelieved = known.disbelieved.max(missing);
+                }
+            }
+            (Some(Lag::Watches(missing)), _) => known.lag = Some((missing, Instant::now())),
+            _ => known.lag = None,
+        }
+        known.disbelieved
+    }
+
+    /// Whether a replica that has heard `heard` may write over a status that was made from `written`.
+    fn may_replace(&self, key: &Key, written: Versions, heard: Versions) -> bool {
+        let mut all = self.known();
+        let known = all.entry(key.clone()).or_default();
+        if heard.max(known.disbelieved).covers(written) {
+            known.status_lag = None;
+            return true;
+        }
+        match known.status_lag {
+            Some((since, at)) if since == written => {
+                if at.elapsed() >= LAG_MAX {
+                    known.disbelieved = known.disbelieved.max(written);
+                }
+            }
+            _ => known.status_lag = Some((written, Instant::now())),
+        }
+        false
     }
 
     fn forget(&self, key: &Key) {

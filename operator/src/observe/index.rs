@@ -2,28 +2,29 @@
 
 use std::{collections::BTreeSet, mem, sync::Arc};
 
-use crds::{Node, attach};
+use crds::attach;
 use kube::ResourceExt;
 
 use super::{
-    Entry, Key, concern,
-    held::{Held, HeldAllocation, HeldForwarder, HeldRange},
+    Entry, Key,
+    cached::{Cached, CachedAllocation, CachedForwarder, CachedNode, CachedRange},
+    interest,
     readiness::Kind,
     state::{Concerned, State},
 };
 use crate::plan::{Pod, network_attachment::is_wanted};
 
-impl Held {
+impl Cached {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Held::Topology(_) => Kind::Topology,
-            Held::Forwarder(_) => Kind::Forwarder,
-            Held::Allocation(_) => Kind::Allocation,
-            Held::Range(_) => Kind::VniRange,
-            Held::Node(_) => Kind::Node,
-            Held::Pod(_) => Kind::Pod,
-            Held::Service(_) => Kind::Service,
-            Held::EndpointSlice(_) => Kind::EndpointSlice,
+            Cached::Topology(_) => Kind::Topology,
+            Cached::Forwarder(_) => Kind::Forwarder,
+            Cached::Allocation(_) => Kind::Allocation,
+            Cached::Range(_) => Kind::VniRange,
+            Cached::Node(_) => Kind::Node,
+            Cached::Pod(_) => Kind::Pod,
+            Cached::Service(_) => Kind::Service,
+            Cached::EndpointSlice(_) => Kind::EndpointSlice,
         }
     }
 }
@@ -76,6 +77,7 @@ impl State {
         concerned.sweep |= is_lost;
         if is_lost {
             self.wanted.remove(key);
+            self.forget_basis(key);
         }
         let is_other = old.as_ref().map(|old| &old.uid) != new.as_ref().map(|new| &new.uid);
         let generation = |entry: &Arc<Entry>| entry.generation;
@@ -92,7 +94,7 @@ impl State {
     pub(super) fn replace_forwarder(
         &mut self,
         key: &Key,
-        new: Option<Arc<HeldForwarder>>,
+        new: Option<Arc<CachedForwarder>>,
         concerned: &mut Concerned,
     ) {
         let old = self.forwarders.get(key).cloned();
@@ -147,7 +149,26 @@ impl State {
                 concerned.forwarders.insert(key.clone());
             }
         }
+        self.count(old.as_deref(), new.as_deref());
         swap(&mut self.forwarders, key, new);
+    }
+
+    /// Counts the Forwarders of each node.
+    fn count(&mut self, old: Option<&CachedForwarder>, new: Option<&CachedForwarder>) {
+        let [old, new] = [old, new].map(|held| held.map(|held| held.spec.node.as_str()));
+        if old == new {
+            return;
+        }
+        let load = Arc::make_mut(&mut self.load);
+        if let Some(count) = old.and_then(|node| load.get_mut(node)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(node) = new.filter(|node| !node.is_empty()) {
+            *load.entry(node.to_owned()).or_default() += 1;
+        }
+        if let Some(node) = old.filter(|node| load.get(*node) == Some(&0)) {
+            load.remove(node);
+        }
     }
 
     /// Names of Forwarder objects that this topology's may have, and that say they are of another one.
@@ -173,7 +194,7 @@ impl State {
     pub(super) fn replace_allocation(
         &mut self,
         key: &Key,
-        new: Option<HeldAllocation>,
+        new: Option<CachedAllocation>,
         concerned: &mut Concerned,
     ) {
         // Also when it goes: ranges wait for it.
@@ -181,16 +202,19 @@ impl State {
             .into_iter()
             .flatten()
         {
-            concerned.sweep |= self.is_lost(held.owner.as_ref(), key);
+            concerned.sweep |= self.is_lost(held.owner.as_ref(), &held.topology);
         }
-        let is_same = match (self.allocations.get(key), &new) {
+        let old = self.allocations.get(key);
+        let is_same = match (old, &new) {
             (Some(old), Some(new)) => {
                 old.uid == new.uid && old.owner == new.owner && old.spec == new.spec
             }
             (old, new) => old.is_none() && new.is_none(),
         };
         if !is_same {
-            concerned.topologies.insert(key.clone());
+            let either = [old, new.as_ref()].into_iter().flatten();
+            let topologies = either.map(|held| held.topology.clone());
+            concerned.topologies.extend(topologies);
         }
         swap(&mut self.allocations, key, new);
     }
@@ -198,14 +222,14 @@ impl State {
     pub(super) fn replace_range(
         &mut self,
         key: &Key,
-        new: Option<HeldRange>,
+        new: Option<CachedRange>,
         concerned: &mut Concerned,
     ) {
         if let Some(new) = &new {
             concerned.sweep |= self.is_lost(Some(&new.owner), &new.topology);
         }
         let old = self.ranges.get(key);
-        let identity = |range: &HeldRange| (range.topology.clone(), range.owner.clone());
+        let identity = |range: &CachedRange| (range.topology.clone(), range.owner.clone());
         if old.map(identity) != new.as_ref().map(identity) {
             let both = [old, new.as_ref()].into_iter().flatten();
             concerned
@@ -215,14 +239,24 @@ impl State {
         swap(&mut self.ranges, key, new);
     }
 
-    /// Heartbeats change nothing that is held of a node.
-    pub(super) fn replace_node(&mut self, key: &Key, new: Option<Node>, concerned: &mut Concerned) {
+    /// Heartbeats change nothing that is cached of a node.
+    pub(super) fn replace_node(
+        &mut self,
+        key: &Key,
+        new: Option<CachedNode>,
+        concerned: &mut Concerned,
+    ) {
         let old = swap(&mut self.nodes, key, new.clone());
         if old == new {
             return;
         }
         mem::take(&mut self.all_nodes);
-        let either: Vec<&Node> = [&old, &new].into_iter().flatten().collect();
+        let either: Vec<&CachedNode> = [&old, &new].into_iter().flatten().collect();
+        // Who is placed stays: that a node is ready again matters to those that wait for one.
+        let is_same_node = match &either[..] {
+            [old, new] => old.node == new.node,
+            _ => false,
+        };
         let is_concerned = |entry: &&Arc<Entry>| {
             let Some(topology) = &entry.topology else {
                 return false;
@@ -230,12 +264,14 @@ impl State {
             // One that waits for a node may have it now.
             !entry.problems.is_empty()
                 || entry.computed.is_none()
-                || either
-                    .iter()
-                    .any(|node| concern::may_hold(&topology.spec, node))
-                || self
-                    .forwarders(&entry.key)
-                    .any(|held| held.spec.node == key.name)
+                || !is_same_node
+                    && either
+                        .iter()
+                        .any(|held| interest::may_hold(&topology.spec, &held.node))
+                || !is_same_node
+                    && self
+                        .forwarders(&entry.key)
+                        .any(|held| held.spec.node == key.name)
         };
         let keys = self.topologies.values().filter(is_concerned);
         concerned

@@ -1,16 +1,16 @@
 //! What the API server holds, as values: one watch for each kind, trimmed before it is stored.
 //!
 //! ```text
-//! watch (8 kinds) -> read (objects to values) -> State (indices) -> World of one topology
+//! watch (8 kinds) -> read (objects to values) -> State (indices) -> Observed of one topology
 //!                                                  |
 //!                                                  +-> queues: which topologies and Forwarders to look at
 //! ```
 //! Answers to our own writes go the same way ([`Cache::learn_forwarder`] and its like), so that the next step of
 //! a plan need not wait for the watch.
 
-mod concern;
-mod held;
+mod cached;
 mod index;
+mod interest;
 mod names;
 mod orphans;
 mod publish;
@@ -27,23 +27,23 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use crds::{MicroServiceTopology, Problem, TopologyStatus};
+use crds::{MicroServiceTopology, Problem, TopologyStatus, allocation::shards::Shard};
 use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::read::{
     existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
-    node as read_node, topology as read_topology,
+    node as read_node, shards_of, topology as read_topology,
 };
 pub use self::{
-    held::{HeldForwarder, HeldRange},
+    cached::{CachedForwarder, CachedRange},
     orphans::Orphan,
     readiness::{KINDS, Kind, Readiness},
     sync::{ForwarderKey, Stores, TopologyKey},
     watching::{Scope, run},
 };
 use self::{queue::Queue, state::State};
-use crate::plan::{Computed, Pod, World, names::NamesWorld};
+use crate::plan::{Computed, Observed, Pod, Versions, names::NamesWorld};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,9 +127,12 @@ struct Inner {
 impl Cache {
     /// An empty cache of the replica of this name.
     pub fn new(scope: &Scope, replica: &str) -> Cache {
+        let mut state = State::new(scope.sources());
+        state.node_selector.clone_from(&scope.node_selector);
+        state.limits = scope.limits;
         Cache {
             inner: Arc::new(Inner {
-                state: RwLock::new(State::new(scope.sources())),
+                state: RwLock::new(state),
                 stores: Stores::default(),
                 topologies: Queue::default(),
                 forwarders: Queue::default(),
@@ -154,8 +157,7 @@ impl Cache {
 
     /// Every node of the cluster, sorted by name.
     pub fn nodes(&self) -> Vec<crds::Node> {
-        let nodes = self.state().nodes();
-        nodes.as_ref().clone()
+        self.state().nodes().0.as_ref().clone()
     }
 
     /// How many objects of each kind are held.
@@ -185,7 +187,7 @@ impl Cache {
     }
 
     /// The Forwarder objects of a topology, sorted by object name.
-    pub fn forwarders(&self, topology: &Key) -> Vec<Arc<HeldForwarder>> {
+    pub fn forwarders(&self, topology: &Key) -> Vec<Arc<CachedForwarder>> {
         self.state().forwarders(topology).cloned().collect()
     }
 
@@ -205,16 +207,23 @@ impl Cache {
     }
 
     /// All that concerns one topology, for a plan; `None` when it is gone or cannot be read.
-    pub fn world(&self, key: &Key) -> Option<World> {
-        // Nodes are copied outside of the lock.
-        let (world, nodes) = {
-            let state = self.state();
-            (state.world(key)?, state.nodes())
-        };
-        Some(World {
-            nodes: nodes.as_ref().clone(),
-            ..world
-        })
+    pub fn observed(&self, key: &Key) -> Option<Observed> {
+        self.state().observed(key)
+    }
+
+    /// Whether an allocation object, head or shard, is cached.
+    pub(crate) fn has_allocation(&self, key: &Key) -> bool {
+        self.state().allocations.contains_key(key)
+    }
+
+    /// A shard of the allocation of the topology with this uid.
+    pub(crate) fn shard(&self, topology: &Key, name: &str, uid: &str) -> Option<Shard> {
+        self.state().shard(topology, name, uid)
+    }
+
+    /// The newest changes that the watches have told of.
+    pub fn heard(&self) -> Versions {
+        self.state().heard()
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {

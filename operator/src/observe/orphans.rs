@@ -56,7 +56,7 @@ impl State {
                 key: key.clone(),
                 uid: held.uid.clone(),
                 resource_version: held.resource_version.clone(),
-                topology: key.clone(),
+                topology: held.topology.clone(),
                 owner: owner.clone(),
                 first: None,
             })

@@ -1,8 +1,8 @@
-//! What the last plan of each topology found, kept beside what is observed.
+//! Findings of the last plan of each topology, kept beside what is observed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Key, held::HeldForwarder, state::State};
+use super::{Key, cached::CachedForwarder, state::State};
 use crate::plan::{Computed, Plan};
 
 impl State {
@@ -45,12 +45,12 @@ impl State {
     pub(super) fn to_publish(
         &self,
         key: &Key,
-    ) -> Option<(Arc<HeldForwarder>, crds::forwarder::Computed)> {
+    ) -> Option<(Arc<CachedForwarder>, crds::forwarder::Computed)> {
         let held = self.forwarder(key)?;
         let wanted = self.wanted.get(&held.topology)?.get(key)?;
-        let is_due = held.uid == wanted.uid
-            && !held.is_going
-            && held.status.computed.as_ref() != Some(&wanted.computed);
+        let published = held.status.computed.as_ref().map(|it| &it.digest);
+        let is_due =
+            held.uid == wanted.uid && !held.is_going && published != Some(&wanted.computed.digest);
         is_due.then(|| (Arc::clone(held), wanted.computed.clone()))
     }
 }

@@ -1,8 +1,11 @@
-//! From objects on the wire to the values that are held. Nothing that is stored can make this fail.
+//! From objects on the wire to cached values. Nothing that is stored can make this fail.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec};
+use crds::{
+    AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec,
+    allocation::shards::{Shard, assemble},
+};
 use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL, read::Stored};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -15,10 +18,36 @@ use tokio::time::Instant;
 
 use super::{
     Entry, Key,
-    held::{HeldAllocation, HeldForwarder, HeldRange},
+    cached::{CachedAllocation, CachedForwarder, CachedNode, CachedRange},
     names::attached,
 };
-use crate::plan::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION};
+use crate::plan::{
+    BASIS_ANNOTATION, Basis, ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION, Unfit,
+};
+
+/// A node, read only as far as it is needed.
+pub(super) type NodeObject = Object<NodeSpec, NodeStatus>;
+
+/// The part of a node's spec that matters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeSpec {
+    unschedulable: bool,
+}
+
+/// The part of a node's status that matters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeStatus {
+    conditions: Vec<NodeCondition>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct NodeCondition {
+    r#type: String,
+    status: String,
+}
 
 /// A pod, read only as far as it is needed.
 pub(super) type PodObject = Object<PodSpec, PodStatus>;
@@ -95,7 +124,7 @@ fn declaration(object: &DynamicObject) -> Result<Stored, Vec<Problem>> {
     crds::read::stored(document)
 }
 
-pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
+pub(crate) fn forwarder(mut object: DynamicObject) -> CachedForwarder {
     let metadata = &object.metadata;
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
     let text = |name: &str| {
@@ -115,7 +144,7 @@ pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
         ..ForwarderSpec::default()
     };
     let spec = ForwarderSpec::deserialize(spec).unwrap_or_else(|_| bare());
-    let mut held = HeldForwarder {
+    let mut held = CachedForwarder {
         key: key(metadata),
         topology: Key::new(metadata.namespace.clone().unwrap_or_default(), topology),
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -123,47 +152,107 @@ pub(crate) fn forwarder(mut object: DynamicObject) -> HeldForwarder {
         owner: owner(metadata),
         is_going: metadata.deletion_timestamp.is_some(),
         revision: revision(metadata),
-        spec,
-        status: ForwarderStatus::default(),
+        basis: basis(metadata),
+        spec: Arc::new(spec),
+        status: Arc::default(),
         attached: Vec::new(),
     };
-    held.status = lenient(part(&mut object.data, "status"));
+    let mut status: ForwarderStatus = lenient(part(&mut object.data, "status"));
     // Names need less of them.
-    let attachments = mem::take(&mut held.status.attachments);
+    let attachments = mem::take(&mut status.attachments);
     held.attached = attached(attachments, &held.spec.node);
+    held.status = Arc::new(status);
     held
 }
 
-pub(super) fn allocation(mut object: DynamicObject) -> HeldAllocation {
-    HeldAllocation {
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-        owner: owner(&object.metadata),
-        is_going: object.metadata.deletion_timestamp.is_some(),
-        spec: serde_json::from_value::<AllocationSpec>(part(&mut object.data, "spec")).ok(),
+pub(super) fn allocation(mut object: DynamicObject) -> CachedAllocation {
+    let spec = part(&mut object.data, "spec");
+    let metadata = object.metadata;
+    let name = metadata.name.clone().unwrap_or_default();
+    let label = metadata.labels.as_ref();
+    let label = label.and_then(|labels| labels.get(TOPOLOGY_LABEL).cloned());
+    // Names of topologies have no dot.
+    let topology = label.unwrap_or_else(|| match name.split_once('.') {
+        Some((topology, _)) => topology.to_owned(),
+        None => name,
+    });
+    CachedAllocation {
+        topology: Key::new(metadata.namespace.clone().unwrap_or_default(), topology),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+        owner: owner(&metadata),
+        is_going: metadata.deletion_timestamp.is_some(),
+        spec: serde_json::from_value::<AllocationSpec>(spec)
+            .ok()
+            .map(Arc::new),
+        basis: basis(&metadata),
+        annotations: metadata.annotations.unwrap_or_default(),
     }
 }
 
-/// The allocation object for a plan of the topology with this uid.
-pub(crate) fn existing_allocation(object: DynamicObject, topology: &str) -> ExistingAllocation {
-    allocation(object).existing(topology)
+/// Names of the shards of an allocation object.
+pub(crate) fn shards_of(object: &DynamicObject) -> Vec<String> {
+    let shards = object.data.pointer("/spec/shards").cloned();
+    shards.map(lenient::<Vec<String>>).unwrap_or_default()
 }
 
-impl HeldAllocation {
-    /// For a plan of the topology with this uid.
-    pub(super) fn existing(&self, topology: &str) -> ExistingAllocation {
+/// The allocation object for a plan of the topology with this uid, with the shards that `find` has.
+pub(crate) fn existing_allocation(
+    object: DynamicObject,
+    topology: &str,
+    find: impl Fn(&str) -> Option<Shard>,
+) -> ExistingAllocation {
+    allocation(object).existing(topology, find)
+}
+
+impl CachedAllocation {
+    /// For a plan of the topology with this uid, with the shards that `find` has.
+    pub(super) fn existing(
+        &self,
+        topology: &str,
+        find: impl Fn(&str) -> Option<Shard>,
+    ) -> ExistingAllocation {
+        let names = self.spec.iter().flat_map(|spec| &spec.shards);
+        let shards: Vec<Shard> = names.filter_map(|name| find(name)).collect();
         ExistingAllocation {
             uid: self.uid.clone(),
             resource_version: self.resource_version.clone(),
             is_owned: self.owner.as_deref() == Some(topology),
             is_going: self.is_going,
-            spec: self.spec.clone(),
+            spec: self.whole(&shards),
+            shards,
+            garbage: Vec::new(),
+            basis: self.basis,
+            annotations: self.annotations.clone(),
         }
+    }
+
+    fn whole(&self, shards: &[Shard]) -> Option<Arc<AllocationSpec>> {
+        let head = self.spec.as_ref()?;
+        if head.shards.is_empty() {
+            return Some(Arc::clone(head));
+        }
+        let named: BTreeMap<&str, &AllocationSpec> = shards
+            .iter()
+            .map(|shard| (shard.name.as_str(), &shard.spec))
+            .collect();
+        let whole = assemble(head, |name| named.get(name).copied());
+        whole.ok().map(Arc::new)
+    }
+
+    /// It as a shard of an allocation of the topology with this uid.
+    pub(super) fn as_shard(&self, name: &str, topology: &str) -> Option<Shard> {
+        let is_owned = self.owner.as_deref() == Some(topology);
+        let spec = self.spec.as_ref().filter(|_| is_owned && !self.is_going)?;
+        Some(Shard {
+            name: name.to_owned(),
+            spec: spec.as_ref().clone(),
+        })
     }
 }
 
 /// The Forwarder object for a plan of the topology with this uid.
-pub(crate) fn existing_forwarder(held: &HeldForwarder, topology: &str) -> ExistingForwarder {
+pub(crate) fn existing_forwarder(held: &CachedForwarder, topology: &str) -> ExistingForwarder {
     ExistingForwarder {
         object: held.key.name.clone(),
         uid: held.uid.clone(),
@@ -171,8 +260,9 @@ pub(crate) fn existing_forwarder(held: &HeldForwarder, topology: &str) -> Existi
         is_owned: held.owner.as_deref() == Some(topology),
         is_going: held.is_going,
         revision: held.revision,
-        spec: held.spec.clone(),
-        status: held.status.clone(),
+        basis: held.basis,
+        spec: Arc::clone(&held.spec),
+        status: Arc::clone(&held.status),
     }
 }
 
@@ -182,11 +272,18 @@ fn revision(metadata: &ObjectMeta) -> u64 {
     annotation.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-pub(super) fn range(mut object: DynamicObject) -> Option<HeldRange> {
+fn basis(metadata: &ObjectMeta) -> Basis {
+    let annotations = metadata.annotations.as_ref();
+    let annotation = annotations.and_then(|all| all.get(BASIS_ANNOTATION));
+    let parsed = annotation.and_then(|text| text.parse().ok());
+    parsed.unwrap_or_default()
+}
+
+pub(super) fn range(mut object: DynamicObject) -> Option<CachedRange> {
     let spec: VniRangeSpec = serde_json::from_value(part(&mut object.data, "spec")).ok()?;
     // The name is the claim: one that says something else claims nothing.
     let is_sound = object.name_any() == name_of_range(spec.first);
-    is_sound.then(|| HeldRange {
+    is_sound.then(|| CachedRange {
         first: spec.first,
         topology: Key::new(spec.namespace, spec.topology),
         owner: spec.uid,
@@ -213,6 +310,23 @@ pub(crate) fn node(metadata: ObjectMeta) -> crds::Node {
     crds::Node {
         name: metadata.name.unwrap_or_default(),
         labels: metadata.labels.unwrap_or_default(),
+    }
+}
+
+/// The node with what keeps new Forwarders from it. One of which nobody says that it is not ready is.
+pub(super) fn cached_node(object: NodeObject) -> CachedNode {
+    let conditions = object.status.unwrap_or_default().conditions;
+    let is_ready = |c: &NodeCondition| c.r#type != "Ready" || c.status == "True";
+    let unfit = if !conditions.iter().all(is_ready) {
+        Some(Unfit::NotReady)
+    } else if object.spec.unschedulable {
+        Some(Unfit::Unschedulable)
+    } else {
+        None
+    };
+    CachedNode {
+        node: node(object.metadata),
+        unfit,
     }
 }
 

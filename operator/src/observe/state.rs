@@ -5,17 +5,21 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crds::{Node, attach};
+use crds::{AllocationSpec, Node, allocation::shards::Shard, attach};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{
     Entry, Key,
-    held::{Held, HeldAllocation, HeldForwarder, HeldRange},
+    cached::{Cached, CachedAllocation, CachedForwarder, CachedNode, CachedRange},
+    interest,
     names::uid_of,
     read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
-use crate::plan::{Pod, Publish, World};
+use crate::plan::{Delete, Limits, Observed, Pod, Publish, Unfit, Versions};
+
+/// Every node, and those that are unfit for new Forwarders.
+pub(super) type Nodes = (Arc<Vec<Node>>, Arc<BTreeMap<String, Unfit>>);
 
 /// What a change concerns.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,13 +40,23 @@ pub(super) struct State {
     versions: HashMap<(Kind, Key), u64>,
     /// Highest resourceVersion that each watch has told.
     told: HashMap<Source, u64>,
+    /// A resourceVersion that a list of a kind is not older than. Versions count changes of all kinds.
+    listed: HashMap<Kind, u64>,
     pub(super) topologies: BTreeMap<Key, Arc<Entry>>,
-    pub(super) forwarders: BTreeMap<Key, Arc<HeldForwarder>>,
+    pub(super) forwarders: BTreeMap<Key, Arc<CachedForwarder>>,
     pub(super) forwarders_by_topology: HashMap<Key, BTreeSet<Key>>,
-    pub(super) allocations: BTreeMap<Key, HeldAllocation>,
-    pub(super) ranges: BTreeMap<Key, HeldRange>,
-    pub(super) nodes: BTreeMap<Key, Node>,
-    pub(super) all_nodes: OnceLock<Arc<Vec<Node>>>,
+    pub(super) allocations: BTreeMap<Key, CachedAllocation>,
+    pub(super) ranges: BTreeMap<Key, CachedRange>,
+    pub(super) nodes: BTreeMap<Key, CachedNode>,
+    pub(super) all_nodes: OnceLock<Nodes>,
+    /// Labels of the nodes that daemons run on, beside those of Linux.
+    pub(super) node_selector: BTreeMap<String, String>,
+    /// Bounds that the administrator sets.
+    pub(super) limits: Limits,
+    /// Number of Forwarders by node.
+    pub(super) load: Arc<HashMap<String, u32>>,
+    /// The newest changes that concerned each topology.
+    basis: HashMap<Key, Versions>,
     pub(super) pods: BTreeMap<Key, Arc<Pod>>,
     pub(super) services: BTreeMap<Key, Arc<Service>>,
     pub(super) slices: BTreeMap<Key, Arc<EndpointSlice>>,
@@ -58,6 +72,7 @@ impl State {
             readiness: Watches::new(sources),
             versions: HashMap::new(),
             told: HashMap::new(),
+            listed: HashMap::new(),
             topologies: BTreeMap::new(),
             forwarders: BTreeMap::new(),
             forwarders_by_topology: HashMap::new(),
@@ -65,6 +80,10 @@ impl State {
             ranges: BTreeMap::new(),
             nodes: BTreeMap::new(),
             all_nodes: OnceLock::new(),
+            node_selector: BTreeMap::new(),
+            limits: Limits::default(),
+            load: Arc::default(),
+            basis: HashMap::new(),
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
@@ -81,22 +100,100 @@ impl State {
         self.topologies.get(key)
     }
 
-    pub(super) fn forwarder(&self, key: &Key) -> Option<&Arc<HeldForwarder>> {
+    pub(super) fn forwarder(&self, key: &Key) -> Option<&Arc<CachedForwarder>> {
         self.forwarders.get(key)
     }
 
-    pub(super) fn forwarders(&self, topology: &Key) -> impl Iterator<Item = &Arc<HeldForwarder>> {
+    pub(super) fn forwarders(&self, topology: &Key) -> impl Iterator<Item = &Arc<CachedForwarder>> {
         let keys = self.forwarders_by_topology.get(topology);
         keys.into_iter()
             .flatten()
             .filter_map(|key| self.forwarders.get(key))
     }
 
-    pub(super) fn nodes(&self) -> Arc<Vec<Node>> {
-        let all = self
-            .all_nodes
-            .get_or_init(|| Arc::new(self.nodes.values().cloned().collect()));
-        Arc::clone(all)
+    /// Every node, and those that are unfit for new Forwarders.
+    pub(super) fn nodes(&self) -> &Nodes {
+        self.all_nodes.get_or_init(|| {
+            let nodes = self.nodes.values().map(|held| held.node.clone());
+            let unfit = self.nodes.values().filter_map(|held| {
+                let unfit = interest::no_daemon(&self.node_selector, &held.node).or(held.unfit)?;
+                Some((held.node.name.clone(), unfit))
+            });
+            (Arc::new(nodes.collect()), Arc::new(unfit.collect()))
+        })
+    }
+
+    /// The newest changes that the watches have told of.
+    pub(super) fn heard(&self) -> Versions {
+        let listed = |kind| self.listed.get(&kind).copied().unwrap_or(0);
+        let heard = |kind| self.highest(kind).max(listed(kind));
+        Versions {
+            forwarders: heard(Kind::Forwarder),
+            nodes: heard(Kind::Node),
+            pods: heard(Kind::Pod),
+        }
+    }
+
+    /// The newest change of any kind that was heard of.
+    pub(super) fn newest(&self) -> u64 {
+        self.told.values().copied().max().unwrap_or(0)
+    }
+
+    /// A list of this kind that began when `version` was the newest is complete: all of before is in it, also
+    /// what is gone and therefore in no list.
+    pub(super) fn listed_since(&mut self, kind: Kind, version: u64) {
+        let listed = self.listed.entry(kind).or_default();
+        *listed = version.max(*listed);
+    }
+
+    /// Notes that a change of this kind and version concerns topologies.
+    fn note(&mut self, kind: Kind, version: u64, concerned: &Concerned) {
+        let mut change = Versions::default();
+        match kind {
+            Kind::Forwarder => change.forwarders = version,
+            Kind::Node => change.nodes = version,
+            Kind::Pod => change.pods = version,
+            Kind::Topology | Kind::Allocation | Kind::VniRange => return,
+            Kind::Service | Kind::EndpointSlice => return,
+        }
+        for key in &concerned.topologies {
+            let basis = self.basis.entry(key.clone()).or_default();
+            *basis = basis.max(change);
+        }
+    }
+
+    /// Another topology of this name is planned from its own changes.
+    pub(super) fn forget_basis(&mut self, key: &Key) {
+        self.basis.remove(key);
+    }
+
+    /// Shards of a topology that its allocation of `revision` does not name, and no later one will.
+    fn garbage(&self, topology: &Key, uid: &str, head: &AllocationSpec) -> Vec<Delete> {
+        let prefix = format!("{}.", topology.name);
+        let named = self
+            .allocations
+            .range(Key::new(&topology.namespace, &prefix)..)
+            .take_while(|(key, _)| {
+                key.namespace == topology.namespace && key.name.starts_with(&prefix)
+            });
+        let is_garbage = |(key, held): &(&Key, &CachedAllocation)| {
+            let revision = held.spec.as_ref().map(|spec| spec.revision);
+            held.owner.as_deref() == Some(uid)
+                && !held.is_going
+                && !head.shards.contains(&key.name)
+                && revision.is_some_and(|revision| revision <= head.revision)
+        };
+        let delete = |(key, held): (&Key, &CachedAllocation)| Delete {
+            object: key.name.clone(),
+            uid: held.uid.clone(),
+        };
+        named.filter(is_garbage).map(delete).collect()
+    }
+
+    /// A shard of the topology with this uid.
+    pub(super) fn shard(&self, topology: &Key, name: &str, uid: &str) -> Option<Shard> {
+        let held = self.allocations.get(&Key::new(&topology.namespace, name))?;
+        held.as_shard(name, uid)
     }
 
     pub(super) fn size(&self, kind: Kind) -> usize {
@@ -112,28 +209,41 @@ impl State {
         }
     }
 
-    /// All but the nodes.
-    pub(super) fn world(&self, key: &Key) -> Option<World> {
+    /// The observed state of one topology; `None` when it is gone or cannot be read.
+    pub(super) fn observed(&self, key: &Key) -> Option<Observed> {
         let entry = self.topologies.get(key)?;
         let topology = entry.topology.as_ref()?;
-        let allocation = self.allocations.get(key);
-        let allocation = allocation.map(|held| held.existing(&entry.uid));
-        let (own, foreign): (Vec<&HeldRange>, Vec<&HeldRange>) = self
+        let uid = entry.uid.as_str();
+        let allocation = self.allocations.get(key).map(|held| {
+            let mut existing = held.existing(uid, |name| self.shard(key, name, uid));
+            if let Some(head) = held.spec.as_ref().filter(|_| existing.is_owned) {
+                existing.garbage = self.garbage(key, uid, head);
+            }
+            existing
+        });
+        let (own, foreign): (Vec<&CachedRange>, Vec<&CachedRange>) = self
             .ranges
             .values()
             .partition(|range| range.owner == entry.uid);
-        let sorted = |ranges: Vec<&HeldRange>| {
+        let sorted = |ranges: Vec<&CachedRange>| {
             let firsts: BTreeSet<u32> = ranges.into_iter().map(|range| range.first).collect();
             firsts.into_iter().collect()
         };
-        Some(World {
-            topology: topology.as_ref().clone(),
+        Some(Observed {
+            topology: Arc::clone(topology),
             ignored: entry.ignored.clone(),
             uid: entry.uid.clone(),
             generation: entry.generation,
             is_going: entry.is_going,
             status: entry.status.clone(),
-            nodes: Vec::new(),
+            nodes: Arc::clone(&self.nodes().0),
+            unfit: Arc::clone(&self.nodes().1),
+            load: Arc::clone(&self.load),
+            limits: self.limits,
+            basis: self.basis.get(key).copied().unwrap_or_default(),
+            heard: self.heard(),
+            disbelieved: Versions::default(),
+            is_live: false,
             pods: self
                 .pods_of(topology)
                 .map(|pod| pod.as_ref().clone())
@@ -189,6 +299,7 @@ impl State {
     /// A list of this watch begins anew: whatever it says is the truth, also when its versions are lower.
     pub(super) fn relist(&mut self, source: &Source) {
         self.told.remove(source);
+        self.listed.remove(&source.kind);
         self.versions
             .retain(|(kind, key), _| !source.covers(*kind, &key.namespace));
     }
@@ -206,13 +317,13 @@ impl State {
     }
 
     /// Takes what the watch tells, unless an answer to a write was newer.
-    pub(super) fn put(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+    pub(super) fn put(&mut self, key: &Key, held: Cached, version: u64) -> Concerned {
         self.note_told(held.kind(), key, version);
         self.put_newer(key, held, version)
     }
 
     /// Takes the answer to a write of our own, unless the watch has told as much already.
-    pub(super) fn learn(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+    pub(super) fn learn(&mut self, key: &Key, held: Cached, version: u64) -> Concerned {
         let source = self.readiness.source(held.kind(), &key.namespace);
         if self.told.get(&source).is_some_and(|told| version <= *told) {
             return Concerned::default();
@@ -220,13 +331,16 @@ impl State {
         self.put_newer(key, held, version)
     }
 
-    fn put_newer(&mut self, key: &Key, held: Held, version: u64) -> Concerned {
+    fn put_newer(&mut self, key: &Key, held: Cached, version: u64) -> Concerned {
         let id = (held.kind(), key.clone());
         if self.versions.get(&id).is_some_and(|known| *known > version) {
             return Concerned::default();
         }
         self.versions.insert(id, version);
-        self.replace(held.kind(), key, Some(held))
+        let kind = held.kind();
+        let concerned = self.replace(kind, key, Some(held));
+        self.note(kind, version, &concerned);
+        concerned
     }
 
     /// Takes the end of an object, unless it has been made again since.
@@ -237,7 +351,9 @@ impl State {
             return Concerned::default();
         }
         self.versions.remove(&id);
-        self.replace(kind, key, None)
+        let concerned = self.replace(kind, key, None);
+        self.note(kind, version, &concerned);
+        concerned
     }
 
     /// Takes the absence of an object from a complete list.
@@ -260,19 +376,23 @@ impl State {
         is_held.then(|| self.replace(kind, key, None))
     }
 
-    fn replace(&mut self, kind: Kind, key: &Key, held: Option<Held>) -> Concerned {
+    fn replace(&mut self, kind: Kind, key: &Key, held: Option<Cached>) -> Concerned {
         let mut concerned = Concerned::default();
         match held {
-            Some(Held::Topology(entry)) => self.replace_topology(key, Some(entry), &mut concerned),
-            Some(Held::Forwarder(held)) => self.replace_forwarder(key, Some(held), &mut concerned),
-            Some(Held::Allocation(held)) => {
+            Some(Cached::Topology(entry)) => {
+                self.replace_topology(key, Some(entry), &mut concerned)
+            }
+            Some(Cached::Forwarder(held)) => {
+                self.replace_forwarder(key, Some(held), &mut concerned)
+            }
+            Some(Cached::Allocation(held)) => {
                 self.replace_allocation(key, Some(held), &mut concerned);
             }
-            Some(Held::Range(held)) => self.replace_range(key, Some(held), &mut concerned),
-            Some(Held::Node(node)) => self.replace_node(key, Some(node), &mut concerned),
-            Some(Held::Pod(pod)) => self.replace_pod(key, Some(pod), &mut concerned),
-            Some(Held::Service(new)) => self.replace_service(key, Some(new), &mut concerned),
-            Some(Held::EndpointSlice(new)) => self.replace_slice(key, Some(new), &mut concerned),
+            Some(Cached::Range(held)) => self.replace_range(key, Some(held), &mut concerned),
+            Some(Cached::Node(node)) => self.replace_node(key, Some(node), &mut concerned),
+            Some(Cached::Pod(pod)) => self.replace_pod(key, Some(pod), &mut concerned),
+            Some(Cached::Service(new)) => self.replace_service(key, Some(new), &mut concerned),
+            Some(Cached::EndpointSlice(new)) => self.replace_slice(key, Some(new), &mut concerned),
             None => match kind {
                 Kind::Topology => self.replace_topology(key, None, &mut concerned),
                 Kind::Forwarder => self.replace_forwarder(key, None, &mut concerned),

@@ -19,10 +19,10 @@ use kube::{
 
 use super::{
     Cache, Entry, Key,
-    held::{Held, HeldForwarder},
+    cached::{Cached, CachedForwarder},
     orphans::Orphan,
     read,
-    readiness::{Kind, Source},
+    readiness::{KINDS, Kind, Source},
     state::Concerned,
 };
 use crate::plan::{Computed, Plan};
@@ -114,13 +114,20 @@ where
 #[derive(Default)]
 pub(super) struct Listing {
     seen: HashSet<Key>,
+    /// The newest change of any kind when it began.
+    began: u64,
 }
 
 impl Cache {
     /// A list begins.
     pub(super) fn begin(&self, source: &Source) -> Listing {
-        self.state_mut().relist(source);
-        Listing::default()
+        let mut state = self.state_mut();
+        let began = state.newest();
+        state.relist(source);
+        Listing {
+            began,
+            ..Listing::default()
+        }
     }
 
     /// Takes what a watch tells; within a list `listing` keeps account.
@@ -128,7 +135,7 @@ impl Cache {
         &self,
         source: &Source,
         metadata: &ObjectMeta,
-        held: Option<Held>,
+        held: Option<Cached>,
         listing: Option<&mut Listing>,
     ) {
         let (key, version) = (read::key(metadata), read::version(metadata));
@@ -155,7 +162,13 @@ impl Cache {
         }
         let mut state = self.state_mut();
         state.readiness.heard(source);
+        state.listed_since(source.kind, listing.began);
         if state.readiness.listed(source) {
+            // All lists began together, before anything could be written from one of them.
+            let newest = state.newest();
+            KINDS
+                .iter()
+                .for_each(|kind| state.listed_since(*kind, newest));
             let topologies = state.keys(Kind::Topology, None);
             let forwarders = state.keys(Kind::Forwarder, None);
             self.inner.stores.fill(&topologies, &forwarders);
@@ -186,28 +199,28 @@ impl Cache {
     /// Takes the answer to a write of a topology's status.
     pub fn learn_topology(&self, object: DynamicObject) {
         let metadata = object.metadata.clone();
-        let held = Held::Topology(Arc::new(read::topology(object)));
+        let held = Cached::Topology(Arc::new(read::topology(object)));
         self.learn(&metadata, held);
     }
 
     /// Takes the answer to a write of a Forwarder.
     pub fn learn_forwarder(&self, object: DynamicObject) {
         let metadata = object.metadata.clone();
-        let held = Held::Forwarder(Arc::new(read::forwarder(object)));
+        let held = Cached::Forwarder(Arc::new(read::forwarder(object)));
         self.learn(&metadata, held);
     }
 
     /// Takes the answer to a write of an Allocation.
     pub fn learn_allocation(&self, object: DynamicObject) {
         let metadata = object.metadata.clone();
-        self.learn(&metadata, Held::Allocation(read::allocation(object)));
+        self.learn(&metadata, Cached::Allocation(read::allocation(object)));
     }
 
     /// Takes the answer to a write, or a reading, of a VniRange.
     pub fn learn_range(&self, object: DynamicObject) {
         let metadata = object.metadata.clone();
         if let Some(range) = read::range(object) {
-            self.learn(&metadata, Held::Range(range));
+            self.learn(&metadata, Cached::Range(range));
         }
     }
 
@@ -215,7 +228,7 @@ impl Cache {
     pub fn learn_service(&self, object: Service) {
         let metadata = object.metadata.clone();
         if let Some(object) = read::named(object) {
-            self.learn(&metadata, Held::Service(object));
+            self.learn(&metadata, Cached::Service(object));
         }
     }
 
@@ -223,11 +236,11 @@ impl Cache {
     pub fn learn_slice(&self, object: EndpointSlice) {
         let metadata = object.metadata.clone();
         if let Some(object) = read::named(object) {
-            self.learn(&metadata, Held::EndpointSlice(object));
+            self.learn(&metadata, Cached::EndpointSlice(object));
         }
     }
 
-    fn learn(&self, metadata: &ObjectMeta, held: Held) {
+    fn learn(&self, metadata: &ObjectMeta, held: Cached) {
         let (key, version) = (read::key(metadata), read::version(metadata));
         let kind = held.kind();
         let mut concerned = self.state_mut().learn(&key, held, version);
@@ -266,7 +279,10 @@ impl Cache {
     }
 
     /// What is to be published of a Forwarder, and the object that it was compared with; `None` when it is there.
-    pub fn to_publish(&self, key: &Key) -> Option<(Arc<HeldForwarder>, crds::forwarder::Computed)> {
+    pub fn to_publish(
+        &self,
+        key: &Key,
+    ) -> Option<(Arc<CachedForwarder>, crds::forwarder::Computed)> {
         self.state().to_publish(key)
     }
 

@@ -1,6 +1,9 @@
 //! Watches, one for each kind and namespace, for as long as the process lives.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ::telemetry::{Backoff, chain, jittered};
 use crds::forwarder::TOPOLOGY_LABEL;
@@ -14,19 +17,19 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta},
     runtime::watcher::{self, Event, InitialListStrategy, watcher},
 };
 
 use super::{
     Cache,
-    held::Held,
-    read::{self, PodObject},
+    cached::Cached,
+    read::{self, NodeObject, PodObject},
     readiness::{KINDS, Kind, Source},
     restore,
     sync::Listing,
 };
-use crate::telemetry::Metrics;
+use crate::{plan::Limits, telemetry::Metrics};
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
@@ -34,11 +37,15 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// An API server that comes back is heard again within this.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Which namespaces are watched; all when there are none.
+/// Namespaces that are watched (all when there are none), and what the administrator allows there.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Names of namespaces.
     pub namespaces: Vec<String>,
+    /// Labels of the nodes that daemons run on, beside those of Linux.
+    pub node_selector: BTreeMap<String, String>,
+    /// Bounds that the administrator sets.
+    pub limits: Limits,
 }
 
 impl Scope {
@@ -93,46 +100,44 @@ impl Watcher {
         match self.source.kind {
             Kind::Topology => {
                 let api = self.api(client, &ApiResource::erase::<crds::TopologyObject>(&()));
-                let read = |object| Some(Held::Topology(read::topology(object).into()));
+                let read = |object| Some(Cached::Topology(read::topology(object).into()));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::Forwarder => {
                 let api = self.api(client, &ApiResource::erase::<crds::ForwarderObject>(&()));
-                let read = |object| Some(Held::Forwarder(read::forwarder(object).into()));
+                let read = |object| Some(Cached::Forwarder(read::forwarder(object).into()));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::Allocation => {
                 let api = self.api(client, &ApiResource::erase::<crds::AllocationObject>(&()));
-                let read = |object| Some(Held::Allocation(read::allocation(object)));
+                let read = |object| Some(Cached::Allocation(read::allocation(object)));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::VniRange => {
                 let resource = ApiResource::erase::<crds::VniRangeObject>(&());
                 let api: Api<DynamicObject> = Api::all_with(client, &resource);
-                let read = |object| read::range(object).map(Held::Range);
+                let read = |object| read::range(object).map(Cached::Range);
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::Node => {
-                // Only the metadata: the status of a node is large, changes often, and does not matter.
-                let api: Api<PartialObjectMeta<Node>> = Api::all(client);
-                let read =
-                    |object: PartialObjectMeta<Node>| Some(Held::Node(read::node(object.metadata)));
+                let api: Api<NodeObject> = Api::all_with(client, &ApiResource::erase::<Node>(&()));
+                let read = |object| Some(Cached::Node(read::cached_node(object)));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::Pod => {
                 let api: Api<PodObject> = self.api(client, &ApiResource::erase::<Pod>(&()));
-                let read = |object| read::pod(object).map(|pod| Held::Pod(pod.into()));
+                let read = |object| read::pod(object).map(|pod| Cached::Pod(pod.into()));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
             Kind::Service => {
                 let api: Api<Service> = self.typed(client);
-                let read = |object| read::named(object).map(Held::Service);
+                let read = |object| read::named(object).map(Cached::Service);
                 self.follow(
                     |config| watcher(api.clone(), config.labels(TOPOLOGY_LABEL)),
                     read,
@@ -141,7 +146,7 @@ impl Watcher {
             }
             Kind::EndpointSlice => {
                 let api: Api<EndpointSlice> = self.typed(client);
-                let read = |object| read::named(object).map(Held::EndpointSlice);
+                let read = |object| read::named(object).map(Cached::EndpointSlice);
                 self.follow(
                     |config| watcher(api.clone(), config.labels(TOPOLOGY_LABEL)),
                     read,
@@ -175,7 +180,7 @@ impl Watcher {
     async fn follow<K, S>(
         &self,
         watch: impl Fn(watcher::Config) -> S,
-        read: impl Fn(K) -> Option<Held>,
+        read: impl Fn(K) -> Option<Cached>,
     ) where
         K: Resource,
         S: Stream<Item = watcher::Result<Event<K>>>,
@@ -229,7 +234,7 @@ impl Watcher {
         &self,
         event: Event<K>,
         listing: &mut Option<Listing>,
-        read: impl Fn(K) -> Option<Held>,
+        read: impl Fn(K) -> Option<Cached>,
     ) {
         match event {
             Event::Init => *listing = Some(self.cache.begin(&self.source)),

@@ -1,4 +1,4 @@
-//! What is given next, and what of it the Forwarders get.
+//! The next allocation, and the grants of it that go into Forwarders.
 //!
 //! ```text
 //! blocks:  -> granted to a uid -> (uid gone) -> released, the last 64 -> free
@@ -13,37 +13,41 @@ use crds::{
     forwarder::WireType,
 };
 use ipnetwork::IpNetwork;
-use topology::{LinkId, Prefix};
+use topology::Prefix;
 
-use super::{ranges, sound, world::World};
+use super::{
+    consistency,
+    observed::{ExistingForwarder, Observed},
+    vni,
+};
 
 /// How many released grants are remembered.
 const RELEASED_MAX: usize = 64;
 
-/// What is to be persisted.
+/// The allocation to persist.
 #[derive(Debug, Default)]
 pub(super) struct Allocated {
-    /// Equal to what is persisted when nothing is to be given or taken back.
+    /// Equal to the persisted one when nothing is to be given or taken back.
     pub(super) next: AllocationSpec,
-    /// How many links have no VNI yet, for want of ranges.
+    /// Number of links without a VNI, for want of ranges.
     pub(super) missing: usize,
-    /// Why Forwarders get no block.
+    /// Reason for which Forwarders get no block.
     pub(super) why: Option<String>,
 }
 
-/// What should be given, from what is given.
-pub(super) fn next(world: &World, wanted: &[Forwarder]) -> Allocated {
-    let before = world.persisted().cloned().unwrap_or_default();
-    let owned = world.forwarders.iter().filter(|f| f.is_owned);
-    let carried = owned.map(|f| world.written(f)).max().unwrap_or(0);
-    let is_behind = world.persisted().is_none() || before.revision < carried;
+/// The next allocation, from the persisted one.
+pub(super) fn next(observed: &Observed, desired: &[Forwarder]) -> Allocated {
+    let before = observed.persisted().cloned().unwrap_or_default();
+    let owned = observed.forwarders.iter().filter(|f| f.is_owned);
+    let carried = owned.map(|f| observed.written(f)).max().unwrap_or(0);
+    let is_behind = observed.persisted().is_none() || before.revision < carried;
     let revision = before.revision.max(carried).saturating_add(1);
     let mut next = before.clone();
     if is_behind {
-        recover(world, &mut next);
+        recover(observed, &mut next);
     }
-    let why = grant_blocks(world, wanted, &mut next).err();
-    let missing = grant_vnis(world, wanted, &mut next, revision);
+    let why = grant_blocks(observed, desired, &mut next).err();
+    let missing = grant_vnis(observed, desired, &mut next, revision);
     if next != before || is_behind {
         next.revision = revision;
     }
@@ -52,13 +56,14 @@ pub(super) fn next(world: &World, wanted: &[Forwarder]) -> Allocated {
 
 /// Puts into an allocation that someone deleted, or that is older than what was made out of it, what
 /// Forwarders carry and it gives to nobody.
-fn recover(world: &World, next: &mut AllocationSpec) {
+fn recover(observed: &Observed, next: &mut AllocationSpec) {
     let retired = next.retired.values().map(|retired| retired.vni);
     let mut taken: BTreeSet<u32> = next.vnis.values().copied().chain(retired).collect();
-    for existing in world.forwarders.iter().filter(|f| f.is_owned) {
+    for existing in observed.forwarders.iter().filter(|f| f.is_owned) {
         let grant = BlockGrant {
             forwarder: existing.spec.name.clone(),
             blocks: existing.spec.blocks.clone(),
+            ..BlockGrant::default()
         };
         let is_known = next.blocks.contains_key(&existing.uid);
         let is_given = |next: &AllocationSpec| next.blocks.values().any(|g| overlap(g, &grant));
@@ -68,7 +73,7 @@ fn recover(world: &World, next: &mut AllocationSpec) {
         }
         for link in &existing.spec.links {
             let is_known = next.vnis.contains_key(&link.id) || next.retired.contains_key(&link.id);
-            let possible = link.vni.filter(|vni| sound::is_possible(*vni));
+            let possible = link.vni.filter(|vni| consistency::is_possible(*vni));
             if let Some(vni) = possible.filter(|vni| !is_known && taken.insert(*vni)) {
                 next.vnis.insert(link.id.clone(), vni);
             }
@@ -78,14 +83,14 @@ fn recover(world: &World, next: &mut AllocationSpec) {
 
 /// Releases the grants of those that are gone, and gives a block to each Forwarder without one.
 ///
-/// Those that are wanted and do not exist yet take part too, so that who is granted a block first
+/// Those that are desired and do not exist yet take part too, so that who is granted a block first
 /// changes nothing for the others.
 fn grant_blocks(
-    world: &World,
-    wanted: &[Forwarder],
+    observed: &Observed,
+    desired: &[Forwarder],
     next: &mut AllocationSpec,
 ) -> Result<(), String> {
-    let alive: BTreeSet<&str> = world.forwarders.iter().map(|f| f.uid.as_str()).collect();
+    let alive: BTreeSet<&str> = observed.forwarders.iter().map(|f| f.uid.as_str()).collect();
     let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut next.blocks)
         .into_iter()
         .partition(|(uid, _)| alive.contains(uid.as_str()));
@@ -94,9 +99,9 @@ fn grant_blocks(
     let forgotten = next.released.len().saturating_sub(RELEASED_MAX);
     next.released.drain(..forgotten);
 
-    let usable = world.usable();
+    let usable = observed.usable();
     let mut keys = BTreeMap::new();
-    for forwarder in wanted {
+    for forwarder in desired {
         let name = forwarder.spec.name.as_str();
         match usable.get(name) {
             Some(existing) if next.blocks.contains_key(&existing.uid) => {}
@@ -115,7 +120,7 @@ fn grant_blocks(
     for (position, grant) in next.released.iter().enumerate() {
         existing.insert(format!("\0{position}"), prefixes(&grant.blocks));
     }
-    let addressing = &world.topology.spec.addressing;
+    let addressing = &observed.topology.spec.addressing;
     let given = |index: usize| addressing.block_prefixes.get(index).copied();
     let lengths: Vec<Option<u8>> = (0..addressing.cidrs.len()).map(given).collect();
     let assigned = topology::assign(&prefixes(&addressing.cidrs), &lengths, &existing, &names);
@@ -124,6 +129,7 @@ fn grant_blocks(
             let grant = BlockGrant {
                 forwarder: (*name).to_owned(),
                 blocks: blocks.into_iter().filter_map(network).collect(),
+                ..BlockGrant::default()
             };
             next.released.retain(|other| !overlap(other, &grant));
             next.blocks.insert(uid.clone(), grant);
@@ -160,21 +166,27 @@ fn network(prefix: Prefix) -> Option<IpNetwork> {
 /// Retires the VNIs of links that are no more, forgets those that are safe, and gives one to each new
 /// link while there are any. Returns how many are missing.
 fn grant_vnis(
-    world: &World,
-    wanted: &[Forwarder],
+    observed: &Observed,
+    desired: &[Forwarder],
     next: &mut AllocationSpec,
     revision: u64,
 ) -> usize {
-    let tunnels = tunnels(wanted);
-    let is_ours = |vni: u32| !ranges::is_foreign(world, vni);
+    let tunnels = tunnels(desired);
+    let is_ours = |vni: u32| !vni::is_foreign(observed, vni);
+    let ends = ends(observed);
     next.retired
-        .retain(|id, retired| !is_safe(world, id, *retired));
+        .retain(|id, retired| !is_safe(observed, &ends, id, retired));
     let before = std::mem::take(&mut next.vnis);
     for (id, vni) in before {
         if tunnels.contains(&id) && is_ours(vni) {
             next.vnis.insert(id, vni);
         } else {
-            next.retired.insert(id, RetiredVni { vni, revision });
+            let retired = RetiredVni {
+                vni,
+                revision,
+                ..RetiredVni::default()
+            };
+            next.retired.insert(id, retired);
         }
     }
     let homeless: Vec<&String> = tunnels
@@ -183,12 +195,12 @@ fn grant_vnis(
         .collect();
     let taken = next.vnis.values().copied();
     let taken: BTreeSet<u32> = taken.chain(next.retired.values().map(|r| r.vni)).collect();
-    let mut free = ranges::free(world, &taken).into_iter();
+    let mut free = vni::free(observed, &taken).into_iter();
     let mut missing = 0;
     for id in homeless {
         // The same link may have back what it had.
-        let revived = next.retired.get(id).filter(|retired| is_ours(retired.vni));
-        if let Some(RetiredVni { vni, .. }) = revived.copied() {
+        let revived = next.retired.get(id).map(|retired| retired.vni);
+        if let Some(vni) = revived.filter(|vni| is_ours(*vni)) {
             next.retired.remove(id);
             next.vnis.insert(id.clone(), vni);
         } else if let Some(vni) = free.next() {
@@ -201,41 +213,49 @@ fn grant_vnis(
 }
 
 /// Ids of the links that need a VNI.
-fn tunnels(wanted: &[Forwarder]) -> BTreeSet<String> {
-    let links = wanted.iter().flat_map(|forwarder| &forwarder.spec.links);
+fn tunnels(desired: &[Forwarder]) -> BTreeSet<String> {
+    let links = desired.iter().flat_map(|forwarder| &forwarder.spec.links);
     let tunnels = links.filter(|link| link.r#type == WireType::Vxlan);
     tunnels.map(|link| link.id.clone()).collect()
+}
+
+/// Forwarder objects by the Forwarder's name, whoever owns them.
+fn ends(observed: &Observed) -> BTreeMap<&str, Vec<&ExistingForwarder>> {
+    let mut ends: BTreeMap<&str, Vec<&ExistingForwarder>> = BTreeMap::new();
+    for existing in &observed.forwarders {
+        let of_name = ends.entry(&existing.spec.name).or_default();
+        of_name.push(existing);
+    }
+    ends
 }
 
 /// Whether nobody can write this VNI into an end of this link any more: each end that exists was
 /// written since, and is never written from a lower revision. One that does not exist yet is granted
 /// nothing in the revisions that have the VNI.
-fn is_safe(world: &World, id: &str, retired: RetiredVni) -> bool {
-    let mut ends = world.forwarders.iter().filter(|f| is_end(id, &f.spec.name));
-    ends.all(|end| {
-        let carries = |link: &crds::forwarder::ForwarderLink| link.vni == Some(retired.vni);
-        world.written(end) >= retired.revision && !end.spec.links.iter().any(carries)
-    })
+fn is_safe(
+    observed: &Observed,
+    ends: &BTreeMap<&str, Vec<&ExistingForwarder>>,
+    id: &str,
+    retired: &RetiredVni,
+) -> bool {
+    let carries = |link: &crds::forwarder::ForwarderLink| link.vni == Some(retired.vni);
+    let mut existing = ends_of(id).filter_map(|end| ends.get(end)).flatten();
+    existing
+        .all(|end| observed.written(end) >= retired.revision && !end.spec.links.iter().any(carries))
 }
 
-/// Whether the link of this id (`A/B`, `A/B#2`) has an end at this Forwarder.
-pub(super) fn is_end(id: &str, forwarder: &str) -> bool {
-    LinkId::parse(id).is_ok_and(|id| id.has_end(forwarder))
+/// The names of the Forwarders that the link of this id (`A/B`, `A/B#2`) joins.
+pub(super) fn ends_of(id: &str) -> impl Iterator<Item = &str> {
+    let ends = id.split_once('#').map_or(id, |(ends, _)| ends);
+    ends.split('/')
 }
 
-/// The wanted Forwarders with what `next` grants them.
-pub(super) fn granted(
-    world: &World,
-    wanted: &[Forwarder],
-    next: &AllocationSpec,
-) -> Vec<Forwarder> {
-    let usable = world.usable();
-    let grant = |forwarder: &Forwarder| {
-        let mut forwarder = forwarder.clone();
-        let spec = &mut forwarder.spec;
-        let grant = usable
-            .get(spec.name.as_str())
-            .and_then(|existing| next.blocks.get(&existing.uid));
+/// Puts into the desired Forwarders what `next` grants them.
+pub(super) fn grant(observed: &Observed, desired: &mut [Forwarder], next: &AllocationSpec) {
+    let usable = observed.usable();
+    for Forwarder { spec, .. } in desired {
+        let existing = usable.get(spec.name.as_str());
+        let grant = existing.and_then(|existing| next.blocks.get(&existing.uid));
         spec.blocks = grant.map(|grant| grant.blocks.clone()).unwrap_or_default();
         for link in &mut spec.links {
             link.vni = match link.r#type {
@@ -243,7 +263,5 @@ pub(super) fn granted(
                 WireType::Veth => None,
             };
         }
-        forwarder
-    };
-    wanted.iter().map(grant).collect()
+    }
 }

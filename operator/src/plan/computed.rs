@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crds::{Forwarder, Problem};
 use topology::{Epoch, ForwarderIndex, Graph, Spf, Table, Topology};
 
-/// What a declaration means on these nodes with these pods: shared with REST and metrics.
+/// A declaration expanded on these nodes with these pods: shared with REST and metrics.
 ///
 /// Tables are kept as digests only: all tables of 1,000 Forwarders would be a million routes.
 /// [`Computed::table`] makes any of them in the time of one shortest-path run.

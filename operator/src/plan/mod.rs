@@ -1,10 +1,11 @@
-//! From what is observed of one topology to what is written for it. Pure.
+//! The plan of one topology: a pipeline of values, from what is observed to what is written. Pure.
 //!
 //! ```text
-//! World --+-- lint, expand -----------> rejected: touch nothing
-//!         +-- wanted minus existing --> (a) create -> (b) claim -> (c) allocation -> (d) fill -> (e) delete
-//!         +-- graph, tables ----------> Computed, (f) publish
-//!         +-- what nodes report ------> Facts -> status::next
+//! Observed -> desired -> allocation -> consistency -> diff --> (a) create -> (b) claim -> (c) allocation
+//!                 |          |             |                       -> (d) fill -> (e) delete -> (f) publish
+//!              rejected    vni      contradiction: nothing
+//!                 |
+//!                 +-> Computed (graph, tables) -> convergence (reports of nodes) -> Facts -> status::next
 //! ```
 //! A plan is carried out step by step, and each step may be the last one: the next plan is made from
 //! what is there then. Any number of replicas do so at once, each from its own, older or newer view.
@@ -27,31 +28,42 @@
 //!    revision counts as 0.
 //! 5. VNIs come out of ranges claimed by name, which are kept until topology, allocation and Forwarders are
 //!    gone, looked at live in this order.
-//! 6. An allocation that says otherwise, by hand or by a merge, is not carried out: no Forwarder is filled
+//! 6. What no resourceVersion guards, the topology and its pods and nodes, is fenced: see `fence`. A
+//!    Forwarder is never filled from an older generation of its topology, nor before a replica has heard of
+//!    the pods and nodes that it was filled for.
+//! 7. A node's Forwarders are bounded: bare ones announce the node that they are for, and are filled only when
+//!    all that are announced there, counted live, are within the bound.
+//! 8. An allocation that says otherwise, by hand or by a merge, is not carried out: no Forwarder is filled
 //!    and nothing is given until someone has mended or deleted it. One that was deleted is made anew from
 //!    what Forwarders carry.
 
 mod allocation;
 mod computed;
-mod fill;
-mod live;
+mod consistency;
+mod convergence;
+mod desired;
+mod diff;
+mod facts;
+mod fence;
+mod limits;
 pub mod names;
 pub mod network_attachment;
-mod ranges;
-mod sound;
-mod wanted;
-mod world;
+mod observed;
+mod vni;
 
 use crds::{AllocationSpec, Forwarder, ForwarderSpec, Problem};
 
-use self::{allocation::Allocated, wanted::Wanted};
+use self::{allocation::Allocated, desired::Desired};
 pub use self::{
     computed::{Computed, Memo},
-    live::{DownLink, Live, Waiting},
-    wanted::Unattached,
-    world::{ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION, World},
+    convergence::{Convergence, DownLink, Waiting},
+    desired::Unattached,
+    facts::{Facts, Writing},
+    fence::{BASIS_ANNOTATION, Basis, Lag, Versions},
+    observed::{
+        ExistingAllocation, ExistingForwarder, Limits, Observed, Pod, REVISION_ANNOTATION, Unfit,
+    },
 };
-use crate::status::{Facts, Writing};
 
 /// What is to be done about one topology.
 #[derive(Clone, Debug, Default)]
@@ -76,13 +88,20 @@ pub struct Plan {
     pub fill: Vec<Fill>,
     /// Nodes to read live in a fresh look: those that Forwarders are to be moved away from.
     pub doubtful_nodes: Vec<String>,
+    /// Nodes whose Forwarders are to be counted live in a fresh look: new ones are to be placed there, and
+    /// the administrator's bound is not far.
+    pub crowded_nodes: Vec<String>,
+    /// Why this plan writes nothing for now: something newer than what it was made from is written.
+    pub lag: Option<Lag>,
     /// Forwarder objects that should not be, with preconditions; step (e).
     ///
     /// To be deleted only when this plan was made from a fresh look.
     pub delete: Vec<Delete>,
     /// The allocation of a former topology, which is in the way.
     pub delete_allocation: Option<Delete>,
-    /// `status.computed` that differs; step (f).
+    /// Shards of allocations that no allocation names any more.
+    pub delete_shards: Vec<Delete>,
+    /// `status.computed` with another digest; step (f).
     pub publish: Vec<Publish>,
     /// What there is to tell: see [`crate::status::next`].
     pub facts: Facts,
@@ -101,7 +120,9 @@ pub struct Fill {
     pub resource_version: String,
     /// What goes into [`REVISION_ANNOTATION`].
     pub revision: u64,
-    /// What is wanted.
+    /// What goes into [`BASIS_ANNOTATION`].
+    pub basis: Basis,
+    /// The desired spec.
     pub spec: ForwarderSpec,
 }
 
@@ -134,6 +155,8 @@ impl Plan {
             && self.fill.is_empty()
             && self.delete.is_empty()
             && self.delete_allocation.is_none()
+            && self.delete_shards.is_empty()
+            && self.lag.is_none()
     }
 
     /// Whether to look again, live, before going on after step (b): something is to be granted, deleted
@@ -145,93 +168,132 @@ impl Plan {
             || !self.delete.is_empty()
             || self.delete_allocation.is_some()
             || !self.doubtful_nodes.is_empty()
+            || !self.crowded_nodes.is_empty()
+            || self.lag == Some(Lag::Generation)
     }
 }
 
 /// Decides what to write for one topology.
-pub fn plan(world: &World) -> Plan {
-    plan_with(world, &mut Memo::default())
+pub fn plan(observed: &Observed) -> Plan {
+    plan_with(observed, &mut Memo::default())
 }
 
 /// The same plan as [`plan`], sparing what `memo` of the same topology remembers.
-pub fn plan_with(world: &World, memo: &mut Memo) -> Plan {
-    if world.is_going {
+pub fn plan_with(observed: &Observed, memo: &mut Memo) -> Plan {
+    if observed.is_going {
         return Plan {
-            facts: Facts::of(world, Vec::new()),
+            facts: Facts::of(observed, Vec::new()),
             ..Plan::default()
         };
     }
-    match wanted::wanted(world) {
-        Ok(wanted) => accepted(world, wanted, memo),
-        Err(rejection) => rejected(world, rejection, memo),
+    match desired::desired(observed) {
+        Ok(desired) => accepted(observed, desired, memo),
+        Err(rejection) => rejected(observed, rejection, memo),
     }
 }
 
 /// What exists stays as it is: a slip of the pen must not tear down a network.
-fn rejected(world: &World, rejection: wanted::Rejection, memo: &mut Memo) -> Plan {
-    let existing: Vec<Forwarder> = world
+fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo) -> Plan {
+    let existing: Vec<Forwarder> = observed
         .usable()
         .into_values()
-        .map(|f| Forwarder::new(&world.topology.metadata.namespace, f.spec.clone()))
+        .map(|f| {
+            Forwarder::new(
+                &observed.topology.metadata.namespace,
+                f.spec.as_ref().clone(),
+            )
+        })
         .collect();
-    let mut facts = Facts::of(world, rejection.problems.clone());
+    let mut facts = Facts::of(observed, rejection.problems.clone());
     facts.rejected = rejection.reason.to_owned();
     if let Ok(computed) = Computed::new(existing, memo) {
-        facts.live = Some(live::live(world, &computed, 0, memo));
+        facts.convergence = Some(convergence::convergence(observed, &computed, 0, memo));
     }
+    // Announcements are no network: others may have the room.
+    let is_full = rejection.reason == limits::REASON;
+    let delete = is_full.then(|| diff::withdrawn(observed));
     Plan {
         problems: rejection.problems,
         facts,
+        delete: delete.unwrap_or_default(),
         ..Plan::default()
     }
 }
 
-fn accepted(world: &World, wanted: Wanted, memo: &mut Memo) -> Plan {
-    let Allocated { next, missing, why } = allocation::next(world, &wanted.forwarders);
-    let forwarders = allocation::granted(world, &wanted.forwarders, &next);
+fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
+    let Desired {
+        mut forwarders,
+        pods,
+        unattached,
+        left_out,
+    } = desired;
+    let Allocated { next, missing, why } = allocation::next(observed, &forwarders);
+    allocation::grant(observed, &mut forwarders, &next);
     let computed = match Computed::new(forwarders, memo) {
         Ok(computed) => computed,
         Err(problem) => {
             let problems = vec![problem];
-            let reason = wanted::INVALID;
-            return rejected(world, wanted::Rejection { reason, problems }, memo);
+            let reason = desired::INVALID;
+            return rejected(observed, desired::Rejection { reason, problems }, memo);
         }
     };
-    let fill = fill::fills(world, &computed.forwarders, &next);
-    let create = fill::creates(world, &computed.forwarders);
-    let delete = fill::deletes(world, &computed.forwarders);
-    // Tables of a network that is not to be are nobody's.
-    let publish = match sound::contradiction(world) {
-        None => fill::publishes(world, &computed),
-        Some(_) => Vec::new(),
-    };
-    let (claim, claim_count) = ranges::claims(world, &next, missing);
-    let closed = world.closed(&computed.forwarders);
-    let is_due = world.persisted() != Some(&next) && closed.is_none();
-    let mut facts = Facts::of(world, Vec::new());
-    facts.ignored.clone_from(&world.ignored);
-    facts.left_out = wanted.left_out;
+    let forwarders = &computed.forwarders;
+    let closed = observed.closed(forwarders);
+    let mut facts = Facts::of(observed, Vec::new());
+    facts.ignored.clone_from(&observed.ignored);
+    facts.left_out = left_out;
     facts.writing = Writing {
-        missing: fill::unwritten(world, &computed.forwarders),
-        surplus: fill::surplus(world, &computed.forwarders),
-        blocked: closed.or(why),
+        missing: diff::unwritten(observed, forwarders),
+        surplus: diff::surplus(observed, forwarders),
+        blocked: closed.clone().or(why),
     };
     facts.epoch = computed.epoch.to_string();
     facts.digest = computed.digest.to_string();
-    facts.live = Some(live::live(world, &computed, wanted.pods, memo));
-    Plan {
-        problems: Vec::new(),
-        create,
-        claim,
-        claim_count,
-        allocation: is_due.then_some(next),
-        fill,
-        delete_allocation: fill::former_allocation(world),
-        doubtful_nodes: fill::doubtful_nodes(world, &computed.forwarders),
-        delete,
-        publish,
+    facts.convergence = Some(convergence::convergence(observed, &computed, pods, memo));
+    let mut plan = Plan {
         facts,
-        unattached: wanted.unattached,
-        computed: Some(computed),
+        unattached,
+        ..Plan::default()
+    };
+    match observed.lag() {
+        Some(lag) => plan.lag = Some(lag),
+        None => write(
+            observed,
+            &computed,
+            next,
+            missing,
+            closed.is_some(),
+            &mut plan,
+        ),
     }
+    plan.computed = Some(computed);
+    plan
+}
+
+/// The writes that bring what exists to what is desired.
+fn write(
+    observed: &Observed,
+    computed: &Computed,
+    next: AllocationSpec,
+    missing: usize,
+    is_closed: bool,
+    plan: &mut Plan,
+) {
+    let forwarders = &computed.forwarders;
+    plan.create = diff::creates(observed, forwarders);
+    (plan.claim, plan.claim_count) = vni::claims(observed, &next, missing);
+    plan.fill = diff::fills(observed, forwarders, &next);
+    plan.delete = diff::deletes(observed, forwarders);
+    plan.delete_allocation = diff::former_allocation(observed);
+    plan.doubtful_nodes = diff::doubtful_nodes(observed, forwarders);
+    plan.crowded_nodes = limits::crowded(observed, forwarders);
+    // Tables of a network that is not to be are nobody's.
+    if consistency::contradiction(observed).is_none() {
+        plan.publish = diff::publishes(observed, computed);
+    }
+    let allocation = observed.allocation.iter();
+    let own = allocation.filter(|_| observed.persisted().is_some());
+    plan.delete_shards = own.flat_map(|own| own.garbage.clone()).collect();
+    let is_due = observed.persisted() != Some(&next) && !is_closed;
+    plan.allocation = is_due.then_some(next);
 }

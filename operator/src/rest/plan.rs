@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State, http::HeaderMap};
-use crds::{MicroServiceTopology, TopologyStatus, report::PlanReport};
+use crds::{MicroServiceTopology, report::PlanReport};
 use topology::{Graph, Spf, Table, Topology};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     observe::Key,
-    plan::{self, Computed, Memo, Pod, World},
+    plan::{self, Computed, Memo, Observed, Pod},
 };
 
 /// More routes than this are not compared: `beemesh plan` on the asker's own machine does.
@@ -59,9 +59,9 @@ pub(super) async fn propose(
         let entry = cache.topology(&namespace, &name);
         let applied = entry.and_then(|entry| entry.computed.clone());
         let pods = cache.pods(&proposed);
-        let world = match cache.world(&Key::new(namespace, name)) {
-            Some(world) => World {
-                topology: proposed,
+        let world = match cache.observed(&Key::new(namespace, name)) {
+            Some(world) => Observed {
+                topology: proposed.into(),
                 pods,
                 is_going: false,
                 ..world
@@ -74,25 +74,15 @@ pub(super) async fn propose(
 }
 
 /// There are no objects of a topology that is not applied.
-fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> World {
-    World {
-        topology,
-        ignored: Vec::new(),
-        uid: String::new(),
-        generation: 1,
-        is_going: false,
-        status: TopologyStatus::default(),
-        nodes,
+fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> Observed {
+    Observed {
+        nodes: nodes.into(),
         pods,
-        forwarders: Vec::new(),
-        allocation: None,
-        ranges: Vec::new(),
-        taken: BTreeSet::new(),
-        foreign_ranges: Vec::new(),
+        ..Observed::new(topology.into())
     }
 }
 
-fn compare(applied: Option<Arc<Computed>>, world: &World) -> Result<PlanReport, Problem> {
+fn compare(applied: Option<Arc<Computed>>, world: &Observed) -> Result<PlanReport, Problem> {
     let plan = plan::plan_with(world, &mut Memo::default());
     let Some(proposed) = plan.computed else {
         return Err(Problem::invalid(plan.problems));
@@ -135,7 +125,7 @@ fn tables(topology: &Topology, max_paths: usize, names: &[&String]) -> Vec<Table
 mod tests {
     use super::*;
 
-    fn world(spec: &str) -> World {
+    fn world(spec: &str) -> Observed {
         let text = format!(
             "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {{name: t}}\nspec: {spec}\n"
         );

@@ -2,24 +2,25 @@
 
 use crds::Condition;
 
-use super::{Facts, messages};
+use super::messages;
+use crate::plan::Facts;
 
 /// What one condition says.
-struct Said {
+struct Finding {
     r#type: &'static str,
     status: &'static str,
     reason: String,
     message: String,
 }
 
-impl Said {
+impl Finding {
     fn new(
         r#type: &'static str,
         status: &'static str,
         reason: impl Into<String>,
         message: impl Into<String>,
-    ) -> Said {
-        Said {
+    ) -> Finding {
+        Finding {
             r#type,
             status,
             reason: reason.into(),
@@ -28,8 +29,8 @@ impl Said {
     }
 
     /// The same of another condition.
-    fn of(&self, r#type: &'static str, status: &'static str) -> Said {
-        Said::new(r#type, status, self.reason.clone(), self.message.clone())
+    fn of(&self, r#type: &'static str, status: &'static str) -> Finding {
+        Finding::new(r#type, status, self.reason.clone(), self.message.clone())
     }
 
     fn is_true(&self) -> bool {
@@ -45,100 +46,109 @@ pub(super) fn conditions(facts: &Facts, before: &[Condition], now: &str) -> Vec<
     let degraded = degraded(facts);
     let ready = ready(facts, &[&accepted, &computed, &programmed], &degraded);
     let progressing = progressing(&accepted, &computed, &programmed);
-    let said = [accepted, computed, programmed, ready, degraded, progressing];
-    let condition = |said: Said| {
-        let known = before.iter().find(|known| known.r#type == said.r#type);
-        let same = known.filter(|known| known.status == said.status);
+    let findings = [accepted, computed, programmed, ready, degraded, progressing];
+    let condition = |findings: Finding| {
+        let known = before.iter().find(|known| known.r#type == findings.r#type);
+        let same = known.filter(|known| known.status == findings.status);
         let since = same.and_then(|known| known.last_transition_time.clone());
         Condition {
-            r#type: said.r#type.to_owned(),
-            status: said.status.to_owned(),
-            reason: said.reason,
-            message: said.message,
+            r#type: findings.r#type.to_owned(),
+            status: findings.status.to_owned(),
+            reason: findings.reason,
+            message: findings.message,
             observed_generation: Some(facts.generation),
             last_transition_time: Some(since.unwrap_or_else(|| now.to_owned())),
         }
     };
-    said.into_iter().map(condition).collect()
+    findings.into_iter().map(condition).collect()
 }
 
-fn accepted(facts: &Facts) -> Said {
+fn accepted(facts: &Facts) -> Finding {
     if facts.problems.is_empty() {
-        Said::new("Accepted", "True", "Accepted", messages::accepted(facts))
+        Finding::new("Accepted", "True", "Accepted", messages::accepted(facts))
     } else {
         let message = messages::problems(&facts.problems);
-        Said::new("Accepted", "False", &facts.rejected, message)
+        Finding::new("Accepted", "False", &facts.rejected, message)
     }
 }
 
-fn computed(facts: &Facts, accepted: &Said) -> Said {
+fn computed(facts: &Facts, accepted: &Finding) -> Finding {
     if !accepted.is_true() {
-        return Said::new("Computed", "False", "NotAccepted", messages::NOT_ACCEPTED);
+        return Finding::new("Computed", "False", "NotAccepted", messages::NOT_ACCEPTED);
     }
     if facts.writing.is_done() {
-        return Said::new("Computed", "True", "Computed", messages::computed(facts));
+        return Finding::new("Computed", "True", "Computed", messages::computed(facts));
     }
     let reason = match facts.writing.blocked {
         Some(_) => "Blocked",
         None => "Writing",
     };
-    Said::new("Computed", "False", reason, messages::writing(facts))
+    Finding::new("Computed", "False", reason, messages::writing(facts))
 }
 
-fn programmed(facts: &Facts, computed: &Said) -> Said {
-    let Some(live) = facts.live.as_ref().filter(|_| facts.problems.is_empty()) else {
+fn programmed(facts: &Facts, computed: &Finding) -> Finding {
+    let Some(convergence) = facts
+        .convergence
+        .as_ref()
+        .filter(|_| facts.problems.is_empty())
+    else {
         let message = messages::what_stays(facts);
-        return Said::new("Programmed", "False", "NotAccepted", message);
+        return Finding::new("Programmed", "False", "NotAccepted", message);
     };
-    if live.total > 0 && live.reported == 0 {
-        let message = messages::not_reported(live);
-        Said::new("Programmed", "Unknown", "NotReported", message)
+    if convergence.total > 0 && convergence.reported == 0 {
+        let message = messages::not_reported(convergence);
+        Finding::new("Programmed", "Unknown", "NotReported", message)
     } else if !computed.is_true() {
         computed.of("Programmed", "False")
-    } else if live.total == 0 {
-        Said::new(
+    } else if convergence.total == 0 {
+        Finding::new(
             "Programmed",
             "False",
             "NoForwarders",
             messages::NO_FORWARDERS,
         )
-    } else if live.programmed == live.total {
-        Said::new(
+    } else if convergence.programmed == convergence.total {
+        Finding::new(
             "Programmed",
             "True",
             "Programmed",
-            messages::programmed(live),
+            messages::programmed(convergence),
         )
     } else {
-        Said::new("Programmed", "False", "Waiting", messages::waiting(live))
+        Finding::new(
+            "Programmed",
+            "False",
+            "Waiting",
+            messages::waiting(convergence),
+        )
     }
 }
 
-fn degraded(facts: &Facts) -> Said {
-    let Some(live) = &facts.live else {
-        return Said::new("Degraded", "Unknown", "NotReported", "");
+fn degraded(facts: &Facts) -> Finding {
+    let Some(convergence) = &facts.convergence else {
+        return Finding::new("Degraded", "Unknown", "NotReported", "");
     };
-    if !live.gone.is_empty() {
-        Said::new("Degraded", "True", "NodeGone", messages::gone(live))
-    } else if live.parts.len() > 1 {
-        Said::new(
+    if !convergence.gone.is_empty() {
+        Finding::new("Degraded", "True", "NodeGone", messages::gone(convergence))
+    } else if convergence.parts.len() > 1 {
+        Finding::new(
             "Degraded",
             "True",
             "Partitioned",
-            messages::partitioned(live),
+            messages::partitioned(convergence),
         )
-    } else if !live.down.is_empty() {
-        Said::new("Degraded", "True", "LinkDown", messages::down(live))
-    } else if live.links_unknown > 0 {
-        let message = messages::links_unknown(live);
-        Said::new("Degraded", "Unknown", "NotReported", message)
+    } else if !convergence.down.is_empty() {
+        Finding::new("Degraded", "True", "LinkDown", messages::down(convergence))
+    } else if convergence.links_unknown > 0 {
+        let message = messages::links_unknown(convergence);
+        Finding::new("Degraded", "Unknown", "NotReported", message)
     } else {
-        Said::new("Degraded", "False", "AllUp", messages::all_up(live))
+        Finding::new("Degraded", "False", "AllUp", messages::all_up(convergence))
     }
 }
 
 /// The first that is not true says why; a link that is down is no reason while all are reached.
-fn ready(facts: &Facts, steps: &[&Said], degraded: &Said) -> Said {
+fn ready(facts: &Facts, steps: &[&Finding], degraded: &Finding) -> Finding {
     let first = steps.iter().find(|step| !step.is_true());
     // Whoever is not heard because the node is gone will not be heard by waiting.
     if first.is_none_or(|step| step.status == "Unknown") && degraded.reason == "NodeGone" {
@@ -152,12 +162,12 @@ fn ready(facts: &Facts, steps: &[&Said], degraded: &Said) -> Said {
         let status = if is_cut { "False" } else { "Unknown" };
         return degraded.of("Ready", status);
     }
-    Said::new("Ready", "True", "Ready", messages::ready(facts))
+    Finding::new("Ready", "True", "Ready", messages::ready(facts))
 }
 
-fn progressing(accepted: &Said, computed: &Said, programmed: &Said) -> Said {
+fn progressing(accepted: &Finding, computed: &Finding, programmed: &Finding) -> Finding {
     if !accepted.is_true() {
-        Said::new(
+        Finding::new(
             "Progressing",
             "False",
             "NotAccepted",
@@ -168,6 +178,6 @@ fn progressing(accepted: &Said, computed: &Said, programmed: &Said) -> Said {
     } else if !programmed.is_true() {
         programmed.of("Progressing", "True")
     } else {
-        Said::new("Progressing", "False", "Settled", "")
+        Finding::new("Progressing", "False", "Settled", "")
     }
 }

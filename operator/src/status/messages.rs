@@ -2,8 +2,7 @@
 
 use crds::{Problem, text::printable};
 
-use super::Facts;
-use crate::plan::{Live, Waiting};
+use crate::plan::{Convergence, Facts, Waiting};
 
 /// Most entries of one list in a message.
 const MOST: usize = 3;
@@ -21,17 +20,22 @@ pub(super) const NO_FORWARDERS: &str =
 
 /// `PATH: what was expected`, joined.
 pub(super) fn problems(problems: &[Problem]) -> String {
-    let said = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string);
-    let mut said: Vec<String> = said.collect();
+    let text = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string);
+    let mut text: Vec<String> = text.collect();
     if let Some(more) = problems.len().checked_sub(MOST_PROBLEMS).filter(|n| *n > 0) {
-        said.push(format!("and {more} more"));
+        text.push(format!("and {more} more"));
     }
-    said.join("; ")
+    text.join("; ")
 }
 
 pub(super) fn accepted(facts: &Facts) -> String {
-    let of = |live: &Live| format!("{} forwarders, {} links", live.total, live.links);
-    let mut parts: Vec<String> = facts.live.as_ref().map(of).into_iter().collect();
+    let of = |convergence: &Convergence| {
+        format!(
+            "{} forwarders, {} links",
+            convergence.total, convergence.links
+        )
+    };
+    let mut parts: Vec<String> = facts.convergence.as_ref().map(of).into_iter().collect();
     if !facts.ignored.is_empty() {
         let fields = list(facts.ignored.iter().cloned());
         parts.push(format!(
@@ -46,68 +50,87 @@ pub(super) fn accepted(facts: &Facts) -> String {
 }
 
 pub(super) fn computed(facts: &Facts) -> String {
-    let total = facts.live.as_ref().map_or(0, |live| live.total);
+    let total = facts
+        .convergence
+        .as_ref()
+        .map_or(0, |convergence| convergence.total);
     format!("{total} forwarders are written and their tables computed")
 }
 
-pub(super) fn programmed(live: &Live) -> String {
+pub(super) fn programmed(convergence: &Convergence) -> String {
     format!(
         "{} of {} forwarders report the computed table",
-        live.programmed, live.total
+        convergence.programmed, convergence.total
     )
 }
 
 pub(super) fn ready(facts: &Facts) -> String {
-    let total = facts.live.as_ref().map_or(0, |live| live.total);
+    let total = facts
+        .convergence
+        .as_ref()
+        .map_or(0, |convergence| convergence.total);
     format!("all of {total} forwarders are programmed and reach one another")
 }
 
-pub(super) fn all_up(live: &Live) -> String {
-    format!("{} of {} links are up", live.links_up, live.links)
+pub(super) fn all_up(convergence: &Convergence) -> String {
+    format!(
+        "{} of {} links are up",
+        convergence.links_up, convergence.links
+    )
 }
 
 pub(super) fn writing(facts: &Facts) -> String {
     let writing = &facts.writing;
-    let total = facts.live.as_ref().map_or(0, |live| live.total as usize);
-    let mut said = Vec::new();
+    let total = facts
+        .convergence
+        .as_ref()
+        .map_or(0, |convergence| convergence.total as usize);
+    let mut text = Vec::new();
     if !writing.missing.is_empty() {
         let written = total.saturating_sub(writing.missing.len());
         let names = list(writing.missing.iter().cloned());
-        said.push(format!(
+        text.push(format!(
             "{written} of {total} forwarders are written; waiting for {names}"
         ));
     }
     if writing.surplus > 0 {
-        said.push(format!(
+        text.push(format!(
             "forwarder objects that are to go first: {}",
             writing.surplus
         ));
     }
-    said.extend(writing.blocked.clone());
-    said.join("; ")
+    text.extend(writing.blocked.clone());
+    text.join("; ")
 }
 
 /// What a rejected declaration does to the network of the one before: nothing.
 pub(super) fn what_stays(facts: &Facts) -> String {
-    match facts.live.as_ref().filter(|live| live.total > 0) {
+    match facts
+        .convergence
+        .as_ref()
+        .filter(|convergence| convergence.total > 0)
+    {
         None => NOT_ACCEPTED.to_owned(),
-        Some(live) => format!(
+        Some(convergence) => format!(
             "{NOT_ACCEPTED}: the network of the one before stays, {} of {} forwarders report its table",
-            live.programmed, live.total
+            convergence.programmed, convergence.total
         ),
     }
 }
 
-pub(super) fn not_reported(live: &Live) -> String {
-    let nodes = live.waiting.iter().map(|waiting| waiting.node.clone());
+pub(super) fn not_reported(convergence: &Convergence) -> String {
+    let nodes = convergence
+        .waiting
+        .iter()
+        .map(|waiting| waiting.node.clone());
     format!(
         "none of {} forwarders is reported yet; waiting for {}",
-        live.total,
+        convergence.total,
         list(distinct(nodes))
     )
 }
 
-pub(super) fn waiting(live: &Live) -> String {
+pub(super) fn waiting(convergence: &Convergence) -> String {
     let waiting = |waiting: &Waiting| {
         let Waiting {
             forwarder, node, ..
@@ -124,36 +147,36 @@ pub(super) fn waiting(live: &Live) -> String {
             )
         }
     };
-    let waiting = list(live.waiting.iter().map(waiting));
-    format!("{}; waiting for {waiting}", programmed(live))
+    let waiting = list(convergence.waiting.iter().map(waiting));
+    format!("{}; waiting for {waiting}", programmed(convergence))
 }
 
-pub(super) fn gone(live: &Live) -> String {
-    let gone = live
+pub(super) fn gone(convergence: &Convergence) -> String {
+    let gone = convergence
         .gone
         .iter()
         .map(|(forwarder, node)| format!("node {node} of forwarder {forwarder} does not exist"));
     list(gone)
 }
 
-pub(super) fn partitioned(live: &Live) -> String {
-    let (most, cut) = live
+pub(super) fn partitioned(convergence: &Convergence) -> String {
+    let (most, cut) = convergence
         .parts
         .split_first()
         .map_or((0, &[][..]), |(most, cut)| (most.len(), cut));
     let cut = cut.iter().flatten().cloned();
-    let mut said = format!(
+    let mut text = format!(
         "{} cannot be reached from the other {most} forwarders",
         list(cut)
     );
-    if !live.down.is_empty() {
-        said = format!("{said}: {}", down(live));
+    if !convergence.down.is_empty() {
+        text = format!("{text}: {}", down(convergence));
     }
-    said
+    text
 }
 
-pub(super) fn down(live: &Live) -> String {
-    let down = live.down.iter().map(|down| {
+pub(super) fn down(convergence: &Convergence) -> String {
+    let down = convergence.down.iter().map(|down| {
         let reason = match down.reason.as_str() {
             "" => "down".to_owned(),
             reason => printable(reason, QUOTED),
@@ -163,10 +186,10 @@ pub(super) fn down(live: &Live) -> String {
     list(down)
 }
 
-pub(super) fn links_unknown(live: &Live) -> String {
+pub(super) fn links_unknown(convergence: &Convergence) -> String {
     format!(
         "{} of {} links are not reported from both ends yet",
-        live.links_unknown, live.links
+        convergence.links_unknown, convergence.links
     )
 }
 
@@ -175,11 +198,11 @@ fn list(items: impl Iterator<Item = String>) -> String {
     let mut items: Vec<String> = items.collect();
     let more = items.len().saturating_sub(MOST);
     items.truncate(MOST);
-    let said = items.join(", ");
+    let text = items.join(", ");
     if more > 0 {
-        format!("{said} and {more} more")
+        format!("{text} and {more} more")
     } else {
-        said
+        text
     }
 }
 

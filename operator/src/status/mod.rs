@@ -7,46 +7,12 @@ mod messages;
 mod tests;
 
 use crds::{
-    Problem, TopologyStatus,
+    TopologyStatus,
     status::{ForwarderCount, LinkCount},
 };
 
 pub use self::events::{Event, events};
-use crate::plan::{Live, World};
-
-/// All that a status is made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The `metadata.generation` that they are about.
-    pub generation: i64,
-    /// Why the declaration is rejected; empty when it is not.
-    pub problems: Vec<Problem>,
-    /// One CamelCase word for `problems`.
-    pub rejected: String,
-    /// Fields of the declaration that this version does not have.
-    pub ignored: Vec<String>,
-    /// Nodes that match `forwarderPerNode` and cannot have a Forwarder.
-    pub left_out: Vec<String>,
-    /// What is still to be written.
-    pub writing: Writing,
-    /// Epoch of the graph with all links up; empty when it is rejected.
-    pub epoch: String,
-    /// Digest of all tables; empty when it is rejected.
-    pub digest: String,
-    /// What nodes report; `None` when nothing can be compared.
-    pub live: Option<Live>,
-}
-
-/// What is still to be written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Writing {
-    /// Names of Forwarders whose objects are not as they should be.
-    pub missing: Vec<String>,
-    /// How many objects should not be there.
-    pub surplus: usize,
-    /// What stands in the way.
-    pub blocked: Option<String>,
-}
+use crate::plan::Facts;
 
 /// The present, as far as a status needs it.
 #[derive(Clone, Copy, Debug)]
@@ -57,34 +23,6 @@ pub struct Now<'a> {
     pub waited: Option<std::time::Duration>,
 }
 
-impl Facts {
-    /// Of a declaration with these problems, before anything is computed.
-    pub fn of(world: &World, problems: Vec<Problem>) -> Facts {
-        Facts {
-            generation: world.generation,
-            problems,
-            ..Facts::default()
-        }
-    }
-
-    /// Of an object that is no topology at all.
-    pub fn unreadable(generation: i64, problems: Vec<Problem>) -> Facts {
-        Facts {
-            generation,
-            problems,
-            rejected: "Invalid".to_owned(),
-            ..Facts::default()
-        }
-    }
-}
-
-impl Writing {
-    /// Whether every object is as it should be.
-    pub fn is_done(&self) -> bool {
-        self.missing.is_empty() && self.surplus == 0 && self.blocked.is_none()
-    }
-}
-
 /// The status to write, from the one before.
 ///
 /// # Guarantees
@@ -92,21 +30,24 @@ impl Writing {
 pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologyStatus {
     let mut status = before.clone();
     status.observed_generation = Some(facts.generation);
-    if let Some(live) = &facts.live {
+    if let Some(convergence) = &facts.convergence {
         status.forwarders = ForwarderCount {
-            programmed: live.programmed,
-            total: live.total,
+            programmed: convergence.programmed,
+            total: convergence.total,
         };
         status.links = LinkCount {
-            up: live.links_up,
-            total: live.links,
+            up: convergence.links_up,
+            total: convergence.links,
         };
-        status.links_up = format!("{}/{}", live.links_up, live.links);
+        status.links_up = format!("{}/{}", convergence.links_up, convergence.links);
     }
     if facts.problems.is_empty() {
         status.epoch.clone_from(&facts.epoch);
         status.digest.clone_from(&facts.digest);
-        status.pods = facts.live.as_ref().map_or(0, |live| live.pods);
+        status.pods = facts
+            .convergence
+            .as_ref()
+            .map_or(0, |convergence| convergence.pods);
     }
     status.conditions = conditions::conditions(facts, &before.conditions, now.time);
     if let Some(waited) = now.waited.filter(|_| is_newly_computed(before, &status)) {

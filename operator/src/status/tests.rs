@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::{Problem, TopologyStatus};
 
 use super::*;
-use crate::plan::{DownLink, Live, Waiting};
+use crate::plan::{Convergence, DownLink, Facts, Waiting, Writing};
 
 const NOW: Now<'static> = Now {
     time: "2026-01-01T00:00:00Z",
@@ -17,28 +17,28 @@ fn good() -> Facts {
     let names = ["a", "b", "c"].map(str::to_owned);
     Facts {
         generation: 1,
-        live: Some(Live {
+        convergence: Some(Convergence {
             total: 3,
             reported: 3,
             programmed: 3,
             links: 3,
             links_up: 3,
             parts: vec![names.to_vec()],
-            ..Live::default()
+            ..Convergence::default()
         }),
         ..Facts::default()
     }
 }
 
-fn live(change: impl FnOnce(&mut Live)) -> Facts {
+fn convergence(change: impl FnOnce(&mut Convergence)) -> Facts {
     let mut facts = good();
-    change(facts.live.as_mut().expect("good facts have it"));
+    change(facts.convergence.as_mut().expect("good facts have it"));
     facts
 }
 
-fn down(live: &mut Live) {
-    live.links_up -= 1;
-    live.down.push(DownLink {
+fn down(convergence: &mut Convergence) {
+    convergence.links_up -= 1;
+    convergence.down.push(DownLink {
         id: "a/b".to_owned(),
         at: "a".to_owned(),
         reason: "no packet".to_owned(),
@@ -57,33 +57,33 @@ fn of(status: &TopologyStatus, name: &str) -> (String, String, String) {
 
 #[test]
 fn conditions_say_what_is_the_matter() {
-    let silent = live(|live| {
+    let silent = convergence(|convergence| {
         (
-            live.reported,
-            live.programmed,
-            live.links_up,
-            live.links_unknown,
+            convergence.reported,
+            convergence.programmed,
+            convergence.links_up,
+            convergence.links_unknown,
         ) = (0, 0, 0, 3)
     });
-    let late = live(|live| {
-        live.programmed = 2;
-        live.waiting.push(Waiting {
+    let late = convergence(|convergence| {
+        convergence.programmed = 2;
+        convergence.waiting.push(Waiting {
             forwarder: "c".to_owned(),
             node: "n3".to_owned(),
             epoch: "12ab".to_owned(),
             problem: String::new(),
         });
     });
-    let cut = live(|live| {
-        down(live);
-        live.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
+    let cut = convergence(|convergence| {
+        down(convergence);
+        convergence.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
     });
-    let gone = live(|live| live.gone.push(("a".to_owned(), "n1".to_owned())));
-    let all_gone = live(|live| {
-        (live.reported, live.programmed) = (0, 0);
-        live.gone.push(("a".to_owned(), "n1".to_owned()));
+    let gone = convergence(|convergence| convergence.gone.push(("a".to_owned(), "n1".to_owned())));
+    let all_gone = convergence(|convergence| {
+        (convergence.reported, convergence.programmed) = (0, 0);
+        convergence.gone.push(("a".to_owned(), "n1".to_owned()));
     });
-    let none = live(|live| *live = Live::default());
+    let none = convergence(|convergence| *convergence = Convergence::default());
     let mut writing = good();
     writing.writing.missing.push("c".to_owned());
     let mut rejected = good();
@@ -102,8 +102,8 @@ fn conditions_say_what_is_the_matter() {
         (&silent,        "Degraded",    "Unknown", "NotReported", "3 of 3 links"),
         (&late,          "Programmed",  "False",   "Waiting",     "2 of 3 forwarders report the computed table; waiting for n3 (c: last reported epoch 12ab)"),
         (&late,          "Progressing", "True",    "Waiting",     "2 of 3"),
-        (&live(down),    "Degraded",    "True",    "LinkDown",    "link a/b is down: a: no packet"),
-        (&live(down),    "Ready",       "True",    "Ready",       ""),
+        (&convergence(down),    "Degraded",    "True",    "LinkDown",    "link a/b is down: a: no packet"),
+        (&convergence(down),    "Ready",       "True",    "Ready",       ""),
         (&cut,           "Degraded",    "True",    "Partitioned", "a cannot be reached from the other 2 forwarders: link a/b is down"),
         (&cut,           "Ready",       "False",   "Partitioned", "a cannot be reached"),
         (&gone,          "Degraded",    "True",    "NodeGone",    "node n1 of forwarder a does not exist"),
@@ -142,7 +142,7 @@ fn times_move_only_with_the_status_of_their_condition() {
         first,
         "equal facts change nothing"
     );
-    let second = next(&live(down), &first, later);
+    let second = next(&convergence(down), &first, later);
     let since = |status: &TopologyStatus, name: &str| {
         let found = status.conditions.iter().find(|c| c.r#type == name);
         found
@@ -165,7 +165,7 @@ fn convergence_is_taken_once_for_each_generation() {
     assert_eq!(status.convergence, "");
     let status = next(&good(), &status, after(350));
     assert_eq!(status.convergence, "350ms");
-    let status = next(&live(down), &status, after(9000));
+    let status = next(&convergence(down), &status, after(9000));
     assert_eq!(
         status.convergence, "350ms",
         "a link that is lost is no change of the declaration"
@@ -189,9 +189,9 @@ fn events_tell_transitions_only() {
         shown.collect()
     };
     let new = TopologyStatus::default();
-    let cut = live(|live| {
-        down(live);
-        live.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
+    let cut = convergence(|convergence| {
+        down(convergence);
+        convergence.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
     });
     let mut rejected = good();
     rejected.problems.push(Problem::new("spec", "expected"));
@@ -201,8 +201,8 @@ fn events_tell_transitions_only() {
         ["Accepted", "Computed", "Programmed", "Ready"]
     );
     assert_eq!(told(&status(&good()), &good()), [""; 0]);
-    assert_eq!(told(&status(&good()), &live(down)), ["!LinkDown"]);
-    assert_eq!(told(&status(&live(down)), &cut), ["!Partitioned"]);
+    assert_eq!(told(&status(&good()), &convergence(down)), ["!LinkDown"]);
+    assert_eq!(told(&status(&convergence(down)), &cut), ["!Partitioned"]);
     assert_eq!(told(&status(&cut), &good()), ["Ready", "AllUp"]);
     assert_eq!(told(&status(&good()), &rejected), ["!Invalid"]);
     assert_eq!(told(&status(&rejected), &rejected), [""; 0]);

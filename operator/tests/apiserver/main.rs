@@ -5,6 +5,7 @@ mod bad;
 mod cluster;
 mod first;
 mod lifecycle;
+mod limits;
 mod mesh_key;
 mod names;
 mod network_attachments;
@@ -23,7 +24,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 29] = [
+    let tests: [(&str, Test); 32] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -44,6 +45,18 @@ fn main() -> ExitCode {
         (
             "it_follows_a_store_that_was_restored",
             away::it_follows_a_store_that_was_restored,
+        ),
+        (
+            "an_allocation_larger_than_an_object_is_given_in_shards",
+            limits::more_than_one_object_holds,
+        ),
+        (
+            "no_node_has_more_forwarders_than_is_allowed",
+            limits::no_node_has_more_than_is_allowed,
+        ),
+        (
+            "nodes_without_a_daemon_are_left_out",
+            placement::nodes_without_a_daemon_are_left_out,
         ),
         ("apps_follow_pods", pods::apps_follow_pods),
         (

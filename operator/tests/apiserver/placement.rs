@@ -1,6 +1,6 @@
 //! Forwarders follow nodes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, shared};
@@ -101,4 +101,63 @@ pub(crate) fn a_topology_waits_for_its_node() -> Result<()> {
     cluster.node("late-1", &json!({"late": "yes"}))?;
     namespace.until("late", "Computed", "True", "")?;
     until_places(&namespace, "late", &[("a", "late-1")])
+}
+
+pub(crate) fn nodes_without_a_daemon_are_left_out() -> Result<()> {
+    let cluster = shared()?;
+    let namespace = cluster.namespace("fit")?;
+    let labels = |system: &str| json!({"fit": "yes", "kubernetes.io/os": system});
+    for (name, system) in [
+        ("fit-1", "windows"),
+        ("fit-2", "linux"),
+        ("fit-3", "linux"),
+        ("fit-4", "linux"),
+    ] {
+        cluster.node(name, &labels(system))?;
+    }
+    cluster.server.kubectl(&["cordon", "fit-2"])?.ok()?;
+    let ready =
+        |status: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+    namespace.patch_status("node", "fit-3", &ready("False"))?;
+    let spec = json!({"forwarders": [
+        {"name": "a", "nodeSelector": {"fit": "yes"}},
+        {"name": "b", "nodeSelector": {"fit": "yes"}},
+    ]});
+    namespace.topology("few", &spec)?;
+    namespace.until("few", "Computed", "True", "")?;
+    let nodes = |topology: &str| -> Result<Vec<String>> {
+        let forwarders = namespace.forwarders(topology)?;
+        let nodes = forwarders
+            .iter()
+            .map(|it| it["spec"]["node"].as_str().unwrap_or_default().to_owned());
+        Ok(nodes.collect())
+    };
+    ensure!(nodes("few")? == ["fit-4", "fit-4"], "{:?}", nodes("few")?);
+
+    // A daemon is on each Linux node, ready or not.
+    namespace.topology(
+        "each",
+        &json!({"forwarderPerNode": {"nodeSelector": {"fit": "yes"}}}),
+    )?;
+    namespace.until("each", "Computed", "True", "")?;
+    ensure!(
+        nodes("each")? == ["fit-2", "fit-3", "fit-4"],
+        "{:?}",
+        nodes("each")?
+    );
+
+    // Who is placed stays, and a node that is ready again is taken.
+    namespace.patch_status("node", "fit-4", &ready("False"))?;
+    namespace.patch_status("node", "fit-3", &ready("True"))?;
+    let mut more = spec.clone();
+    let forwarders = more["forwarders"].as_array_mut().context("a list")?;
+    forwarders.push(json!({"name": "c", "nodeSelector": {"fit": "yes"}}));
+    namespace.topology("few", &more)?;
+    namespace.until("few", "Computed", "True", "")?;
+    ensure!(
+        nodes("few")? == ["fit-4", "fit-4", "fit-3"],
+        "{:?}",
+        nodes("few")?
+    );
+    Ok(())
 }

@@ -1,9 +1,13 @@
-//! What may happen in a simulation: edits by users, nodes, watches, calls, deaths.
+//! Happenings of a simulation: edits by users, nodes, pods, watches, calls, deaths.
+
+use std::collections::BTreeMap;
 
 use crds::{
     MicroServiceTopology,
-    topology::{ForwarderEntry, ForwarderPerNode, LinkEntry, Shape},
+    selector::LabelSelector,
+    topology::{AppEntry, ForwarderEntry, ForwarderPerNode, LinkEntry, Shape},
 };
+use operator::plan::Pod;
 use proptest::prelude::*;
 
 use super::server::Server;
@@ -25,6 +29,11 @@ pub(super) enum Happening {
     Node {
         node: usize,
         is_there: bool,
+    },
+    /// A pod runs on a node, or ends.
+    Pod {
+        pod: usize,
+        node: Option<usize>,
     },
     /// Someone deletes a Forwarder by hand; another one's finalizer may hold it.
     Hand {
@@ -99,12 +108,14 @@ pub(super) fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let happening = prop_oneof![
         6 => (topology(), edit).prop_map(|(topology, edit)| Happening::Edit { topology, edit }),
         1 => (0..4_usize, any::<bool>()).prop_map(|(node, is_there)| Happening::Node { node, is_there }),
+        4 => (0..3_usize, prop::option::of(0..4_usize))
+            .prop_map(|(pod, node)| Happening::Pod { pod, node }),
         1 => (0..8_usize, any::<bool>())
             .prop_map(|(forwarder, lingers)| Happening::Hand { forwarder, lingers }),
         2 => Just(Happening::Collect),
         12 => (0..3_usize, topology())
             .prop_map(|(replica, topology)| Happening::Pass { replica, topology }),
-        8 => (0..3_usize, 0..5_usize, prop_oneof![1..40_usize, Just(1000)])
+        8 => (0..3_usize, 0..6_usize, prop_oneof![1..40_usize, Just(1000)])
             .prop_map(|(replica, kind, changes)| Happening::Hear { replica, kind, changes }),
         10 => (0..3_usize, topology())
             .prop_map(|(replica, topology)| Happening::Start { replica, topology }),
@@ -122,6 +133,13 @@ pub(super) fn edit_topology(server: &mut Server, name: &str, edit: &Edit) {
         .map(|object| object.spec.clone());
     let mut topology = known.unwrap_or_else(|| MicroServiceTopology::new(name, Default::default()));
     let spec = &mut topology.spec;
+    spec.apps = vec![AppEntry {
+        pod_selector: Some(LabelSelector {
+            match_labels: labels(),
+            ..LabelSelector::default()
+        }),
+        ..AppEntry::new("app")
+    }];
     match edit {
         Edit::Forwarders {
             names,
@@ -180,4 +198,20 @@ pub(super) fn edit_topology(server: &mut Server, name: &str, edit: &Edit) {
         Edit::Delete => return server.delete_topology(name),
     }
     server.apply_topology(topology);
+}
+
+/// A pod of the App of every topology.
+pub(super) fn simulated_pod(name: &str, node: &str) -> Pod {
+    Pod {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-of-{name}"),
+        node: node.to_owned(),
+        labels: labels(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), "app".to_owned())])
 }

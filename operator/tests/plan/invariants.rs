@@ -7,7 +7,7 @@ use operator::plan::plan;
 
 use super::{
     happenings::TOPOLOGIES,
-    server::{Object, Server, State, range_name},
+    server::{Object, Server, State, range_name, whole},
 };
 
 /// What must hold at every moment, whoever was late and whoever died.
@@ -32,8 +32,9 @@ pub(super) fn check(state: &State) {
         others.push((name, spec));
         let allocation = state.allocations.get(&spec.topology);
         let allocation = allocation.filter(|allocation| allocation.owner == object.owner);
-        if let Some(allocation) = allocation.filter(|_| !spec.blocks.is_empty()) {
-            let grant = allocation.spec.blocks.get(&object.uid);
+        if allocation.is_some() && !spec.blocks.is_empty() {
+            let whole = whole(state, &spec.topology).expect("no shard is missing");
+            let grant = whole.blocks.get(&object.uid);
             assert_eq!(
                 Some(&spec.blocks),
                 grant.map(|grant| &grant.blocks),
@@ -56,10 +57,10 @@ pub(super) fn check(state: &State) {
 
 /// What must hold in the end.
 pub(super) fn check_settled(state: &State) {
-    let seen = |server: &Server| [server.revision(); 5];
+    let seen = |server: &Server| [server.revision(); 6];
     let server = Server::of(state.clone());
     for topology in TOPOLOGIES {
-        let Some(world) = server.world(&seen(&server), topology) else {
+        let Some(observed) = server.observed(&seen(&server), topology) else {
             assert!(!state.allocations.contains_key(topology));
             assert!(
                 !state
@@ -69,7 +70,7 @@ pub(super) fn check_settled(state: &State) {
             );
             continue;
         };
-        let plan = plan(&world);
+        let plan = plan(&observed);
         assert!(plan.is_settled(), "{topology}: {plan:?}");
         if plan.computed.is_none() {
             continue;
@@ -79,22 +80,22 @@ pub(super) fn check_settled(state: &State) {
             "{topology}: {:?}",
             plan.facts.writing
         );
-        let Some(allocation) = state.allocations.get(topology) else {
+        let Some(allocation) = whole(state, topology) else {
             panic!("{topology} has no allocation");
         };
-        let granted: BTreeSet<&String> = allocation.spec.blocks.keys().collect();
-        let of_it = world.forwarders.iter();
+        let granted: BTreeSet<&String> = allocation.blocks.keys().collect();
+        let of_it = observed.forwarders.iter();
         assert_eq!(
             granted,
             of_it.map(|f| &f.uid).collect(),
             "{topology}: grants are of the living"
         );
         assert!(
-            allocation.spec.retired.is_empty(),
+            allocation.retired.is_empty(),
             "{topology}: {:?}",
-            allocation.spec.retired
+            allocation.retired
         );
-        let carried: BTreeMap<&str, u32> = world
+        let carried: BTreeMap<&str, u32> = observed
             .forwarders
             .iter()
             .flat_map(|f| {
@@ -105,7 +106,6 @@ pub(super) fn check_settled(state: &State) {
             })
             .collect();
         let given: BTreeMap<&str, u32> = allocation
-            .spec
             .vnis
             .iter()
             .map(|(id, vni)| (id.as_str(), *vni))
@@ -147,6 +147,11 @@ pub(super) fn outcome(state: &State) -> BTreeMap<String, ForwarderSpec> {
             }
         }
         spec.links = links;
+        // Which Forwarder a pod goes to follows from where they all are.
+        let declared = &state.topologies[&spec.topology].spec.spec.forwarders;
+        if declared.iter().any(|entry| entry.node.is_none()) {
+            spec.apps.iter_mut().for_each(|app| app.attached = false);
+        }
         if is_here_free {
             spec.node.clear();
         }

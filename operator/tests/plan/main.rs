@@ -11,3 +11,4 @@ mod shown;
 mod simulation;
 mod step;
 mod story;
+mod writes;

@@ -6,13 +6,16 @@ use std::{
     collections::BTreeMap,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use crds::allocation::VniRangeSpec;
-use operator::plan::{Delete, Plan, Pod, World, plan};
+use operator::plan::{Delete, Lag, Observed, Plan, plan};
 
-use super::server::{Refused, Seen, Server, look_at_allocation, look_at_forwarders, range_name};
+use super::server::{
+    Refused, Seen, Server, look_at_allocation, look_at_forwarders, parts, range_name,
+};
 
 type Shared = Rc<RefCell<Server>>;
 
@@ -21,18 +24,15 @@ pub(crate) struct Replica {
     server: Shared,
     /// What its watches have told it.
     pub(crate) seen: Seen,
-    /// The pods of every topology, always up to date.
-    pub(crate) pods: Vec<Pod>,
     pass: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl Replica {
     pub(crate) fn new(server: Shared) -> Replica {
-        let seen = [server.borrow().revision(); 5];
+        let seen = [server.borrow().revision(); 6];
         Replica {
             server,
             seen,
-            pods: Vec::new(),
             pass: None,
         }
     }
@@ -40,13 +40,13 @@ impl Replica {
     /// Its watch of one kind tells it of some more changes.
     pub(crate) fn hear(&mut self, kind: usize, changes: usize) {
         let newest = self.server.borrow().revision();
-        let seen = &mut self.seen[kind % 5];
+        let seen = &mut self.seen[kind % 6];
         *seen = (*seen + changes).min(newest);
     }
 
     /// Its watches are up to date.
     pub(crate) fn hear_all(&mut self) {
-        self.seen = [self.server.borrow().revision(); 5];
+        self.seen = [self.server.borrow().revision(); 6];
     }
 
     /// Starts on a topology, if it is not on its way with one.
@@ -54,15 +54,11 @@ impl Replica {
         if self.pass.is_none() {
             let (server, seen, topology) =
                 (Rc::clone(&self.server), self.seen, topology.to_owned());
-            let pods = self.pods.clone();
             self.pass = Some(Box::pin(async move {
-                let mut world = server.borrow().world(&seen, &topology);
-                if let Some(world) = &mut world {
-                    world.pods = pods;
-                }
-                let alive = world.as_ref().map(|world| world.uid.clone());
-                if let Some(world) = world {
-                    carry_out(&server, world).await;
+                let observed = server.borrow().observed(&seen, &topology);
+                let alive = observed.as_ref().map(|observed| observed.uid.clone());
+                if let Some(observed) = observed {
+                    carry_out(&server, observed).await;
                 }
                 sweep(&server, &seen, &topology, alive.as_deref()).await;
             }));
@@ -104,19 +100,22 @@ async fn call() {
 }
 
 /// One pass over one topology.
-async fn carry_out(server: &Shared, mut world: World) {
-    let name = world.topology.metadata.name.clone();
-    let first = plan(&world);
+async fn carry_out(server: &Shared, mut observed: Observed) {
+    let name = observed.topology.metadata.name.clone();
+    let first = plan(&observed);
+    if matches!(first.lag, Some(Lag::Watches(_))) {
+        return;
+    }
     for forwarder in &first.create {
         call().await;
         // That it exists is as good.
         let _ = server
             .borrow_mut()
-            .create_forwarder(&name, &world.uid, forwarder);
+            .create_forwarder(&name, &observed.uid, forwarder);
     }
-    claim(server, &mut world, &first).await;
+    claim(server, &mut observed, &first).await;
     let Some(plan) = (if first.needs_fresh_look() {
-        look(server, &mut world, &first).await
+        look(server, &mut observed, &first).await
     } else {
         Some(first)
     }) else {
@@ -130,13 +129,13 @@ async fn carry_out(server: &Shared, mut world: World) {
         call().await;
         let _ = server.borrow_mut().delete_forwarder(delete, false);
     }
-    if let Some(delete) = &plan.delete_allocation {
+    for delete in plan.delete_allocation.iter().chain(&plan.delete_shards) {
         call().await;
         let _ = server.borrow_mut().delete_allocation(delete);
     }
 }
 
-async fn claim(server: &Shared, world: &mut World, plan: &Plan) {
+async fn claim(server: &Shared, observed: &mut Observed, plan: &Plan) {
     let mut missing = plan.claim_count;
     for first in &plan.claim {
         if missing == 0 {
@@ -145,8 +144,8 @@ async fn claim(server: &Shared, world: &mut World, plan: &Plan) {
         let range = VniRangeSpec {
             first: *first,
             namespace: "default".to_owned(),
-            topology: world.topology.metadata.name.clone(),
-            uid: world.uid.clone(),
+            topology: observed.topology.metadata.name.clone(),
+            uid: observed.uid.clone(),
         };
         call().await;
         let claimed = server.borrow_mut().claim(range);
@@ -157,24 +156,24 @@ async fn claim(server: &Shared, world: &mut World, plan: &Plan) {
                 let ranges = Rc::clone(&server.borrow().now().ranges);
                 ranges
                     .get(&range_name(*first))
-                    .is_some_and(|range| range.owner == world.uid)
+                    .is_some_and(|range| range.owner == observed.uid)
             }
         };
         if is_ours {
             missing -= 1;
-            world.ranges.push(*first);
-            world.ranges.sort_unstable();
+            observed.ranges.push(*first);
+            observed.ranges.sort_unstable();
         }
     }
 }
 
 /// A fresh look: allocation, Forwarders, nodes, topology, in this order; then the allocation is written.
 /// `None` when the topology is not the one that was planned for.
-async fn look(server: &Shared, world: &mut World, first: &Plan) -> Option<Plan> {
+async fn look(server: &Shared, observed: &mut Observed, first: &Plan) -> Option<Plan> {
     call().await;
-    look_at_allocation(world, server.borrow().now());
+    look_at_allocation(observed, server.borrow().now());
     call().await;
-    look_at_forwarders(world, server.borrow().now());
+    look_at_forwarders(observed, server.borrow().now());
     for node in &first.doubtful_nodes {
         call().await;
         let found = server
@@ -183,21 +182,23 @@ async fn look(server: &Shared, world: &mut World, first: &Plan) -> Option<Plan> 
             .nodes
             .get(node)
             .map(|object| object.spec.clone());
-        world.nodes.retain(|known| known.name != *node);
-        world.nodes.extend(found);
+        let nodes = Arc::make_mut(&mut observed.nodes);
+        nodes.retain(|known| known.name != *node);
+        nodes.extend(found);
     }
     call().await;
     let topology = server
         .borrow()
         .now()
         .topologies
-        .get(&world.topology.metadata.name)
+        .get(&observed.topology.metadata.name)
         .cloned()?;
-    if topology.uid != world.uid {
+    if topology.uid != observed.uid {
         return None;
     }
-    (world.topology, world.generation) = (topology.spec, topology.number as i64);
-    let mut plan = plan(world);
+    (observed.topology, observed.generation) = (topology.spec.into(), topology.number as i64);
+    observed.is_live = true;
+    let mut plan = plan(observed);
     // A Forwarder that is moved or deleted only now was not looked at.
     if !plan
         .doubtful_nodes
@@ -208,18 +209,24 @@ async fn look(server: &Shared, world: &mut World, first: &Plan) -> Option<Plan> 
     }
     if let Some(next) = plan.allocation.take() {
         call().await;
-        let version = world
+        let version = observed
             .allocation
             .as_ref()
             .map(|known| known.resource_version.as_str());
-        let (name, uid) = (&world.topology.metadata.name, &world.uid);
+        let (name, uid) = (&observed.topology.metadata.name, &observed.uid);
+        let (head, shards) = parts(observed, &next);
+        for shard in &shards {
+            server.borrow_mut().create_shard(uid, shard);
+            call().await;
+        }
+        let basis = observed.planned_from();
         let written = server
             .borrow_mut()
-            .write_allocation(name, uid, version, next);
+            .write_allocation(name, uid, version, head, basis);
         written.ok()?;
         // What was written is what is persisted: the answer of the call says so.
-        look_at_allocation(world, server.borrow().now());
-        plan = operator::plan::plan(world);
+        look_at_allocation(observed, server.borrow().now());
+        plan = operator::plan::plan(observed);
     }
     Some(plan)
 }

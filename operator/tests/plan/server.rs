@@ -1,13 +1,19 @@
-//! A tiny API server: uids, resourceVersions, conflicts, names that exist once, and every past state,
-//! for caches that lag behind.
+//! An API server in memory: uids, resourceVersions, conflicts, unique names, and every past state for caches
+//! that lag behind.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use crds::{
     AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, Node,
-    allocation::VniRangeSpec, names,
+    allocation::{
+        VniRangeSpec,
+        shards::{Shard, assemble, split},
+    },
+    names,
 };
-use operator::plan::{Delete, ExistingAllocation, ExistingForwarder, Fill, World};
+use operator::plan::{
+    Basis, Delete, ExistingAllocation, ExistingForwarder, Fill, Limits, Observed, Pod, Versions,
+};
 
 /// An object, as far as all kinds are alike.
 #[derive(Clone, Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct Object<S> {
     pub(crate) spec: S,
     /// `metadata.generation`, or the revision annotation of a Forwarder.
     pub(crate) number: u64,
+    /// The annotation of the plan that it was written from.
+    pub(crate) basis: Basis,
 }
 
 pub(crate) type Kind<S> = Rc<BTreeMap<String, Object<S>>>;
@@ -32,6 +40,9 @@ pub(crate) struct State {
     pub(crate) allocations: Kind<AllocationSpec>,
     pub(crate) ranges: Kind<VniRangeSpec>,
     pub(crate) nodes: Kind<Node>,
+    pub(crate) pods: Kind<Pod>,
+    /// Revisions in which a node and a pod changed last.
+    pub(crate) last: Versions,
 }
 
 /// Why a call failed.
@@ -49,10 +60,13 @@ pub(crate) struct Server {
     uids: u64,
     /// Calls that changed something.
     pub(crate) writes: u64,
+    /// Size from which allocations are written in shards.
+    pub(crate) shard_bytes: usize,
 }
 
-/// Up to which revision a replica has seen each kind: topologies, Forwarders, allocations, ranges, nodes.
-pub(crate) type Seen = [usize; 5];
+/// Up to which revision a replica has seen each kind: topologies, Forwarders, allocations, ranges, nodes,
+/// pods.
+pub(crate) type Seen = [usize; 6];
 
 impl Server {
     pub(crate) fn new() -> Server {
@@ -61,6 +75,7 @@ impl Server {
             history,
             uids: 0,
             writes: 0,
+            shard_bytes: Limits::default().shard_bytes,
         }
     }
 
@@ -71,6 +86,7 @@ impl Server {
             history,
             uids: 0,
             writes: 0,
+            shard_bytes: Limits::default().shard_bytes,
         }
     }
 
@@ -104,6 +120,7 @@ impl Server {
             is_going: false,
             spec,
             number: 1,
+            basis: Basis::default(),
         }
     }
 
@@ -137,12 +154,29 @@ impl Server {
             return;
         }
         let object = node.map(|node| self.object("", node));
-        self.commit(|state, _| {
+        self.commit(|state, version| {
             let nodes = Rc::make_mut(&mut state.nodes);
             match object {
                 Some(object) => drop(nodes.insert(name.to_owned(), object)),
                 None => drop(nodes.remove(name)),
             }
+            state.last.nodes = version;
+        });
+    }
+
+    /// Adds or moves a pod, or removes it.
+    pub(crate) fn set_pod(&mut self, name: &str, pod: Option<Pod>) {
+        if self.now().pods.get(name).map(|object| &object.spec) == pod.as_ref() {
+            return;
+        }
+        let object = pod.map(|pod| self.object("", pod));
+        self.commit(|state, version| {
+            let pods = Rc::make_mut(&mut state.pods);
+            match object {
+                Some(object) => drop(pods.insert(name.to_owned(), object)),
+                None => drop(pods.remove(name)),
+            }
+            state.last.pods = version;
         });
     }
 
@@ -178,10 +212,17 @@ impl Server {
         if known.uid != fill.uid || known.version.to_string() != fill.resource_version {
             return Err(Refused::Conflict);
         }
+        let (new, old) = (fill.basis, known.basis);
+        assert!(
+            new.generation >= old.generation && new.versions.covers(old.versions),
+            "{}: a plan from {new} overwrites one from {old}",
+            fill.object
+        );
         self.commit(|state, version| {
             let forwarders = Rc::make_mut(&mut state.forwarders);
             let known = forwarders.get_mut(&fill.object).expect("seen above");
             (known.spec, known.number, known.version) = (fill.spec.clone(), fill.revision, version);
+            known.basis = fill.basis;
         });
         Ok(())
     }
@@ -235,25 +276,38 @@ impl Server {
         Ok(())
     }
 
-    /// Creates the allocation (`None`) or replaces the one of this version.
+    /// Creates a shard; one that is there already has the same content.
+    pub(crate) fn create_shard(&mut self, owner: &str, shard: &Shard) {
+        if let Some(known) = self.now().allocations.get(&shard.name) {
+            assert_eq!(known.spec, shard.spec, "{} is written once", shard.name);
+            return;
+        }
+        let object = self.object(owner, shard.spec.clone());
+        let name = shard.name.clone();
+        self.commit(|state, _| drop(Rc::make_mut(&mut state.allocations).insert(name, object)));
+    }
+
+    /// Creates the head of an allocation, or replaces the one of this version.
     pub(crate) fn write_allocation(
         &mut self,
         topology: &str,
         owner: &str,
         version: Option<&str>,
-        spec: AllocationSpec,
+        head: AllocationSpec,
+        basis: Basis,
     ) -> Result<(), Refused> {
         let known = self.now().allocations.get(topology);
         let mut object = match (known, version) {
-            (None, None) => self.object(owner, spec),
+            (None, None) => self.object(owner, head),
             (Some(known), Some(version)) if known.version.to_string() == version => Object {
-                spec,
+                spec: head,
                 ..known.clone()
             },
             (None, Some(_)) => return Err(Refused::NotFound),
             (Some(_), None) => return Err(Refused::AlreadyExists),
             (Some(_), Some(_)) => return Err(Refused::Conflict),
         };
+        object.basis = basis;
         self.commit(|state, version| {
             object.version = version;
             Rc::make_mut(&mut state.allocations).insert(topology.to_owned(), object);
@@ -321,60 +375,121 @@ impl Server {
     }
 
     /// One topology as a replica sees it that has seen each kind up to some revision.
-    pub(crate) fn world(&self, seen: &Seen, topology: &str) -> Option<World> {
-        let [topologies, forwarders, allocations, ranges, nodes] = seen.map(|at| &self.history[at]);
+    pub(crate) fn observed(&self, seen: &Seen, topology: &str) -> Option<Observed> {
+        let [topologies, forwarders, allocations, ranges, nodes, pods] =
+            seen.map(|at| &self.history[at]);
         let object = topologies.topologies.get(topology)?;
         let uid = object.uid.clone();
         let (own, foreign): (Vec<_>, Vec<_>) =
             ranges.ranges.values().partition(|range| range.owner == uid);
-        let mut world = World {
-            topology: object.spec.clone(),
-            ignored: Vec::new(),
+        let nodes_now = nodes.nodes.values().map(|node| node.spec.clone());
+        let versions = |nodes, pods| Versions {
+            nodes,
+            pods,
+            ..Versions::default()
+        };
+        let mut observed = Observed {
             uid,
             generation: object.number as i64,
-            is_going: false,
-            status: crds::TopologyStatus::default(),
-            nodes: nodes.nodes.values().map(|node| node.spec.clone()).collect(),
-            pods: Vec::new(),
-            forwarders: Vec::new(),
-            taken: std::collections::BTreeSet::new(),
-            allocation: None,
+            nodes: Arc::new(nodes_now.collect()),
+            pods: pods.pods.values().map(|pod| pod.spec.clone()).collect(),
             ranges: own.into_iter().map(|range| range.spec.first).collect(),
             foreign_ranges: foreign.into_iter().map(|range| range.spec.first).collect(),
+            limits: Limits {
+                shard_bytes: self.shard_bytes,
+                ..Limits::default()
+            },
+            basis: versions(nodes.last.nodes, pods.last.pods),
+            heard: versions(seen[4] as u64, seen[5] as u64),
+            ..Observed::new(Arc::new(object.spec.clone()))
         };
-        look_at_allocation(&mut world, allocations);
-        look_at_forwarders(&mut world, forwarders);
-        Some(world)
+        look_at_allocation(&mut observed, allocations);
+        look_at_forwarders(&mut observed, forwarders);
+        Some(observed)
     }
 }
 
-/// Puts the allocation of this state into a world.
-pub(crate) fn look_at_allocation(world: &mut World, state: &State) {
-    let allocation = state.allocations.get(&world.topology.metadata.name);
-    world.allocation = allocation.map(|object| ExistingAllocation {
-        uid: object.uid.clone(),
-        resource_version: object.version.to_string(),
-        is_owned: object.owner == world.uid,
-        is_going: object.is_going,
-        spec: Some(object.spec.clone()),
-    });
+/// Puts the allocation of this state into an observed one.
+pub(crate) fn look_at_allocation(observed: &mut Observed, state: &State) {
+    let name = observed.topology.metadata.name.clone();
+    let head = state.allocations.get(&name);
+    observed.allocation = head.map(|object| existing(&observed.uid, object, state, &name));
 }
 
-/// Puts the Forwarders of this state into a world.
-pub(crate) fn look_at_forwarders(world: &mut World, state: &State) {
+fn existing(
+    topology: &str,
+    head: &Object<AllocationSpec>,
+    state: &State,
+    name: &str,
+) -> ExistingAllocation {
+    let shards = head.spec.shards.iter().filter_map(|name| {
+        let object = state.allocations.get(name)?;
+        let spec = object.spec.clone();
+        let name = name.clone();
+        Some(Shard { name, spec })
+    });
+    let shards: Vec<Shard> = shards.collect();
+    let is_garbage = |(other, object): &(&String, &Object<AllocationSpec>)| {
+        other.starts_with(&format!("{name}."))
+            && object.owner == head.owner
+            && !head.spec.shards.contains(other)
+            && object.spec.revision <= head.spec.revision
+    };
+    let garbage = state.allocations.iter().filter(is_garbage);
+    ExistingAllocation {
+        uid: head.uid.clone(),
+        resource_version: head.version.to_string(),
+        is_owned: head.owner == topology,
+        is_going: head.is_going,
+        spec: whole(state, name).map(Arc::new),
+        shards,
+        garbage: garbage
+            .map(|(name, object)| Delete {
+                object: name.clone(),
+                uid: object.uid.clone(),
+            })
+            .collect(),
+        basis: head.basis,
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// The allocation of a topology with all its shards; `None` when one is not there.
+pub(crate) fn whole(state: &State, topology: &str) -> Option<AllocationSpec> {
+    let head = &state.allocations.get(topology)?.spec;
+    let shard = |name: &str| state.allocations.get(name).map(|object| &object.spec);
+    assemble(head, shard).ok()
+}
+
+/// The head and the shards as which a replica writes an allocation.
+pub(crate) fn parts(observed: &Observed, next: &AllocationSpec) -> (AllocationSpec, Vec<Shard>) {
+    let before = observed.allocation.as_ref();
+    let before = before.map_or(&[][..], |before| &before.shards);
+    let name = observed.topology.metadata.name.as_str();
+    split(
+        (name, &observed.uid),
+        next,
+        before,
+        observed.limits.shard_bytes,
+    )
+}
+
+/// Puts the Forwarders of this state into a observed.
+pub(crate) fn look_at_forwarders(observed: &mut Observed, state: &State) {
     let of_it = state.forwarders.iter();
-    let of_it = of_it.filter(|(_, f)| f.spec.topology == world.topology.metadata.name);
+    let of_it = of_it.filter(|(_, f)| f.spec.topology == observed.topology.metadata.name);
     let forwarders = of_it.map(|(name, object)| ExistingForwarder {
         object: name.clone(),
         uid: object.uid.clone(),
         resource_version: object.version.to_string(),
-        is_owned: object.owner == world.uid,
+        is_owned: object.owner == observed.uid,
         is_going: object.is_going,
         revision: object.number,
-        spec: object.spec.clone(),
-        status: ForwarderStatus::default(),
+        basis: object.basis,
+        spec: Arc::new(object.spec.clone()),
+        status: Arc::new(ForwarderStatus::default()),
     });
-    world.forwarders = forwarders.collect();
+    observed.forwarders = forwarders.collect();
 }
 
 /// Name of a range.

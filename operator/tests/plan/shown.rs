@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crds::{TopologyStatus, forwarder::WireType};
-use operator::plan::{Plan, World};
+use operator::plan::{Observed, Plan};
 use serde_json::{Value, json};
 
-pub(super) fn show(world: &World, plan: &Plan) -> Value {
-    let by_object: BTreeMap<&str, &str> = world
+pub(super) fn show(observed: &Observed, plan: &Plan) -> Value {
+    let by_object: BTreeMap<&str, &str> = observed
         .forwarders
         .iter()
         .map(|f| (f.object.as_str(), f.spec.name.as_str()))
@@ -65,9 +65,9 @@ pub(super) fn show(world: &World, plan: &Plan) -> Value {
 }
 
 /// VNIs are shown from the first one of the lowest range on.
-pub(super) fn objects(world: &World) -> Value {
-    let base = world.ranges.first().copied().unwrap_or_default();
-    let forwarders = world.forwarders.iter().map(|forwarder| {
+pub(super) fn objects(observed: &Observed) -> Value {
+    let base = observed.ranges.first().copied().unwrap_or_default();
+    let forwarders = observed.forwarders.iter().map(|forwarder| {
         let spec = &forwarder.spec;
         let links = spec.links.iter().map(|link| match (link.r#type, link.vni) {
             (WireType::Vxlan, Some(vni)) => format!("{} vni {}", link.id, vni - base),
@@ -92,7 +92,7 @@ pub(super) fn objects(world: &World) -> Value {
         (spec.name.clone(), json!(shown.join(", ")))
     });
     let forwarders: serde_json::Map<String, Value> = forwarders.collect();
-    let allocation = world
+    let allocation = observed
         .allocation
         .as_ref()
         .and_then(|allocation| allocation.spec.as_ref());

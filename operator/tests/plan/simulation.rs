@@ -7,7 +7,7 @@ use operator::plan::{Delete, plan};
 use proptest::prelude::*;
 
 use super::{
-    happenings::{Happening, NODES, TOPOLOGIES, edit_topology, happenings},
+    happenings::{Happening, NODES, TOPOLOGIES, edit_topology, happenings, simulated_pod},
     invariants::{check, check_settled, outcome},
     replica::Replica,
     server::{Server, State},
@@ -45,6 +45,11 @@ impl Run {
                 let name = NODES[*node];
                 let node = is_there.then(|| Node::from(name));
                 self.server.borrow_mut().set_node(name, node);
+            }
+            Happening::Pod { pod, node } => {
+                let pod = format!("p{pod}");
+                let spec = node.map(|node| simulated_pod(&pod, NODES[node]));
+                self.server.borrow_mut().set_pod(&pod, spec);
             }
             Happening::Hand { forwarder, lingers } => {
                 let mut server = self.server.borrow_mut();
@@ -120,6 +125,10 @@ fn calm(state: &State) -> BTreeMap<String, ForwarderSpec> {
         let node = state.nodes.get(name).map(|object| object.spec.clone());
         run.server.borrow_mut().set_node(name, node);
     }
+    for (name, pod) in state.pods.iter() {
+        let pod = Some(pod.spec.clone());
+        run.server.borrow_mut().set_pod(name, pod);
+    }
     for object in state.topologies.values() {
         run.server.borrow_mut().apply_topology(object.spec.clone());
     }
@@ -130,8 +139,8 @@ fn calm(state: &State) -> BTreeMap<String, ForwarderSpec> {
 
 fn is_accepted(state: &State, topology: &str) -> bool {
     let server = Server::of(state.clone());
-    let world = server.world(&[server.revision(); 5], topology);
-    world.is_some_and(|world| plan(&world).computed.is_some())
+    let observed = server.observed(&[server.revision(); 6], topology);
+    observed.is_some_and(|observed| plan(&observed).computed.is_some())
 }
 
 fn cases() -> u32 {
@@ -146,9 +155,13 @@ proptest! {
     #[test]
     fn replicas_that_lag_and_die_give_nothing_twice_and_agree_in_the_end(
         replicas in 1..4_usize,
+        is_sharded in any::<bool>(),
         happenings in happenings(),
     ) {
         let mut run = Run::new(replicas);
+        if is_sharded {
+            run.server.borrow_mut().shard_bytes = 300;
+        }
         for happening in &happenings {
             run.happen(happening);
         }

@@ -14,7 +14,7 @@ use std::{
 
 use crds::{ForwarderStatus, Node, TopologyStatus, forwarder::LinkState};
 use operator::{
-    plan::{Delete, Memo, Pod, World, plan, plan_with},
+    plan::{Delete, Memo, Observed, Pod, plan, plan_with},
     status::{self, Now},
 };
 use serde_json::{Value, json};
@@ -49,7 +49,6 @@ fn tell(folder: &Path) {
     let mut teller = Teller {
         server: Rc::new(RefCell::new(Server::new())),
         reports: BTreeMap::new(),
-        pods: Vec::new(),
         status: TopologyStatus::default(),
         memo: Memo::default(),
         name: String::new(),
@@ -79,7 +78,6 @@ struct Teller {
     server: Rc<RefCell<Server>>,
     /// What nodes report, by uid of the Forwarder.
     reports: BTreeMap<String, ForwarderStatus>,
-    pods: Vec<Pod>,
     status: TopologyStatus,
     memo: Memo,
     name: String,
@@ -91,18 +89,18 @@ impl Teller {
         self.steps += 1;
         let look_on = step.look_on;
         self.happen(step);
-        let Some(world) = self.world() else {
+        let Some(observed) = self.observed() else {
             return json!({"plan": "there is no topology"});
         };
-        let first = plan(&world);
+        let first = plan(&observed);
         if look_on {
-            return json!({"plan": show(&world, &first)});
+            return json!({"plan": show(&observed, &first)});
         }
-        let intended = show(&world, &first);
+        let intended = show(&observed, &first);
         self.carry_out();
-        let world = self.world().expect("it was there before");
-        let last = plan(&world);
-        let remembered = plan_with(&world, &mut self.memo);
+        let observed = self.observed().expect("it was there before");
+        let last = plan(&observed);
+        let remembered = plan_with(&observed, &mut self.memo);
         assert_eq!(
             format!("{remembered:?}"),
             format!("{last:?}"),
@@ -132,7 +130,7 @@ impl Teller {
         self.status = after;
         json!({
             "plan": intended,
-            "then": objects(&world),
+            "then": objects(&observed),
             "status": summary(&self.status),
             "events": events.iter().map(|event| {
                 let kind = if event.warning { "Warning" } else { "Normal" };
@@ -200,31 +198,37 @@ impl Teller {
             annotations: pod.annotations,
         };
         if let Some(pods) = step.pods {
-            self.pods = pods.into_iter().map(pod).collect();
+            let mut server = self.server.borrow_mut();
+            let before: Vec<String> = server.now().pods.keys().cloned().collect();
+            for name in before
+                .iter()
+                .filter(|name| pods.iter().all(|pod| pod.name != **name))
+            {
+                server.set_pod(name, None);
+            }
+            for story in pods {
+                server.set_pod(&story.name.clone(), Some(pod(story)));
+            }
         }
         if let Some(report) = step.report {
             self.report(&report);
         }
     }
 
-    fn world(&self) -> Option<World> {
+    fn observed(&self) -> Option<Observed> {
         let server = self.server.borrow();
-        let mut world = server.world(&[server.revision(); 5], &self.name)?;
-        for forwarder in &mut world.forwarders {
-            forwarder.status = self
-                .reports
-                .get(&forwarder.uid)
-                .cloned()
-                .unwrap_or_default();
+        let mut observed = server.observed(&[server.revision(); 6], &self.name)?;
+        for forwarder in &mut observed.forwarders {
+            let report = self.reports.get(&forwarder.uid).cloned();
+            forwarder.status = report.unwrap_or_default().into();
         }
-        (world.pods, world.status) = (self.pods.clone(), self.status.clone());
-        Some(world)
+        observed.status = self.status.clone();
+        Some(observed)
     }
 
     /// One calm replica, until it writes nothing.
     fn carry_out(&self) {
         let mut replica = Replica::new(Rc::clone(&self.server));
-        replica.pods.clone_from(&self.pods);
         loop {
             let before = self.server.borrow().writes;
             replica.hear_all();
@@ -240,9 +244,9 @@ impl Teller {
 
     /// What nodes report of the Forwarders that exist: their tables, made as nodes make them.
     fn report(&mut self, report: &Report) {
-        let Some((world, computed)) = self.world().and_then(|world| {
-            let computed = plan(&world).computed?;
-            Some((world, computed))
+        let Some((observed, computed)) = self.observed().and_then(|observed| {
+            let computed = plan(&observed).computed?;
+            Some((observed, computed))
         }) else {
             return;
         };
@@ -254,7 +258,7 @@ impl Teller {
                 weights: None,
             });
         }
-        for forwarder in world.forwarders {
+        for forwarder in observed.forwarders {
             let name = &forwarder.spec.name;
             let index = computed
                 .graph

@@ -7,6 +7,7 @@ mod cluster;
 mod deletes;
 mod edits;
 mod faults;
+mod late;
 mod nodes;
 mod random;
 mod rbac;
@@ -24,7 +25,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let servers = e2e::needs_servers();
     e2e::tell(servers.as_deref());
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 14] = [
         (
             "three_replicas_killed_at_random_end_where_a_calm_one_does",
             chaos::three_replicas,
@@ -61,6 +62,10 @@ fn main() -> ExitCode {
             deletes::operator_away,
         ),
         ("a_lost_node_touches_only_its_topologies", nodes::lost_node),
+        (
+            "a_replica_that_hears_late_undoes_nothing",
+            late::one_watch_is_held_back,
+        ),
         ("the_role_as_shipped_is_never_refused", rbac::as_shipped),
     ];
     let helm = e2e::needs(&["kube-controller-manager", "helm"]);

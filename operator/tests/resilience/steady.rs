@@ -13,7 +13,7 @@ use crate::snapshot::{names, settled};
 const EVENTS: usize = 20;
 
 /// Counts reconciliations of the operator, whatever they led to.
-const RECONCILED: &str = "beemesh_reconcile_duration_seconds_count";
+pub(crate) const RECONCILED: &str = "beemesh_reconcile_duration_seconds_count";
 
 pub(crate) fn nothing_is_written() -> Result<()> {
     let mut bed = Bed::start(ApiServer::options(), 4)?;

@@ -9,17 +9,17 @@ fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("it has kind and metadata")
 }
 
-fn topology(uid: &str, spec: &Value) -> Held {
+fn topology(uid: &str, spec: &Value) -> Cached {
     let value = json!({
         "apiVersion": crds::API_VERSION,
         "kind": "MicroServiceTopology",
         "metadata": {"name": "iot", "namespace": "plant", "uid": uid, "generation": 1},
         "spec": spec,
     });
-    Held::Topology(Arc::new(read::topology(object(value))))
+    Cached::Topology(Arc::new(read::topology(object(value))))
 }
 
-fn forwarder(owner: &str, node: &str, version: u64) -> Held {
+fn forwarder(owner: &str, node: &str, version: u64) -> Cached {
     let value = json!({
         "apiVersion": crds::API_VERSION,
         "kind": "Forwarder",
@@ -38,12 +38,12 @@ fn forwarder(owner: &str, node: &str, version: u64) -> Held {
         },
         "spec": {"topology": "iot", "name": "a", "node": node},
     });
-    Held::Forwarder(Arc::new(read::forwarder(object(value))))
+    Cached::Forwarder(Arc::new(read::forwarder(object(value))))
 }
 
 /// The same with another name and a block, and what its node reports of the pod `plant/p`.
-fn reporting(name: &str, node: &str, address: &str) -> Held {
-    let Held::Forwarder(held) = forwarder("t1", node, 1) else {
+fn reporting(name: &str, node: &str, address: &str) -> Cached {
+    let Cached::Forwarder(held) = forwarder("t1", node, 1) else {
         unreachable!("made above")
     };
     let reported = json!([{
@@ -52,14 +52,15 @@ fn reporting(name: &str, node: &str, address: &str) -> Held {
     let reported = serde_json::from_value(reported).expect("attachments");
     let mut held = held.as_ref().clone();
     held.key = Key::new("plant", name);
-    held.spec.name = name.trim_start_matches("iot.").to_owned();
-    held.spec.blocks = vec!["10.80.0.0/16".parse().expect("a block")];
+    let spec = Arc::make_mut(&mut held.spec);
+    spec.name = name.trim_start_matches("iot.").to_owned();
+    spec.blocks = vec!["10.80.0.0/16".parse().expect("a block")];
     held.attached = names::attached(reported, node);
-    Held::Forwarder(Arc::new(held))
+    Cached::Forwarder(Arc::new(held))
 }
 
-fn pod(app: &str, node: &str) -> Held {
-    Held::Pod(Arc::new(Pod {
+fn pod(app: &str, node: &str) -> Cached {
+    Cached::Pod(Arc::new(Pod {
         namespace: "plant".to_owned(),
         name: "p".to_owned(),
         node: node.to_owned(),
@@ -68,10 +69,13 @@ fn pod(app: &str, node: &str) -> Held {
     }))
 }
 
-fn node(name: &str, zone: &str) -> Held {
-    Held::Node(Node {
-        name: name.to_owned(),
-        labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),
+fn node(name: &str, zone: &str) -> Cached {
+    Cached::Node(CachedNode {
+        node: Node {
+            name: name.to_owned(),
+            labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),
+        },
+        unfit: None,
     })
 }
 
@@ -207,7 +211,7 @@ fn nodes_concern_topologies_that_could_be_on_them_or_are() {
     assert!(!put(&mut state, "n9", "b", 3), "a heartbeat");
     assert!(put(&mut state, "n9", "a", 4), "it was selected");
     assert!(put(&mut state, "n1", "a", 5), "a Forwarder is on it");
-    assert_eq!(state.nodes().len(), 2);
+    assert_eq!(state.nodes().0.len(), 2);
 }
 
 #[test]
@@ -226,8 +230,8 @@ fn orphans_are_those_whose_topology_has_another_uid() {
         (orphans[0].kind, orphans[0].owner.as_str()),
         (Kind::Forwarder, "t1")
     );
-    let world = state.world(&iot()).expect("it can be read");
-    assert!(!world.forwarders[0].is_owned);
+    let observed = state.observed(&iot()).expect("it can be read");
+    assert!(!observed.forwarders[0].is_owned);
 }
 
 #[test]
@@ -237,13 +241,100 @@ fn a_topology_that_cannot_be_read_is_held_with_its_problems() {
     let entry = state.topology(&iot()).expect("put above");
     assert!(entry.topology.is_none());
     assert_eq!(entry.problems[0].path, "spec.forwarders");
-    assert!(state.world(&iot()).is_none());
+    assert!(state.observed(&iot()).is_none());
+}
+
+#[test]
+fn only_changes_that_concern_a_topology_are_its_basis() {
+    let mut state = State::new(Vec::new());
+    let spec = json!({
+        "forwarders": [{"name": "a", "node": "n1"}],
+        "apps": [{"name": "web", "podSelector": {"matchLabels": {"app": "web"}}}],
+    });
+    state.put(&iot(), topology("t1", &spec), 1);
+    let key = Key::new("plant", "p");
+    state.put(&key, pod("web", "n1"), 5);
+    state.put(&Key::new("plant", "q"), pod("other", "n1"), 7);
+    let observed = state.observed(&iot()).expect("it can be read");
+    assert_eq!((observed.basis.pods, observed.heard.pods), (5, 7));
+    state.remove(Kind::Pod, &key, 9);
+    let observed = state.observed(&iot()).expect("it can be read");
+    assert_eq!((observed.basis.pods, observed.heard.pods), (9, 9));
+
+    state.put(&iot(), topology("t2", &spec), 10);
+    let observed = state.observed(&iot()).expect("it can be read");
+    assert_eq!(
+        observed.basis,
+        Versions::default(),
+        "another one of that name"
+    );
+}
+
+#[test]
+fn an_allocation_is_put_together_from_its_shards() {
+    let allocation = |name: &str, owner: &str, spec: Value| {
+        let value = json!({
+            "apiVersion": crds::API_VERSION,
+            "kind": "Allocation",
+            "metadata": {
+                "name": name,
+                "namespace": "plant",
+                "uid": format!("uid-{name}"),
+                "labels": {"beemesh.io/topology": "iot"},
+                "ownerReferences": [{
+                    "apiVersion": crds::API_VERSION,
+                    "kind": "MicroServiceTopology",
+                    "name": "iot",
+                    "uid": owner,
+                    "controller": true,
+                }],
+            },
+            "spec": spec,
+        });
+        let object = object(value);
+        (
+            read::key(&object.metadata),
+            Cached::Allocation(read::allocation(object)),
+        )
+    };
+    let shard =
+        |revision: u64, link: &str| json!({"revision": revision, "vnis": {link: 8_388_608}});
+    let mut state = State::new(Vec::new());
+    state.put(&iot(), topology("t1", &json!({"forwarders": []})), 1);
+    let mut put = |name: &str, owner: &str, spec: Value| {
+        let (key, held) = allocation(name, owner, spec);
+        state.put(&key, held, 2).topologies
+    };
+    put(
+        "iot",
+        "t1",
+        json!({"revision": 3, "shards": ["iot.2-0-a", "iot.3-1-b"]}),
+    );
+    put("iot.2-0-a", "t1", shard(2, "a/b"));
+    put("iot.3-0-c", "t1", shard(3, "a/c"));
+    put("iot.4-0-d", "t1", shard(4, "a/d"));
+    put("iot.3-1-e", "t0", shard(3, "a/e"));
+    let observed = state.observed(&iot()).expect("it can be read");
+    let incomplete = observed.allocation.expect("there is one");
+    assert!(incomplete.spec.is_none(), "a shard is missing");
+
+    let (key, held) = allocation("iot.3-1-b", "t1", shard(3, "b/c"));
+    let concerned = state.put(&key, held, 2);
+    assert!(concerned.topologies.contains(&iot()));
+    let observed = state.observed(&iot()).expect("it can be read");
+    let whole = observed.allocation.expect("there is one");
+    let links = whole.spec.expect("complete").vnis.clone().into_keys();
+    assert_eq!(links.collect::<Vec<_>>(), ["a/b", "b/c"]);
+    // One of a later revision may still be named, one of another owner is not ours.
+    let garbage = whole.garbage.into_iter().map(|it| it.object);
+    assert_eq!(garbage.collect::<Vec<_>>(), ["iot.3-0-c"]);
 }
 
 /// A state that watches each kind in the namespaces `plant` and `office` alone.
 fn scoped() -> State {
     let scope = crate::observe::Scope {
         namespaces: vec!["plant".to_owned(), "office".to_owned()],
+        ..crate::observe::Scope::default()
     };
     State::new(scope.sources())
 }
@@ -282,7 +373,7 @@ fn a_list_of_one_namespace_may_have_lower_versions_and_leaves_the_others() {
 #[test]
 fn ranges_of_namespaces_that_are_not_watched_are_no_orphans() {
     let mut state = scoped();
-    let range = |namespace: &str| HeldRange {
+    let range = |namespace: &str| CachedRange {
         first: 1_000,
         topology: Key::new(namespace, "iot"),
         owner: "gone".to_owned(),
@@ -290,9 +381,9 @@ fn ranges_of_namespaces_that_are_not_watched_are_no_orphans() {
         resource_version: "1".to_owned(),
     };
     let key = |namespace: &str| Key::new("", format!("vni-{namespace}"));
-    let foreign = state.put(&key("elsewhere"), Held::Range(range("elsewhere")), 1);
+    let foreign = state.put(&key("elsewhere"), Cached::Range(range("elsewhere")), 1);
     assert!(!foreign.sweep, "it is for others to look after");
-    let own = state.put(&key("plant"), Held::Range(range("plant")), 2);
+    let own = state.put(&key("plant"), Cached::Range(range("plant")), 2);
     assert!(own.sweep);
     let orphans = state.orphans();
     let uids: Vec<&str> = orphans.iter().map(|orphan| orphan.uid.as_str()).collect();

@@ -1,16 +1,16 @@
-//! Which Forwarders the declaration asks for, on these nodes, with these pods.
+//! The desired Forwarders: the declaration expanded on these nodes with these pods.
 
 use std::collections::BTreeMap;
 
 use crds::{
-    Forwarder, Grants, Layout, Problem,
+    Forwarder, Grants, Layout, MicroServiceTopology, Problem,
     attach::{self, Attachments},
     expand::Settled,
 };
 
 use super::{
-    sound,
-    world::{Pod, World},
+    consistency, limits,
+    observed::{Observed, Pod},
 };
 
 /// Reason of a declaration that is wrong in itself.
@@ -33,7 +33,7 @@ pub struct Unattached {
 
 /// What the declaration asks for.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Desired {
     /// Sorted by name; blocks and VNIs are still to be granted.
     pub(super) forwarders: Vec<Forwarder>,
     /// How many pods are instances.
@@ -54,31 +54,30 @@ pub(super) struct Rejection {
 }
 
 /// Expands the declaration, keeping Forwarders on the nodes they are on.
-pub(super) fn wanted(world: &World) -> Result<Wanted, Rejection> {
+pub(super) fn desired(observed: &Observed) -> Result<Desired, Rejection> {
     let rejected = |reason| move |problems| Rejection { reason, problems };
-    let topology = &world.topology;
-    let problems = crds::lint(topology);
-    if !problems.is_empty() {
-        return Err(rejected(INVALID)(problems));
-    }
-    let usable = world.usable();
+    let topology = &observed.topology;
+    let usable = observed.usable();
     let settled = usable.iter().filter(|(_, f)| !f.spec.node.is_empty());
     let settled: Settled<'_> = settled
         .map(|(name, f)| (*name, f.spec.node.as_str()))
         .collect();
-    let layout = Layout::new(topology, &world.nodes, &settled).map_err(|problems| Rejection {
-        reason: reason(&problems),
+    let nodes = observed.places();
+    let layout = Layout::new(topology, &nodes, &settled).map_err(|problems| Rejection {
+        reason: reason(topology, &problems),
         problems,
     })?;
+    limits::check(observed, layout.places())
+        .map_err(|problem| rejected(limits::REASON)(vec![problem]))?;
     layout
         .blocks(&BTreeMap::new())
         .map_err(rejected(NO_ADDRESSES))?;
-    check_addressing(world).map_err(|problem| rejected(INVALID)(vec![problem]))?;
-    let attachments = attach::assign(topology, layout.places(), &world.pods);
-    Ok(Wanted {
+    check_addressing(observed).map_err(|problem| rejected(INVALID)(vec![problem]))?;
+    let attachments = attach::assign(topology, layout.places(), &observed.pods);
+    Ok(Desired {
         forwarders: layout.forwarders(&Grants::default(), &attachments),
         pods: u32::try_from(attachments.instances.len()).unwrap_or(u32::MAX),
-        unattached: unattached(world, attachments),
+        unattached: unattached(observed, attachments),
         left_out: layout
             .left_out()
             .iter()
@@ -87,21 +86,20 @@ pub(super) fn wanted(world: &World) -> Result<Wanted, Rejection> {
     })
 }
 
-fn unattached(world: &World, attachments: Attachments) -> Vec<Unattached> {
+fn unattached(observed: &Observed, attachments: Attachments) -> Vec<Unattached> {
     let left_out = attachments.unattached.into_iter();
     let left_out = left_out.map(|left| Unattached {
-        pod: world.pods[left.pod].clone(),
+        pod: observed.pods[left.pod].clone(),
         reason: left.reason.as_str().to_owned(),
         message: left.message,
     });
     left_out.collect()
 }
 
-fn reason(problems: &[Problem]) -> &'static str {
-    if problems
-        .iter()
-        .all(|problem| problem.path.starts_with("spec.forwarders["))
-    {
+/// `NoNode` when the declaration is right in itself and only nodes are missing.
+fn reason(topology: &MicroServiceTopology, problems: &[Problem]) -> &'static str {
+    let is_of_node = |problem: &Problem| problem.path.starts_with("spec.forwarders[");
+    if problems.iter().all(is_of_node) && crds::lint(topology).is_empty() {
         NO_NODE
     } else {
         INVALID
@@ -111,18 +109,18 @@ fn reason(problems: &[Problem]) -> &'static str {
 /// What was granted must lie in the CIDRs: they cannot change under Forwarders that have blocks.
 ///
 /// When a Forwarder carries blocks that do, not the declaration was changed but the allocation.
-fn check_addressing(world: &World) -> Result<(), Problem> {
-    let cidrs = &world.topology.spec.addressing.cidrs;
-    let Some(persisted) = world.persisted() else {
+fn check_addressing(observed: &Observed) -> Result<(), Problem> {
+    let cidrs = &observed.topology.spec.addressing.cidrs;
+    let Some(persisted) = observed.persisted() else {
         return Ok(());
     };
     let is_carried_well = |uid: &str| {
-        let mut existing = world.forwarders.iter();
-        existing.any(|f| f.uid == uid && sound::fits(cidrs, &f.spec.blocks))
+        let mut existing = observed.forwarders.iter();
+        existing.any(|f| f.uid == uid && consistency::fits(cidrs, &f.spec.blocks))
     };
     let mut grants = persisted.blocks.iter();
-    let found =
-        grants.find(|(uid, grant)| !sound::fits(cidrs, &grant.blocks) && !is_carried_well(uid));
+    let found = grants
+        .find(|(uid, grant)| !consistency::fits(cidrs, &grant.blocks) && !is_carried_well(uid));
     match found {
         None => Ok(()),
         Some((_, grant)) => Err(Problem::new(
@@ -130,7 +128,7 @@ fn check_addressing(world: &World) -> Result<(), Problem> {
             format!(
                 "cannot change while Forwarder {:?} holds {}: delete the topology and create it anew",
                 grant.forwarder,
-                sound::enumerate(&grant.blocks)
+                consistency::enumerate(&grant.blocks)
             ),
         )),
     }

@@ -1,6 +1,10 @@
-//! Which topologies a node concerns. Pure, and rather too many than too few.
+//! Interest of topologies in nodes. Pure, and rather too much than too little.
+
+use std::collections::BTreeMap;
 
 use crds::{MicroServiceTopologySpec, Node, selector::matches_labels};
+
+use crate::plan::Unfit;
 
 /// Whether the existence or the labels of `node` may change where Forwarders are.
 pub(super) fn may_hold(spec: &MicroServiceTopologySpec, node: &Node) -> bool {
@@ -18,16 +22,47 @@ pub(super) fn may_hold(spec: &MicroServiceTopologySpec, node: &Node) -> bool {
         })
 }
 
+/// Whether no daemon can be on a node: the DaemonSet takes Linux nodes with the labels of `selector`. One that
+/// does not say its system is taken for Linux.
+pub(super) fn no_daemon(selector: &BTreeMap<String, String>, node: &Node) -> Option<Unfit> {
+    let system = node.labels.get("kubernetes.io/os").map(String::as_str);
+    let is_linux = system.is_none_or(|system| system == "linux");
+    let has_daemon = is_linux && matches_labels(selector, &node.labels);
+    (!has_daemon).then_some(Unfit::NoDaemon)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use crds::topology::{ForwarderEntry, ForwarderPerNode};
 
     use super::*;
 
     fn labels(key: &str, value: &str) -> BTreeMap<String, String> {
         BTreeMap::from([(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn daemons_are_on_linux_nodes_with_the_labels_of_the_chart() {
+        let node = |key: &str, value: &str| Node {
+            name: "n1".to_owned(),
+            labels: labels(key, value),
+        };
+        let (any, role) = (BTreeMap::new(), labels("role", "mesh"));
+        #[rustfmt::skip]
+        let cases = [
+            (&any, node("kubernetes.io/os", "windows"), Some(Unfit::NoDaemon)),
+            (&any, node("kubernetes.io/os", "linux"), None),
+            (&any, node("zone", "a"), None),
+            (&role, node("role", "mesh"), None),
+            (&role, node("kubernetes.io/os", "linux"), Some(Unfit::NoDaemon)),
+        ];
+        for (selector, node, expected) in cases {
+            assert_eq!(
+                no_daemon(selector, &node),
+                expected,
+                "{selector:?}, {node:?}"
+            );
+        }
     }
 
     #[test]

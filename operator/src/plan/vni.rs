@@ -1,4 +1,4 @@
-//! Which VNIs a topology may give, and which ranges it should claim.
+//! VNIs that a topology may give, and ranges that it should claim.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crds::{
     expand::{FIRST_VNI, LAST_VNI},
 };
 
-use super::{sound, world::World};
+use super::{consistency, observed::Observed};
 
 /// How many ranges there are.
 const RANGES: u32 = (LAST_VNI - FIRST_VNI + 1) / VNIS_OF_RANGE;
@@ -21,16 +21,16 @@ pub(super) fn first_of(vni: u32) -> u32 {
 }
 
 /// Whether another topology has claimed the range that `vni` is of.
-pub(super) fn is_foreign(world: &World, vni: u32) -> bool {
+pub(super) fn is_foreign(observed: &Observed, vni: u32) -> bool {
     let range = first_of(vni);
-    world.ranges.binary_search(&range).is_err()
-        && world.foreign_ranges.binary_search(&range).is_ok()
+    observed.ranges.binary_search(&range).is_err()
+        && observed.foreign_ranges.binary_search(&range).is_ok()
 }
 
 /// VNIs of the claimed ranges that are not taken: first those above all that are, since a node that is
 /// away may still have one in its kernel that was given back.
-pub(super) fn free(world: &World, taken: &BTreeSet<u32>) -> Vec<u32> {
-    let ranges = world.ranges.iter();
+pub(super) fn free(observed: &Observed, taken: &BTreeSet<u32>) -> Vec<u32> {
+    let ranges = observed.ranges.iter();
     let all = ranges.flat_map(|first| *first..first.saturating_add(VNIS_OF_RANGE));
     let free = all.filter(|vni| !taken.contains(vni));
     let highest = taken.last().copied().unwrap_or(0);
@@ -41,24 +41,28 @@ pub(super) fn free(world: &World, taken: &BTreeSet<u32>) -> Vec<u32> {
 
 /// Ranges to claim, and how many of them: those that VNIs were given out of although nobody has
 /// claimed them (someone deleted the claim), then as many as it takes for `missing` links.
-pub(super) fn claims(world: &World, next: &AllocationSpec, missing: usize) -> (Vec<u32>, usize) {
+pub(super) fn claims(
+    observed: &Observed,
+    next: &AllocationSpec,
+    missing: usize,
+) -> (Vec<u32>, usize) {
     let used = next
         .vnis
         .values()
         .chain(next.retired.values().map(|r| &r.vni));
     let used: BTreeSet<u32> = used.map(|vni| first_of(*vni)).collect();
     let is_known = |first: &u32| {
-        world.ranges.binary_search(first).is_ok()
-            || world.foreign_ranges.binary_search(first).is_ok()
+        observed.ranges.binary_search(first).is_ok()
+            || observed.foreign_ranges.binary_search(first).is_ok()
     };
     let mut claim: Vec<u32> = used
         .into_iter()
-        .filter(|first| !is_known(first) && sound::is_possible(*first))
+        .filter(|first| !is_known(first) && consistency::is_possible(*first))
         .collect();
     let needed = missing.div_ceil(VNIS_OF_RANGE as usize);
     let count = claim.len() + needed;
     if needed > 0 {
-        let start = start(&world.uid);
+        let start = start(&observed.uid);
         let candidates =
             (0..RANGES).map(|step| FIRST_VNI + (start + step) % RANGES * VNIS_OF_RANGE);
         let free: Vec<u32> = candidates

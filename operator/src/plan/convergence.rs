@@ -1,4 +1,4 @@
-//! What nodes report, against what follows from it.
+//! Reports of nodes, compared with the tables that follow from them.
 //!
 //! A link can be used while both its ends report it up, as nodes themselves have it. What each node
 //! should have programmed then is computed here by the same functions, and compared with what it says.
@@ -10,13 +10,13 @@ use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
 
 use super::{
     computed::{Computed, Memo},
-    wanted::by_name,
-    world::{ExistingForwarder, World},
+    desired::by_name,
+    observed::{ExistingForwarder, Observed},
 };
 
 /// What nodes report of one topology.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct Convergence {
     /// How many Forwarders there should be.
     pub total: u32,
     /// How many of them report anything.
@@ -67,25 +67,30 @@ pub struct Waiting {
 }
 
 /// Compares what nodes report with what follows from it.
-pub(super) fn live(world: &World, computed: &Computed, pods: u32, memo: &mut Memo) -> Live {
-    let reports = Reports::new(world, computed);
-    let mut live = Live {
+pub(super) fn convergence(
+    observed: &Observed,
+    computed: &Computed,
+    pods: u32,
+    memo: &mut Memo,
+) -> Convergence {
+    let reports = Reports::new(observed, computed);
+    let mut convergence = Convergence {
         total: computed.forwarders.len() as u32,
         links: computed.graph.links().len() as u32,
-        gone: gone(world, computed),
+        gone: gone(observed, computed),
         pods,
-        ..Live::default()
+        ..Convergence::default()
     };
     let mut graph = Graph::new(&computed.graph);
     let mut is_down = vec![false; computed.graph.links().len()];
-    for index in 0..live.links {
+    for index in 0..convergence.links {
         let link = LinkIndex(index);
         match reports.link(link) {
-            State::Up => live.links_up += 1,
-            State::Unknown => live.links_unknown += 1,
+            State::Up => convergence.links_up += 1,
+            State::Unknown => convergence.links_unknown += 1,
             State::Down(down) => {
                 is_down[link.position()] = true;
-                live.down.push(down);
+                convergence.down.push(down);
             }
         }
         if !matches!(reports.link(link), State::Up) {
@@ -95,24 +100,30 @@ pub(super) fn live(world: &World, computed: &Computed, pods: u32, memo: &mut Mem
             });
         }
     }
-    live.parts = parts(computed, &is_down);
+    convergence.parts = parts(computed, &is_down);
     let mut tables = Tables::new(computed, &graph, memo);
     for (index, existing) in (0..).map(ForwarderIndex).zip(&reports.forwarders) {
         let reported = existing.filter(|existing| !existing.status.epoch.is_empty());
-        live.reported += u32::from(reported.is_some());
+        convergence.reported += u32::from(reported.is_some());
         let is_programmed = reported.is_some_and(|existing| tables.is_reported(index, existing));
         if is_programmed && reports.is_written(index) {
-            live.programmed += 1;
+            convergence.programmed += 1;
         } else {
-            live.waiting.push(waiting(computed, index, *existing));
+            convergence
+                .waiting
+                .push(waiting(computed, index, *existing));
         }
     }
-    live
+    convergence
 }
 
 /// Forwarders that were told to be on a node that is not there.
-fn gone(world: &World, computed: &Computed) -> Vec<(String, String)> {
-    let nodes: BTreeSet<&str> = world.nodes.iter().map(|node| node.name.as_str()).collect();
+fn gone(observed: &Observed, computed: &Computed) -> Vec<(String, String)> {
+    let nodes: BTreeSet<&str> = observed
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
     let specs = computed.forwarders.iter().map(|forwarder| &forwarder.spec);
     let gone = specs.filter(|spec| !nodes.contains(spec.node.as_str()));
     gone.map(|spec| (spec.name.clone(), spec.node.clone()))
@@ -126,12 +137,12 @@ fn waiting(
 ) -> Waiting {
     let name = &computed.graph.forwarders()[index.position()];
     // Both are in byte order of names.
-    let wanted = computed.forwarders.get(index.position());
+    let desired = computed.forwarders.get(index.position());
     let ready = existing.and_then(|f| f.status.conditions.iter().find(|c| c.r#type == "Ready"));
     let problem = ready.filter(|ready| ready.status == "False");
     Waiting {
         forwarder: name.clone(),
-        node: wanted.map(|f| f.spec.node.clone()).unwrap_or_default(),
+        node: desired.map(|f| f.spec.node.clone()).unwrap_or_default(),
         epoch: existing.map(|f| f.status.epoch.clone()).unwrap_or_default(),
         problem: problem
             .map(|ready| ready.message.clone())
@@ -157,17 +168,17 @@ struct Reports<'a> {
 }
 
 impl<'a> Reports<'a> {
-    fn new(world: &'a World, computed: &'a Computed) -> Reports<'a> {
-        let usable = world.usable();
-        let wanted = by_name(&computed.forwarders);
+    fn new(observed: &'a Observed, computed: &'a Computed) -> Reports<'a> {
+        let usable = observed.usable();
+        let desired = by_name(&computed.forwarders);
         let names = computed.graph.forwarders().iter();
         let forwarders: Vec<Option<&ExistingForwarder>> = names
             .map(|name| usable.get(name.as_str()).copied())
             .collect();
         let is_written = |existing: &Option<&ExistingForwarder>| {
             existing.is_some_and(|existing| {
-                let wanted = wanted.get(existing.spec.name.as_str());
-                wanted.is_some_and(|wanted| wanted.spec == existing.spec)
+                let desired = desired.get(existing.spec.name.as_str());
+                desired.is_some_and(|desired| desired.spec == *existing.spec)
             })
         };
         let states = |existing: &Option<&'a ExistingForwarder>| {
@@ -235,11 +246,12 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Whether a node reports what follows from the links reported. The table is computed only when
-    /// the epoch is right, so that a graph in motion costs nothing.
+    /// Whether a node reports the table that follows from the links reported. A table that is not known is
+    /// computed only when the epoch is right, so that a graph in motion costs nothing.
     fn is_reported(&mut self, from: ForwarderIndex, existing: &ExistingForwarder) -> bool {
         let status = &existing.status;
-        status.epoch == self.epoch && status.digest == self.digest(from).to_string()
+        let is_cheap = self.known.contains_key(&from.0) || status.epoch == self.epoch;
+        is_cheap && status.digest == self.digest(from).to_string()
     }
 
     fn digest(&mut self, from: ForwarderIndex) -> Epoch {

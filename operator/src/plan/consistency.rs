@@ -1,4 +1,4 @@
-//! Whether what is persisted can be carried out: hands, merges and backups write allocations too.
+//! Consistency of the persisted allocation: hands, merges and backups write allocations too.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crds::{
 };
 use ipnetwork::IpNetwork;
 
-use super::world::World;
+use super::observed::Observed;
 
 /// The highest revision that a Forwarder is believed to carry when nothing persisted is as high. One
 /// above can only have come from a hand, and lifting the allocation above it would leave no room.
@@ -17,19 +17,19 @@ pub(super) const REVISION_MAX: u64 = 1 << 52;
 /// What to do about an allocation that contradicts itself.
 const REMEDY: &str = "mend it, or delete it to have it made anew from the Forwarders";
 
-/// What the persisted allocation gives to two, or should give to nobody, and what to do about it.
+/// Grants that the persisted allocation makes twice, or should not make at all, and how to repair them.
 ///
 /// A grant whose Forwarder is gone stands in nobody's way: it is about to be released.
-pub(super) fn contradiction(world: &World) -> Option<String> {
-    let said = said(world, world.persisted()?, false)?;
-    let name = &world.topology.metadata.name;
-    Some(format!("Allocation {name} {said}: {REMEDY}"))
+pub(super) fn contradiction(observed: &Observed) -> Option<String> {
+    let fault = fault(observed, observed.persisted()?, false)?;
+    let name = &observed.topology.metadata.name;
+    Some(format!("Allocation {name} {fault}: {REMEDY}"))
 }
 
 /// Whether nothing in the persisted allocation is given twice, not even to one that this replica has
 /// not heard of.
-pub(super) fn is_sound(world: &World, persisted: &AllocationSpec) -> bool {
-    said(world, persisted, true).is_none()
+pub(super) fn is_consistent(observed: &Observed, persisted: &AllocationSpec) -> bool {
+    fault(observed, persisted, true).is_none()
 }
 
 /// Whether `blocks` are one out of each CIDR.
@@ -45,16 +45,20 @@ pub(super) fn is_possible(vni: u32) -> bool {
     (FIRST_VNI..=LAST_VNI).contains(&vni)
 }
 
-fn said(world: &World, persisted: &AllocationSpec, with_gone: bool) -> Option<String> {
+fn fault(observed: &Observed, persisted: &AllocationSpec, with_gone: bool) -> Option<String> {
     if persisted.revision > 2 * REVISION_MAX {
         return Some(format!("has revision {}", persisted.revision));
     }
-    said_of_blocks(world, persisted, with_gone).or_else(|| said_of_vnis(persisted))
+    fault_of_blocks(observed, persisted, with_gone).or_else(|| fault_of_vnis(persisted))
 }
 
-fn said_of_blocks(world: &World, persisted: &AllocationSpec, with_gone: bool) -> Option<String> {
-    let cidrs = &world.topology.spec.addressing.cidrs;
-    let existing = world.forwarders.iter();
+fn fault_of_blocks(
+    observed: &Observed,
+    persisted: &AllocationSpec,
+    with_gone: bool,
+) -> Option<String> {
+    let cidrs = &observed.topology.spec.addressing.cidrs;
+    let existing = observed.forwarders.iter();
     let names: BTreeMap<&String, &String> = existing.map(|f| (&f.uid, &f.spec.name)).collect();
     let mut held = Vec::new();
     for (uid, grant) in &persisted.blocks {
@@ -80,7 +84,7 @@ fn said_of_blocks(world: &World, persisted: &AllocationSpec, with_gone: bool) ->
     })
 }
 
-fn said_of_vnis(persisted: &AllocationSpec) -> Option<String> {
+fn fault_of_vnis(persisted: &AllocationSpec) -> Option<String> {
     let given = persisted.vnis.iter().map(|(id, vni)| (id, *vni));
     let retired = persisted.retired.iter();
     let retired = retired.map(|(id, retired)| (id, retired.vni));

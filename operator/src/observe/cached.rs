@@ -1,17 +1,17 @@
 //! Objects of the cache, trimmed to what plans and writes need.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{AllocationSpec, ForwarderSpec, ForwarderStatus, Node};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{Entry, Key};
-use crate::plan::{Pod, names::AttachedPod};
+use crate::plan::{Basis, Pod, Unfit, names::AttachedPod};
 
-/// A Forwarder object as it is held.
+/// A Forwarder object as it is cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldForwarder {
+pub struct CachedForwarder {
     /// Namespace and name of the object.
     pub key: Key,
     /// The topology it says it is of.
@@ -26,15 +26,17 @@ pub struct HeldForwarder {
     pub is_going: bool,
     /// Revision of the allocation that it was last written from.
     pub revision: u64,
-    /// What is wanted.
-    pub spec: ForwarderSpec,
-    /// What its node reports, without attachments.
-    pub status: ForwarderStatus,
+    /// Basis of the plan that it was last written from.
+    pub basis: Basis,
+    /// The desired state.
+    pub spec: Arc<ForwarderSpec>,
+    /// Reports of its node, without attachments.
+    pub status: Arc<ForwarderStatus>,
     /// The pods that its node reports as attached, sorted.
     pub attached: Vec<AttachedPod>,
 }
 
-impl HeldForwarder {
+impl CachedForwarder {
     /// The fields that names depend on.
     pub(super) fn reports(&self) -> (&[AttachedPod], Option<&String>, bool, &str, &[IpNetwork]) {
         (
@@ -47,20 +49,32 @@ impl HeldForwarder {
     }
 }
 
-/// An allocation object as it is held.
+/// An allocation object, head or shard, as it is cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HeldAllocation {
+pub(super) struct CachedAllocation {
+    /// The topology that it says it is of.
+    pub(super) topology: Key,
     pub(super) uid: String,
     pub(super) resource_version: String,
     pub(super) owner: Option<String>,
     pub(super) is_going: bool,
     /// Absent when it cannot be read: then nothing may be given until someone has mended it.
-    pub(super) spec: Option<AllocationSpec>,
+    pub(super) spec: Option<Arc<AllocationSpec>>,
+    pub(super) basis: Basis,
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// A claimed range of VNIs as it is held.
+/// A node as it is cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRange {
+pub(super) struct CachedNode {
+    pub(super) node: Node,
+    /// Why no Forwarder should be placed there now, apart from its labels.
+    pub(super) unfit: Option<Unfit>,
+}
+
+/// A claimed range of VNIs as it is cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedRange {
     /// Its first VNI.
     pub first: u32,
     /// The topology that claimed it.
@@ -75,12 +89,12 @@ pub struct HeldRange {
 
 /// One value of any kind, with its resourceVersion as a number.
 #[derive(Clone, Debug)]
-pub(super) enum Held {
+pub(super) enum Cached {
     Topology(Arc<Entry>),
-    Forwarder(Arc<HeldForwarder>),
-    Allocation(HeldAllocation),
-    Range(HeldRange),
-    Node(Node),
+    Forwarder(Arc<CachedForwarder>),
+    Allocation(CachedAllocation),
+    Range(CachedRange),
+    Node(CachedNode),
     Pod(Arc<Pod>),
     Service(Arc<Service>),
     EndpointSlice(Arc<EndpointSlice>),
