@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 
+use topology::hash;
+
 use super::AllocationSpec;
-use crate::names::hash;
 
 /// Size of a shard in bytes of JSON that [`split`] aims at; a shard holds half to an eighth of it on average.
 ///
@@ -45,7 +46,7 @@ pub fn split(
         return (head, Vec::new());
     }
     let mut parts = vec![AllocationSpec::default(); count];
-    let number = |name: &str| (hash(&[name]) % count as u64) as usize;
+    let number = |name: &str| (hash::texts(&[name]) % count as u64) as usize;
     for (uid, grant) in std::mem::take(&mut head.blocks) {
         parts[number(&grant.forwarder)].blocks.insert(uid, grant);
     }
@@ -84,7 +85,7 @@ fn shard(
     part.revision = revision;
     let content = serde_json::to_string(&part).expect("an allocation is JSON");
     Shard {
-        name: format!("{prefix}-{:016x}", hash(&[uid, &content])),
+        name: format!("{prefix}-{:016x}", hash::texts(&[uid, &content])),
         spec: part,
     }
 }
