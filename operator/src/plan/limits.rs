@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{Problem, expand::Place};
+use crds::{Place, Problem};
 
 use super::observed::Observed;
 

@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_nodes_report_is_escaped_and_cut() {
-        let live = Live {
+        let live = Convergence {
             down: vec![DownLink {
                 id: "a/b".to_owned(),
                 at: "a".to_owned(),
@@ -229,7 +229,7 @@ mod tests {
                 epoch: String::new(),
                 problem: "x".repeat(1_000_000),
             }],
-            ..Live::default()
+            ..Convergence::default()
         };
         assert_eq!(down(&live), "link a/b is down: a: \\u{1b}]0;x\\u{7}");
         let waiting = waiting(&live);

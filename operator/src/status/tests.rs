@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::{Problem, TopologyStatus};
 
 use super::*;
-use crate::plan::{Convergence, DownLink, Facts, Waiting, Writing};
+use crate::plan::{Convergence, DownLink, Facts, Waiting};
 
 const NOW: Now<'static> = Now {
     time: "2026-01-01T00:00:00Z",
