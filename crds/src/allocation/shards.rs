@@ -156,7 +156,8 @@ mod tests {
                 blocks: vec![block],
                 ..BlockGrant::default()
             };
-            whole.blocks.insert(format!("uid-{number}"), grant);
+            let uid = format!("00000000-0000-4000-8000-{number:012}");
+            whole.blocks.insert(uid, grant);
             let link = |other: u32| format!("f{number}/f{other}");
             whole.vnis.insert(link(number + 1), number);
             let retired = RetiredVni {
