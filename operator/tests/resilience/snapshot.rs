@@ -213,7 +213,9 @@ fn strip_status(status: &mut Value) {
     let Some(fields) = status.as_object_mut() else {
         return;
     };
-    for field in ["digest", "epoch", "convergence", "observedGeneration"] {
+    // What came before is in the versions that were observed.
+    let of_the_past = ["convergence", "observedGeneration", "observedVersions"];
+    for field in ["digest", "epoch"].into_iter().chain(of_the_past) {
         fields.remove(field);
     }
     for condition in fields
