@@ -13,6 +13,8 @@ use crate::install::{MINUTE, RELEASE};
 use crate::server::run;
 
 const TAINT: &str = "beemesh.io/not-ready";
+/// The API server gives it to each Node that is made.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// A taint of somebody else.
 const QUARANTINE: &str = "example.com/quarantine";
 const OTHER_NODE: &str = "it belongs to another node than n1";
@@ -41,8 +43,9 @@ pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Resu
     let labelled = json!({"metadata": {"labels": {"app": "another"}}});
     let failed = json!({"status": {"phase": "Failed"}});
     let taints = |keys: &[&str]| {
-        let taints = keys
-            .iter()
+        let taints = [&NOT_READY]
+            .into_iter()
+            .chain(keys)
             .map(|key| json!({"key": key, "effect": "NoSchedule"}));
         json!({"spec": {"taints": taints.collect::<Vec<Value>>()}})
     };

@@ -43,7 +43,7 @@ pub(crate) fn the_archive_is_an_oci_layout_and_a_docker_archive() -> Result<()> 
             .args(["--list", "--verbose", "--numeric-owner", "--file"])
             .arg(image.folder.path().join("image").join(path_of(layer)?)),
     )?;
-    for program in ["beemesh", "beemesh-cni", "beemesh-operator"] {
+    for program in ["beemesh", "beemesh-cni", "beemesh-node", "beemesh-operator"] {
         let line = listed
             .lines()
             .find(|line| line.ends_with(&format!(" {program}")));
@@ -76,7 +76,7 @@ pub(crate) fn the_archive_holds_the_image_that_the_chart_runs() -> Result<()> {
     for (kind, programs) in [
         ("Deployment", &["/beemesh-operator"][..]),
         ("Pod", &["/beemesh-operator", "/beemesh"]),
-        ("DaemonSet", &["/beemesh"]),
+        ("DaemonSet", &["/beemesh-node"]),
         ("Job", &["/beemesh"]),
     ] {
         let mut found = BTreeSet::new();
@@ -165,6 +165,7 @@ fn programs(folder: &Path) -> Result<PathBuf> {
     for program in [
         "beemesh",
         "beemesh-cni",
+        "beemesh-node",
         "beemesh-operator",
         "beemesh-of-no-concern",
     ] {

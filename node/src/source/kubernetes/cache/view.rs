@@ -55,7 +55,12 @@ mod tests {
 
     #[test]
     fn a_forwarder_counts_with_its_checksum_alone() {
-        let kept = record::sealed(&Forwarder::new("t.a", crds::ForwarderSpec::default()));
+        let spec = crds::ForwarderSpec {
+            topology: "t".to_owned(),
+            name: "a".to_owned(),
+            ..Default::default()
+        };
+        let kept = record::sealed(&Forwarder::new("t.a", spec));
         let read = forwarder(&kept).unwrap().unwrap();
         assert_eq!(read.metadata.name, "t.a");
         let mut damaged = kept.clone();
