@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ fn inspect(lab: &Lab, node: &str, arguments: &[&str]) -> Command {
         .arg(format!("--state-dir={}", own.join("state").display()))
         .arg(format!("--socket={}", own.join("cni.sock").display()))
         .arg(format!("--cache-dir={}", state.join("directory").display()))
-        .arg(format!("--run-dir={}", state.join("none").display()));
+        .arg(format!("--run-dir={}", own.join("run").display()));
     command
 }
 
@@ -74,7 +75,15 @@ pub(crate) fn the_kernels_table_has_the_reported_digest_until_a_route_is_another
         .find_map(|line| line.strip_prefix("digest: "))
         .unwrap();
 
-    let kernel = told(&lab, "n2", &["kernel"]);
+    // The snapshot of link states that it reads is written a moment after they change.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let kernel = loop {
+        let kernel = told(&lab, "n2", &["kernel"]);
+        let differences = &kernel["namespaces"][0]["table"]["differences"];
+        if differences == &serde_json::json!([]) || Instant::now() > deadline {
+            break kernel;
+        }
+    };
     assert_eq!(
         kernel["namespaces"].as_array().unwrap().len(),
         2,

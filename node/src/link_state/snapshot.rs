@@ -17,8 +17,8 @@ use crate::error::Error;
 use ::telemetry::chain;
 use store::atomic;
 
-/// Least time between two rounds of writing. A link that flaps costs a file a round.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Least time between two rounds of writing. A link that flaps costs a file a round; diagnosis is behind by as much.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Time between two tries to write what could not be written.
 const RETRY: Duration = Duration::from_secs(2);
 
