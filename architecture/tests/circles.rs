@@ -12,8 +12,7 @@ const OPEN: &[&str] = &[
     "dataplane: error, netlink, netns",
     "e2e: mesh, nodes",
     "e2e: options, server",
-    "node: assemble, catalog, cluster, config, desired, desk, engine, flood, install, live, replay, run, server, source, uninstall",
-    "operator: plan, status",
+    "node: assemble, catalog, cluster, config, desk, engine, flood, install, live, replay, run, server, source, uninstall",
     "topology: address, error",
     "topology: graph, spf",
 ];
