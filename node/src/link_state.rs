@@ -7,15 +7,15 @@
 //! ```
 //! Everybody holds the lock for one step of the database, nobody while waiting for something.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use linkstate::{End, LimitExceeded, Lsdb, Reason, Report, Sequence, State};
+use linkstate::{End, LimitExceeded, Lsdb, Reason, Report, State};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 mod local;
+mod remote;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -278,140 +278,6 @@ impl LinkStates {
         if has_unsaved {
             self.has_unsaved.notify_all();
         }
-    }
-}
-
-/// Reports of other nodes, as flooding hears them.
-impl LinkStates {
-    /// The highest sequence that is known of a node's reports.
-    pub fn highest_of(&self, node: &str) -> Sequence {
-        self.lock().lsdb.highest(node)
-    }
-
-    /// Issues all own reports anew, above `known`: a peer knows newer ones, of a time that this node has forgotten.
-    pub fn raise(&self, known: Sequence) {
-        let mut inner = self.lock();
-        let is_forgotten = match known.incarnation.cmp(&inner.incarnation) {
-            Ordering::Less => false,
-            // Two starts at one time, as when the clock was set back between them.
-            Ordering::Equal => known > inner.lsdb.highest(&self.node),
-            Ordering::Greater => true,
-        };
-        if !is_forgotten {
-            return;
-        }
-        inner.incarnation = known.incarnation + 1;
-        for forwarder in inner.own_forwarders(&self.node) {
-            let report = inner.lsdb.get(&self.node, &forwarder).cloned();
-            if let Some(report) = report {
-                // As many links as before: no limit is exceeded.
-                let _ = inner.replace_own(&self.node, &forwarder, report.ends.clone());
-            }
-        }
-        self.announce(inner);
-    }
-
-    /// A peer is heard on a new connection, which counts from now on.
-    pub fn open(&self, peer: &str, id: u64) {
-        let confirmed = BTreeSet::new();
-        let session = Session { id, confirmed };
-        self.lock().sessions.insert(peer.to_owned(), session);
-    }
-
-    /// A connection ended; what was heard on it stands. True when it was the one that counted.
-    pub fn close(&self, peer: &str, id: u64) -> bool {
-        let mut inner = self.lock();
-        let counts = inner.is_current(peer, id);
-        if counts {
-            inner.sessions.remove(peer);
-        }
-        counts
-    }
-
-    /// Takes a report of a peer on its connection; nothing where a newer connection counts, or the report is not newer.
-    ///
-    /// # Errors
-    /// [`LimitExceeded`]: the connection is to be closed.
-    pub fn hear(
-        &self,
-        peer: &str,
-        id: u64,
-        report: Report,
-    ) -> Result<Option<Accepted>, LimitExceeded> {
-        let mut inner = self.lock();
-        if !inner.is_current(peer, id) || report.origin != peer {
-            return Ok(None);
-        }
-        let forwarder = report.forwarder.clone();
-        let before = inner.lsdb.get(peer, &forwarder).cloned();
-        let report = Arc::new(report);
-        let is_newer = inner.lsdb.merge(Arc::clone(&report))?;
-        if let Some(session) = inner.sessions.get_mut(peer) {
-            session.confirmed.insert(forwarder.clone());
-        }
-        if !is_newer {
-            return Ok(None);
-        }
-        inner.unsaved.insert(forwarder.clone());
-        let is_valid = inner.owners.node_of(&forwarder) == Some(peer);
-        let fallen = report
-            .fallen(before.as_deref())
-            .map(str::to_owned)
-            .collect();
-        self.announce(inner);
-        Ok(is_valid.then_some(Accepted { forwarder, fallen }))
-    }
-
-    /// Takes the word of a peer that it reports on a Forwarder no more.
-    ///
-    /// # Errors
-    /// [`LimitExceeded`]: the connection is to be closed.
-    pub fn hear_withdrawn(
-        &self,
-        peer: &str,
-        id: u64,
-        forwarder: &str,
-        sequence: Sequence,
-    ) -> Result<Option<Accepted>, LimitExceeded> {
-        let mut inner = self.lock();
-        if !inner.is_current(peer, id) {
-            return Ok(None);
-        }
-        let before = inner.lsdb.get(peer, forwarder).cloned();
-        if !inner.lsdb.withdraw(peer, forwarder, sequence)? {
-            return Ok(None);
-        }
-        if let Some(session) = inner.sessions.get_mut(peer) {
-            session.confirmed.remove(forwarder);
-        }
-        inner.unsaved.insert(forwarder.to_owned());
-        let accepted = inner.absent(peer, forwarder, before.as_deref());
-        self.announce(inner);
-        Ok(accepted)
-    }
-
-    /// Takes the word of a peer that it has reported everything: what else is known of it is over, but for Forwarders that it has yet
-    /// to look at.
-    pub fn hear_whole(&self, peer: &str, id: u64, pending: &BTreeSet<String>) -> Vec<Accepted> {
-        let mut inner = self.lock();
-        if !inner.is_current(peer, id) {
-            return Vec::new();
-        }
-        let confirmed = inner.sessions.get(peer).map(|it| it.confirmed.clone());
-        let confirmed = confirmed.unwrap_or_default();
-        let stands = |name: &str| confirmed.contains(name) || pending.contains(name);
-        let before = inner.lsdb.of_origin(peer).filter(|(name, _)| !stands(name));
-        let before: Vec<(String, Arc<Report>)> = before
-            .map(|(name, report)| (name.to_owned(), Arc::clone(report)))
-            .collect();
-        inner.lsdb.retain(peer, stands);
-        let mut accepted = Vec::new();
-        for (forwarder, report) in before {
-            accepted.extend(inner.absent(peer, &forwarder, Some(&report)));
-            inner.unsaved.insert(forwarder);
-        }
-        self.announce(inner);
-        accepted
     }
 }
 

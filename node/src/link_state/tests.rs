@@ -1,6 +1,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use linkstate::Sequence;
+
 use super::*;
 use snapshot::{Writer, file_of, read};
 
