@@ -1,6 +1,7 @@
 //! What two runs of a session have in common.
 
-/// `text` without what differs from run to run: durations, times, uids, VNIs, the width of columns.
+/// `text` without what differs from run to run: durations, times, uids, VNIs, versions of the server, the width
+/// of columns.
 pub(crate) fn normal(text: &str) -> String {
     // A counter of the whole server.
     let is_kept = |line: &&str| !line.trim_start().starts_with("Resource Version:");
@@ -21,6 +22,8 @@ fn word(word: &str) -> String {
         "UID"
     } else if is_vni(bare) {
         "VNI"
+    } else if is_versions(bare) {
+        "VERSIONS"
     } else if !word.is_empty() && word.bytes().all(|b| b == b'-') {
         "---"
     } else {
@@ -51,4 +54,20 @@ fn is_uid(word: &str) -> bool {
 fn is_vni(word: &str) -> bool {
     let number = word.trim_start_matches("vni-").parse::<u32>();
     number.is_ok_and(|number| (1 << 23..1 << 24).contains(&number))
+}
+
+/// `forwarders=512,nodes=100,pods=300`: each is a counter of the whole server too, or zero.
+fn is_versions(word: &str) -> bool {
+    let pairs: Vec<_> = word
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    let are_counted = pairs
+        .iter()
+        .all(|(_, number)| number.parse::<u64>().is_ok());
+    are_counted
+        && pairs
+            .iter()
+            .map(|(kind, _)| *kind)
+            .eq(["forwarders", "nodes", "pods"])
 }
