@@ -34,6 +34,23 @@ pub fn edges(sources: &[Source]) -> Edges {
     edges
 }
 
+/// The modules below the top-level module `room`, as if it were a crate of its own.
+pub fn room(sources: &[Source], room: &str) -> Vec<Source> {
+    let inside = |source: &&Source| source.module.first().is_some_and(|first| first == room);
+    let (outer, own) = ("crate::", format!("crate::{room}::"));
+    let alone = |source: &Source| Source {
+        module: source.module[1..].to_vec(),
+        // What is not of the room is no module of it, whatever its name.
+        text: source
+            .text
+            .replace(&own, "\u{0}")
+            .replace(outer, "outside::")
+            .replace('\u{0}', outer),
+        ..source.clone()
+    };
+    sources.iter().filter(inside).map(alone).collect()
+}
+
 /// Sets of modules that use one another in a circle, each in order.
 pub fn circles(edges: &Edges) -> Vec<Vec<String>> {
     let mut graph: DiGraph<&str, ()> = DiGraph::new();
@@ -177,6 +194,21 @@ mod tests {
             let found: Vec<String> = edges(&sources)["a"].iter().cloned().collect();
             assert_eq!(found.join(" "), expected, "{module}: {text}");
         }
+    }
+
+    #[test]
+    fn a_room_has_edges_of_its_own() {
+        let sources = [
+            source("a", ""),
+            source("a::x", "use super::y; use crate::z;"),
+            source("a::y", "use crate::a::z::T; use super::super::x;"),
+            source("a::z", ""),
+            source("x", "use crate::z;"),
+            source("z", ""),
+        ];
+        let edges = edges(&room(&sources, "a"));
+        let of = |name: &str| edges[name].iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!([of("x"), of("y"), of("z")], ["y", "z", ""]);
     }
 
     #[test]

@@ -24,7 +24,6 @@ const LARGE_FOLDERS: Exceptions = &[
     ("e2e/src", 3_100),
     ("e2e/src/cluster", 2_700),
     ("e2e/src/stories", 2_600),
-    ("node/src", 5_450),
     ("operator/src/observe", 2_900),
     ("topology/src", 2_900),
 ];
@@ -41,7 +40,7 @@ const CROWDED: Exceptions = &[
     ("e2e/src", 26),
     ("e2e/src/cluster", 20),
     ("e2e/src/stories", 22),
-    ("node/src", 34),
+    ("node/src", 15),
     ("node/tests/kernel", 18),
     ("node/tests/kubernetes", 16),
     ("operator/tests/apiserver", 15),

@@ -1,6 +1,7 @@
 //! `Forwarder`: one data-plane instance, derived from a topology and owned by it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ipnetwork::IpNetwork;
 use kube::CustomResource;
@@ -229,9 +230,33 @@ impl ForwarderLink {
     }
 }
 
+/// Kubernetes namespace and name of a topology: the address space of its Forwarders and Apps. Addresses of different topologies
+/// never conflict.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TopologyKey {
+    /// Kubernetes namespace of the topology.
+    pub namespace: String,
+    /// Name of the topology.
+    pub topology: String,
+}
+
+impl fmt::Display for TopologyKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.topology)
+    }
+}
+
 impl Forwarder {
     /// The `kind` in YAML.
     pub const KIND: &'static str = "Forwarder";
+
+    /// The topology that the Forwarder is of.
+    pub fn topology_key(&self) -> TopologyKey {
+        TopologyKey {
+            namespace: self.metadata.namespace.clone(),
+            topology: self.spec.topology.clone(),
+        }
+    }
 
     /// The object of a Forwarder, in the namespace of its topology, without status.
     pub fn new(namespace: &str, spec: ForwarderSpec) -> Forwarder {

@@ -66,7 +66,7 @@ pub use crate::{
         Expansion, Grants, Layout, LeftOut, Node, Settled, expand, expand_with, to_topology,
         to_topology_on, to_topology_with, topology_of,
     },
-    forwarder::{Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus},
+    forwarder::{Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, TopologyKey},
     lint::lint,
     metadata::Metadata,
     node::NodeObject,

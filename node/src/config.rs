@@ -4,7 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::flood;
+use crate::flooding;
+
+mod arguments;
+
+pub use arguments::Arguments;
+pub(crate) use arguments::LogFormat;
 
 /// What a foreign hand changes is to be repaired within five seconds.
 pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);
@@ -89,7 +94,7 @@ impl Config {
             claim_timeout: Duration::from_secs(30),
             cache_dir: PathBuf::from("/var/lib/beemesh/objects"),
             run_dir: PathBuf::from("/run/beemesh"),
-            peer_port: flood::DEFAULT_PORT,
+            peer_port: flooding::DEFAULT_PORT,
             peer_key_file: None,
             http_address: None,
             install_cni: InstallCni::None,
@@ -106,9 +111,9 @@ impl Config {
     }
 
     /// How link states are exchanged with other nodes; none without a key to do so.
-    pub fn flood(&self) -> Option<flood::Settings> {
+    pub fn flood(&self) -> Option<flooding::Settings> {
         let key_file = self.peer_key_file.clone()?;
-        Some(flood::Settings::new(
+        Some(flooding::Settings::new(
             self.name.clone(),
             key_file,
             self.peer_port,

@@ -102,3 +102,13 @@ impl Error {
         }
     }
 }
+
+/// The first few by name, the rest by number.
+pub(crate) fn enumerate(names: &[&str]) -> String {
+    const FEW: usize = 5;
+    let told = names[..names.len().min(FEW)].join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => told,
+        rest => format!("{told} and {rest} more"),
+    }
+}

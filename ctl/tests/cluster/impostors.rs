@@ -69,7 +69,7 @@ pub(crate) fn a_labelled_pod_is_no_daemon_for_any_verb() -> Result<()> {
     said.tells(&["nothing to clean: ", none, pod_name])?;
     let annotations = &pod(&server, "a", "impostor")?["metadata"]["annotations"];
     ensure!(
-        annotations[node::uninstall::ANNOTATION].is_null(),
+        annotations[node::install::uninstall::ANNOTATION].is_null(),
         "{annotations}"
     );
     Ok(())

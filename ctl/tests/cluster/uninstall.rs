@@ -22,13 +22,17 @@ pub(crate) fn answer_with(server: &ApiServer, node: &str, census: &str) -> Resul
     eventually(&format!("{node} is asked"), ASKED, || {
         let pod = server.kubectl(&get)?.json()?;
         let annotations = &pod["metadata"]["annotations"];
-        let is_asked = annotations[node::uninstall::ANNOTATION] == node::uninstall::REQUESTED;
+        let is_asked = annotations[node::install::uninstall::ANNOTATION]
+            == node::install::uninstall::REQUESTED;
         e2e::ensure(is_asked, || annotations.to_string())
     })?;
     let said = |name, value| format!("{name}={value}");
     let words = [
-        said(node::uninstall::ANNOTATION, node::uninstall::DONE),
-        said(node::uninstall::CENSUS, census),
+        said(
+            node::install::uninstall::ANNOTATION,
+            node::install::uninstall::DONE,
+        ),
+        said(node::install::uninstall::CENSUS, census),
     ];
     let annotate = ["annotate", "--overwrite", "pod", node, "-n", "system"];
     let line = [&annotate[..], &[&words[0], &words[1]]].concat();

@@ -17,7 +17,8 @@ pub(super) use wires::shown;
 
 use super::Error;
 use super::{NAMESPACES, desired::Desired, labs, leases::leases, paths::Paths};
-use crate::{leases::Lease, owned::Owned};
+use crate::attach::leases::Lease;
+use crate::host::netns_registry::NetnsRegistry;
 use crds::diagnosis::report::{Census, Kind, Leak};
 use dataplane::{Kernel as _, LinuxKernel, Observed, observe_again};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,7 @@ impl Needed {
     fn read(paths: &Paths) -> Result<Self, Error> {
         Ok(Self {
             desired: Desired::read(paths),
-            owned: Owned::open(&paths.state_dir)
+            owned: NetnsRegistry::open(&paths.state_dir)
                 .iter()
                 .map(|(netns, _)| netns.clone())
                 .collect(),
@@ -50,7 +51,7 @@ impl Needed {
     }
 
     fn is_leased(&self, netns: &str) -> bool {
-        let path = crate::catalog::netns_path(netns);
+        let path = crate::attach::admission::netns_path(netns);
         let shares = self.leases.iter().flat_map(|lease| &lease.shares);
         shares
             .into_iter()

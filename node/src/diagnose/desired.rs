@@ -1,7 +1,7 @@
 //! Desired state of a node: the objects that its daemon saw last, and the nodes' reports of links.
 
 use super::paths::Paths;
-use crate::source::kubernetes::cache::view;
+use crate::objects::kubernetes::cache::view;
 use crds::Forwarder;
 use linkstate::{Report, decode, down_links};
 use std::{
@@ -77,13 +77,13 @@ impl Desired {
 
     /// The Forwarder whose namespace has this name.
     pub(crate) fn of_netns(&self, netns: &str) -> Option<&Forwarder> {
-        self.here().find(|it| crate::catalog::netns_of(it) == netns)
+        self.here().find(|it| crds::names::netns_of(it) == netns)
     }
 
     /// The Forwarders of the same topology.
     pub(crate) fn topology_of(&self, forwarder: &Forwarder) -> Vec<Forwarder> {
-        let network = crate::catalog::network_of(forwarder);
-        let is_of = |it: &&Forwarder| crate::catalog::network_of(it) == network;
+        let network = forwarder.topology_key();
+        let is_of = |it: &&Forwarder| it.topology_key() == network;
         self.forwarders.iter().filter(is_of).cloned().collect()
     }
 

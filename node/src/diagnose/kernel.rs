@@ -1,7 +1,7 @@
 //! What the kernel holds of ours, namespace by namespace.
 
 use super::{Error, desired::Desired, paths::Paths};
-use crate::owned::Owned;
+use crate::host::netns_registry::NetnsRegistry;
 use crds::diagnosis::{
     expected_fib::Expected,
     report::{Group, Held, Kernel, Link, Namespace, Origin, Route},
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// [`Error::Kernel`] when it cannot be asked at all.
 pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Error> {
     let desired = Desired::read(paths);
-    let owned = Owned::open(&paths.state_dir);
+    let owned = NetnsRegistry::open(&paths.state_dir);
     let objects: BTreeMap<&String, &String> = owned.iter().collect();
     let mut names: BTreeSet<String> = objects.keys().map(|name| (*name).clone()).collect();
-    names.extend(desired.here().map(crate::catalog::netns_of));
+    names.extend(desired.here().map(crds::names::netns_of));
     let mut linux = LinuxKernel::new()?;
     if names.is_empty() {
         names.extend(linux.namespaces(crate::diagnose::NAMESPACES)?);

@@ -1,8 +1,8 @@
 //! The journal of leases, read beside the daemon that writes it.
 
 use super::{Error, paths::Paths};
-use crate::leases::Lease;
-use crate::{book, journal, leases};
+use crate::attach::leases::Lease;
+use crate::attach::{journal, lease_store, leases};
 use crds::diagnosis::report::Leases;
 use std::{fs, io};
 
@@ -12,7 +12,7 @@ use std::{fs, io};
 /// # Errors
 /// [`Error::Journal`] when there is a journal and it cannot be read.
 pub(crate) fn leases(paths: &Paths) -> Result<Leases<Lease>, Error> {
-    let path = paths.state_dir.join(book::FILE);
+    let path = paths.state_dir.join(lease_store::FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

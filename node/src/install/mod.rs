@@ -19,8 +19,11 @@ use tokio::sync::{Notify, watch};
 
 pub mod conflist;
 pub mod files;
+pub mod node_lifecycle;
+pub mod node_object;
 mod pace;
 pub mod plan;
+pub mod uninstall;
 
 pub use files::Places;
 pub use plan::{Report, Wanted};
@@ -28,7 +31,7 @@ pub use plan::{Report, Wanted};
 use crate::Config;
 pub use crate::config::InstallCni as Mode;
 use crate::error::Error;
-use crate::watch::Watch;
+use crate::host::file_watch::Watch;
 use pace::Pace;
 use plan::{Conflist, Plan};
 

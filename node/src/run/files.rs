@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, Origin};
 use crate::error::Error;
-use crate::inbox::Inbox;
-use crate::watch::{Change, Watch};
+use crate::host::file_watch::{Change, Watch};
+use crate::mailbox::Mailbox;
 
 /// Watches the desired state and the DEL queue.
 pub(super) fn watch(
     config: &Config,
-    inbox: &Arc<Inbox>,
+    mailbox: &Arc<Mailbox>,
     replay_due: &Arc<Notify>,
 ) -> Result<Watch, Error> {
     let queue = cni::queue::directory(&config.state_dir);
@@ -26,11 +26,11 @@ pub(super) fn watch(
         Origin::Kubernetes { .. } => Vec::new(),
     };
     let directories = objects.iter().chain([&queue]).cloned().collect();
-    let (inbox, replay_due) = (Arc::clone(inbox), Arc::clone(replay_due));
+    let (mailbox, replay_due) = (Arc::clone(mailbox), Arc::clone(replay_due));
     Watch::start(directories, move |change| match change {
         Change::Anything => {
             replay_due.notify_one();
-            inbox.tell(|pending| pending.source = true);
+            mailbox.tell(|pending| pending.source = true);
         }
         Change::Files(paths) => {
             if paths.iter().any(|path| path.starts_with(&queue)) {
@@ -40,7 +40,7 @@ pub(super) fn watch(
                 .iter()
                 .any(|path| objects.iter().any(|object| path.starts_with(object)))
             {
-                inbox.tell(|pending| pending.source = true);
+                mailbox.tell(|pending| pending.source = true);
             }
         }
     })

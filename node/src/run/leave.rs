@@ -8,12 +8,13 @@ use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster;
 use crate::config::{Config, Origin};
 use crate::error::Error;
-use crate::source::kubernetes::client;
-use crate::telemetry::{self, Metrics, Vitals};
-use crate::uninstall::{Own, REQUESTED, Remains};
+use crate::install::node_object;
+use crate::install::uninstall::{Leftovers, REQUESTED};
+use crate::objects::kubernetes::client;
+use crate::objects::own_pod::OwnPod;
+use crate::telemetry::{self, Heartbeat, Metrics};
 
 /// Time between two looks at the own pod, and between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`Error::Start`] when there is no runtime or no way to the API server.
-pub(super) fn leave(config: &Config, own: &Own) -> Result<(), Error> {
+pub(super) fn leave(config: &Config, own: &OwnPod) -> Result<(), Error> {
     let started = |what| move |source| Error::Start { what, source };
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(started("the runtime"))?;
@@ -40,7 +41,7 @@ pub(super) fn leave(config: &Config, own: &Own) -> Result<(), Error> {
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {
-            () = clean(Arc::new(Remains::find(config)), &client, own) => {}
+            () = clean(Arc::new(Leftovers::find(config)), &client, own) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -50,23 +51,23 @@ pub(super) fn leave(config: &Config, own: &Own) -> Result<(), Error> {
 
 /// Alive, and not ready.
 fn probes() -> axum::Router {
-    let vitals = Vitals::default();
+    let heartbeat = Heartbeat::default();
     // Nothing is awaited of an engine that is gone.
-    vitals.beat(std::time::Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
-    vitals.set_ready(true);
-    let metrics = Metrics::new(&vitals);
-    let probes = telemetry::probes(&vitals);
+    heartbeat.beat(std::time::Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
+    heartbeat.set_ready(true);
+    let metrics = Metrics::new(&heartbeat);
+    let probes = telemetry::probes(&heartbeat);
     probes.ready_when("uninstall", || {
         Check::Failed("the node was cleaned".to_owned())
     });
     router(move || metrics.text(), probes)
 }
 
-async fn clean(remains: Arc<Remains>, client: &Client, own: &Own) {
+async fn clean(leftovers: Arc<Leftovers>, client: &Client, own: &OwnPod) {
     let mut is_asked = true;
     loop {
         if is_asked {
-            let work = Arc::clone(&remains);
+            let work = Arc::clone(&leftovers);
             // A panic in it was logged; the next try follows.
             let removed = tokio::task::spawn_blocking(move || (work.remove(), work.census())).await;
             if let Ok((failures, census)) = removed {
@@ -74,13 +75,13 @@ async fn clean(remains: Arc<Remains>, client: &Client, own: &Own) {
                     tracing::warn!(error = error as &dyn std::error::Error, "not removed yet");
                 }
                 tracing::info!(?census, "cleaned");
-                if let Err(error) = cluster::answer(client, own, &census).await {
+                if let Err(error) = node_object::answer(client, own, &census).await {
                     tracing::warn!(%error, "failed to answer; tried again");
                 }
             }
         }
         tokio::time::sleep(PAUSE).await;
-        let asked = cluster::asked(client, own).await;
+        let asked = node_object::asked(client, own).await;
         is_asked = asked.is_ok_and(|word| word.as_deref() == Some(REQUESTED));
     }
 }

@@ -9,10 +9,10 @@ use dataplane::{Fib, LinuxKernel};
 use super::monitor::{self, MonitorThread};
 use crate::config::Config;
 use crate::error::Error;
-use crate::failover::{Failover, FailoverThread};
-use crate::flood::Reports;
-use crate::inbox::Inbox;
-use crate::link_state::{LinkStates, snapshot};
+use crate::flooding::Reports;
+use crate::mailbox::Mailbox;
+use crate::routing::failover::{Failover, FailoverThread};
+use crate::routing::link_state::{LinkStates, snapshot};
 
 /// What of the walk of a failure does not belong to the engine. Its threads end when this is dropped.
 pub(super) struct Links {
@@ -31,17 +31,17 @@ impl Links {
     pub(super) fn start(
         config: &Config,
         kernel: &Arc<LinuxKernel>,
-        inbox: &Arc<Inbox>,
+        mailbox: &Arc<Mailbox>,
     ) -> Result<Links, Error> {
         let directory = config.link_states();
         let reports = snapshot::read(&directory);
         let link_states = LinkStates::new(&config.name, reports, incarnation());
         let link_states = Arc::new(link_states);
         let fib: Arc<dyn Fib> = kernel.clone();
-        let failover = Failover::new(fib, Arc::clone(&link_states), Arc::clone(inbox));
+        let failover = Failover::new(fib, Arc::clone(&link_states), Arc::clone(mailbox));
         let failover = Arc::new(failover);
         Ok(Links {
-            monitor: monitor::start(inbox, &failover)?,
+            monitor: monitor::start(mailbox, &failover)?,
             _failover: FailoverThread::start(Arc::clone(&failover))?,
             _snapshot: snapshot::Writer::start(Arc::clone(&link_states), directory, problems())?,
             link_states,

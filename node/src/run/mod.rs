@@ -12,36 +12,37 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::book::Book;
+use crate::attach::lease_store::LeaseStore;
+use crate::attach::pod_links::KernelPodWiring;
+use crate::attach::server::Server;
+use crate::attach::service::AttachService;
 use crate::config::{Config, Origin};
-use crate::desired::Site;
-use crate::desk::Desk;
-use crate::engine::{Engine, Parts};
 use crate::error::Error;
-use crate::flood::Flooding;
-use crate::inbox::Inbox;
-use crate::install::Installer;
-use crate::owned::Owned;
-use crate::server::Server;
-use crate::source::Snapshot;
-use crate::telemetry::{Metrics, Vitals};
-use crate::uninstall::Own;
-use crate::wires::KernelWires;
+use crate::flooding::Flooding;
+use crate::host::netns_registry::NetnsRegistry;
+use crate::install::{Installer, node_lifecycle};
+use crate::mailbox::Mailbox;
+use crate::objects::Snapshot;
+use crate::objects::own_pod::OwnPod;
+use crate::routing::desired::Site;
+use crate::routing::{Engine, Parts};
+use crate::telemetry::{Heartbeat, Metrics};
 use store::lock::Lock;
 
 mod files;
-mod key;
 mod leave;
 mod links;
+mod mesh_key;
 mod monitor;
-mod origin;
-mod standing;
+mod objects;
+mod probes;
+mod start;
 mod tasks;
-mod told;
 
 use links::Links;
-use origin::Ports;
-pub use tasks::Shared;
+use objects::Ports;
+use probes::Observations;
+use tasks::Tasks;
 
 /// How long a daemon before this one may take to be gone.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     // Under the lock nobody else writes there.
     store::atomic::sweep_directory(&config.state_dir)?;
     let own = match config.origin {
-        Origin::Kubernetes { .. } => Own::from_environment(),
+        Origin::Kubernetes { .. } => OwnPod::from_environment(),
         Origin::Directory(_) => None,
     };
     let end = serve(config.clone(), own.as_ref(), Arc::clone(&lock))?;
@@ -88,20 +89,20 @@ enum End {
     Leave,
 }
 
-fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Error> {
+fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, Error> {
     let started = |what| move |source| Error::Start { what, source };
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(started("the runtime"))?;
-    let inbox = Arc::new(Inbox::default());
+    let mailbox = Arc::new(Mailbox::default());
     let Ports {
         source,
         pods,
         health,
-    } = origin::open(&config, own, &inbox)?;
-    let (book, damage) = Book::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
+    } = objects::open(&config, own, &mailbox)?;
+    let (book, damage) = LeaseStore::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     let book = book.under(lock);
     if !damage.is_empty() {
         tracing::warn!(
@@ -109,17 +110,22 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
             "leases were lost with a damaged journal"
         );
     }
-    let desk = Desk::new(book, KernelWires, Arc::clone(&inbox), config.claim_timeout);
-    let desk = Arc::new(match config.origin {
-        Origin::Kubernetes { .. } => desk.with_pods(Arc::clone(&pods)),
-        Origin::Directory(_) => desk,
+    let service = AttachService::new(
+        book,
+        KernelPodWiring,
+        Arc::clone(&mailbox),
+        config.claim_timeout,
+    );
+    let service = Arc::new(match config.origin {
+        Origin::Kubernetes { .. } => service.with_pods(Arc::clone(&pods)),
+        Origin::Directory(_) => service,
     });
     let mut server = bind(&runtime, &config.socket)?;
     let replay_due = Arc::new(Notify::new());
-    let files = files::watch(&config, &inbox, &replay_due)?;
+    let files = files::watch(&config, &mailbox, &replay_due)?;
     let kernel = Arc::new(LinuxKernel::new().map_err(no_kernel)?);
-    let links = Links::start(&config, &kernel, &inbox)?;
-    let vitals = Vitals::default();
+    let links = Links::start(&config, &kernel, &mailbox)?;
+    let heartbeat = Heartbeat::default();
     let (views, seen) = watch::channel(Arc::new(Snapshot::default()));
     let parts = Parts {
         site: Site {
@@ -134,33 +140,33 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
         failover: Arc::clone(&links.failover),
         fib: kernel.clone(),
         structure: kernel,
-        inbox: Arc::clone(&inbox),
-        desk: Arc::clone(&desk),
+        mailbox: Arc::clone(&mailbox),
+        service: Arc::clone(&service),
         monitor: links.monitor(),
-        owned: Owned::open(&config.state_dir),
+        owned: NetnsRegistry::open(&config.state_dir),
         resync: config.resync,
-        vitals: vitals.clone(),
+        heartbeat: heartbeat.clone(),
     };
     let flood = config.flood();
     let flood = flood.map(|settings| Flooding::start(settings, links.reports(), seen.clone()));
     let flood = flood.transpose()?;
     if flood.is_none() && health.is_some() {
-        tracing::info!("{}", told::KEYLESS);
+        tracing::info!("{}", probes::KEYLESS);
     }
-    let shared = Shared {
-        installer: Arc::new(Installer::of(&config)),
-        metrics: Metrics::new(&vitals),
-        vitals,
-        config: Arc::new(config),
-        inbox: Arc::clone(&inbox),
-        desk: Arc::clone(&desk),
-        pods,
-        health,
-        views: seen,
+    let config = Arc::new(config);
+    let installer = Arc::new(Installer::of(&config));
+    let metrics = Metrics::new(&heartbeat);
+    let readiness = heartbeat.readiness();
+    let observations = Observations {
+        config: Arc::clone(&config),
+        heartbeat,
+        metrics: metrics.clone(),
+        installer: Arc::clone(&installer),
+        service: Arc::clone(&service),
         bound: server.bound(),
+        health,
         peers: flood.as_ref().map(Flooding::status),
     };
-    let config = &shared.config;
     let (ended, end) = oneshot::channel::<()>();
     // A pool of its own: threads inherit the network namespace of whoever starts them.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("engine-{number}"));
@@ -179,27 +185,38 @@ fn serve(config: Config, own: Option<&Own>, lock: Arc<Lock>) -> Result<End, Erro
     tracing::info!(node = config.name, socket = %config.socket.display(), "started");
     let result = runtime.block_on(async {
         let (permit, is_permitted) = watch::channel(false);
-        tasks::spawn(&shared, files, replay_due, is_permitted);
+        let tasks = Tasks {
+            config: Arc::clone(&config),
+            mailbox: Arc::clone(&mailbox),
+            service: Arc::clone(&service),
+            pods: Arc::clone(&pods),
+            installer: Arc::clone(&installer),
+            files,
+            replay_due,
+            permit: is_permitted,
+            observations,
+        };
+        tasks.spawn();
         if let Some(own) = own {
-            tokio::spawn(key::ask_for_it(shared.clone(), own.clone()));
+            tokio::spawn(mesh_key::ask_for_it(Arc::clone(&config), own.clone()));
         }
         let mut terminate = signal(SignalKind::terminate()).map_err(started("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(started("signals"))?;
         tokio::select! {
-            () = server.serve(Arc::clone(&desk), shared.metrics.clone()) => {}
+            () = server.serve(Arc::clone(&service), metrics) => {}
             _ = end => return Err(started("the engine again")(io::Error::other("it ended"))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = standing::stand(own, &shared, permit) => return Ok(End::Leave),
+            () = node_lifecycle::stand(own, &*pods, readiness, permit) => return Ok(End::Leave),
         }
         Ok(End::Told)
     });
     if let Ok(End::Leave) = result {
         tracing::info!("the node is to be clean");
         // First of all, so that no new pod comes; what fails is tried again.
-        let _ = shared.installer.withdraw();
+        let _ = installer.withdraw();
     }
-    inbox.tell(|pending| pending.stop = true);
+    mailbox.tell(|pending| pending.stop = true);
     drop(flood);
     let is_sound = engine.join().is_ok();
     // After everybody who reports: the snapshot holds what was reported last.

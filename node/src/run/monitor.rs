@@ -8,8 +8,8 @@ use std::time::Duration;
 use dataplane::monitor::{Event, Monitor};
 
 use crate::error::Error;
-use crate::failover::Failover;
-use crate::inbox::{Inbox, LinkNews};
+use crate::mailbox::{LinkEvent, Mailbox};
+use crate::routing::failover::Failover;
 
 /// How long the thread waits before it looks whether it should end.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ impl Drop for MonitorThread {
 
 /// Starts to hear of kernel events. Where that is not possible the resync timer has to do.
 pub(super) fn start(
-    inbox: &Arc<Inbox>,
+    mailbox: &Arc<Mailbox>,
     failover: &Arc<Failover>,
 ) -> Result<Option<MonitorThread>, Error> {
     let monitor = match Monitor::new() {
@@ -45,12 +45,12 @@ pub(super) fn start(
     };
     let is_over = Arc::new(AtomicBool::new(false));
     let (heard, over) = (Arc::clone(&monitor), Arc::clone(&is_over));
-    let (inbox, failover) = (Arc::clone(inbox), Arc::clone(failover));
+    let (mailbox, failover) = (Arc::clone(mailbox), Arc::clone(failover));
     let thread = thread::Builder::new()
         .name("monitor".into())
         .spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                hear(&heard, &inbox, &failover);
+                hear(&heard, &mailbox, &failover);
             }
         })
         .map_err(|source| Error::Start {
@@ -64,7 +64,7 @@ pub(super) fn start(
     }))
 }
 
-fn hear(monitor: &Monitor, inbox: &Inbox, failover: &Failover) {
+fn hear(monitor: &Monitor, mailbox: &Mailbox, failover: &Failover) {
     match monitor.next(PAUSE) {
         Ok(None) => {}
         Ok(Some(Event::Link {
@@ -72,14 +72,14 @@ fn hear(monitor: &Monitor, inbox: &Inbox, failover: &Failover) {
             link,
             is_up,
             exists,
-        })) => failover.link_changed((netns.to_string(), link), LinkNews { is_up, exists }),
-        Ok(Some(Event::Routing { netns })) => inbox.tell(|pending| {
+        })) => failover.link_changed((netns.to_string(), link), LinkEvent { is_up, exists }),
+        Ok(Some(Event::Routing { netns })) => mailbox.tell(|pending| {
             pending.routing.insert(netns.to_string());
         }),
-        Ok(Some(Event::Resync)) => inbox.tell(|pending| pending.kernel_lost = true),
+        Ok(Some(Event::Resync)) => mailbox.tell(|pending| pending.kernel_lost = true),
         Err(error) => {
             tracing::warn!(%error, "failed to hear of kernel events");
-            inbox.tell(|pending| pending.kernel_lost = true);
+            mailbox.tell(|pending| pending.kernel_lost = true);
             thread::sleep(PAUSE);
         }
     }

@@ -1,95 +1,94 @@
 //! What runs beside the engine and the server.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::files::renew;
-use super::{standing, told};
+use super::probes::{self, Observations};
+use crate::attach::pod_links::KernelPodWiring;
+use crate::attach::replay::replay;
+use crate::attach::service::AttachService;
 use crate::config::{Config, Origin};
-use crate::desk::Desk;
-use crate::flood;
-use crate::inbox::Inbox;
+use crate::host::file_watch::Watch;
+use crate::host::underlay;
+use crate::hotplug;
 use crate::install::Installer;
-use crate::live;
-use crate::pods::Pods;
-use crate::replay::replay;
-use crate::server::Bound;
-use crate::source::Snapshot;
-use crate::source::kubernetes::Health;
-use crate::telemetry::{Metrics, Vitals};
-use crate::underlay;
-use crate::watch::Watch;
-use crate::wires::KernelWires;
+use crate::install::node_lifecycle::OwnNode;
+use crate::mailbox::Mailbox;
+use crate::objects::pods::Pods;
 
 /// Time between two looks for leases that nobody will release.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// What every task may use.
-#[derive(Clone)]
-pub struct Shared {
-    /// What the daemon was told at its start.
-    pub config: Arc<Config>,
-    /// Where word is left for the engine.
-    pub inbox: Arc<Inbox>,
-    /// Who is attached.
-    pub desk: Arc<Desk<KernelWires>>,
-    /// What Kubernetes says of this node's pods.
-    pub pods: Arc<dyn Pods>,
-    /// How the daemon gets on with the API server, where there is one.
-    pub health: Option<Arc<Health>>,
-    /// The desired state as the engine has it.
-    pub views: watch::Receiver<Arc<Snapshot>>,
-    /// Which file the plugin's socket is.
-    pub bound: Bound,
-    /// How the exchange of link states does; none where there is none.
-    pub peers: Option<Arc<flood::Status>>,
-    /// How the engine is doing.
-    pub vitals: Vitals,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Who puts the plugin where the runtime finds it.
-    pub installer: Arc<Installer>,
+/// What runs beside the engine and the server, before it runs.
+pub(super) struct Tasks {
+    pub(super) config: Arc<Config>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) service: Arc<AttachService<KernelPodWiring>>,
+    pub(super) pods: Arc<dyn Pods>,
+    pub(super) installer: Arc<Installer>,
+    /// Changes of the directories that the daemon looks at.
+    pub(super) files: Watch,
+    /// The plugin has queued a deletion.
+    pub(super) replay_due: Arc<Notify>,
+    /// Whether the plugin may be installed.
+    pub(super) permit: watch::Receiver<bool>,
+    pub(super) observations: Observations,
 }
 
-/// Starts every task, a line for each; they end with the runtime.
-pub(super) fn spawn(
-    shared: &Shared,
-    files: Watch,
-    replay_due: Arc<Notify>,
-    permit: watch::Receiver<bool>,
-) {
-    tokio::spawn(underlay::watch(Arc::clone(&shared.inbox)));
-    tokio::spawn(keep_house(Arc::clone(&shared.desk)));
-    tokio::spawn(renew(files, shared.config.resync));
-    tokio::spawn(replay_when_due(shared.clone(), replay_due));
-    if let Origin::Kubernetes { .. } = shared.config.origin {
-        tokio::spawn(live::run(shared.clone()));
+impl Tasks {
+    /// Starts every task, a line for each; they end with the runtime.
+    pub(super) fn spawn(self) {
+        let Tasks {
+            config, service, ..
+        } = self;
+        let probes = probes::probes(&self.observations);
+        tokio::spawn(underlay::watch(self.mailbox));
+        tokio::spawn(collect_garbage(Arc::clone(&service)));
+        tokio::spawn(renew(self.files, config.resync));
+        let (state_dir, replaying) = (config.state_dir.clone(), Arc::clone(&service));
+        tokio::spawn(replay_when_due(state_dir, replaying, self.replay_due));
+        if let Origin::Kubernetes { kubeconfig } = &config.origin {
+            let own_node = OwnNode {
+                kubeconfig: kubeconfig.clone(),
+                name: config.name.clone(),
+                startup_taint: config.startup_taint.clone(),
+                probes: probes.clone(),
+                installer: Arc::clone(&self.installer),
+            };
+            tokio::spawn(own_node.run());
+            tokio::spawn(hotplug::run(Arc::clone(&config), service, self.pods));
+        }
+        tokio::spawn(self.installer.keep(self.permit));
+        tokio::spawn(probes::serve(self.observations, probes));
     }
-    tokio::spawn(Arc::clone(&shared.installer).keep(permit));
-    tokio::spawn(told::serve(shared.clone()));
-    tokio::spawn(standing::tell_node(shared.clone()));
 }
 
 /// Collects leases that nobody will release: at once, then now and again.
-async fn keep_house(desk: Arc<Desk<KernelWires>>) {
+async fn collect_garbage(service: Arc<AttachService<KernelPodWiring>>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let desk = Arc::clone(&desk);
+        let service = Arc::clone(&service);
         // A panic in it is logged by the runtime's hook; the next tick tries again.
-        let _ = tokio::task::spawn_blocking(move || desk.keep_house()).await;
+        let _ = tokio::task::spawn_blocking(move || service.collect_garbage()).await;
     }
 }
 
 /// Replays the DEL queue: at once, then whenever a plugin adds to it.
-async fn replay_when_due(shared: Shared, replay_due: Arc<Notify>) {
+async fn replay_when_due(
+    state_dir: PathBuf,
+    service: Arc<AttachService<KernelPodWiring>>,
+    replay_due: Arc<Notify>,
+) {
     loop {
-        let Shared { config, desk, .. } = shared.clone();
+        let (state_dir, service) = (state_dir.clone(), Arc::clone(&service));
         // As above.
-        let _ = tokio::task::spawn_blocking(move || replay(&config.state_dir, &desk)).await;
+        let _ = tokio::task::spawn_blocking(move || replay(&state_dir, &service)).await;
         replay_due.notified().await;
     }
 }

@@ -11,14 +11,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::Vitals;
+use super::Heartbeat;
 use super::collect::{Observations, Observed};
+use super::heartbeat::SECONDS;
 use ::telemetry::Process;
-
-/// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
-pub(super) const SECONDS: [f64; 13] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
 
 /// All metrics of the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -52,13 +48,13 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        Metrics::new(&Vitals::default())
+        Metrics::new(&Heartbeat::default())
     }
 }
 
 impl Metrics {
     /// Metrics of an engine, and of plugins that have asked nothing yet.
-    pub fn new(vitals: &Vitals) -> Metrics {
+    pub fn new(heartbeat: &Heartbeat) -> Metrics {
         let requests = Family::new_with_constructor(Seconds);
         let mut registry = Registry::default();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
@@ -67,7 +63,7 @@ impl Metrics {
         let help =
             "How long it took from a change to a kernel that has it, for all Forwarders together";
         let name = "beemesh_node_convergence_duration_seconds";
-        registry.register(name, help, vitals.rounds());
+        registry.register(name, help, heartbeat.rounds());
         let help = "How long answers to the plugin took, by request and result";
         let name = "beemesh_node_cni_request_duration_seconds";
         registry.register(name, help, requests.clone());

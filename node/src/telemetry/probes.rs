@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use ::telemetry::{Check, Probes};
 
-use super::Vitals;
+use super::Heartbeat;
 
 /// Probes of a daemon with this engine: alive while the engine is, ready while it is and no further check fails.
-pub fn probes(vitals: &Vitals) -> Probes {
-    let engine = vitals.clone();
+pub fn probes(heartbeat: &Heartbeat) -> Probes {
+    let engine = heartbeat.clone();
     let probes = Probes::new("engine", move || {
         let silence = engine.silence(Instant::now());
         Check::failed(silence.map(|late| format!("the engine is late by {} s", late.as_secs())))
     });
-    let engine = vitals.clone();
+    let engine = heartbeat.clone();
     probes.ready_when("desired-state", move || {
         let is_ready = engine.is_ready();
         Check::failed((!is_ready).then(|| "the desired state was not read yet".to_owned()))
@@ -40,11 +40,11 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     /// Serves probes and metrics as the daemon does.
-    async fn serve(vitals: &Vitals, probes: Probes) -> SocketAddr {
+    async fn serve(heartbeat: &Heartbeat, probes: Probes) -> SocketAddr {
         let server = Server::bind(([127, 0, 0, 1], 0).into(), Limits::PROBES).await;
         let server = server.expect("a free port");
         let address = server.address().expect("bound");
-        let metrics = Metrics::new(vitals);
+        let metrics = Metrics::new(heartbeat);
         metrics.observe(Default::default);
         let routes = router(move || metrics.text(), probes);
         tokio::spawn(server.serve(routes, future::pending()));
@@ -66,15 +66,15 @@ mod tests {
 
     #[tokio::test]
     async fn probes_and_metrics_are_answered() {
-        let vitals = Vitals::default();
-        let probes = probes(&vitals);
+        let heartbeat = Heartbeat::default();
+        let probes = probes(&heartbeat);
         probes.ready_when("peers", || Check::Warning("1 of 2 answers".to_owned()));
-        let address = serve(&vitals, probes).await;
+        let address = serve(&heartbeat, probes).await;
         assert!(get(address, "/livez").await.ends_with("\r\n\r\nok"));
         let unready = get(address, "/readyz").await;
         assert!(unready.starts_with("HTTP/1.1 500 "), "{unready}");
         assert!(unready.contains("[-]desired-state failed: the desired state was not read yet\n"));
-        vitals.set_ready(true);
+        heartbeat.set_ready(true);
         assert!(get(address, "/readyz").await.ends_with("\r\n\r\nok"));
         let verbose = get(address, "/readyz?verbose").await;
         assert!(verbose.starts_with("HTTP/1.1 200 "), "{verbose}");
@@ -97,8 +97,8 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_that_hold_idle_connections_keep_no_probe_from_its_answer() {
-        let vitals = Vitals::default();
-        let address = serve(&vitals, probes(&vitals)).await;
+        let heartbeat = Heartbeat::default();
+        let address = serve(&heartbeat, probes(&heartbeat)).await;
         let (opened, mut open) = mpsc::unbounded_channel();
         let hold = |opened: mpsc::UnboundedSender<()>| async move {
             loop {

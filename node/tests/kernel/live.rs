@@ -14,13 +14,13 @@ use crds::topology::AppEntry;
 use crds::{
     Forwarder, ForwarderSpec, LabelSelector, MicroServiceTopology, MicroServiceTopologySpec,
 };
-use node::book::Book;
-use node::catalog::{Catalog, Place};
-use node::desk::Desk;
-use node::live::{Places, Plugin, Rounds};
-use node::pods::{Lookup, News, PodHere, Pods, Told};
-use node::server::Server;
-use node::wires::KernelWires;
+use node::attach::admission::{Catalog, LocalForwarder};
+use node::attach::lease_store::LeaseStore;
+use node::attach::pod_links::KernelPodWiring;
+use node::attach::server::Server;
+use node::attach::service::AttachService;
+use node::hotplug::{Places, Plugin, Reconciler};
+use node::objects::pods::{Lookup, News, NodePod, Pods, Told};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -41,8 +41,8 @@ impl Pods for OnePod {
         Lookup::Unknown
     }
 
-    fn here(&self) -> Vec<Arc<PodHere>> {
-        let here = PodHere {
+    fn here(&self) -> Vec<Arc<NodePod>> {
+        let here = NodePod {
             pod: Pod {
                 namespace: "default".into(),
                 name: "p".into(),
@@ -52,7 +52,7 @@ impl Pods for OnePod {
                 annotations: BTreeMap::new(),
             },
             is_running: true,
-            ..PodHere::default()
+            ..NodePod::default()
         };
         vec![Arc::new(here)]
     }
@@ -123,7 +123,7 @@ pub(crate) fn catalog_with(netns: &str, mtu: u32, external: &[&str]) -> Catalog 
         ..ForwarderSpec::default()
     };
     let forwarder = Forwarder::new("default", spec);
-    let place = Place {
+    let place = LocalForwarder {
         forwarder: Arc::new(forwarder.clone()),
         netns: netns.to_owned(),
         mtu,
@@ -182,7 +182,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(socket: PathBuf, desk: Arc<Desk<KernelWires>>) -> Served {
+    fn start(socket: PathBuf, service: Arc<AttachService<KernelPodWiring>>) -> Served {
         let (end, ended) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -192,7 +192,7 @@ impl Served {
                 let mut server = Server::bind(&socket).expect("a socket");
                 ready.send(()).expect("somebody waits");
                 tokio::select! {
-                    () = server.serve(desk, node::telemetry::Metrics::default()) => {}
+                    () = server.serve(service, node::telemetry::Metrics::default()) => {}
                     _ = ended => {}
                 }
             });
@@ -226,8 +226,8 @@ pub(crate) struct Node {
 
 /// What a daemon does for pods that run.
 pub(crate) struct Daemon {
-    pub(crate) desk: Arc<Desk<KernelWires>>,
-    pub(crate) rounds: Rounds<KernelWires>,
+    pub(crate) service: Arc<AttachService<KernelPodWiring>>,
+    pub(crate) rounds: Reconciler<KernelPodWiring>,
     _served: Served,
 }
 
@@ -262,11 +262,16 @@ impl Node {
     /// Starts the daemon; with or without a plugin to run.
     pub(crate) fn start(&self, has_plugin: bool) -> Daemon {
         let port: Arc<dyn Pods> = Arc::<OnePod>::clone(&self.pods);
-        let (book, _) = Book::open(&self.state(), "boot").expect("a book");
-        let desk = Desk::new(book, KernelWires, Arc::default(), Duration::from_secs(30));
-        let desk = Arc::new(desk.with_pods(Arc::clone(&port)));
-        desk.open(Arc::new(catalog(&self.forwarder)));
-        let served = Served::start(self.socket(), Arc::clone(&desk));
+        let (book, _) = LeaseStore::open(&self.state(), "boot").expect("a book");
+        let service = AttachService::new(
+            book,
+            KernelPodWiring,
+            Arc::default(),
+            Duration::from_secs(30),
+        );
+        let service = Arc::new(service.with_pods(Arc::clone(&port)));
+        service.open(Arc::new(catalog(&self.forwarder)));
+        let served = Served::start(self.socket(), Arc::clone(&service));
         let directory = plugin().parent().expect("a directory").to_owned();
         let caller = Plugin {
             directories: has_plugin.then_some(directory).into_iter().collect(),
@@ -278,9 +283,9 @@ impl Node {
             netns: PathBuf::from("/run/netns"),
             state_dir: self.state(),
         };
-        let rounds = Rounds::new(Arc::clone(&desk), port, places, Box::new(caller));
+        let rounds = Reconciler::new(Arc::clone(&service), port, places, Box::new(caller));
         Daemon {
-            desk,
+            service,
             rounds,
             _served: served,
         }
@@ -356,13 +361,13 @@ pub(crate) fn a_pod_that_runs_already_is_attached_and_detached() {
         assert!(shown.contains(&format!("{address}/32")), "{shown}");
         assert!(node.is_reached());
         let path = format!("/run/netns/{}", node.pod);
-        assert_eq!(daemon.desk.leases()[0].netns, path, "a path that lasts");
+        assert_eq!(daemon.service.leases()[0].netns, path, "a path that lasts");
         let told = node.pods.statuses();
         assert!(told.last().is_some_and(|value| value.contains(address)));
         node.pods.is_ours(false);
         turn();
         assert_eq!(node.ends(), before);
-        assert!(daemon.desk.is_unused());
+        assert!(daemon.service.is_unused());
     }
 
     node.pods.is_ours(true);
@@ -370,6 +375,6 @@ pub(crate) fn a_pod_that_runs_already_is_attached_and_detached() {
     assert!(node.links().contains("bm-iot"));
     assert!(node.sandbox("DEL"), "which the runtime never attached");
     // DEL does not wait long for an answer.
-    wait_for("it is released", || daemon.desk.is_unused());
+    wait_for("it is released", || daemon.service.is_unused());
     assert_eq!(node.ends(), before);
 }

@@ -29,9 +29,9 @@ pub(crate) fn pair() -> (World, String) {
 /// The addresses that the journal says are leased: none may be twice.
 pub(crate) fn leased(world: &World) -> BTreeMap<IpAddr, String> {
     let text = fs::read(world.state("n1").join("leases.journal")).unwrap();
-    let records = node::journal::decode::<node::leases::Record>(&text).records;
+    let records = node::attach::journal::decode::<node::attach::leases::Record>(&text).records;
     let mut by_address = BTreeMap::new();
-    for lease in node::leases::Leases::replay(&records).iter() {
+    for lease in node::attach::leases::Leases::replay(&records).iter() {
         for address in lease
             .shares
             .iter()

@@ -82,7 +82,7 @@ pub(crate) fn a_daemon_with_the_rights_of_a_cluster_does_all_of_it() {
     world.wait_until_ready(&tag);
     let process = world.process("n1");
     let status = run(&format!("cat /proc/{process}/status"));
-    let kept = node::rights::KEPT.iter();
+    let kept = node::host::capabilities::KEPT.iter();
     let kept = kept.fold(0, |all, (capability, _)| all | capability.bitmask());
     assert!(
         status.contains(&format!("CapPrm:\t{kept:016x}")),

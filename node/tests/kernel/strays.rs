@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cni::agent::{Claim, Key, NetnsId, Reply, Request};
-use node::leases::Network;
-use node::live;
+use crds::TopologyKey;
+use node::attach::key;
 
 use crate::live::{Daemon, Node, catalog_with};
 use crate::world::{run, wait_for, wait_until_up};
@@ -20,7 +20,7 @@ fn wired() -> Node {
     let daemon = node.start(true);
     assert!(node.sandbox("ADD"));
     assert!(node.addresses().contains("10.80.1.2/32"));
-    assert_eq!(daemon.desk.leases().len(), 1);
+    assert_eq!(daemon.service.leases().len(), 1);
     wait_until_up(&node.pod);
     wait_until_up(&node.forwarder);
     drop(daemon);
@@ -30,7 +30,7 @@ fn wired() -> Node {
 
 /// The addresses that are leased.
 fn leased(daemon: &Daemon) -> Vec<String> {
-    let leases = daemon.desk.leases().into_iter();
+    let leases = daemon.service.leases().into_iter();
     let shares = leases.flat_map(|lease| lease.shares);
     let addresses = shares.flat_map(|share| share.attachment.addresses);
     addresses.map(|address| address.ip().to_string()).collect()
@@ -59,7 +59,7 @@ fn give_away(daemon: &Daemon) {
         topology: None,
     };
     let own = i32::try_from(std::process::id()).ok();
-    let reply = daemon.desk.answer(&Request::Claim(claim), own);
+    let reply = daemon.service.answer(&Request::Claim(claim), own);
     assert!(matches!(reply, Reply::Claimed(_)), "{reply:?}");
 }
 
@@ -70,11 +70,11 @@ pub(crate) fn what_is_wired_and_in_no_lease_is_taken_back_as_it_is() {
     for _ in 0..2 {
         let mut daemon = node.start(false);
         let changed = catalog_with(&node.forwarder, 1300, &["192.0.2.0/24"]);
-        daemon.desk.open(Arc::new(changed));
+        daemon.service.open(Arc::new(changed));
         daemon.rounds.turn(Instant::now());
-        let leases = daemon.desk.leases();
+        let leases = daemon.service.leases();
         assert_eq!(leased(&daemon), ["10.80.1.2"]);
-        assert!(live::is_key(&leases[0].key), "{leases:?}");
+        assert!(key::is_hotplug(&leases[0].key), "{leases:?}");
         assert_eq!((node.ends(), node.addresses()), before);
     }
     assert!(node.is_reached());
@@ -136,12 +136,12 @@ pub(crate) fn what_is_in_no_lease_and_not_wanted_goes() {
     node.pods.is_ours(false);
     let mut daemon = node.start(true);
     // As the engine tells after its first look.
-    let network = Network {
+    let network = TopologyKey {
         namespace: "default".into(),
         topology: "iot".into(),
     };
     let address: IpAddr = "10.80.1.2".parse().unwrap();
-    daemon.desk.hold([(network, address)].into());
+    daemon.service.hold([(network, address)].into());
     let start = Instant::now();
     daemon.rounds.turn(start);
     assert!(
@@ -149,7 +149,7 @@ pub(crate) fn what_is_in_no_lease_and_not_wanted_goes() {
         "perhaps a DEL is under way"
     );
     daemon.rounds.turn(start + Duration::from_secs(3));
-    assert!(daemon.desk.is_unused());
+    assert!(daemon.service.is_unused());
     assert!(!node.links().contains("bm-iot"));
     assert!(!node.ends().1.contains("app02"));
 }
@@ -203,7 +203,7 @@ pub(crate) fn what_is_not_provably_ours_is_never_touched() {
         let mut daemon = node.start(true);
         daemon.rounds.turn(Instant::now());
         assert_eq!(node.ends(), before, "{commands:?}");
-        assert!(daemon.desk.is_unused(), "{commands:?}");
+        assert!(daemon.service.is_unused(), "{commands:?}");
         let told = node.pods.warnings();
         assert!(
             told.last().is_some_and(|why| why.contains("bm-iot")),

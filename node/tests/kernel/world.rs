@@ -77,7 +77,7 @@ fn confined() -> Vec<String> {
         let name = capability.to_string().to_lowercase();
         name.replace("cap_", "+")
     };
-    let kept: Vec<String> = node::rights::KEPT.iter().map(name).collect();
+    let kept: Vec<String> = node::host::capabilities::KEPT.iter().map(name).collect();
     let bound = format!("--bounding-set=-all,{}", kept.join(","));
     vec!["setpriv".to_owned(), "--inh-caps=-all".to_owned(), bound]
 }
@@ -248,7 +248,7 @@ impl World {
             .arg("--boot-id")
             .arg(boot_id)
             .args(&self.arguments)
-            .env("RUST_LOG", "info,node::engine=debug")
+            .env("RUST_LOG", "info,node::routing=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
         let key = self.directory.path().join("key");

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::{ApiServer, eventually};
-use node::pods::Lookup;
-use node::source::{Snapshot, Source};
+use node::objects::pods::Lookup;
+use node::objects::{Snapshot, Source};
 use tempfile::TempDir;
 
 use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, kubeconfig_at};

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use e2e::{ApiServer, eventually};
-use node::inbox::Inbox;
-use node::pods::Pods;
-use node::source::kubernetes::Kubernetes;
-use node::source::{Snapshot, Source};
+use node::mailbox::Mailbox;
+use node::objects::kubernetes::Kubernetes;
+use node::objects::pods::Pods;
+use node::objects::{Snapshot, Source};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ pub(crate) fn forwarder(
 pub(crate) struct Follower {
     pub(crate) source: Kubernetes,
     pub(crate) pods: Arc<dyn Pods>,
-    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) directory: TempDir,
 }
 
@@ -165,13 +165,13 @@ impl Follower {
 
     /// One whose cache is in `directory`.
     pub(crate) fn at(node: &str, kubeconfig: &Path, directory: TempDir) -> Result<Follower> {
-        let inbox = Arc::new(Inbox::default());
-        let told = Arc::clone(&inbox);
+        let mailbox = Arc::new(Mailbox::default());
+        let told = Arc::clone(&mailbox);
         let source = Kubernetes::open(node, None, Some(kubeconfig), &cache(&directory), told)?;
         Ok(Follower {
             pods: source.pods(),
             source,
-            inbox,
+            mailbox,
             directory,
         })
     }
@@ -195,7 +195,7 @@ impl Follower {
                 return Ok(snapshot);
             }
             ensure!(Instant::now() < deadline, "not: {what}: {snapshot:?}");
-            self.inbox.take(deadline);
+            self.mailbox.take(deadline);
         }
     }
 

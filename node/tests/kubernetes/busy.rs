@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::eventually;
-use node::pods::{News, Told};
-use node::source::Source;
+use node::objects::Source;
+use node::objects::pods::{News, Told};
 use tempfile::TempDir;
 
 use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, shared};

@@ -80,7 +80,7 @@ pub(crate) fn a_key_that_is_not_there_yet_is_waited_for_and_said_once() -> Resul
     ensure!(verbose.contains(&warning), "{verbose}");
     let attempts = || -> Result<u64> {
         let pod = daemon.bed.get(SYSTEM, "pod", daemon.name)?;
-        let asked = pod["metadata"]["annotations"][node::cluster::AWAITED].as_str();
+        let asked = pod["metadata"]["annotations"][node::install::node_object::AWAITED].as_str();
         Ok(asked.unwrap_or_default().parse().unwrap_or(0))
     };
     // Each change of its pod has the kubelet show it what the Secret holds by now.

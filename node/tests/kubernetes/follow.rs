@@ -116,7 +116,7 @@ pub(crate) fn a_bad_topology_beside_good_ones() -> Result<()> {
         bed.apply(&topology(name, other))?;
     }
     let mut here = Follower::new("bad-1", &bed.server.kubeconfig())?;
-    let mine = |snapshot: &node::source::Snapshot| -> Vec<String> {
+    let mine = |snapshot: &node::objects::Snapshot| -> Vec<String> {
         let keys = snapshot.topologies.keys();
         keys.filter(|(namespace, _)| namespace == "bad")
             .map(|(_, name)| name.clone())
@@ -125,7 +125,7 @@ pub(crate) fn a_bad_topology_beside_good_ones() -> Result<()> {
     let snapshot = here.until("good ones", |snapshot| {
         mine(snapshot) == ["good", "worsens"]
     })?;
-    let told = |snapshot: &node::source::Snapshot, name: &str| {
+    let told = |snapshot: &node::objects::Snapshot, name: &str| {
         let start = format!("topology bad.{name}: ");
         snapshot
             .problems

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use e2e::{ApiServer, eventually, free_port};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use node::source::{Snapshot, Source};
+use node::objects::{Snapshot, Source};
 use tempfile::TempDir;
 
 use crate::away::ensure_same;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{ApiServer, free_port};
-use node::inbox::Inbox;
-use node::source::kubernetes::Kubernetes;
-use node::source::{Snapshot, Source};
+use node::mailbox::Mailbox;
+use node::objects::kubernetes::Kubernetes;
+use node::objects::{Snapshot, Source};
 use tempfile::TempDir;
 
 use crate::bed::{Bed, Follower, cache, forwarder, kubeconfig_at, until_kept};
@@ -26,9 +26,9 @@ const NODE: &str = "killed-1";
 pub(crate) fn child() -> Option<ExitCode> {
     let arguments = std::env::var(CHILD).ok()?;
     let (kubeconfig, cache) = arguments.split_once('|')?;
-    let inbox = Arc::new(Inbox::default());
+    let mailbox = Arc::new(Mailbox::default());
     let (kubeconfig, cache) = (PathBuf::from(kubeconfig), PathBuf::from(cache));
-    let opened = Kubernetes::open(NODE, None, Some(&kubeconfig), &cache, Arc::clone(&inbox));
+    let opened = Kubernetes::open(NODE, None, Some(&kubeconfig), &cache, Arc::clone(&mailbox));
     let mut source = opened.expect("a source");
     loop {
         let snapshot = source.load();
@@ -37,7 +37,7 @@ pub(crate) fn child() -> Option<ExitCode> {
         {
             println!("{number}");
         }
-        inbox.take(Instant::now() + Duration::from_secs(60));
+        mailbox.take(Instant::now() + Duration::from_secs(60));
     }
 }
 

@@ -17,8 +17,7 @@ impl Daemon<'_> {
     }
 
     fn ask(&self) -> Result<()> {
-        let annotations =
-            json!({node::uninstall::ANNOTATION: "requested", node::uninstall::CENSUS: null});
+        let annotations = json!({node::install::uninstall::ANNOTATION: "requested", node::install::uninstall::CENSUS: null});
         let patch = json!({"metadata": {"annotations": annotations}});
         self.bed
             .merge(SYSTEM, &format!("pod/{}", self.name), None, &patch)
@@ -26,10 +25,11 @@ impl Daemon<'_> {
 
     fn waits_for_proof(&self) -> Result<()> {
         self.waits("it is done", || {
-            Ok(self.annotations()?[node::uninstall::ANNOTATION] == node::uninstall::DONE)
+            Ok(self.annotations()?[node::install::uninstall::ANNOTATION]
+                == node::install::uninstall::DONE)
         })?;
         let annotations = self.annotations()?;
-        let census = annotations[node::uninstall::CENSUS]
+        let census = annotations[node::install::uninstall::CENSUS]
             .as_str()
             .context("a census")?;
         let census: Value = serde_json::from_str(census)?;
@@ -75,7 +75,7 @@ pub(crate) fn a_ready_node_loses_its_startup_taint_alone() -> Result<()> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok())
     };
-    let kept = node::rights::KEPT
+    let kept = node::host::capabilities::KEPT
         .iter()
         .fold(0, |all, (capability, _)| all | capability.bitmask());
     ensure!(

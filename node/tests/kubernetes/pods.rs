@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use e2e::eventually;
-use node::pods::{Lookup, News, PodHere, Told};
+use node::objects::pods::{Lookup, News, NodePod, Told};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Follower, SOON, shared};
@@ -12,15 +12,15 @@ use crate::bed::{Bed, Follower, SOON, shared};
 const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// Waits until the pods of this node are as wanted, by being told.
-fn until(here: &Follower, what: &str, look: impl Fn(&[PodHere]) -> bool) -> Result<()> {
+fn until(here: &Follower, what: &str, look: impl Fn(&[NodePod]) -> bool) -> Result<()> {
     let deadline = Instant::now() + SOON;
     loop {
-        let pods: Vec<PodHere> = here.pods.here().iter().map(|pod| (**pod).clone()).collect();
+        let pods: Vec<NodePod> = here.pods.here().iter().map(|pod| (**pod).clone()).collect();
         if look(&pods) {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "not: {what}: {pods:?}");
-        here.inbox.take(deadline);
+        here.mailbox.take(deadline);
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn pods_are_found_and_followed() -> Result<()> {
     bed.merge("pods", "pod/one", Some("status"), &over)?;
     until(&here, "over", |pods| !pods[0].is_running)?;
     bed.delete("pods", "pod", "one")?;
-    until(&here, "gone", <[PodHere]>::is_empty)
+    until(&here, "gone", <[NodePod]>::is_empty)
 }
 
 pub(crate) fn pods_are_told() -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use e2e::eventually;
-use node::pods::Lookup;
+use node::objects::pods::Lookup;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, shared};
@@ -93,7 +93,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
         ensure!(refusals >= 15, "{refusals}");
         Ok(())
     })?;
-    ensure_same_forwarders(&node::source::Source::load(&mut here.source), &before)?;
+    ensure_same_forwarders(&node::objects::Source::load(&mut here.source), &before)?;
     let found = here.pods.find("expired", "unheard-of", None);
     ensure!(found == Lookup::Unknown, "{found:?}");
     ensure!(!here.source.health().unheard_for().is_zero(), "it is told");
@@ -102,7 +102,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
     fs::write(file.with_extension("new"), new)?;
     fs::rename(file.with_extension("new"), &file)?;
     eventually("the new one is used", 2 * SOON, || {
-        let snapshot = node::source::Source::load(&mut here.source);
+        let snapshot = node::objects::Source::load(&mut here.source);
         let keys: Vec<_> = snapshot.forwarders.keys().collect();
         ensure!(snapshot.is_complete, "it stays complete");
         ensure!(keys == ["expired.iot.a", "expired.iot.b"], "{keys:?}");

@@ -5,7 +5,7 @@ use crds::forwarder::LinkState;
 use crds::status::LinkCount;
 use crds::{Condition, ForwarderStatus};
 use e2e::{ApiServer, eventually};
-use node::source::Source;
+use node::objects::Source;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Follower, SOON, shared};

@@ -1,11 +1,9 @@
 //! Links, both ends of attachments, and leases.
 
 use super::{Needed, count};
+use crate::attach::leases::Lease;
+use crate::attach::pod_links::{KernelPodWiring, PodWiring as _};
 use crate::diagnose::NAMESPACES;
-use crate::{
-    leases::Lease,
-    wires::{KernelWires, Wires as _},
-};
 use crds::{
     Forwarder,
     diagnosis::report::{Census, Kind, Leak},
@@ -63,7 +61,7 @@ fn used_next_hops(observed: &Observed) -> BTreeSet<u32> {
 
 /// Forwarders' ends of attachments without a lease.
 pub(super) fn attachments(needed: &Needed, netns: &str, observed: &Observed) -> Vec<Leak> {
-    let path = crate::catalog::netns_path(netns);
+    let path = crate::attach::admission::netns_path(netns);
     let shares = || needed.leases.iter().flat_map(|lease| &lease.shares);
     let is_leased = |name: &str| {
         shares().any(|share| {
@@ -130,10 +128,11 @@ fn interfaces_of<'a>(needed: &'a Needed, netns: &str) -> BTreeSet<&'a str> {
 pub(super) fn leases(census: &mut Census, needed: &Needed) {
     count(census, "leases", needed.leases.len());
     for lease in &needed.leases {
-        let is_wired =
-            |it: &crate::leases::Share| KernelWires.is_wired(&it.attachment).unwrap_or(true);
+        let is_wired = |it: &crate::attach::leases::Share| {
+            KernelPodWiring.is_wired(&it.attachment).unwrap_or(true)
+        };
         let is_gone =
-            !KernelWires.is_alive(&super::super::packets::here(&lease.netns), lease.netns_id);
+            !KernelPodWiring.is_alive(&super::super::packets::here(&lease.netns), lease.netns_id);
         if is_gone && !lease.shares.iter().any(is_wired) {
             let why = "its namespace is gone, and the Forwarder's end of its interface";
             census

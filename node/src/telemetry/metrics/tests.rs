@@ -6,10 +6,10 @@ use super::*;
 
 /// Metrics of which each has a sample.
 pub(crate) fn counted() -> Metrics {
-    let vitals = Vitals::default();
-    let metrics = Metrics::new(&vitals);
+    let heartbeat = Heartbeat::default();
+    let metrics = Metrics::new(&heartbeat);
     let took = Duration::from_millis(3);
-    vitals.converged(took);
+    heartbeat.converged(took);
     metrics.answered(word_of(&Request::Status), &Reply::Done, took);
     metrics.answered("claim", &Reply::NotOurs, took);
     let observed = Observed {
@@ -72,7 +72,7 @@ fn values_are_those_that_were_counted() {
 
 #[test]
 fn what_is_not_known_is_not_told() {
-    let metrics = Metrics::new(&Vitals::default());
+    let metrics = Metrics::new(&Heartbeat::default());
     metrics.observe(Observed::default);
     let text = metrics.text();
     for absent in ["peers", "cache_age", "cni_installed", "api_writes"] {

@@ -1,0 +1,17 @@
+//! Attaching pods: the plugin's socket, admission, addresses, leases and the wires of a pod.
+//!
+//! ```text
+//! plugin -> server -> service -> admission -> ipam -> leases -> lease_store -> journal (fsync) -> answer
+//!                        |-> pod_links (what the plugin has made)      replay (deletions queued by the plugin)
+//! ```
+
+pub mod admission;
+pub mod ipam;
+pub mod journal;
+pub mod key;
+pub mod lease_store;
+pub mod leases;
+pub mod pod_links;
+pub mod replay;
+pub mod server;
+pub mod service;

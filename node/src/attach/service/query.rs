@@ -1,0 +1,79 @@
+//! What others see of the leases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cni::agent::{Attachment, Key};
+
+use super::AttachService;
+use crate::attach::leases::{Lease, Phase};
+use crate::attach::pod_links::PodWiring;
+use crds::TopologyKey;
+
+impl<W: PodWiring> AttachService<W> {
+    /// Every lease.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.state().book.leases().iter().cloned().collect()
+    }
+
+    /// Which pods are without their interface in which topology.
+    pub fn lost(&self) -> BTreeSet<(Key, TopologyKey)> {
+        let lost: Vec<Lease> = {
+            let state = self.state();
+            let leases = state
+                .lost
+                .iter()
+                .filter_map(|key| state.book.leases().get(key));
+            leases.cloned().collect()
+        };
+        let confirmed = lost
+            .into_iter()
+            .filter(|lease| lease.phase == Phase::Confirmed);
+        let mut of = BTreeSet::new();
+        for lease in confirmed {
+            for share in &lease.shares {
+                // What cannot be told is not lost.
+                if !self.wires.is_wired(&share.attachment).unwrap_or(true) {
+                    of.insert((lease.key.clone(), share.network()));
+                }
+            }
+        }
+        of
+    }
+
+    /// What is attached, by the path of the Forwarder's namespace.
+    pub fn attached(&self) -> BTreeMap<String, Vec<(Key, String, Attachment)>> {
+        let state = self.state();
+        let mut attached: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for lease in state
+            .book
+            .leases()
+            .iter()
+            .filter(|lease| lease.phase == Phase::Confirmed)
+        {
+            for attachment in lease.attachments() {
+                let entry = (lease.key.clone(), lease.pod.clone(), attachment.clone());
+                attached
+                    .entry(attachment.forwarder_netns)
+                    .or_default()
+                    .push(entry);
+            }
+        }
+        attached
+    }
+
+    /// How many attachments there are, also such as are only claimed yet, if `counts` the lease.
+    pub fn attachment_count(&self, counts: impl Fn(&Key) -> bool) -> usize {
+        let state = self.state();
+        let leases = state
+            .book
+            .leases()
+            .iter()
+            .filter(|lease| counts(&lease.key));
+        leases.map(|lease| lease.shares.len()).sum()
+    }
+
+    /// True when nothing is leased.
+    pub fn is_unused(&self) -> bool {
+        self.state().book.leases().iter().next().is_none()
+    }
+}

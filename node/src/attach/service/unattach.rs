@@ -1,0 +1,91 @@
+//! Detaching without the runtime's word: of the pods that the daemon attached by itself, and of those
+//! that do not belong any more.
+
+use cni::agent::{Attachment, Key, Pod};
+
+use super::AttachService;
+use crate::attach::key::is_hotplug;
+use crate::attach::leases::{Lease, Record};
+use crate::attach::pod_links::{PodWiring, same_path};
+use crate::error::Error;
+use crds::TopologyKey;
+
+impl<W: PodWiring> AttachService<W> {
+    /// Takes a pod out of one topology; its last one ends the lease.
+    ///
+    /// # Errors
+    /// [`Error`]: it is still in it, or may be.
+    pub fn leave(&self, key: &Key, network: &TopologyKey, why: &str) -> Result<(), Error> {
+        let _turn = self.wait_for(key);
+        let Some(lease) = self.state().book.leases().get(key).cloned() else {
+            return Ok(());
+        };
+        let (leaving, staying): (Vec<_>, Vec<_>) = lease
+            .shares
+            .iter()
+            .cloned()
+            .partition(|share| share.network() == *network);
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        if staying.is_empty() {
+            self.free(&lease)?;
+        } else {
+            // The addresses are given up last, when the kernel has nothing of them any more.
+            for share in &leaving {
+                self.wires.cut(&lease, &share.attachment)?;
+            }
+            let rest = Lease {
+                shares: staying,
+                ..lease.clone()
+            };
+            self.state().book.record(Record::Claimed(rest))?;
+            self.changed();
+        }
+        for share in &leaving {
+            self.tell_detached(&lease, share, why);
+        }
+        Ok(())
+    }
+
+    /// Releases what the daemon attached by itself to the pod of a sandbox that the runtime ends.
+    ///
+    /// # Errors
+    /// As [`AttachService::release`].
+    pub(crate) fn release_live(
+        &self,
+        netns: Option<&str>,
+        pod: Option<&Pod>,
+    ) -> Result<Vec<Attachment>, Error> {
+        let candidates: Vec<Lease> = self
+            .state()
+            .book
+            .leases()
+            .iter()
+            .filter(|lease| is_hotplug(&lease.key))
+            .filter(|lease| match pod {
+                // The path may be another pod's by now.
+                Some(pod) => is_of(lease, pod),
+                None => netns.is_some_and(|netns| same_path(netns, &lease.netns)),
+            })
+            .cloned()
+            .collect();
+        let mut released = Vec::new();
+        for lease in candidates {
+            // A late word of an earlier sandbox must not take from the one that lives.
+            let is_meant = netns.is_some_and(|netns| same_path(netns, &lease.netns));
+            if is_meant || !self.wires.is_alive(&lease.netns, lease.netns_id) {
+                released.extend(self.release(&lease.key)?);
+            }
+        }
+        Ok(released)
+    }
+}
+
+/// Whether a lease is of the pod that a runtime names.
+fn is_of(lease: &Lease, pod: &Pod) -> bool {
+    match pod.uid.as_deref().filter(|uid| !uid.is_empty()) {
+        Some(uid) if !lease.uid.is_empty() => lease.uid == uid,
+        _ => lease.pod == format!("{}/{}", pod.namespace, pod.name),
+    }
+}

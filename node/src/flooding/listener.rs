@@ -1,0 +1,328 @@
+//! The receiving side: connections of peers, on which their reports come.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crds::names;
+use linkstate::Sequence;
+use nix::sys::socket::{setsockopt, sockopt::Ipv6V6Only};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::Timing;
+use super::channel::Channel;
+use super::dialer::{Context, hello};
+use super::error::{Error, chain};
+use super::keys::Key;
+use super::message::Message;
+use super::slots::Slots;
+use crate::routing::link_state::Accepted;
+
+/// Most connections at one time: as many as a topology has nodes.
+pub(super) const MAX_CONNECTIONS: usize = crds::lint::MAX_NODES;
+/// Most addresses whose last complaint is remembered.
+const MAX_COMPLAINTS: usize = 256;
+/// Most connections that wait to be answered.
+const BACKLOG: u32 = 1024;
+/// Time that a stranger has to show the key.
+const STRANGER: Duration = Duration::from_secs(1);
+/// Pause after a connection that could not be accepted: there may be no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Begin and end of connections that were accepted.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A peer is there; dropping `end` ends the connection.
+    Opened {
+        peer: String,
+        id: u64,
+        end: oneshot::Sender<Error>,
+    },
+    /// It is gone.
+    Closed { peer: String, id: u64 },
+}
+
+/// What the connections have in common.
+#[derive(Debug)]
+struct Common {
+    context: Context,
+    events: mpsc::Sender<Event>,
+    slots: Mutex<Slots>,
+    connections: Semaphore,
+    complaints: Mutex<BTreeMap<IpAddr, String>>,
+}
+
+/// Answers for ever.
+pub(super) async fn listen(context: Context, events: mpsc::Sender<Event>) {
+    let pause = context.timing().look;
+    let common = Arc::new(Common {
+        context,
+        events,
+        slots: Mutex::default(),
+        connections: Semaphore::new(MAX_CONNECTIONS),
+        complaints: Mutex::default(),
+    });
+    let address = common.context.settings.listen;
+    let status = Arc::clone(&common.context.status);
+    loop {
+        match open(address) {
+            Ok(listener) => {
+                status.set_problem("port", None);
+                accept(&common, &listener).await;
+            }
+            Err(error) => {
+                let problem = format!("failed to answer at {address}: {error}");
+                status.set_problem("port", Some(problem));
+            }
+        }
+        sleep(pause).await;
+    }
+}
+
+/// Where there is no IPv6, every address means every IPv4 address.
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    match bind(address) {
+        Err(error) if address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
+            bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        bound => bound,
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            let socket = TcpSocket::new_v6()?;
+            // Every address means every IPv4 address too, whatever the node's sysctl says.
+            setsockopt(&socket, Ipv6V6Only, &false)?;
+            socket
+        }
+    };
+    // A daemon before this one may have left connections behind.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts for ever. A failure is mostly of one connection, or a lack of descriptors: what waits in the listener is kept.
+async fn accept(common: &Arc<Common>, listener: &TcpListener) {
+    let status = &common.context.status;
+    let mut ids = 0..;
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                status.set_problem("accept", Some(format!("failed to accept a peer: {error}")));
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        status.set_problem("accept", None);
+        let id = ids.next().unwrap_or_default();
+        let common = Arc::clone(common);
+        tokio::spawn(async move {
+            let from = from.ip().to_canonical();
+            let Err(error) = serve(&common, stream, from, id).await;
+            common.complain(from, &error);
+        });
+    }
+}
+
+/// A slot that is given back when this is dropped.
+struct Slot<'a> {
+    common: &'a Common,
+    from: IpAddr,
+    is_peer: bool,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let slots = &self.common.slots;
+        let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.free(self.from, self.is_peer);
+    }
+}
+
+async fn serve(
+    common: &Common,
+    stream: TcpStream,
+    from: IpAddr,
+    id: u64,
+) -> Result<Infallible, Error> {
+    let slot = common.slot(from)?;
+    let after = match slot.is_peer {
+        true => common.context.timing().handshake,
+        false => common.context.timing().handshake.min(STRANGER),
+    };
+    let greeted = timeout(after, greet(common, stream)).await;
+    let (channel, key, peer) = greeted.map_err(|_| Error::NoAnswer { after })??;
+    drop(slot);
+    let connection = common.connections.try_acquire();
+    let _connection = connection.map_err(|_| Error::TooMany {
+        what: "connections",
+        limit: MAX_CONNECTIONS,
+    })?;
+    let (end, ended) = oneshot::channel();
+    common.context.reports.link_states.open(&peer, id);
+    let opened = Event::Opened {
+        peer: peer.clone(),
+        id,
+        end,
+    };
+    common.send(opened).await?;
+    let Err(error) = hear(common, channel, &key, (&peer, id), ended).await;
+    common.context.reports.link_states.close(&peer, id);
+    common
+        .send(Event::Closed {
+            peer: peer.clone(),
+            id,
+        })
+        .await?;
+    let text = chain(&error);
+    if !matches!(error, Error::Replaced) && common.context.status.is_news(&peer, &text) {
+        tracing::warn!(peer, error = text, "link states not received from peer");
+    }
+    Err(error)
+}
+
+async fn greet(
+    common: &Common,
+    stream: TcpStream,
+) -> Result<(Channel<TcpStream>, Key, String), Error> {
+    stream.set_nodelay(true)?;
+    let keys = common.context.keys.borrow().clone();
+    let keys = keys.ok_or(Error::Key)?;
+    let (mut channel, key) = Channel::answer(stream, &keys).await?;
+    let theirs = channel.receive().await?;
+    let known = match &theirs {
+        Message::Hello { node, .. } => common.context.reports.link_states.highest_of(node),
+        _ => Sequence::default(),
+    };
+    // Also where theirs is of another version: the other side shall be able to say so.
+    channel.send(&[common.context.hello(known)]).await?;
+    let (node, _) = hello(theirs)?;
+    if node == common.context.settings.node {
+        return Err(Error::Stranger { found: node });
+    }
+    if !names::is_dns_subdomain(&node) {
+        return Err(Error::Name { name: node });
+    }
+    Ok((channel, key, node))
+}
+
+/// Takes what a peer reports, until the connection is of no more use.
+async fn hear(
+    common: &Common,
+    mut channel: Channel<TcpStream>,
+    key: &Key,
+    (peer, id): (&str, u64),
+    mut ended: oneshot::Receiver<Error>,
+) -> Result<Infallible, Error> {
+    let Timing { silence, .. } = common.context.timing();
+    let mut keys = common.context.keys.clone();
+    loop {
+        let message = tokio::select! {
+            biased;
+            end = &mut ended => return Err(end.unwrap_or(Error::Replaced)),
+            _ = keys.changed() => {
+                let now = keys.borrow_and_update();
+                let is_accepted = now.iter().any(|keys| keys.accepted().any(|known| known == key));
+                if !is_accepted {
+                    return Err(Error::KeyGone);
+                }
+                continue;
+            }
+            message = timeout(silence, channel.receive()) => {
+                message.map_err(|_| Error::Silent { after: silence })??
+            }
+        };
+        if message == Message::Ping {
+            let pong = timeout(silence, channel.send(&[Message::Pong]));
+            pong.await.map_err(|_| Error::Silent { after: silence })??;
+            continue;
+        }
+        for accepted in take(common, peer, id, message)? {
+            common.context.reports.follower.report_changed(&accepted);
+        }
+    }
+}
+
+/// Takes one message into the database; returns the reports that became valid by it.
+fn take(common: &Common, peer: &str, id: u64, message: Message) -> Result<Vec<Accepted>, Error> {
+    let link_states = &common.context.reports.link_states;
+    let accepted = match message {
+        Message::Report(report) => {
+            report.check()?;
+            if report.origin != peer {
+                return Err(Error::Stranger {
+                    found: report.origin,
+                });
+            }
+            link_states.hear(peer, id, report)?
+        }
+        Message::Withdrawn {
+            forwarder,
+            sequence,
+        } => {
+            if !linkstate::is_key(&forwarder) {
+                return Err(Error::Name { name: forwarder });
+            }
+            link_states.hear_withdrawn(peer, id, &forwarder, sequence)?
+        }
+        Message::Whole { pending } => return Ok(link_states.hear_whole(peer, id, &pending)),
+        Message::Unknown => None,
+        Message::Hello { .. } | Message::Ping | Message::Pong => {
+            let message = message.kind();
+            return Err(Error::Unexpected { message });
+        }
+    };
+    Ok(accepted.into_iter().collect())
+}
+
+impl Common {
+    async fn send(&self, event: Event) -> Result<(), Error> {
+        self.events.send(event).await.map_err(|_| Error::Closed)
+    }
+
+    fn slot(&self, from: IpAddr) -> Result<Slot<'_>, Error> {
+        let is_peer = self.context.members.borrow().has_address(from);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.take(from, is_peer) {
+            true => Ok(Slot {
+                common: self,
+                from,
+                is_peer,
+            }),
+            false => Err(Error::Handshakes),
+        }
+    }
+
+    /// Logs why somebody was not listened to; aloud once for each address and reason.
+    fn complain(&self, from: IpAddr, error: &Error) {
+        let text = chain(error);
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if complaints.get(&from) == Some(&text) {
+            return;
+        }
+        if complaints.len() >= MAX_COMPLAINTS {
+            complaints.pop_first();
+        }
+        match error {
+            // Peers that end are told of by name.
+            Error::Closed | Error::Replaced | Error::Silent { .. } | Error::Io(_) => {
+                tracing::debug!(%from, error = text, "connection ended");
+            }
+            _ => tracing::warn!(%from, error = text, "connection refused"),
+        }
+        complaints.insert(from, text);
+    }
+}

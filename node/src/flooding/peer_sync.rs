@@ -1,0 +1,104 @@
+//! What was sent to a peer on one connection, and what it has yet to be sent. Pure.
+
+use super::message::Message;
+use crate::routing::link_state::{Catchup, LocalChange};
+
+/// How far one connection has come.
+#[derive(Debug, Default)]
+pub(super) struct PeerState {
+    generation: u64,
+    is_whole: bool,
+}
+
+impl PeerState {
+    /// The generation of own reports that was sent.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The messages that are due, which count as sent from then on. `catchup` is what changed since [`PeerState::generation`].
+    pub(super) fn catch_up(&mut self, catchup: Catchup) -> Vec<Message> {
+        let message = |change| match change {
+            LocalChange::Report(report) => Message::Report((*report).clone()),
+            LocalChange::Withdrawn {
+                forwarder,
+                sequence,
+            } => Message::Withdrawn {
+                forwarder,
+                sequence,
+            },
+        };
+        self.generation = catchup.generation;
+        let mut messages: Vec<Message> = catchup.changes.into_iter().map(message).collect();
+        if let Some(pending) = catchup.pending.filter(|_| !self.is_whole) {
+            self.is_whole = true;
+            messages.push(Message::Whole { pending });
+        }
+        messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use linkstate::{Reason, State};
+
+    use super::*;
+    use crate::routing::link_state::{LinkStates, Owners};
+
+    /// Messages as a line: `a1` for a report, `-a` for a withdrawal, `=[a]` for the whole.
+    fn line(messages: Vec<Message>) -> String {
+        let word = |message| match message {
+            Message::Report(report) => format!("{}{}", report.forwarder, report.sequence.number),
+            Message::Withdrawn { forwarder, .. } => format!("-{forwarder}"),
+            Message::Whole { pending } => format!("={}", Vec::from_iter(pending).join(",")),
+            other => panic!("{other:?}"),
+        };
+        messages.into_iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn everything_is_sent_once_then_each_change() {
+        let link_states = LinkStates::new("n1", Vec::new(), 7);
+        let own = |names: &[&str], is_complete| {
+            let owner = |name: &&str| ((*name).to_owned(), "n1".to_owned());
+            link_states.set_owners(Owners {
+                node_by_forwarder: names.iter().map(owner).collect(),
+                is_complete,
+            });
+        };
+        let report = |name: &str, state| {
+            let ends = BTreeMap::from([("x/y".to_owned(), (state, Reason::None))]);
+            link_states.publish(name, &ends, 0, 0).unwrap();
+        };
+        let mut state = PeerState::default();
+        let mut sent = || line(state.catch_up(link_states.since(state.generation())));
+        assert_eq!(sent(), "");
+        own(&["a"], false);
+        report("a", State::Up);
+        assert_eq!(
+            sent(),
+            "a1",
+            "not the whole while Forwarders may be missing"
+        );
+        assert_eq!(sent(), "");
+        report("a", State::Up);
+        assert_eq!(sent(), "", "nothing new");
+        own(&["a", "b", "c"], true);
+        report("b", State::Up);
+        assert_eq!(sent(), "b1 =c");
+        report("a", State::Down);
+        report("b", State::Down);
+        report("a", State::Up);
+        assert_eq!(sent(), "b2 a3", "of each the last");
+        own(&["a", "c"], true);
+        assert_eq!(sent(), "-b");
+        report("c", State::Up);
+        own(&[], true);
+        assert_eq!(sent(), "-a -c");
+        let mut another = PeerState::default();
+        let all = line(another.catch_up(link_states.since(0)));
+        assert_eq!(all, "-b -a -c =");
+    }
+}

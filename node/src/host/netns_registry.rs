@@ -1,0 +1,86 @@
+//! The namespaces that this node made, so that it deletes no other. Written before one is made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use store::atomic;
+
+/// Names of namespaces with the Forwarder object of each.
+#[derive(Debug)]
+pub struct NetnsRegistry {
+    path: PathBuf,
+    object_by_netns: BTreeMap<String, String>,
+}
+
+impl NetnsRegistry {
+    /// Reads the list in `state_dir`. One that cannot be read counts as empty: then a namespace
+    /// that is wanted no more stays, but none of somebody else's goes.
+    pub fn open(state_dir: &Path) -> NetnsRegistry {
+        let path = state_dir.join("namespaces.json");
+        let read = fs::read(&path).ok();
+        let parsed = read.map(|bytes| serde_json::from_slice(&bytes));
+        let object_by_netns = match parsed {
+            Some(Ok(map)) => map,
+            Some(Err(error)) => {
+                tracing::warn!(path = %path.display(), %error, "list of namespaces is damaged");
+                BTreeMap::new()
+            }
+            None => BTreeMap::new(),
+        };
+        NetnsRegistry {
+            path,
+            object_by_netns,
+        }
+    }
+
+    /// Adds namespaces that are about to be made; written when this returns.
+    ///
+    /// # Errors
+    /// [`Error::File`]: they must not be made.
+    pub fn add(&mut self, wanted: &BTreeMap<String, String>) -> Result<(), Error> {
+        let is_new =
+            |(netns, object): (&String, &String)| self.object_by_netns.get(netns) != Some(object);
+        if !wanted.iter().any(is_new) {
+            return Ok(());
+        }
+        let mut all = self.object_by_netns.clone();
+        all.extend(
+            wanted
+                .iter()
+                .map(|(netns, object)| (netns.clone(), object.clone())),
+        );
+        self.replace(all)
+    }
+
+    /// Removes namespaces that are gone.
+    ///
+    /// # Errors
+    /// [`Error::File`]: they stay in the list, which does no harm.
+    pub fn remove(&mut self, gone: &[String]) -> Result<(), Error> {
+        let mut all = self.object_by_netns.clone();
+        all.retain(|netns, _| !gone.contains(netns));
+        if all.len() == self.object_by_netns.len() {
+            return Ok(());
+        }
+        self.replace(all)
+    }
+
+    fn replace(&mut self, all: BTreeMap<String, String>) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(&all).unwrap_or_default();
+        atomic::write(&self.path, &bytes)?;
+        self.object_by_netns = all;
+        Ok(())
+    }
+
+    /// True when a namespace of this name is ours.
+    pub fn contains(&self, netns: &str) -> bool {
+        self.object_by_netns.contains_key(netns)
+    }
+
+    /// Namespaces with their Forwarder objects.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.object_by_netns.iter()
+    }
+}

@@ -1,0 +1,344 @@
+//! The last known state on disk: one file an object, and an index of all that there was.
+//!
+//! ```text
+//! change -> mark -> (500 ms) -> files that changed -> index -> files that are no more -> unmark
+//! ```
+//! The mark is set before anyone can act on a change. A daemon that finds it knows that there may have
+//! been more than the index says: it serves what it finds, and deletes nothing. A file carries its own
+//! checksum and counts only when that is right; a topology of which one is missing is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::health::Health;
+use super::store::{Entry, Feed, Item, Table};
+use crate::error::Error;
+use crds::TopologyKey;
+use store::atomic;
+
+mod record;
+#[cfg(test)]
+mod tests;
+pub(crate) mod view;
+
+/// How long changes are gathered.
+const GATHER: Duration = Duration::from_millis(500);
+/// The pause after a write that failed.
+const RETRY: Duration = Duration::from_secs(5);
+/// Version of the index and of the files.
+const VERSION: u32 = 1;
+const INDEX: &str = "index.json";
+const MARK: &str = "changing";
+const DIRECTORIES: [&str; 4] = ["forwarders", "nodes", "pods", "topologies"];
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Cache {
+    path: PathBuf,
+    node: String,
+    /// Counts changes.
+    changes: AtomicU64,
+    is_marked: AtomicBool,
+    /// Knows why the last known state is not kept.
+    health: Arc<Health>,
+    written: Mutex<Written>,
+    due: Notify,
+}
+
+/// What the directory has, by file: its item's stamp, and its checksum.
+type Written = BTreeMap<PathBuf, (u64, u32)>;
+
+/// All that is to be there at one moment.
+#[derive(Debug)]
+pub(super) struct Records {
+    changes: u64,
+    tables: BTreeMap<Feed, Table>,
+}
+
+/// All that there was.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    version: u32,
+    node: String,
+    tables: Vec<IndexedTable>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexedTable {
+    feed: Feed,
+    is_whole: bool,
+    /// Checksums of the files, by key.
+    files: BTreeMap<String, u32>,
+    /// This node's Forwarders, which need no file of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    own: BTreeMap<String, TopologyKey>,
+}
+
+/// Keeps the directory up for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        shared.cache.due.notified().await;
+        tokio::time::sleep(GATHER).await;
+        let writer = Arc::clone(&shared);
+        let written = tokio::task::spawn_blocking(move || writer.flush()).await;
+        if !written.unwrap_or(false) {
+            tokio::time::sleep(RETRY).await;
+            shared.cache.due.notify_one();
+        }
+    }
+}
+
+impl Cache {
+    /// Uses the directory `path`, and reads what is in it.
+    pub(super) fn open(
+        path: &Path,
+        node: &str,
+        health: Arc<Health>,
+    ) -> (Cache, BTreeMap<Feed, Table>) {
+        let cache = Cache {
+            path: path.to_owned(),
+            node: node.to_owned(),
+            changes: AtomicU64::new(0),
+            is_marked: AtomicBool::new(false),
+            health,
+            written: Mutex::default(),
+            due: Notify::new(),
+        };
+        cache.tell(cache.make().err());
+        let tables = cache.load();
+        (cache, tables)
+    }
+
+    /// Makes the directories that are not there.
+    fn make(&self) -> Result<(), Error> {
+        for name in DIRECTORIES {
+            let directory = self.path.join(name);
+            fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the index is behind. To be called while nobody else sees the change.
+    pub(super) fn mark(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.due.notify_one();
+        if self.is_marked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if fs::write(self.path.join(MARK), b"").is_err() {
+            // On a full disk something can still be taken away. Without an index nothing counts.
+            let _ = fs::remove_file(self.path.join(INDEX));
+        }
+    }
+
+    /// What is to be written of `tables`.
+    pub(super) fn records(&self, tables: &BTreeMap<Feed, Table>) -> Records {
+        Records {
+            changes: self.changes.load(Ordering::Relaxed),
+            tables: tables.clone(),
+        }
+    }
+
+    /// Takes the mark away, if `records` are written and nothing has changed since.
+    pub(super) fn unmark(&self, records: &Records, is_written: bool) {
+        if is_written && self.changes.load(Ordering::Relaxed) == records.changes {
+            let is_gone = match fs::remove_file(self.path.join(MARK)) {
+                Ok(()) => true,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
+            self.is_marked.store(!is_gone, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the directory hold `records`. True when it does.
+    pub(super) fn write(&self, records: &Records) -> bool {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.try_write(records, &mut written);
+        let is_written = result.is_ok();
+        self.tell(result.err());
+        is_written
+    }
+
+    fn try_write(&self, records: &Records, written: &mut Written) -> Result<(), Error> {
+        self.make()?;
+        if !fs::exists(self.path.join(INDEX)).unwrap_or(false) {
+            // Somebody may have taken everything away; or the mark could not be made, and the disk is
+            // full: what is there is not written again.
+            written.retain(|path, _| fs::exists(path).unwrap_or(false));
+        }
+        let mut index = Index {
+            version: VERSION,
+            node: self.node.clone(),
+            tables: Vec::new(),
+        };
+        let mut wanted = BTreeSet::new();
+        for (feed, table) in &records.tables {
+            let mut indexed = IndexedTable {
+                feed: feed.clone(),
+                is_whole: table.is_whole,
+                files: BTreeMap::new(),
+                own: BTreeMap::new(),
+            };
+            for (key, entry) in &table.entries {
+                if let Some(Item::Own(network)) = &entry.item {
+                    indexed.own.insert(key.clone(), network.clone());
+                    continue;
+                }
+                let Some(item) = &entry.item else { continue };
+                let Some(path) = self.file(feed, key) else {
+                    // What cannot be kept is missing the next time.
+                    indexed.is_whole = false;
+                    continue;
+                };
+                let known = written
+                    .get(&path)
+                    .filter(|(stamp, _)| *stamp == entry.stamp);
+                let checksum = match known {
+                    Some((_, checksum)) => *checksum,
+                    None => {
+                        let (bytes, checksum) = record::encode(item);
+                        atomic::write_unsettled(&path, &bytes)?;
+                        written.insert(path.clone(), (entry.stamp, checksum));
+                        checksum
+                    }
+                };
+                indexed.files.insert(key.clone(), checksum);
+                wanted.insert(path);
+            }
+            index.tables.push(indexed);
+        }
+        for name in DIRECTORIES {
+            atomic::settle(&self.path.join(name))?;
+        }
+        let json = serde_json::to_vec(&index).unwrap_or_default();
+        atomic::write(&self.path.join(INDEX), &record::seal(&json).0)?;
+        written.retain(|path, _| {
+            let is_wanted = wanted.contains(path);
+            if !is_wanted {
+                // One that stays is in no index.
+                let _ = fs::remove_file(path);
+            }
+            is_wanted
+        });
+        Ok(())
+    }
+
+    /// What the directory says. Takes away what counts for nothing.
+    fn load(&self) -> BTreeMap<Feed, Table> {
+        let index = fs::read(self.path.join(INDEX)).unwrap_or_default();
+        let index = record::unseal(&index).map(|(json, _)| serde_json::from_slice(json));
+        let index: Index = index.and_then(Result::ok).unwrap_or_default();
+        let is_ours = index.version == VERSION && index.node == self.node;
+        let is_marked = fs::exists(self.path.join(MARK)).unwrap_or(true);
+        self.is_marked.store(is_marked, Ordering::Relaxed);
+        let mut written = Written::new();
+        let mut tables = BTreeMap::new();
+        let mut is_exact = is_ours && !is_marked;
+        for indexed in index.tables.into_iter().filter(|_| is_ours) {
+            let feed = indexed.feed.clone();
+            tables.insert(feed, self.read(indexed, &mut written, &mut is_exact));
+        }
+        if !is_exact {
+            for (feed, table) in &mut tables {
+                table.is_whole &= matches!(feed, Feed::Network(_));
+            }
+        }
+        self.sweep(&written);
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
+        tables
+    }
+
+    fn read(&self, indexed: IndexedTable, written: &mut Written, is_exact: &mut bool) -> Table {
+        let mut table = Table {
+            is_whole: indexed.is_whole,
+            ..Table::default()
+        };
+        for (key, network) in indexed.own {
+            let item = Some(Item::Own(network));
+            table.entries.insert(key, Entry::known(item, 0));
+        }
+        for (key, expected) in indexed.files {
+            let path = self.file(&indexed.feed, &key);
+            let read = path.as_ref().and_then(|path| read(path, &indexed.feed));
+            let (Some(path), Some((item, checksum))) = (path, read) else {
+                table.is_whole = false;
+                *is_exact = false;
+                continue;
+            };
+            *is_exact &= checksum == expected;
+            let stamp = written.len() as u64 + 1;
+            written.insert(path, (stamp, checksum));
+            table.entries.insert(key, Entry::known(Some(item), stamp));
+        }
+        table
+    }
+
+    /// Takes away temporary files, and those that the index does not name.
+    fn sweep(&self, written: &Written) {
+        for name in DIRECTORIES {
+            let entries = fs::read_dir(self.path.join(name));
+            for entry in entries.into_iter().flatten().flatten() {
+                let path = entry.path();
+                let is_damaged = path.extension().is_some_and(|end| end == "damaged");
+                if !is_damaged && !written.contains_key(&path) {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+
+    /// Where an object is kept; nowhere when its key is no name of a file.
+    fn file(&self, feed: &Feed, key: &str) -> Option<PathBuf> {
+        let directory = match feed {
+            Feed::Own | Feed::Network(_) => "forwarders",
+            Feed::Topologies => "topologies",
+            Feed::Nodes => "nodes",
+            Feed::Pods => "pods",
+        };
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_name = (1..=super::read::KEY_MAX).contains(&key.len())
+            && !key.starts_with('.')
+            && key.bytes().all(|byte| is_plain(byte) || byte == b'.');
+        is_name.then(|| self.path.join(directory).join(format!("{key}.json")))
+    }
+
+    /// Says once that the disk fails, and once that it works again.
+    fn tell(&self, error: Option<Error>) {
+        let problem = error.map(|error| super::health::chain(&error));
+        let before = self.health.set_not_kept(problem.clone());
+        let path = self.path.display();
+        match problem {
+            Some(error) if before.is_none() => {
+                tracing::warn!(%path, error, "the last known state is not kept");
+            }
+            None if before.is_some() => {
+                tracing::info!(%path, "the last known state is kept again");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A file's item and checksum. One that is damaged is set aside.
+fn read(path: &Path, feed: &Feed) -> Option<(Item, u32)> {
+    let bytes = fs::read(path).ok()?;
+    let read = record::decode(&bytes, feed);
+    if read.is_none() {
+        tracing::warn!(path = %path.display(), "a damaged file is set aside");
+        // One that stays is damaged the next time too.
+        let _ = fs::rename(path, path.with_extension("damaged"));
+    }
+    read
+}

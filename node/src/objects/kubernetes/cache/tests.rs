@@ -1,0 +1,226 @@
+use std::os::unix::fs::MetadataExt;
+
+use crds::forwarder::ForwarderSpec;
+use crds::{Forwarder, NodeObject};
+use proptest::prelude::*;
+
+use super::*;
+use crate::objects::kubernetes::store::{Declared, Listing, Read, Store};
+
+fn network() -> TopologyKey {
+    TopologyKey {
+        namespace: "plant".to_owned(),
+        topology: "iot".to_owned(),
+    }
+}
+
+/// A whole state with `count` Forwarders.
+fn store(count: u64) -> Store {
+    let mut store = Store::default();
+    for feed in [Feed::Topologies, Feed::Pods] {
+        store.complete(&feed, Listing::new());
+    }
+    let node = Item::Node(Arc::new(NodeObject::new("n1", &[])));
+    let nodes = [("n1".to_owned(), Read::Item(node))];
+    store.complete(&Feed::Nodes, nodes.into());
+    let keys = || (0..count).map(|number| format!("plant.iot.f{number}"));
+    let own = keys().map(|key| (key, Read::Item(Item::Own(network()))));
+    store.complete(&Feed::Own, own.collect());
+    let declared = keys().map(|key| {
+        let spec = ForwarderSpec {
+            topology: "iot".to_owned(),
+            name: key.clone(),
+            ..ForwarderSpec::default()
+        };
+        let declared = Declared {
+            forwarder: Arc::new(Forwarder::new("plant", spec)),
+            generation: 1,
+            status: None,
+            version: 1,
+        };
+        (key, Read::Item(Item::Forwarder(declared)))
+    });
+    store.complete(&Feed::Network(network()), declared.collect());
+    store
+}
+
+fn open(path: &Path) -> (Cache, Store) {
+    let (cache, tables) = Cache::open(path, "n1", Arc::default());
+    (cache, Store::new(tables))
+}
+
+/// As a daemon does it.
+fn keep(cache: &Cache, store: &Store) -> bool {
+    cache.mark();
+    let records = cache.records(store.tables());
+    let is_written = cache.write(&records);
+    cache.unmark(&records, is_written);
+    is_written
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = DIRECTORIES
+        .iter()
+        .flat_map(|name| fs::read_dir(path.join(name)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    all.sort();
+    all
+}
+
+fn inodes(path: &Path) -> Vec<u64> {
+    let inode = |path: &PathBuf| fs::metadata(path).unwrap().ino();
+    files(path).iter().map(inode).collect()
+}
+
+#[test]
+fn what_was_whole_is_whole_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, nothing) = open(directory.path());
+    assert!(!nothing.snapshot().is_complete);
+    let expected = store(2).snapshot();
+    assert!(keep(&cache, &store(2)));
+    let kept = open(directory.path()).1.snapshot();
+    assert!(kept.is_complete);
+    assert_eq!(kept.forwarders, expected.forwarders);
+    assert_eq!(kept.nodes, expected.nodes);
+
+    // A change that is not on disk yet: what there is is served, and nothing is deleted.
+    cache.mark();
+    let kept = open(directory.path()).1.snapshot();
+    assert!(!kept.is_complete);
+    assert_eq!(kept.forwarders, expected.forwarders);
+
+    // A change between what was written and its end.
+    let records = cache.records(store(1).tables());
+    assert!(cache.write(&records));
+    cache.mark();
+    cache.unmark(&records, true);
+    assert!(!open(directory.path()).1.snapshot().is_complete);
+    assert!(keep(&cache, &store(1)));
+    assert!(open(directory.path()).1.snapshot().is_complete);
+    assert_eq!(files(directory.path()).len(), 2, "a Forwarder and a node");
+    let (_, other) = Cache::open(directory.path(), "n2", Arc::default());
+    assert!(other.is_empty(), "it is another node's");
+}
+
+#[test]
+fn only_what_changed_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = open(directory.path());
+    assert!(keep(&cache, &store(3)));
+    let before = inodes(directory.path());
+    // A daemon that starts again knows what is there.
+    let (cache, mut kept) = open(directory.path());
+    assert!(keep(&cache, &kept));
+    assert_eq!(inodes(directory.path()), before);
+    let address = "192.0.2.1".parse().unwrap();
+    let node = Item::Node(Arc::new(NodeObject::new("n1", &[address])));
+    kept.put(&Feed::Nodes, "n1", Read::Item(node));
+    assert!(keep(&cache, &kept));
+    let after = inodes(directory.path());
+    let changed = after.iter().zip(&before).filter(|(new, old)| new != old);
+    assert_eq!(changed.count(), 1);
+}
+
+#[test]
+fn a_disk_that_fails_is_told_once_and_makes_no_wrong_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = open(directory.path());
+    assert!(keep(&cache, &store(1)));
+    // Nothing can be made in it: neither a file nor the mark.
+    let forwarders = directory.path().join("forwarders");
+    fs::rename(&forwarders, directory.path().join("aside")).unwrap();
+    fs::write(&forwarders, b"").unwrap();
+    for _ in 0..2 {
+        assert!(!keep(&cache, &store(2)));
+        let problem = cache.health.not_kept();
+        assert!(problem.is_some_and(|it| it.contains("forwarders")));
+    }
+    fs::remove_file(&forwarders).unwrap();
+    fs::rename(directory.path().join("aside"), &forwarders).unwrap();
+    assert!(!open(directory.path()).1.snapshot().is_complete);
+    assert!(keep(&cache, &store(2)));
+    assert_eq!(cache.health.not_kept(), None);
+    assert!(open(directory.path()).1.snapshot().is_complete);
+    // Where the mark cannot be made there is no index.
+    let (cache, _) = open(directory.path());
+    fs::create_dir(directory.path().join(MARK)).unwrap();
+    cache.mark();
+    fs::remove_dir(directory.path().join(MARK)).unwrap();
+    assert!(!open(directory.path()).1.snapshot().is_complete);
+}
+
+#[test]
+fn a_disk_that_takes_no_mark_is_not_written_full_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = open(directory.path());
+    let store = store(3);
+    assert!(keep(&cache, &store));
+    let before = inodes(directory.path());
+    fs::create_dir(directory.path().join(MARK)).unwrap();
+    cache.mark();
+    fs::remove_dir(directory.path().join(MARK)).unwrap();
+    assert!(!directory.path().join(INDEX).exists());
+    assert!(keep(&cache, &store));
+    assert_eq!(inodes(directory.path()), before);
+    assert!(open(directory.path()).1.snapshot().is_complete);
+}
+
+#[test]
+fn a_disk_that_fails_from_the_start_is_told_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, b"").unwrap();
+    let health = Arc::<Health>::default();
+    Cache::open(&path, "n1", Arc::clone(&health));
+    assert!(health.not_kept().is_some());
+}
+
+#[test]
+fn what_a_foreign_hand_takes_away_is_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("objects");
+    let (cache, _) = open(&path);
+    assert!(keep(&cache, &store(2)));
+    fs::remove_dir_all(&path).unwrap();
+    assert!(keep(&cache, &store(2)));
+    assert!(open(&path).1.snapshot().is_complete);
+}
+
+#[test]
+fn names_that_are_no_names_of_files_are_not_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = open(directory.path());
+    for key in ["", ".", "..", "../x", "a/b", "A", &"x".repeat(201)] {
+        assert_eq!(cache.file(&Feed::Nodes, key), None, "{key}");
+    }
+    assert!(cache.file(&Feed::Nodes, "n1.example").is_some());
+}
+
+proptest! {
+    /// Whatever becomes of one file, the state is the one that was kept or does not count as whole.
+    #[test]
+    fn no_damage_makes_a_wrong_whole_state(which in 0_usize..4, at in 0_usize..4096, change in 0_usize..3) {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, _) = open(directory.path());
+        let expected = store(2).snapshot();
+        prop_assert!(keep(&cache, &store(2)));
+        let mut all = files(directory.path());
+        all.push(directory.path().join(INDEX));
+        let path = &all[which];
+        let mut bytes = fs::read(path).unwrap();
+        let at = at % bytes.len();
+        match change {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= 1,
+            _ => bytes.clear(),
+        }
+        fs::write(path, bytes).unwrap();
+        let kept = open(directory.path()).1.snapshot();
+        if kept.is_complete {
+            prop_assert_eq!(kept.forwarders, expected.forwarders);
+            prop_assert_eq!(kept.nodes, expected.nodes);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What is known of the cluster, a table for each watch. Pure.
+//!
+//! Forwarders are taken from the watch of their topology alone, so that what is seen of a topology
+//! is what the API server had at one moment. The watch of this node's own says which topologies those are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crds::ForwarderStatus;
+
+use crds::TopologyKey;
+
+mod change;
+mod feed;
+mod item;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub(super) use change::Change;
+pub(super) use feed::Feed;
+use item::shared;
+pub(super) use item::{Declared, Entry, Item, Listing, Read, Table};
+
+/// Every table.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    tables: BTreeMap<Feed, Table>,
+    stamps: u64,
+}
+
+impl Store {
+    /// A store that begins with what was known before.
+    pub(super) fn new(tables: BTreeMap<Feed, Table>) -> Store {
+        let entries = tables.values().flat_map(|table| table.entries.values());
+        let stamps = entries.map(|entry| entry.stamp).max().unwrap_or(0);
+        let mut store = Store { tables, stamps };
+        store.follow_networks();
+        store
+    }
+
+    pub(super) fn tables(&self) -> &BTreeMap<Feed, Table> {
+        &self.tables
+    }
+
+    fn table(&self, feed: &Feed) -> Option<&Table> {
+        self.tables.get(feed)
+    }
+
+    /// Takes an object that was made or changed. One that is older than what is held is not taken.
+    pub(super) fn put(&mut self, feed: &Feed, key: &str, read: Read) -> Change {
+        let Some(table) = self.table_mut(feed) else {
+            return Change::default();
+        };
+        let before = table.entries.remove(key);
+        if let (Some(Item::Forwarder(held)), Read::Item(Item::Forwarder(new))) =
+            (before.as_ref().and_then(|entry| entry.item.as_ref()), &read)
+            && new.version < held.version
+        {
+            table
+                .entries
+                .extend(before.map(|entry| (key.to_owned(), entry)));
+            return Change::default();
+        }
+        let mut change = Change::default();
+        self.replace(feed, key, before, read, &mut change);
+        self.settle(feed, change)
+    }
+
+    /// Takes what was deleted.
+    pub(super) fn remove(&mut self, feed: &Feed, key: &str) -> Change {
+        self.put(feed, key, Read::Nothing)
+    }
+
+    /// Takes a whole list.
+    pub(super) fn complete(&mut self, feed: &Feed, listing: Listing) -> Change {
+        let Some(table) = self.table_mut(feed) else {
+            return Change::default();
+        };
+        let is_first = !std::mem::replace(&mut table.is_whole, true);
+        let mut before = std::mem::take(&mut table.entries);
+        let mut change = Change {
+            source: is_first,
+            cache: is_first,
+            pods: is_first && *feed == Feed::Pods,
+            networks: is_first && *feed == Feed::Own,
+            statuses: Vec::new(),
+        };
+        for (key, read) in listing {
+            let entry = before.remove(&key);
+            self.replace(feed, &key, entry, read, &mut change);
+        }
+        for (key, entry) in before {
+            self.replace(feed, &key, Some(entry), Read::Nothing, &mut change);
+        }
+        self.settle(feed, change)
+    }
+
+    /// The table of a feed; none of a topology that has no Forwarder here any more.
+    fn table_mut(&mut self, feed: &Feed) -> Option<&mut Table> {
+        match feed {
+            Feed::Network(_) => self.tables.get_mut(feed),
+            _ => Some(self.tables.entry(feed.clone()).or_default()),
+        }
+    }
+
+    fn replace(
+        &mut self,
+        feed: &Feed,
+        key: &str,
+        before: Option<Entry>,
+        read: Read,
+        change: &mut Change,
+    ) {
+        let before = before.unwrap_or_default();
+        let (item, problem) = match read {
+            Read::Item(item) => (Some(shared(item, before.item.as_ref())), None),
+            Read::Bad(problem) => (before.item.clone(), Some(problem)),
+            Read::Nothing => (None, None),
+        };
+        change.add(key, before.item.as_ref(), item.as_ref());
+        change.source |= problem != before.problem;
+        if item.is_none() && problem.is_none() {
+            return;
+        }
+        let stamp = if item == before.item {
+            before.stamp
+        } else {
+            self.stamps += 1;
+            self.stamps
+        };
+        let entry = Entry {
+            item,
+            problem,
+            stamp,
+        };
+        if let Some(table) = self.table_mut(feed) {
+            table.entries.insert(key.to_owned(), entry);
+        }
+    }
+
+    fn settle(&mut self, feed: &Feed, change: Change) -> Change {
+        if *feed == Feed::Own {
+            self.follow_networks();
+        }
+        change
+    }
+
+    /// Tables of topologies come and go with this node's Forwarders.
+    fn follow_networks(&mut self) {
+        let wanted = self.networks();
+        self.tables.retain(|feed, _| match feed {
+            Feed::Network(network) => wanted.contains(network),
+            _ => true,
+        });
+        for network in wanted {
+            self.tables.entry(Feed::Network(network)).or_default();
+        }
+    }
+
+    /// The topologies that have a Forwarder here.
+    pub(super) fn networks(&self) -> BTreeSet<TopologyKey> {
+        let own = self.table(&Feed::Own).into_iter();
+        let items = own.flat_map(|table| table.entries.values());
+        items
+            .filter_map(|entry| match &entry.item {
+                Some(Item::Own(network)) => Some(network.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn is_own(&self, key: &str) -> bool {
+        self.table(&Feed::Own)
+            .is_some_and(|table| table.entries.contains_key(key))
+    }
+
+    /// A Forwarder of this node.
+    pub(super) fn own(&self, key: &str) -> Option<&Declared> {
+        let Some(Item::Own(network)) = &self.table(&Feed::Own)?.entries.get(key)?.item else {
+            return None;
+        };
+        let table = self.table(&Feed::Network(network.clone()))?;
+        match &table.entries.get(key)?.item {
+            Some(Item::Forwarder(declared)) => Some(declared),
+            _ => None,
+        }
+    }
+
+    /// Takes the API server's answer to a report.
+    pub(super) fn answered(&mut self, key: &str, status: ForwarderStatus, version: u64) -> Change {
+        let Some(mut declared) = self.own(key).cloned() else {
+            return Change::default();
+        };
+        let network = TopologyKey {
+            namespace: declared.forwarder.metadata.namespace.clone(),
+            topology: declared.forwarder.spec.topology.clone(),
+        };
+        declared.version = version.max(declared.version);
+        declared.status = Some(Arc::new(status));
+        let read = Read::Item(Item::Forwarder(declared));
+        self.put(&Feed::Network(network), key, read)
+    }
+}

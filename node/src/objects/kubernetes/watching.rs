@@ -1,0 +1,242 @@
+//! One watch for each table, kept up for as long as the daemon lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
+use kube::runtime::watcher::{self, Event, InitialListStrategy, ListSemantic, watcher};
+use kube::{Api, Client, Resource};
+use tokio::task::JoinHandle;
+
+use super::Shared;
+use super::client::BEGINNING;
+use super::health::{Backoff, chain, watch_code};
+use super::read::{self, WireNode, WirePod};
+use super::store::{Feed, Listing, Read};
+use crds::TopologyKey;
+
+/// Time of one watch request: a connection that died unnoticed is noticed by then.
+const WATCH_SECONDS: u32 = 120;
+/// A watch that says nothing for so long works: one that does not begin fails sooner.
+const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
+/// Objects in one answer to a list: what is read at once is held at once.
+const PAGE: u32 = 100;
+/// Time of one such answer: a connection that died in the middle of it is noticed by then.
+const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
+
+/// Keeps every table like what the API server has. Never returns; stop it by dropping it.
+pub(super) async fn run(shared: Arc<Shared>, client: Client) {
+    let mut watches = Watches::default();
+    for feed in [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods] {
+        watches.start(&shared, &client, feed);
+    }
+    loop {
+        let networks = shared.store().networks();
+        watches.keep(&networks, &shared);
+        for network in networks {
+            if !watches.networks.contains_key(&network) {
+                watches.start(&shared, &client, Feed::Network(network));
+            }
+        }
+        shared.networks_changed.notified().await;
+    }
+}
+
+#[derive(Default)]
+struct Watches {
+    always: Vec<Task>,
+    networks: BTreeMap<TopologyKey, Task>,
+}
+
+/// A task that ends when this is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watches {
+    /// Ends those of other networks.
+    fn keep(&mut self, networks: &BTreeSet<TopologyKey>, shared: &Shared) {
+        let others = self.networks.extract_if(.., |it, _| !networks.contains(it));
+        for (network, task) in others {
+            // Before it is forgotten that it fails.
+            drop(task);
+            shared.health.forget(&Feed::Network(network).to_string());
+        }
+    }
+
+    fn start(&mut self, shared: &Arc<Shared>, client: &Client, feed: Feed) {
+        let watch = Watch {
+            shared: Arc::clone(shared),
+            what: feed.to_string(),
+            feed: feed.clone(),
+        };
+        let task = Task(tokio::spawn(watch.run(client.clone())));
+        match feed {
+            Feed::Network(network) => drop(self.networks.insert(network, task)),
+            _ => self.always.push(task),
+        }
+    }
+}
+
+/// Keeps one table.
+struct Watch {
+    shared: Arc<Shared>,
+    feed: Feed,
+    what: String,
+}
+
+impl Watch {
+    async fn run(self, client: Client) {
+        let node = self.shared.node.clone();
+        let forwarders = ApiResource::erase::<crds::ForwarderObject>(&());
+        match &self.feed {
+            Feed::Own => {
+                let api = all::<DynamicObject>(client, &forwarders);
+                let selector = Some(format!("spec.node={node}"));
+                self.follow(api, selector, |object| read::own(&object))
+                    .await;
+            }
+            Feed::Network(TopologyKey {
+                namespace,
+                topology,
+            }) => {
+                let api = Api::<DynamicObject>::namespaced_with(client, namespace, &forwarders);
+                let selector = Some(format!("spec.topology={topology}"));
+                self.follow(api, selector, |object| read::forwarder(object, &node))
+                    .await;
+            }
+            Feed::Topologies => {
+                let resource = ApiResource::erase::<crds::TopologyObject>(&());
+                let api = all::<DynamicObject>(client, &resource);
+                self.follow(api, None, read::topology).await;
+            }
+            Feed::Nodes => {
+                let api = all::<WireNode>(client, &ApiResource::erase::<Node>(&()));
+                self.follow(api, None, read::node).await;
+            }
+            Feed::Pods => {
+                let api = all::<WirePod>(client, &ApiResource::erase::<Pod>(&()));
+                let selector = Some(format!("spec.nodeName={node}"));
+                self.follow(api, selector, read::pod).await;
+            }
+        }
+    }
+
+    /// Watches for ever. After an error that only a new start mends, the watch is made anew.
+    async fn follow<K>(&self, api: Api<K>, selector: Option<String>, read: impl Fn(K) -> Read)
+    where
+        K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    {
+        let config = watcher::Config {
+            field_selector: selector,
+            timeout: Some(WATCH_SECONDS),
+            page_size: Some(PAGE),
+            // What a list does not have is gone. A list that is streamed may be of any age.
+            initial_list_strategy: InitialListStrategy::ListWatch,
+            list_semantic: ListSemantic::MostRecent,
+            ..watcher::Config::default()
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            let events = watcher(api.clone(), config.clone());
+            self.take_all(events, &read, &mut backoff).await;
+        }
+    }
+
+    /// Takes events until the watch has to be made anew.
+    async fn take_all<K: Resource>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        read: &impl Fn(K) -> Read,
+        backoff: &mut Backoff,
+    ) {
+        pin_mut!(events);
+        let mut listing = None;
+        loop {
+            let patience = if listing.is_some() { LISTING } else { QUIET };
+            let (code, error) = match tokio::time::timeout(patience, events.next()).await {
+                // Nothing happens, and nothing fails.
+                Err(_) if listing.is_none() => {
+                    self.shared.health.succeeded(&self.what);
+                    continue;
+                }
+                Err(_) => {
+                    let error = "a list does not end";
+                    self.shared.health.unheard(&self.what, None, error);
+                    return;
+                }
+                Ok(Some(Ok(event))) => {
+                    self.take(event, &mut listing, read);
+                    continue;
+                }
+                Ok(Some(Err(error))) => (watch_code(&error), chain(&error)),
+                Ok(None) => return,
+            };
+            // That a watch is too old is how a new list begins.
+            if code != Some(410) {
+                self.shared.health.unheard(&self.what, code, &error);
+            }
+            tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
+            if code == Some(404) {
+                return;
+            }
+        }
+    }
+
+    fn take<K: Resource>(
+        &self,
+        event: Event<K>,
+        listing: &mut Option<Listing>,
+        read: &impl Fn(K) -> Read,
+    ) {
+        let (shared, feed) = (&self.shared, &self.feed);
+        match event {
+            Event::Init => *listing = Some(Listing::new()),
+            Event::InitApply(object) => {
+                let key = self.key(&object);
+                if let Some(listing) = listing {
+                    listing.insert(key, read(object));
+                }
+            }
+            Event::InitDone => {
+                if let Some(listing) = listing.take() {
+                    shared.change(|store| store.complete(feed, listing));
+                }
+                shared.health.succeeded(&self.what);
+            }
+            Event::Apply(object) => {
+                let key = self.key(&object);
+                let read = read(object);
+                shared.change(|store| store.put(feed, &key, read));
+                shared.health.succeeded(&self.what);
+            }
+            Event::Delete(object) => {
+                let key = self.key(&object);
+                shared.change(|store| store.remove(feed, &key));
+                shared.health.succeeded(&self.what);
+            }
+        }
+    }
+
+    /// Pods are told apart by uid: one may follow another of its name.
+    fn key<K: Resource>(&self, object: &K) -> String {
+        match &self.feed {
+            Feed::Pods => object.meta().uid.clone().unwrap_or_default(),
+            _ => read::key(object.meta()),
+        }
+    }
+}
+
+fn all<K>(client: Client, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    Api::all_with(client, resource)
+}

@@ -1,0 +1,281 @@
+//! What the kernel should hold for a Forwarder. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crds::cidr::forwarder_addresses;
+use crds::forwarder::{ForwarderLink, WireType};
+use crds::{Forwarder, NodeObject, names};
+use dataplane::mac::link_mac;
+use dataplane::mtu::{Encapsulation, MAX_MTU, Path, link_mtu};
+use dataplane::{ALIAS_PREFIX, Balance, Link, LinkKind, Namespace, Routes, Target};
+use ipnetwork::IpNetwork;
+use topology::LinkIndex;
+use topology::table::Table;
+
+use crate::routing::live_topology::Mesh;
+
+#[cfg(test)]
+mod tests;
+
+/// MTU in bytes of an underlay that is not known.
+const DEFAULT_MTU: u32 = 1500;
+
+/// What the node is, for its links.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    /// This node's name.
+    pub node: String,
+    /// All nodes.
+    pub nodes: BTreeMap<String, Arc<NodeObject>>,
+    /// MTU in bytes behind each address of this node.
+    pub underlay: BTreeMap<IpAddr, u32>,
+    /// UDP port of VXLAN links.
+    pub vxlan_port: u16,
+}
+
+/// A Forwarder's namespace without its routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Structure {
+    /// What the kernel should hold.
+    pub namespace: Namespace,
+    /// The interface of each link that can be made, by link id.
+    pub interfaces: BTreeMap<String, String>,
+    /// Why a link cannot be made, by link id.
+    pub problems: BTreeMap<String, String>,
+}
+
+/// The namespace of `forwarder`: links, addresses, and how next hops share flows.
+pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
+    let mut structure = Structure::default();
+    // Pods ask for their gateway when they have lost its neighbour entry.
+    let addresses = forwarder_addresses(&forwarder.spec.blocks).into_iter();
+    structure.namespace.addresses = addresses.map(IpNetwork::from).collect();
+    if forwarder.spec.routing.resilient {
+        structure.namespace.balance = Balance::RESILIENT;
+    }
+    for end in &forwarder.spec.links {
+        let added = link(forwarder, end, site).and_then(|link| structure.add(end, link));
+        if let Err(problem) = added {
+            structure.problems.insert(end.id.clone(), problem);
+        }
+    }
+    structure
+}
+
+impl Structure {
+    /// Adds a link, unless another one has its interface name: the kernel would hold only one of the two.
+    fn add(&mut self, end: &ForwarderLink, link: Link) -> Result<(), String> {
+        match self.namespace.links.entry(end.interface()) {
+            Entry::Vacant(vacant) => {
+                self.interfaces.insert(end.id.clone(), vacant.key().clone());
+                vacant.insert(link);
+                Ok(())
+            }
+            Entry::Occupied(taken) => {
+                let (name, other) = (taken.key(), &taken.get().alias);
+                Err(format!("interface name {name} is taken by {other}"))
+            }
+        }
+    }
+}
+
+fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link, String> {
+    let spec = &forwarder.spec;
+    let namespace = &forwarder.metadata.namespace;
+    let identity = format!("{namespace}/{}/{}", spec.topology, end.id);
+    let (kind, underlay, encapsulation) = match end.r#type {
+        WireType::Veth => {
+            let peer_netns = names::netns(namespace, &spec.topology, &end.peer);
+            let peer_name = names::link(&spec.name, end.ordinal());
+            // No underlay carries a veth: it bounds nothing, and is the default that tunnels share with it.
+            let underlay = match end.mtu {
+                Some(_) => MAX_MTU,
+                None => site.own_mtu(),
+            };
+            (
+                LinkKind::Veth {
+                    peer_netns,
+                    peer_name,
+                },
+                underlay,
+                Encapsulation::Veth,
+            )
+        }
+        WireType::Vxlan => {
+            let vni = end.vni.ok_or("no VNI was given to it")?;
+            let (local, remote) = site.tunnel(&end.peer_node)?;
+            let underlay = site.underlay.get(&local).copied().unwrap_or(DEFAULT_MTU);
+            let kind = LinkKind::Vxlan {
+                vni,
+                port: site.vxlan_port,
+                local,
+                remote,
+            };
+            (kind, underlay, encapsulation(local))
+        }
+    };
+    let path = Path {
+        underlay,
+        encapsulation,
+        vlan: false,
+        encryption: 0,
+        declared: end.mtu,
+        ipv6: has_ipv6(forwarder),
+    };
+    Ok(Link {
+        kind,
+        mac: link_mac(&identity, &spec.name),
+        peer_mac: link_mac(&identity, &end.peer),
+        mtu: link_mtu(&path).map_err(|error| error.to_string())?,
+        alias: format!("{ALIAS_PREFIX}{}/{}", spec.topology, end.id),
+    })
+}
+
+impl Site {
+    fn addresses(&self, node: &str) -> impl Iterator<Item = IpAddr> {
+        self.nodes
+            .get(node)
+            .into_iter()
+            .flat_map(|node| node.internal_addresses())
+    }
+
+    /// The addresses of a tunnel to `peer`: the first of ours with one of the peer's of its family.
+    fn tunnel(&self, peer: &str) -> Result<(IpAddr, IpAddr), String> {
+        let same_family = |local: IpAddr| {
+            let mut remotes = self.addresses(peer);
+            let remote = remotes.find(|remote| remote.is_ipv4() == local.is_ipv4())?;
+            Some((local, remote))
+        };
+        self.addresses(&self.node)
+            .find_map(same_family)
+            .ok_or_else(|| {
+                format!(
+                    "nodes {} and {peer} have no address of one family",
+                    self.node
+                )
+            })
+    }
+
+    /// MTU of the interface that has the node's first address.
+    fn own_mtu(&self) -> u32 {
+        let mut addresses = self.addresses(&self.node);
+        addresses
+            .find_map(|address| self.underlay.get(&address).copied())
+            .unwrap_or(DEFAULT_MTU)
+    }
+}
+
+/// The MTU in bytes of the pods of a topology: what fits through each of its links.
+pub fn attachment_mtu(mesh: &Mesh, site: &Site) -> u32 {
+    let ends = || {
+        mesh.forwarders()
+            .iter()
+            .flat_map(|forwarder| &forwarder.spec.links)
+    };
+    let underlay = site.own_mtu();
+    let local = site.addresses(&site.node).next();
+    let overhead = local.map_or(0, |address| encapsulation(address).overhead());
+    let fits = |end: &ForwarderLink| match (end.r#type, end.mtu) {
+        (WireType::Veth, declared) => declared.unwrap_or(underlay),
+        (WireType::Vxlan, declared) => {
+            let left = underlay.saturating_sub(overhead);
+            declared.map_or(left, |declared| declared.min(left))
+        }
+    };
+    ends().map(fits).min().unwrap_or(underlay).min(MAX_MTU)
+}
+
+fn encapsulation(local: IpAddr) -> Encapsulation {
+    if local.is_ipv4() {
+        Encapsulation::VxlanV4
+    } else {
+        Encapsulation::VxlanV6
+    }
+}
+
+fn has_ipv6(forwarder: &Forwarder) -> bool {
+    forwarder.spec.cidrs.iter().any(IpNetwork::is_ipv6)
+}
+
+/// The routes of a table: the blocks of every Forwarder, and every external prefix. The topology's own prefixes are unreachable
+/// where nothing longer leads: an address that nobody has, or of a Forwarder that is cut off, never leaves by an external prefix
+/// that is wider.
+///
+/// `interfaces` are those of the Forwarder's links, by link id; `attached` the interfaces of the
+/// external Apps that are attached to it, by App.
+pub fn routes(
+    mesh: &Mesh,
+    table: &Table,
+    interfaces: &BTreeMap<String, String>,
+    attached: &BTreeMap<String, String>,
+) -> Routes {
+    let mut routes = Routes::new();
+    let own = mesh
+        .forwarders()
+        .iter()
+        .flat_map(|forwarder| &forwarder.spec.cidrs);
+    for cidr in own {
+        routes.insert(*cidr, Target::Unreachable);
+    }
+    let name = |link: &LinkIndex| interfaces.get(&mesh.topology.link_id(*link)).cloned();
+    let targets: Vec<_> = table
+        .sets
+        .iter()
+        .map(|set| {
+            let links: BTreeSet<String> = set.iter().filter_map(name).collect();
+            (!links.is_empty()).then(|| routes.intern(Target::Links(links)))
+        })
+        .collect();
+    for (forwarder, route) in mesh.forwarders().iter().zip(&table.forwarders) {
+        let Some(target) = route.and_then(|route| targets[route.set as usize]) else {
+            continue;
+        };
+        for block in &forwarder.spec.blocks {
+            routes.insert_shared(*block, target);
+        }
+    }
+    let external = external_prefixes(mesh);
+    for (app, route) in mesh.topology.apps().iter().zip(&table.apps) {
+        let (Some(prefixes), Some(route)) = (external.get(app.name.as_str()), route) else {
+            continue;
+        };
+        let here = attached
+            .get(&app.name)
+            .map(|name| routes.intern(Target::Device(name.clone())));
+        let target = if route.attached {
+            here
+        } else {
+            targets[route.set as usize]
+        };
+        for prefix in prefixes.iter() {
+            if let Some(target) = target {
+                routes.insert_shared(*prefix, target);
+            }
+        }
+    }
+    routes
+}
+
+fn external_prefixes(mesh: &Mesh) -> BTreeMap<&str, &[IpNetwork]> {
+    let apps = mesh
+        .forwarders()
+        .iter()
+        .flat_map(|forwarder| &forwarder.spec.apps);
+    let external = apps.filter(|app| !app.external.is_empty());
+    external
+        .map(|app| (app.name.as_str(), app.external.as_slice()))
+        .collect()
+}
+
+/// Tells routes from other routes, in eight bytes.
+pub fn fingerprint(routes: &Routes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    routes.targets().hash(&mut hasher);
+    for entry in routes.iter() {
+        entry.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,217 @@
+//! Events of links: what they mark, the reports that follow, and the shortest paths.
+//!
+//! Dead links have left the next-hop groups by then: see [`crate::routing::failover`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use linkstate::End as ReportedEnd;
+use rayon::prelude::*;
+use topology::{AppliedChange, LinkIndex, Spf};
+
+use super::Engine;
+use super::forwarder::{End, Local};
+use super::retry::Work;
+use crate::mailbox::LinkEvent;
+use crate::routing::link_state;
+use crate::routing::live_topology::Mesh;
+use ::telemetry::chain;
+use crds::TopologyKey;
+
+/// Distances and next hops are kept for each Forwarder while there are no more than this many in
+/// all; beyond, they are computed again where they are needed (0.1 ms for 1,000 Forwarders).
+const KEPT_LABELS: usize = 250_000;
+
+/// Changes of one network's graph that shortest paths have yet to follow.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// All of them.
+    graph: Vec<AppliedChange>,
+    /// Every Forwarder's table is to be computed.
+    is_for_all: bool,
+    /// The tables of these Forwarders are to be computed: they are at the ends of links that only they may use so far.
+    at_ends: BTreeSet<String>,
+}
+
+impl Engine {
+    /// Takes the kernel's events on links of ours.
+    pub(super) fn take_links(&mut self, links: &BTreeMap<(String, String), LinkEvent>) {
+        if links.is_empty() {
+            return;
+        }
+        let object_by_netns: BTreeMap<String, String> = self
+            .locals
+            .iter()
+            .map(|(object, local)| (local.netns.clone(), object.clone()))
+            .collect();
+        let (mut vanished, mut returned) = (Vec::new(), Vec::new());
+        for ((netns, interface), event) in links {
+            let local = object_by_netns
+                .get(netns)
+                .and_then(|object| self.locals.get_mut(object));
+            let Some(local) = local else { continue };
+            let Some(id) = local.link_of(interface).map(str::to_owned) else {
+                let mut pods = local.wires.iter().filter(|(_, end)| *end == interface);
+                if let Some((key, end)) = pods.next() {
+                    // It was down, at either end: what went with it is missing.
+                    local.is_structure_due = true;
+                    returned.extend(event.is_up.then(|| (key.clone(), end.clone())));
+                }
+                continue;
+            };
+            let outcome = match event {
+                LinkEvent { is_up: true, .. } => "link up, to be looked at before it is used",
+                LinkEvent { exists: true, .. } => "link down, no carrier",
+                LinkEvent { exists: false, .. } => "link down, interface deleted",
+            };
+            tracing::info!(forwarder = local.object(), link = id, "{outcome}");
+            // It may have been down in between: the kernel flushed routes and neighbours then. So it counts as up only once a look has
+            // made what it lacks, and as in use once the routes over it are made.
+            local.in_use.remove(&id);
+            if !event.is_up {
+                let end = match event.exists {
+                    true => End::NoCarrier,
+                    false => End::Missing,
+                };
+                local.ends.insert(id, end);
+            }
+            local.are_ends_due = true;
+            local.reroute();
+            local.is_structure_due = true;
+            local.is_status_due = true;
+            if !event.exists {
+                vanished.extend(local.peer_netns(interface));
+            }
+        }
+        for netns in vanished {
+            // A veth that went was taken from one of its two ends, or with a whole namespace.
+            self.mark(&netns, |local| local.is_structure_due = true);
+        }
+        for (key, interface) in returned {
+            self.parts.service.restore(&key, &interface);
+        }
+    }
+
+    /// Reports ends that changed to the other nodes, and takes them into the graph.
+    pub(super) fn publish(&mut self) {
+        let mut told = Vec::new();
+        for (object, local) in &mut self.locals {
+            // Before the first look there is nothing to report.
+            if !local.are_ends_due || local.ends.len() < local.structure.interfaces.len() {
+                continue;
+            }
+            local.are_ends_due = false;
+            let link_states = &self.parts.link_states;
+            let states = local.states();
+            match link_states.publish(object, &states, self.through, link_state::now()) {
+                Ok(_) => local.succeeded(Work::Report),
+                Err(error) => local.failed(Work::Report, chain(&error)),
+            }
+            if let Some(report) = link_states.own(object) {
+                told.push((local.network.clone(), object.clone(), report));
+            }
+        }
+        for (network, object, report) in told {
+            self.take_report(&network, &object, &report.ends);
+        }
+    }
+
+    /// Takes the report of one Forwarder's ends into the graph.
+    pub(super) fn take_report(
+        &mut self,
+        network: &TopologyKey,
+        object: &str,
+        ends: &BTreeMap<String, ReportedEnd>,
+    ) {
+        let Some(mesh) = self.meshes.get_mut(network) else {
+            return;
+        };
+        let reported = mesh.report(object, ends);
+        let changes = self.changes.entry(network.clone()).or_default();
+        changes.graph.extend(reported.changes);
+        changes.is_for_all |= !reported.fallen.is_empty() || !reported.released.is_empty();
+        for &link in &reported.opened {
+            changes.at_ends.extend(keys_at(mesh, link));
+        }
+        for link in reported.fallen {
+            let id = mesh.topology.link_id(link);
+            for key in keys_at(mesh, link) {
+                let Some(local) = self.locals.get_mut(&key) else {
+                    continue;
+                };
+                local.reroute();
+                // When the link comes back the tables at its ends come first again.
+                local.are_ends_due |= local.in_use.remove(&id);
+            }
+        }
+    }
+
+    /// Brings every Forwarder's distances and next hops up to the graph.
+    pub(super) fn follow_changes(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        if self.locals.is_empty() {
+            return;
+        }
+        let labels: usize = self
+            .locals
+            .values()
+            .filter_map(|local| self.meshes.get(&local.network))
+            .map(|mesh| mesh.graph.forwarder_count())
+            .sum();
+        let meshes = &self.meshes;
+        let follow = |local: &mut Local| {
+            let Some(mesh) = meshes.get(&local.network) else {
+                return;
+            };
+            let changed = changes.get(&local.network);
+            if let Some(changed) = changed {
+                // One without a table has nothing to wait for.
+                let is_due = changed.is_for_all
+                    || changed.at_ends.contains(local.object())
+                    || local.programmed.is_none() && !changed.graph.is_empty();
+                if is_due {
+                    local.recompute();
+                    local.is_status_due = true;
+                }
+            }
+            let changed = changed.map(|changed| &changed.graph[..]);
+            let changed = changed.filter(|changed| !changed.is_empty());
+            if labels > KEPT_LABELS {
+                local.spf = None;
+                return;
+            }
+            match (&mut local.spf, changed) {
+                (Some(spf), Some(changes)) => spf.update(&mesh.graph, changes),
+                (Some(_), None) => {}
+                (spf @ None, _) => {
+                    let root = mesh.index(&local.key);
+                    *spf = root.map(|root| Spf::compute(&mesh.graph, root));
+                }
+            }
+        };
+        self.locals
+            .par_iter_mut()
+            .for_each(|(_, local)| follow(local));
+    }
+
+    /// Why a link cannot be used from here; none when it can.
+    pub(super) fn why_down(&self, local: &Local, id: &str) -> Option<String> {
+        if let Some(problem) = local.structure.problems.get(id) {
+            return Some(problem.clone());
+        }
+        match local.ends.get(id) {
+            Some(End::Up) => {}
+            Some(end) => return Some(end.reason().to_owned()),
+            None => return Some("not made yet".to_owned()),
+        }
+        let mesh = self.meshes.get(&local.network)?;
+        let link: LinkIndex = mesh.topology.link(id)?;
+        let from = mesh.index(local.object())?;
+        (!mesh.is_peer_up(link, from)).then(|| "the other end is down".to_owned())
+    }
+}
+
+/// The keys of the Forwarders at the ends of a link.
+fn keys_at(mesh: &Mesh, link: LinkIndex) -> [String; 2] {
+    let declared = &mesh.topology.links()[link.position()];
+    [declared.a, declared.b].map(|end| mesh.key(end).to_owned())
+}

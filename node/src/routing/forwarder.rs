@@ -1,0 +1,351 @@
+//! One Forwarder of this node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cni::agent::{Attachment, Key};
+use crds::Forwarder;
+use crds::forwarder::AttachmentStatus;
+use dataplane::{LinkKind, Observed, Operation, PodEnd};
+use ipnetwork::IpNetwork;
+use linkstate::{Reason, Report, State};
+use topology::Spf;
+
+use super::retry::{Retries, Work};
+use crate::attach::admission::netns_path;
+use crate::routing::desired::{Site, Structure, structure};
+use crate::routing::failover::Guard;
+use crds::TopologyKey;
+use crds::names::netns_of;
+
+/// What this end of a link was seen to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Up,
+    NoCarrier,
+    /// Somebody took it down, and it is left so.
+    Disabled,
+    Missing,
+}
+
+impl End {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            End::Up => "",
+            End::NoCarrier => "no carrier",
+            End::Disabled => "administratively down",
+            End::Missing => "not there",
+        }
+    }
+}
+
+/// A Forwarder of this node and how far it has come.
+#[derive(Debug)]
+pub(super) struct Local {
+    /// What the source calls it.
+    pub(super) key: String,
+    pub(super) forwarder: Arc<Forwarder>,
+    pub(super) network: TopologyKey,
+    pub(super) netns: String,
+    /// Shared with failover.
+    pub(super) guard: Arc<Guard>,
+    pub(super) structure: Structure,
+    /// By link id.
+    pub(super) ends: BTreeMap<String, End>,
+    /// Links that pass packets and are in the table that was programmed.
+    pub(super) in_use: BTreeSet<String>,
+    /// Addresses of attachments that the kernel has.
+    pub(super) held: BTreeSet<IpAddr>,
+    pub(super) attached: Vec<AttachmentStatus>,
+    /// The interface of each attachment, by pod.
+    pub(super) wires: BTreeMap<Key, String>,
+    /// Attachments without their interface: somebody deleted it, or the namespace that it was in.
+    pub(super) lost: BTreeSet<Key>,
+    /// The Forwarder's ends of confirmed attachments, a part of what the kernel should hold.
+    pub(super) pods: BTreeMap<String, PodEnd>,
+    /// True once the kernel held all that it should.
+    pub(super) was_whole: bool,
+    /// Interfaces of external Apps.
+    pub(super) external: BTreeMap<String, String>,
+    /// Kept where there are few enough.
+    pub(super) spf: Option<Spf>,
+    /// Fingerprint of the routes that the kernel has.
+    pub(super) programmed: Option<u64>,
+    pub(super) epoch: String,
+    pub(super) digest: String,
+    /// Links that were reported as up.
+    pub(super) links_up: u32,
+    pub(super) is_made: bool,
+    pub(super) is_watched: bool,
+    /// What it lacks is to be looked for, and made.
+    pub(super) is_structure_due: bool,
+    /// What was made last, or could not be.
+    pub(super) tried: Vec<Operation>,
+    /// Routes are to be compared with the kernel.
+    pub(super) are_routes_due: bool,
+    /// Routes are to be computed; compared only if they turn out to be others.
+    pub(super) is_table_due: bool,
+    pub(super) are_ends_due: bool,
+    pub(super) is_status_due: bool,
+    pub(super) retries: Retries,
+}
+
+impl Local {
+    /// A Forwarder of which `reported` is what a daemon before this one reported last.
+    pub(super) fn new(
+        key: &str,
+        forwarder: Arc<Forwarder>,
+        site: &Site,
+        reported: Option<&Report>,
+    ) -> Local {
+        let in_use = reported.into_iter().flat_map(|report| &report.ends);
+        let in_use = in_use.filter(|(_, end)| end.state() == State::Up);
+        Local {
+            in_use: in_use.map(|(id, _)| id.clone()).collect(),
+            key: key.to_owned(),
+            network: forwarder.topology_key(),
+            netns: netns_of(&forwarder),
+            guard: Arc::default(),
+            structure: structure(&forwarder, site),
+            forwarder,
+            ends: BTreeMap::new(),
+            held: BTreeSet::new(),
+            attached: Vec::new(),
+            wires: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            pods: BTreeMap::new(),
+            was_whole: false,
+            external: BTreeMap::new(),
+            spf: None,
+            programmed: None,
+            epoch: String::new(),
+            digest: String::new(),
+            links_up: 0,
+            is_made: false,
+            is_watched: false,
+            is_structure_due: true,
+            tried: Vec::new(),
+            are_routes_due: true,
+            is_table_due: true,
+            are_ends_due: true,
+            is_status_due: true,
+            retries: Retries::default(),
+        }
+    }
+
+    pub(super) fn object(&self) -> &str {
+        &self.key
+    }
+
+    /// True while there is something to do now.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_structure_due || self.is_program_due()
+    }
+
+    /// True while routes can be programmed and are to be. What is missing of links is left out of
+    /// them, so they do not wait until all links are made.
+    pub(super) fn is_program_due(&self) -> bool {
+        self.is_made
+            && (self.are_routes_due || self.is_table_due)
+            && !self.retries.rests(Work::Routes)
+    }
+
+    /// True unless the same failed just now: a pause keeps nothing back that is new.
+    pub(super) fn may_make(&self, operations: &[Operation]) -> bool {
+        !self.retries.rests(Work::Structure) || operations != self.tried
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        self.is_structure_due = true;
+        self.reroute();
+        self.recompute();
+        self.is_status_due = true;
+    }
+
+    /// Has the routes compared with the kernel, at once also where some failed before.
+    pub(super) fn reroute(&mut self) {
+        self.are_routes_due = true;
+        self.retries.hurry(Work::Routes);
+    }
+
+    /// Has the routes computed, at once also where some failed before.
+    pub(super) fn recompute(&mut self) {
+        self.is_table_due = true;
+        self.retries.hurry(Work::Routes);
+    }
+
+    /// Marks what has rested long enough.
+    pub(super) fn wake(&mut self, now: Instant) {
+        for work in self.retries.wake(now) {
+            match work {
+                Work::Structure | Work::Routes => self.mark_all(),
+                Work::Report => self.are_ends_due = true,
+            }
+        }
+    }
+
+    /// Takes a new version of the object, or new facts of the site.
+    pub(super) fn set_forwarder(&mut self, forwarder: Arc<Forwarder>, site: &Site) {
+        let mut structure = structure(&forwarder, site);
+        structure.namespace.pods.clone_from(&self.pods);
+        if structure != self.structure {
+            self.structure = structure;
+            self.was_whole = false;
+            self.mark_all();
+            self.are_ends_due = true;
+        }
+        self.forwarder = forwarder;
+        self.recompute();
+        self.is_status_due = true;
+    }
+
+    pub(super) fn set_attached(
+        &mut self,
+        attached: &BTreeMap<String, Vec<(Key, String, Attachment)>>,
+    ) {
+        let here = attached
+            .get(&netns_path(&self.netns))
+            .map_or(&[][..], Vec::as_slice);
+        let status = here.iter().map(|(key, pod, attachment)| AttachmentStatus {
+            app: attachment.app.clone(),
+            key: format!("{}/{}", key.container_id, key.ifname),
+            pod: pod.clone(),
+            addresses: attachment.addresses.clone(),
+        });
+        let status: Vec<_> = status.collect();
+        let is_external = |app: &str| {
+            let mut apps = self.forwarder.spec.apps.iter();
+            apps.any(|entry| entry.name == app && !entry.external.is_empty())
+        };
+        let external = here
+            .iter()
+            .filter(|(_, _, attachment)| is_external(&attachment.app))
+            .map(|(_, _, attachment)| {
+                (
+                    attachment.app.clone(),
+                    attachment.forwarder_interface.clone(),
+                )
+            })
+            .collect();
+        let wires = here.iter().map(|(key, _, attachment)| {
+            let interface = attachment.forwarder_interface.clone();
+            (key.clone(), interface)
+        });
+        self.wires = wires.collect();
+        let ends = here.iter().map(|(_, _, attachment)| {
+            let end = PodEnd {
+                addresses: attachment.addresses.iter().map(IpNetwork::ip).collect(),
+                gateways: attachment.gateways.iter().copied().collect(),
+            };
+            (attachment.forwarder_interface.clone(), end)
+        });
+        // The plugin has just made them; the next look compares.
+        self.pods = ends.collect();
+        self.structure.namespace.pods.clone_from(&self.pods);
+        self.lost.retain(|key| self.wires.contains_key(key));
+        if status != self.attached {
+            self.attached = status;
+            self.is_status_due = true;
+        }
+        if external != self.external {
+            self.external = external;
+            self.reroute();
+        }
+    }
+
+    /// Takes what was seen of the links' ends; true when that is news.
+    pub(super) fn set_ends(&mut self, ends: BTreeMap<String, End>) -> bool {
+        let is_news = ends != self.ends;
+        if is_news {
+            self.ends = ends;
+            self.are_ends_due = true;
+            self.reroute();
+            self.is_status_due = true;
+        }
+        is_news
+    }
+
+    /// Takes which attachments were seen to be without their interface.
+    pub(super) fn set_lost(&mut self, lost: BTreeSet<Key>) {
+        if lost != self.lost {
+            self.lost = lost;
+            self.is_status_due = true;
+        }
+    }
+
+    /// The state of each end, as it is reported to other nodes.
+    pub(super) fn states(&self) -> BTreeMap<String, (State, Reason)> {
+        let state = |id: &String| match self.ends.get(id) {
+            Some(End::Up) if self.in_use.contains(id) => (State::Up, Reason::None),
+            Some(End::Up) => (State::Init, Reason::None),
+            Some(End::NoCarrier) => (State::Down, Reason::NoCarrier),
+            Some(End::Disabled) => (State::AdminDown, Reason::AdminDown),
+            Some(End::Missing) | None => (State::Down, Reason::Missing),
+        };
+        let links = self.forwarder.spec.links.iter();
+        links
+            .map(|link| (link.id.clone(), state(&link.id)))
+            .collect()
+    }
+
+    /// The link of an interface.
+    pub(super) fn link_of(&self, interface: &str) -> Option<&str> {
+        let mut interfaces = self.structure.interfaces.iter();
+        interfaces
+            .find(|(_, name)| *name == interface)
+            .map(|(id, _)| id.as_str())
+    }
+
+    /// The namespace of a veth's other end.
+    pub(super) fn peer_netns(&self, interface: &str) -> Option<String> {
+        match &self.structure.namespace.links.get(interface)?.kind {
+            LinkKind::Veth { peer_netns, .. } => Some(peer_netns.clone()),
+            LinkKind::Vxlan { .. } | LinkKind::Attachment => None,
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, work: Work) {
+        self.is_status_due |= self.retries.succeeded(work);
+    }
+
+    /// Remembers why something failed and when to try again. Said once for each reason: where a
+    /// disk is full, a line for each attempt fills it further.
+    pub(super) fn failed(&mut self, work: Work, problem: String) {
+        if self.retries.failed(work, problem.clone(), Instant::now()) {
+            tracing::warn!(forwarder = self.object(), problem, "not converged");
+            self.is_status_due = true;
+        }
+    }
+}
+
+/// What the ends of a Forwarder's links are, of what was observed.
+pub(super) fn ends(structure: &Structure, observed: &Observed) -> BTreeMap<String, End> {
+    let state = |name: &String| match observed.links.get(name) {
+        Some(link) if !link.is_ours => End::Missing,
+        Some(link) if link.is_up => End::Up,
+        Some(link) if link.is_enabled => End::NoCarrier,
+        Some(_) => End::Disabled,
+        None => End::Missing,
+    };
+    structure
+        .interfaces
+        .iter()
+        .map(|(id, name)| (id.clone(), state(name)))
+        .collect()
+}
+
+/// The attachments whose interface was not observed.
+pub(super) fn lost(wires: &BTreeMap<Key, String>, observed: &Observed) -> BTreeSet<Key> {
+    let absent = wires
+        .iter()
+        .filter(|(_, interface)| !observed.links.contains_key(*interface));
+    absent.map(|(key, _)| key.clone()).collect()
+}
+
+/// The addresses of pods that the kernel has routes to.
+pub(super) fn held(observed: &Observed) -> BTreeSet<IpAddr> {
+    let routes = observed.routes.iter().filter(|route| route.is_attachment());
+    routes.map(|route| route.prefix.ip()).collect()
+}

@@ -1,0 +1,63 @@
+//! Taking away Forwarders that are no longer this node's. Only namespaces that this node made.
+
+use dataplane::Operation;
+
+use crate::routing::Engine;
+use ::telemetry::chain;
+
+impl Engine {
+    /// Removes namespaces of ours that are not wanted, once the desired state is complete.
+    pub(in crate::routing) fn remove_unwanted(&mut self) {
+        if !self.is_removal_due || !self.snapshot.is_complete {
+            return;
+        }
+        self.is_removal_due = false;
+        let wanted = self.wanted();
+        let unwanted: Vec<(String, String)> = self
+            .parts
+            .owned
+            .iter()
+            .filter(|(netns, _)| !wanted.contains(netns.as_str()))
+            .map(|(netns, object)| (netns.clone(), object.clone()))
+            .collect();
+        if unwanted.is_empty() {
+            return;
+        }
+        let gone = self.delete(unwanted.iter().map(|(netns, _)| netns.clone()).collect());
+        for (netns, object) in unwanted.iter().filter(|(netns, _)| gone.contains(netns)) {
+            tracing::info!(forwarder = object, netns, "removed");
+            if let Some(monitor) = &self.parts.monitor {
+                monitor.forget(netns);
+            }
+            self.parts.link_states.withdraw(object);
+            // On another node now, its status is that node's to write.
+            if !self.snapshot.forwarders.contains_key(object) {
+                self.parts.source.forget(object);
+            }
+        }
+        if let Err(error) = self.parts.owned.remove(&gone) {
+            tracing::warn!(error = chain(&error), "list of own namespaces not written");
+        }
+    }
+
+    /// Deletes namespaces; returns those that are gone.
+    fn delete(&mut self, netns: Vec<String>) -> Vec<String> {
+        let delete = |netns: &String| (netns.clone(), vec![Operation::DeleteNamespace]);
+        let applied = self
+            .parts
+            .structure
+            .make(netns.iter().map(delete).collect());
+        self.round.writes += applied.writes;
+        self.round.failures += applied.failures.len() as u64;
+        for failure in &applied.failures {
+            // Tried again with the next look at everything.
+            let error = chain(&failure.source);
+            tracing::warn!(netns = failure.netns, error, "failed to remove a namespace");
+        }
+        let has_failed = |netns: &String| applied.failures.iter().any(|f| f.netns == *netns);
+        netns
+            .into_iter()
+            .filter(|netns| !has_failed(netns))
+            .collect()
+    }
+}
