@@ -70,34 +70,33 @@ pub(crate) fn explain(missing: &[&str], expected: &Expectations, statuses: &Stat
     let mut lines: Vec<String> = missing
         .iter()
         .take(SHOWN)
-        .map(|name| {
-            let expected = &expected[*name];
-            match statuses.get(*name) {
-                None => format!("{name}: its node has not reported"),
-                Some(status) if status.links.up != expected.up => {
-                    let down: Vec<String> = status
-                        .link_states
-                        .iter()
-                        .filter(|link| !link.up)
-                        .map(|link| format!("{} {}", link.id, link.reason))
-                        .collect();
-                    let (up, wanted) = (status.links.up, expected.up);
-                    format!(
-                        "{name}: {up} links up, expected {wanted}; {}",
-                        down.join(", ")
-                    )
-                }
-                Some(status) => {
-                    let (has, wanted) = (&status.epoch, &expected.epoch);
-                    format!("{name}: table of epoch {has:?}, expected {wanted}")
-                }
-            }
-        })
+        .map(|name| format!("{name}: {}", why(name, &expected[*name], statuses)))
         .collect();
     if missing.len() > SHOWN {
         lines.push(format!("and {} more", missing.len() - SHOWN));
     }
     lines.join("\n  ")
+}
+
+/// What the status of one does not show yet.
+pub(crate) fn why(name: &str, expected: &Expected, statuses: &Statuses) -> String {
+    match statuses.get(name) {
+        None => "its node has not reported".to_owned(),
+        Some(status) if status.links.up != expected.up => {
+            let down: Vec<String> = status
+                .link_states
+                .iter()
+                .filter(|link| !link.up)
+                .map(|link| format!("{} {}", link.id, link.reason))
+                .collect();
+            let (up, wanted) = (status.links.up, expected.up);
+            format!("{up} links up, expected {wanted}; {}", down.join(", "))
+        }
+        Some(status) => {
+            let (has, wanted) = (&status.epoch, &expected.epoch);
+            format!("table of epoch {has:?}, expected {wanted}")
+        }
+    }
 }
 
 #[cfg(test)]

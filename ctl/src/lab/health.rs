@@ -1,16 +1,18 @@
-//! Health of a running lab as kernels and plugin have it: what is said to be up was seen.
+//! Health of a running lab as daemons, kernels and plugin have it: what is said to be up was seen.
 //!
 //! ```text
-//! kernel of each host: routes, addresses, pods' routes --.
-//! CHECK of each instance: interface, address, route ------+-> problems
+//! status of each Forwarder: links, epoch ----------------.
+//! kernel of each host: routes, addresses, pods' routes ---+-> problems
+//! CHECK of each instance: interface, address, route -----'
 //! ```
-//! What `cut` and `kill` took out is no problem.
+//! What `cut` and `kill` took out is no problem. Kernels are held against the links that are reported: without the
+//! statuses a link that is down on its own would be no problem, and its routes are rightly not there.
 
 use std::time::{Duration, Instant};
 
 use super::attach::broken;
 use super::running::Running;
-use super::{KernelCheck, OfLab};
+use super::{KernelCheck, OfLab, converge};
 use crate::failure::Failure;
 
 /// Time between two looks.
@@ -40,7 +42,15 @@ pub(crate) fn settled(
 }
 
 fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failure> {
+    // Read before the kernels: one that is older than what they hold then differs from them.
     let placed = super::placed(running)?;
+    let expected = converge::expected(&running.forwarders, &running.record)?;
+    let reported = placed.forwarders.iter();
+    let reported = reported.filter(|it| !it.status.epoch.is_empty());
+    let statuses = reported
+        .map(|it| (it.metadata.name.clone(), it.status.clone()))
+        .collect();
+    let unreported = converge::missing(&expected, &statuses);
     let killed = &running.record.faults.killed;
     let seen = check(&OfLab::new(running), &placed.topology, &placed.forwarders);
     let is_dead = |object: &str| {
@@ -51,9 +61,16 @@ fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failur
         })
     };
     let seen = seen.into_iter().filter(|(object, _)| !is_dead(object));
-    let mut problems: Vec<String> = seen
-        .map(|(object, what)| format!("{object}: {what}"))
+    let mut problems: Vec<String> = unreported
+        .into_iter()
+        .map(|name| {
+            format!(
+                "{name}: {}",
+                converge::why(name, &expected[name], &statuses)
+            )
+        })
         .collect();
+    problems.extend(seen.map(|(object, what)| format!("{object}: {what}")));
     let broken = broken(
         &running.directory,
         &running.record,
