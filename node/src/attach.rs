@@ -1,4 +1,4 @@
-//! Attaching pods: the plugin's socket, admission, addresses, leases and the wires of a pod.
+//! Attachment of pods: plugin socket, admission, IPAM, lease store and pod links.
 //!
 //! ```text
 //! plugin -> server -> service -> admission -> ipam -> leases -> lease_store -> journal (fsync) -> answer

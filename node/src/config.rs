@@ -1,4 +1,4 @@
-//! What one node daemon is told at its start.
+//! Settings of a node daemon at its start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,29 +11,29 @@ mod arguments;
 pub use arguments::Arguments;
 pub(crate) use arguments::LogFormat;
 
-/// What a foreign hand changes is to be repaired within five seconds.
+/// Default resync interval: drift of kernel state is repaired within five seconds.
 pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);
 
-/// Where Forwarders are declared and reported.
+/// Origin of Forwarder objects and destination of their status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A directory of `forwarders/`, `nodes/` and `status/`.
     Directory(PathBuf),
     /// The API server of a cluster.
     Kubernetes {
-        /// How to reach it; none as the environment says.
+        /// Path of the kubeconfig; `None` for the in-cluster configuration or the environment.
         kubeconfig: Option<PathBuf>,
     },
 }
 
-/// What the daemon installs of the plugin on its node.
+/// Installation mode of the CNI plugin on the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum InstallCni {
-    /// The plugin, and a configuration that runs it behind the cluster's.
+    /// Plugin binary, and a configuration that chains it after the cluster's plugins.
     Chained,
-    /// The plugin, for others to run.
+    /// Plugin binary only; the CNI configuration is managed by others.
     Binary,
-    /// Nothing.
+    /// No installation.
     #[default]
     None,
 }
@@ -43,7 +43,7 @@ pub enum InstallCni {
 pub struct Config {
     /// The node's name, as `spec.node` of its Forwarders has it.
     pub name: String,
-    /// Where its Forwarders are declared.
+    /// Origin of Forwarder objects.
     pub origin: Origin,
     /// Unix socket on which the CNI plugin is served.
     pub socket: PathBuf,
@@ -51,37 +51,37 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// UDP port of the VXLAN links.
     pub vxlan_port: u16,
-    /// File that holds the kernel's boot id: namespaces do not outlive it.
+    /// Path of the kernel's boot id: network namespaces do not survive a reboot.
     pub boot_id: PathBuf,
-    /// Least time between two looks at the whole kernel state when nothing happens. Longer where
-    /// looking would take more than a fiftieth of one processor.
+    /// Least time between two observations of the whole kernel state when no event arrives. It
+    /// grows where an observation takes more than 2 % of one processor.
     pub resync: Duration,
-    /// How long a claim may stay unconfirmed while its plugin cannot be seen running.
+    /// Longest time that a claim stays unconfirmed without a running plugin process.
     pub claim_timeout: Duration,
-    /// Directory of the last known objects of the cluster.
+    /// Directory of the object cache: last known objects of the cluster.
     pub cache_dir: PathBuf,
-    /// Directory of what does not outlive a boot: `link-states/`.
+    /// Directory of state that does not survive a reboot: `link-states/`.
     pub run_dir: PathBuf,
-    /// TCP port on which nodes tell one another their links' states.
+    /// TCP port of link-state flooding between nodes.
     pub peer_port: u16,
-    /// File with the key that the nodes share; without one nothing is told or heard.
+    /// File with the mesh key; without one no link states are flooded.
     pub peer_key_file: Option<PathBuf>,
-    /// Where health and metrics are served; none for nowhere.
+    /// Listen address of health probes and metrics; `None` for no server.
     pub http_address: Option<SocketAddr>,
-    /// What is installed of the plugin.
+    /// Installation mode of the CNI plugin.
     pub install_cni: InstallCni,
     /// Directory of the node's CNI plugins.
     pub cni_bin_dir: PathBuf,
     /// Directory of the node's CNI configurations.
     pub cni_conf_dir: PathBuf,
-    /// The node's processes.
+    /// `/proc` of the host.
     pub host_proc: PathBuf,
-    /// Key of the taint that is taken off the node once it is ready.
+    /// Key of the taint that is removed from the node once it is ready.
     pub startup_taint: Option<String>,
 }
 
 impl Config {
-    /// The settings of a node called `name` with the defaults of a cluster.
+    /// Default settings for a node called `name` in a cluster.
     pub fn new(name: impl Into<String>, origin: Origin) -> Config {
         Config {
             name: name.into(),
@@ -110,7 +110,7 @@ impl Config {
         self.run_dir.join("link-states")
     }
 
-    /// How link states are exchanged with other nodes; none without a key to do so.
+    /// Flooding settings; `None` without a mesh key.
     pub fn flood(&self) -> Option<flooding::Settings> {
         let key_file = self.peer_key_file.clone()?;
         Some(flooding::Settings::new(

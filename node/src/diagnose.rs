@@ -3,10 +3,10 @@
 //! ```text
 //! kernel (namespaces) --.
 //! journal (leases) ------+-> report (values) -> stdout, read by `beemesh` (crds::diagnosis)
-//! desired state (files) -'        \-> gc, with two proofs for each thing that goes
+//! desired state (files) -'        \-> gc, with two proofs for each removed object
 //! ```
-//! A process of its own in the daemon's pod or on the host, beside the daemon and without asking it. Knows: the kernel,
-//! the daemon's files. Refuses to know: Kubernetes' API. Nothing but `gc` changes anything.
+//! A separate process in the daemon's pod or on the host, independent of the daemon. Knows: the
+//! kernel, the daemon's files. Refuses to know: Kubernetes' API. Only `gc` changes anything.
 
 mod census;
 mod desired;
@@ -23,7 +23,7 @@ pub use error::Error;
 use paths::Paths;
 use std::io::{self, Write};
 
-/// How the names of Forwarders' namespaces begin.
+/// Prefix of the names of Forwarders' network namespaces.
 const NAMESPACES: &str = "bm-";
 
 /// Arguments of `beemesh-node inspect`.
@@ -34,30 +34,30 @@ pub struct Arguments {
     verb: Verb,
 }
 
-/// What to look at.
+/// Subcommands: one for each source or probe.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Links, addresses, next hops and routes of each Forwarder's namespace
     Kernel {
-        /// Only this namespace; may be repeated
+        /// Network namespace to list; may be repeated
         #[arg(long, value_name = "NAME")]
         netns: Vec<String>,
         #[command(flatten)]
         paths: Paths,
     },
-    /// Which pod has which address, from the journal
+    /// Leased addresses of pods, from the lease journal
     Leases {
         #[command(flatten)]
         paths: Paths,
     },
-    /// Everything that is ours, and what of it nobody needs
+    /// All objects of beemesh on this node, and those that are orphaned
     Census {
         #[command(flatten)]
         paths: Paths,
     },
-    /// Remove what nobody needs
+    /// Remove orphaned objects
     Gc {
-        /// Change nothing
+        /// Print the plan without changing anything
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -67,15 +67,15 @@ enum Verb {
     Ping(packets::PingArgs),
     /// Trace from the namespace of a pod or Forwarder
     Trace(packets::TraceArgs),
-    /// Send back what arrives in the namespace of a pod or Forwarder, until stdin ends
+    /// Echo packets that arrive in the namespace of a pod or Forwarder, until stdin ends
     Echo(packets::EchoArgs),
 }
 
 impl Arguments {
-    /// Prints the answer.
+    /// Prints the diagnosis as JSON.
     ///
     /// # Errors
-    /// A kernel that cannot be asked, a journal that cannot be read, a stdout that cannot be written.
+    /// Failed kernel dump, unreadable journal, or failed write to stdout.
     pub fn run(&self) -> Result<(), Error> {
         match &self.verb {
             Verb::Kernel { netns, paths } => print_json(&kernel::kernel(paths, netns)?),
@@ -94,7 +94,7 @@ fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Error> {
     print_line(&text)
 }
 
-/// Prints `text` and a line end, and flushes: a reader may wait for the line.
+/// Prints `text` and a newline, and flushes: a reader may wait for the line.
 fn print_line(text: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text).and_then(|()| out.write_all(b"\n"));

@@ -1,20 +1,20 @@
-//! What can stop a node, and what it can live with.
+//! Errors of the node daemon.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why an operation of the node failed.
+/// Error of an operation of the node daemon.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or directory could not be used.
     #[error("failed to {action} {}", path.display())]
     File {
-        /// What was tried: `read`, `write`, `watch`, ...
+        /// Failed action: `read`, `write`, `watch`, ...
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The directory could not be watched.
@@ -22,7 +22,7 @@ pub enum Error {
     Watch {
         /// The directory.
         path: PathBuf,
-        /// What inotify said.
+        /// Error of inotify.
         source: notify::Error,
     },
     /// Another daemon serves the socket already.
@@ -37,20 +37,20 @@ pub enum Error {
         /// The state directory.
         path: PathBuf,
     },
-    /// The kernel could not be asked or did not do it.
+    /// A kernel operation failed.
     #[error("failed to look after {object}")]
     Kernel {
-        /// Which interface or namespace.
+        /// Interface or network namespace.
         object: String,
-        /// What the kernel said.
+        /// Error of the kernel.
         source: Box<dataplane::Error>,
     },
     /// A thread or the runtime could not be started.
     #[error("failed to start {what}")]
     Start {
-        /// The part that did not start.
+        /// Name of the thread or runtime.
         what: &'static str,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -80,7 +80,7 @@ impl From<store::lock::LockError> for Error {
 }
 
 impl Error {
-    /// True where trying again later may help without anyone changing anything.
+    /// True when a later retry may succeed without a change of configuration.
     pub fn is_transient(&self) -> bool {
         match self {
             Error::File { .. } | Error::Start { .. } => true,
@@ -89,7 +89,7 @@ impl Error {
         }
     }
 
-    /// A closure that wraps an I/O error with what was tried on which file.
+    /// Closure that wraps an I/O error with the action and the path.
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -103,7 +103,7 @@ impl Error {
     }
 }
 
-/// The first few by name, the rest by number.
+/// First few names, followed by the number of the others.
 pub(crate) fn enumerate(names: &[&str]) -> String {
     const FEW: usize = 5;
     let told = names[..names.len().min(FEW)].join(", ");

@@ -1,17 +1,19 @@
-//! Flooding of link states from daemon to daemon, without the API server and without files.
+//! Flooding of link states between daemons, without the API server and without files.
 //!
-//! Each daemon dials every node that shares a topology with it, and sends it the reports on its own Forwarders: all of them, then
-//! each change at once. What comes from peers goes into the database of link states, and from there to failover.
+//! Each daemon dials every node that shares a topology with it and sends the reports on its own
+//! Forwarders: all of them first, then each change at once. Reports of peers are merged into the
+//! link-state database, and from there reach failover.
 //!
 //! ```text
 //!  engine -- desired state --> actor (1x task) --> dialer (1x a peer) => Noise over TCP => peers
 //!  link states -- own reports, by generation ------^
 //!  link states, failover <-- listener (1x) -> (1x a peer) <= Noise over TCP <= peers
 //! ```
-//! A connection carries reports one way, from who dialled to who answered. A peer that cannot be reached keeps its last report: its
-//! links may work well without its daemon. Daemons of several versions speak the highest that both know.
+//! A connection carries reports in one direction, from the dialling to the accepting node. The last
+//! report of an unreachable peer stays valid: its links may work without its daemon. Daemons of
+//! several versions negotiate the highest common one.
 //!
-//! All of it is one thread.
+//! All tasks run in one thread.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -46,26 +48,27 @@ pub use status::{Overview, Peer, Status};
 
 use actor::Actor;
 
-/// TCP port of the exchange.
+/// TCP port of flooding.
 pub const DEFAULT_PORT: u16 = 4788;
 
-/// Settings of the exchange.
+/// Settings of flooding.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's name.
     pub node: String,
-    /// The file of the keys: text, a key a line. The first line is dialled with, all are accepted.
+    /// Path of the key file: text, one key a line. The first key is used for dialling, all are
+    /// accepted.
     pub key_file: PathBuf,
-    /// Where this daemon answers.
+    /// Listen address of this daemon.
     pub listen: SocketAddr,
-    /// The port at which the others answer.
+    /// TCP port of the peers.
     pub peer_port: u16,
-    /// How long things may take.
+    /// Timeouts and intervals.
     pub timing: Timing,
 }
 
 impl Settings {
-    /// The settings of the node called `node`, on all its addresses.
+    /// Settings of the node called `node`, which listens on all its addresses.
     pub fn new(node: impl Into<String>, key_file: impl Into<PathBuf>, port: u16) -> Settings {
         Settings {
             node: node.into(),
@@ -77,12 +80,12 @@ impl Settings {
     }
 }
 
-/// The reports that are exchanged.
+/// Link-state database and its follower.
 #[derive(Clone)]
 pub struct Reports {
     /// The database.
     pub link_states: Arc<LinkStates>,
-    /// Follows reports of peers.
+    /// Follower of the peers' reports.
     pub follower: Arc<dyn Follower>,
 }
 
@@ -92,20 +95,20 @@ impl std::fmt::Debug for Reports {
     }
 }
 
-/// How long things may take.
+/// Timeouts and intervals.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// To reach one address.
+    /// Timeout of a TCP connection to one address.
     pub connect: Duration,
-    /// From the connection to the end of the greeting.
+    /// Timeout of the handshake, from the connection on.
     pub handshake: Duration,
-    /// Between two signs of life.
+    /// Interval between two keep-alive messages.
     pub keep_alive: Duration,
-    /// Without a sign of life, until a peer counts as lost.
+    /// Dead interval: a peer without a message for this long is lost.
     pub silence: Duration,
-    /// The longest pause between two attempts, but for the jitter.
+    /// Longest pause between two dial attempts, without jitter.
     pub redial: Duration,
-    /// Between two looks at the key file and at what was left undone.
+    /// Interval between two reads of the key file and retries of pending work.
     pub look: Duration,
 }
 
@@ -122,7 +125,7 @@ impl Default for Timing {
     }
 }
 
-/// The exchange while it runs; it ends when this is dropped.
+/// Running flooding; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Flooding {
     status: Arc<Status>,
@@ -131,13 +134,13 @@ pub struct Flooding {
 }
 
 impl Flooding {
-    /// Starts the exchange of `reports` in a thread of its own, in the caller's network namespace. `views` is the desired state as
-    /// the engine has it.
+    /// Starts flooding of `reports` in a thread of its own, in the caller's network namespace.
+    /// `views` carries the engine's desired state.
     ///
-    /// A key or a port that is not there is waited for; [`Status`] says so.
+    /// A missing key or an occupied port is waited for; [`Status`] reports it.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// The thread cannot be started.
     pub fn start(
         settings: Settings,
         reports: Reports,
@@ -157,7 +160,7 @@ impl Flooding {
                 runtime.block_on(async {
                     tokio::select! {
                         () = actor.run() => {}
-                        // Told to end, or nobody is left to tell.
+                        // A stop was requested, or the sender is dropped.
                         _ = stopped => {}
                     }
                 });
@@ -170,7 +173,7 @@ impl Flooding {
         })
     }
 
-    /// How the exchange is doing.
+    /// Status of flooding.
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
     }
@@ -178,7 +181,7 @@ impl Flooding {
 
 impl Drop for Flooding {
     fn drop(&mut self) {
-        // Both may have ended already.
+        // The thread may have ended already.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
     }

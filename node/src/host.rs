@@ -1,4 +1,5 @@
-//! What the node is asked of the operating system: capabilities, underlay addresses, files, and its own network namespaces.
+//! Operating system of the node: capabilities, underlay addresses, file watches, and the registry
+//! of own network namespaces.
 
 pub mod capabilities;
 pub mod file_watch;

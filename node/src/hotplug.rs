@@ -1,12 +1,12 @@
-//! Attaching and detaching pods that run already: those that gain or lose what makes them an App's,
-//! those whose topology comes or changes later, and those that the plugin let pass while nobody
-//! answered it.
+//! Attachment and detachment of running pods: pods whose labels change, pods whose topology appears
+//! or changes later, and pods that the plugin passed through while the daemon was unreachable.
 //!
 //! ```text
 //! pods, leases, catalog -> plan -> steps -> rounds: find the namespace, run the plugin | leave
 //!                                           |-> network-status, known.json, events
 //! ```
-//! The daemon runs the plugin itself, for one topology at a time, so that wiring has one code path.
+//! The daemon runs the plugin itself, for one topology at a time, so that pod links have one code
+//! path.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ mod reconciler;
 pub use plugin::Plugin;
 pub use reconciler::{Places, Reconciler};
 
-/// Changes of this time are looked at together.
+/// Debounce interval: changes within it are handled in one round.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looks after this node's pods for ever.
+/// Reconciles this node's pods for ever.
 pub async fn run(
     config: Arc<Config>,
     service: Arc<AttachService<KernelPodWiring>>,
@@ -55,7 +55,7 @@ pub async fn run(
             (rounds, next)
         });
         let next;
-        // A panic in it is logged by the runtime's hook; what was remembered is learnt anew.
+        // A panic in it is logged by the runtime's hook; the state is learnt again.
         (rounds, next) = turned.await.unwrap_or_else(|_| (make(), None));
         tokio::time::sleep(PAUSE).await;
         let pause = next.map(|next| next.saturating_duration_since(Instant::now()));
@@ -67,5 +67,5 @@ pub async fn run(
     }
 }
 
-/// Time between two looks when nothing happens.
+/// Interval between two rounds without an event.
 const REST: Duration = Duration::from_secs(30);

@@ -18,8 +18,8 @@
 //! hotplug (1x task) -- pods, leases, catalog -> steps -> plugin (1x process) => attach::server; service
 //! garbage collection (1x task, every 5 s) -> service     DEL queue (at start, and by inotify) -> service
 //! ```
-//! A crash at any point is made good by the next start: it reads the journal, looks at the kernel,
-//! and changes only what differs.
+//! A crash at any point is repaired by the next start: it replays the journal, observes the kernel,
+//! and applies the difference.
 
 #![forbid(unsafe_code)]
 

@@ -1,42 +1,42 @@
-//! What the engine has yet to look at. It has a slot for each thing that may change, not a queue of
-//! events: a thousand changes of one file take the room of one.
+//! Mailbox of the engine: one slot for each kind of change, not a queue of events, so a thousand
+//! changes of one file take the room of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The last word on a link.
+/// Last event of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkEvent {
-    /// Packets can pass.
+    /// Carrier is up.
     pub is_up: bool,
-    /// False when it went.
+    /// False after the interface was deleted.
     pub exists: bool,
 }
 
-/// What has happened since the engine last looked.
+/// Changes since the engine last took the mailbox.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// The desired state may have changed.
     pub source: bool,
-    /// Forwarders of other nodes whose valid report of link states is another one.
+    /// Forwarders of other nodes whose valid link-state report changed.
     pub reports: BTreeSet<String>,
-    /// Number of the last event of links that is taken into account here and in `reports`.
+    /// Number of the last link event that is included here and in `reports`.
     pub through: u64,
-    /// These links changed: namespace and interface, and what the last word on it was.
+    /// Last event of each changed link, by namespace and interface.
     pub links: BTreeMap<(String, String), LinkEvent>,
-    /// The routing of these namespaces changed under our hands.
+    /// Namespaces whose routes or next hops changed in the kernel.
     pub routing: BTreeSet<String>,
-    /// Kernel events were lost: everything may have changed.
+    /// Kernel events were lost (ENOBUFS): everything may have changed.
     pub kernel_lost: bool,
-    /// The underlay's addresses with their MTU, when they changed.
+    /// MTU in bytes by underlay address, when they changed.
     pub underlay: Option<BTreeMap<IpAddr, u32>>,
-    /// Pods of this node came, changed or went.
+    /// Pods of this node were added, changed or removed.
     pub pods: bool,
-    /// Leases came or went.
+    /// Leases were added or freed.
     pub leases: bool,
-    /// The daemon is to end.
+    /// Stop request.
     pub stop: bool,
 }
 
@@ -46,7 +46,7 @@ impl Pending {
     }
 }
 
-/// Where threads and tasks leave word for the engine.
+/// Mailbox between threads, tasks and the engine.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     pending: Mutex<Pending>,
@@ -54,13 +54,13 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves word.
+    /// Records a change and wakes the engine.
     pub fn tell(&self, change: impl FnOnce(&mut Pending)) {
         change(&mut self.lock());
         self.wake.notify_one();
     }
 
-    /// Takes what there is, waiting until `deadline` for something to be there.
+    /// Takes all changes, waiting until `deadline` for the first one.
     pub fn take(&self, deadline: Instant) -> Pending {
         let mut pending = self.lock();
         loop {
@@ -76,7 +76,7 @@ impl Mailbox {
         }
     }
 
-    /// True when something came that must not wait behind other work.
+    /// True while a link event or stop request is pending, which interrupts other work.
     pub fn is_urgent(&self) -> bool {
         let pending = self.lock();
         pending.stop
@@ -86,7 +86,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Makes this node's Forwarders real and serves the CNI plugin
+/// Runs the mesh on this node and serves the CNI plugin
 #[derive(Debug, Parser)]
 #[command(
     name = "beemesh-node",

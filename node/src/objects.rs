@@ -1,4 +1,4 @@
-//! Where the desired state comes from, and where what a Forwarder's node sees is reported.
+//! Source of the desired state, and sink of the observed status of this node's Forwarders.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,42 +12,43 @@ pub mod kubernetes;
 pub mod own_pod;
 pub mod pods;
 
-/// The port to whoever declares Forwarders. Adapters in this crate: [`directory::Directory`],
+/// Port to the source of Forwarders. Adapters in this crate: [`directory::Directory`],
 /// [`kubernetes::Kubernetes`].
 pub trait Source: Send {
-    /// Everything as it now stands. What cannot be read any more stands as it last could.
+    /// Complete desired state. An object that is no longer readable keeps its last readable
+    /// version.
     fn load(&mut self) -> Snapshot;
 
-    /// Reports what this node sees of a Forwarder; false when that was reported already.
+    /// Reports the observed status of a Forwarder; false when the same status was reported already.
     ///
     /// # Errors
-    /// [`Error::File`]: try again.
+    /// [`Error::File`]: transient, retry.
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error>;
 
-    /// What was reported last of a Forwarder, also by a daemon before this one.
+    /// Last reported status of a Forwarder, also by an earlier daemon process.
     fn reported(&mut self, forwarder: &str) -> Option<ForwarderStatus>;
 
-    /// Takes back the report of a Forwarder that is no longer this node's.
+    /// Withdraws the status of a Forwarder that has left this node.
     fn forget(&mut self, forwarder: &str);
 }
 
 /// The desired state at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Forwarders of all nodes by key: a name that no other Forwarder of any namespace has, and that
-    /// a file may have. Everything here speaks of a Forwarder by its key.
+    /// Forwarders of all nodes by key: a name that is unique across namespaces and valid as a file
+    /// name. All other fields and crates refer to a Forwarder by this key.
     pub forwarders: BTreeMap<String, Arc<Forwarder>>,
-    /// Topologies by namespace and name, where they are declared beside their Forwarders.
+    /// Topologies by namespace and name, where their objects are readable.
     pub topologies: BTreeMap<(String, String), Arc<MicroServiceTopology>>,
     /// Nodes by name.
     pub nodes: BTreeMap<String, Arc<NodeObject>>,
-    /// What could not be read, as `FILE: why`.
+    /// Unreadable objects, as `FILE: reason`.
     pub problems: Vec<String>,
     /// False while something may be missing: then nothing may be deleted.
     pub is_complete: bool,
 }
 
-/// The names become names of files, namespaces and interfaces: they are checked before that.
+/// Checks names that become names of files, namespaces and interfaces.
 pub(crate) fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
     let spec = &forwarder.spec;
     let checks = [
@@ -63,7 +64,8 @@ pub(crate) fn check_forwarder(forwarder: &Forwarder) -> Result<(), String> {
         ),
         ("spec.topology", names::is_dns_subdomain(&spec.topology)),
         ("spec.name", names::is_name(&spec.name)),
-        // Bare ones wait for a node at the API server; a file without it is torn.
+        // An unplaced Forwarder is valid at the API server; a file without `spec.node` is
+        // truncated.
         ("spec.node", names::is_dns_subdomain(&spec.node)),
         (
             "spec.links[].peer",

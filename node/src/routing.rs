@@ -1,11 +1,11 @@
-//! The loop that makes this node's Forwarders real: observe, plan, apply.
+//! Routing engine, the loop that programs this node's Forwarders: observe, plan, apply.
 //!
 //! ```text
 //! mailbox -> own ends reported -> SPF, incremental -> routes by diff -> status
 //!            source, underlay, resync -> structure by diff --^
 //! ```
-//! Work is kept as marks on Forwarders, not as a queue: what is marked twice is done once. Long work
-//! is done in slices, between which a fallen link goes first.
+//! Work is kept as marks on Forwarders, not as a queue: an object marked twice is handled once.
+//! Long work is sliced; link failures are handled between two slices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,51 +50,51 @@ use resync::{Looks, processor_time};
 /// Least time between two rounds of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the engine works with.
+/// Dependencies of the engine.
 pub struct Parts {
-    /// This node's name and the port of its tunnels.
+    /// Name of this node, and UDP port of its tunnels.
     pub site: Site,
-    /// Where Forwarders are declared and reported.
+    /// Source of Forwarders and sink of their status.
     pub source: Box<dyn Source>,
-    /// What Kubernetes says of this node's pods.
+    /// Pods of this node, as reported by Kubernetes.
     pub pods: Arc<dyn Pods>,
-    /// Where the desired state is shown to others.
+    /// Sender of the desired state to other tasks.
     pub views: watch::Sender<Arc<Snapshot>>,
-    /// Where the ends of links are reported.
+    /// Link-state database, to which the ends of links are reported.
     pub link_states: Arc<LinkStates>,
-    /// Who takes dead links out of the groups.
+    /// Failover: evicts dead links from next-hop groups.
     pub failover: Arc<Failover>,
     /// The port to next hops, groups and routes.
     pub fib: Arc<dyn Fib>,
     /// The port to namespaces and links.
     pub structure: Arc<dyn Structure>,
-    /// Word of what changed.
+    /// Mailbox of changes.
     pub mailbox: Arc<Mailbox>,
-    /// Who is attached.
+    /// Attachment service.
     pub service: Arc<AttachService<KernelPodWiring>>,
-    /// What changes in the kernel; none where it cannot be watched.
+    /// Kernel event monitor; `None` where events cannot be received.
     pub monitor: Option<Arc<Monitor>>,
-    /// The namespaces that are ours to delete.
+    /// Registry of the namespaces that this node created and may delete.
     pub owned: NetnsRegistry,
-    /// Least time between two looks at everything.
+    /// Least time between two full resyncs.
     pub resync: Duration,
-    /// Where it says how it is doing.
+    /// Heartbeat, read by probes and metrics.
     pub heartbeat: Heartbeat,
 }
 
-/// The state of the loop.
+/// State of the loop.
 pub struct Engine {
     parts: Parts,
     snapshot: Arc<Snapshot>,
-    /// A complete desired state was seen: from then on what is not wanted may go.
+    /// True after the first complete desired state: from then on unwanted objects may be deleted.
     may_delete: bool,
     is_underlay_known: bool,
     meshes: BTreeMap<TopologyKey, Mesh>,
     changes: BTreeMap<TopologyKey, Changes>,
-    /// Number of the last event of links that is taken into account.
+    /// Number of the last link event that is taken into account.
     through: u64,
     locals: BTreeMap<String, Local>,
-    /// The catalog has to be made anew.
+    /// The admission catalog is outdated.
     is_catalog_due: bool,
     is_removal_due: bool,
     status_after: Instant,
@@ -102,13 +102,13 @@ pub struct Engine {
     round: Round,
 }
 
-/// What was done since the engine was last idle.
+/// Counters since the engine was last idle.
 #[derive(Debug)]
 struct Round {
     started: Instant,
     /// Writes to the kernel.
     writes: u64,
-    /// Forwarders whose routes were compared with the kernel.
+    /// Number of Forwarders whose routes were compared with the kernel.
     compared: u64,
     failures: u64,
 }
@@ -129,7 +129,7 @@ impl Round {
 }
 
 impl Engine {
-    /// An engine that has done nothing yet.
+    /// Engine in its initial state.
     pub fn new(parts: Parts) -> Engine {
         let now = Instant::now();
         Engine {
@@ -149,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// Works until it is told to stop, then leaves the kernel as it is.
+    /// Runs until a stop request, and leaves the kernel state in place.
     pub fn run(mut self) {
         self.load();
         loop {
@@ -194,12 +194,12 @@ impl Engine {
         self.work();
     }
 
-    /// Does what is marked, most urgent first; leaves early when a link falls.
+    /// Handles marked work, most urgent first; returns early when a link fails.
     fn work(&mut self) {
         if !self.is_underlay_known {
             return;
         }
-        // Ways around what fell first: making links takes longer.
+        // Rerouting comes first: creating links takes longer.
         if !self.route() {
             return;
         }
@@ -213,12 +213,13 @@ impl Engine {
         self.end_round();
     }
 
-    /// Reports own ends, follows with shortest paths, programs. False when it was interrupted by something more urgent.
+    /// Publishes own link ends, updates shortest paths, programs routes. False when a more urgent
+    /// event interrupted it.
     fn route(&mut self) -> bool {
         self.publish();
         self.follow_changes();
         let is_done = self.program();
-        // What is in use now.
+        // Links that are in use now.
         self.publish();
         self.follow_changes();
         is_done
@@ -245,7 +246,7 @@ impl Engine {
         self.parts.heartbeat.converged(started.elapsed());
         let took_ms = started.elapsed().as_millis() as u64;
         if (writes, failures) == (0, 0) {
-            // The steady state, every few seconds.
+            // Steady state, every few seconds.
             tracing::debug!(writes, compared, failures, took_ms, "converged");
         } else {
             tracing::info!(writes, compared, failures, took_ms, "converged");
@@ -253,11 +254,11 @@ impl Engine {
         self.round = Round::new();
     }
 
-    /// When to look again even if nothing happens.
+    /// Time of the next run without an event.
     fn deadline(&self) -> Instant {
         let now = Instant::now();
         if !self.is_underlay_known {
-            // Nothing can be done before that is told.
+            // Without a complete desired state there is no timed work.
             return now + self.parts.resync;
         }
         if self.is_busy() {
@@ -276,7 +277,7 @@ impl Engine {
 
     fn take_time(&mut self) {
         let now = Instant::now();
-        // What is under way goes first: else a look would begin anew for ever where it takes long.
+        // Pending work goes first: a new resync would never end where it takes long.
         if !self.is_busy() && self.looks.begin(now, processor_time()) {
             self.parts.heartbeat.count(|counts| counts.resyncs += 1);
             self.load();
@@ -287,7 +288,7 @@ impl Engine {
         }
     }
 
-    /// True while something is left to do at once.
+    /// True while work is pending without a pause.
     fn is_busy(&self) -> bool {
         self.locals.values().any(Local::is_due)
     }
@@ -297,7 +298,7 @@ impl Engine {
         self.is_removal_due = true;
     }
 
-    /// Marks the Forwarder whose namespace this is; one that is not ours is not marked.
+    /// Marks the Forwarder of a namespace; foreign namespaces are ignored.
     fn mark(&mut self, netns: &str, mark: impl FnOnce(&mut Local)) {
         if let Some(local) = self.locals.values_mut().find(|local| local.netns == netns) {
             mark(local);

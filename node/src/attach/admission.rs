@@ -1,7 +1,8 @@
-//! What this node could attach pods to, and which of it a pod gets. Pure.
+//! Admission of pods: which topologies take a pod, and which Forwarder of this node it is attached
+//! to. Pure.
 //!
-//! Which topology, App and Forwarder is [`crds::attach::assign`]'s to say, here as in the operator.
-//! Where Forwarders come without their topology, as in a lab, it is made again from their Apps.
+//! [`crds::attach::assign`] chooses topology, App and Forwarder, here as in the operator. Where
+//! Forwarders come without their topology, as in a lab, the topology is rebuilt from their Apps.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,50 +23,51 @@ mod tests;
 /// A Forwarder of this node.
 #[derive(Clone, Debug)]
 pub struct LocalForwarder {
-    /// The Forwarder.
+    /// Forwarder object.
     pub forwarder: Arc<Forwarder>,
-    /// Its namespace's name.
+    /// Name of its network namespace.
     pub netns: String,
     /// MTU of attachments in bytes.
     pub mtu: u32,
-    /// False while its namespace is not made.
+    /// False until its namespace is created.
     pub is_ready: bool,
 }
 
-/// What pods may join.
+/// A topology that pods may join.
 #[derive(Clone, Debug)]
 struct Known {
     topology: Arc<MicroServiceTopology>,
-    /// The same for who is no pod: external Apps can be joined by name.
+    /// The same topology as the runtime of a host sees it: external Apps can be joined by name.
     outside: Arc<MicroServiceTopology>,
-    /// Name and node of each of its Forwarders.
+    /// Name and node of each Forwarder.
     forwarders: Vec<(String, String)>,
-    /// Made of Forwarders: what is missing may be declared all the same.
+    /// True when it is rebuilt from Forwarders, so that Apps may be missing.
     is_rebuilt: bool,
 }
 
-/// Everything that deciding about a pod needs.
+/// Admission catalog: topologies, and this node's Forwarders.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// False while some Forwarder may be missing: then "not ours" is not yet an answer.
+    /// False while a Forwarder may be missing: then [`Admission::NotOurs`] is never answered.
     pub is_complete: bool,
     node: String,
     places: Vec<LocalForwarder>,
     known: BTreeMap<TopologyKey, Known>,
 }
 
-/// Who is to be attached.
+/// Pod to be attached, and the topology that the attachment is restricted to.
 #[derive(Clone, Debug, Default)]
 pub struct AttachRequest {
-    /// The pod, or what stands in for it.
+    /// Pod, or its stand-in built from the plugin's request.
     pub pod: Pod,
-    /// The only topology that is asked about.
+    /// Topology to which the attachment is restricted; `None` for all.
     pub only: Option<TopologyKey>,
-    /// Whether `only` is joined also by a pod that does not ask for it.
+    /// True when a network configuration names `only`: it then also takes a pod without the App's
+    /// labels.
     pub is_asked_for: bool,
 }
 
-/// A topology that takes the pod.
+/// Topology that takes the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// Position in [`Catalog::places`].
@@ -74,24 +76,24 @@ pub struct Assignment {
     pub app: String,
 }
 
-/// What is to become of a pod.
+/// Decision about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// These take it, one for each topology.
+    /// Assignments, one for each topology.
     Ours(Vec<Assignment>),
     /// No topology takes it.
     NotOurs,
-    /// It is ours, but its Forwarder is not there yet.
+    /// The pod is assigned, but its Forwarder is not ready. Carries the reason.
     TryLater(String),
-    /// It cannot be told yet whose it is.
+    /// The catalog is incomplete, so the decision is not possible yet. Carries the reason.
     Unsure(String),
-    /// It is ours, but asks for what is not there. Code of [`code`], and why.
+    /// The pod asks for an absent topology or App. CNI error code of [`code`], and the reason.
     Refused(u32, String),
 }
 
 impl Catalog {
-    /// Of the Forwarders and topologies that are known on the node `node`, and those Forwarders
-    /// that are on it.
+    /// Catalog of the known Forwarders and topologies, where `places` are the Forwarders on the
+    /// node `node`.
     pub fn new<'a>(
         node: &str,
         forwarders: impl IntoIterator<Item = &'a Forwarder>,
@@ -125,17 +127,17 @@ impl Catalog {
         }
     }
 
-    /// The Forwarders of this node.
+    /// Forwarders of this node.
     pub fn places(&self) -> &[LocalForwarder] {
         &self.places
     }
 
-    /// The name of this node.
+    /// Name of this node.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// Where each topology wants its instances of `pods`.
+    /// Attachments of `pods` for each topology.
     pub fn assign(&self, pods: &[impl Borrow<Pod>]) -> BTreeMap<&TopologyKey, Attachments> {
         let assigned = self.known.iter();
         assigned
@@ -143,7 +145,7 @@ impl Catalog {
             .collect()
     }
 
-    /// Where one topology wants its instances of `pods`; none where it is not known.
+    /// Attachments of `pods` to one topology; `None` for an unknown one.
     pub fn assign_to(
         &self,
         network: &TopologyKey,
@@ -152,23 +154,23 @@ impl Catalog {
         Some(self.known.get(network)?.assign(pods))
     }
 
-    /// Whether pods can be attached to a Forwarder of this node.
+    /// True when pods can be attached to a Forwarder of this node.
     pub fn is_ready(&self, network: &TopologyKey, forwarder: &str) -> bool {
         self.choice(network, forwarder, String::new()).is_ok()
     }
 
-    /// Whether a topology is declared, or has Forwarders at least.
+    /// True when a topology is declared, or has at least one Forwarder.
     pub fn knows(&self, network: &TopologyKey) -> bool {
         self.known.contains_key(network)
     }
 
-    /// Whether a topology's wishes are those of its Forwarders, as it cannot be read itself.
+    /// True when a topology is rebuilt from its Forwarders because its object is unreadable.
     pub fn is_rebuilt(&self, network: &TopologyKey) -> bool {
         let known = self.known.get(network);
         known.is_some_and(|known| known.is_rebuilt)
     }
 
-    /// The Kubernetes namespaces of which some topology may take pods; `*` means all.
+    /// Kubernetes namespaces from which topologies take pods; `*` means all.
     pub fn namespaces(&self) -> BTreeSet<String> {
         let topologies = self.known.values().map(|known| &known.topology);
         topologies
@@ -179,13 +181,13 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether some topology may take pods of a Kubernetes namespace.
+    /// True when any topology takes pods of a Kubernetes namespace.
     pub fn takes_from(&self, namespace: &str) -> bool {
         let mut known = self.known.values();
         known.any(|known| known.takes_from(namespace))
     }
 
-    /// Decides which topologies take a guest, and where.
+    /// Decides which topologies take a pod, and at which Forwarder.
     pub fn admit(&self, guest: &AttachRequest) -> Admission {
         match self.admit_by_what_is_known(guest) {
             Admission::NotOurs | Admission::Refused(..) if !self.is_complete => {
@@ -243,7 +245,7 @@ impl Catalog {
         }
     }
 
-    /// That a guest names a topology which is not there, in words; none when all it names are.
+    /// Message about an absent topology that the request names; `None` when all exist.
     pub fn absent(&self, guest: &AttachRequest) -> Option<String> {
         let (namer, name) = self.first_absent(guest)?;
         let of = &guest.pod.namespace;
@@ -263,7 +265,7 @@ impl Catalog {
         ))
     }
 
-    /// The first topology that a guest names and that is not there, and what names it.
+    /// First absent topology that the request names, with the source of the name.
     fn first_absent(&self, guest: &AttachRequest) -> Option<(String, String)> {
         if let Some(only) = &guest.only {
             let namer = "the network configuration".to_owned();
@@ -330,7 +332,7 @@ impl Known {
     }
 }
 
-/// The pod as one topology is to see it. Without Kubernetes every topology is of its namespace.
+/// Pod as one topology sees it. Without Kubernetes, a pod is in the namespace of every topology.
 fn stand_in(guest: &AttachRequest, network: &TopologyKey) -> Pod {
     let mut pod = guest.pod.clone();
     if pod.namespace.is_empty() {
@@ -343,7 +345,7 @@ fn stand_in(guest: &AttachRequest, network: &TopologyKey) -> Pod {
     pod
 }
 
-/// The path by which the plugin opens the namespace `name`.
+/// Path at which the plugin opens the namespace `name`.
 pub fn netns_path(name: &str) -> String {
     format!("/run/netns/{name}")
 }

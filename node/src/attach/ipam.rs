@@ -1,4 +1,4 @@
-//! From a decision to all that the plugin needs for wiring a pod. Pure.
+//! IPAM: builds all data that the plugin needs to wire a pod from its assignments. Pure.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,15 +14,16 @@ use crate::attach::admission::{Assignment, Catalog, LocalForwarder, netns_path};
 use crate::attach::leases::{Leases, Share};
 use crds::TopologyKey;
 
-/// What every pod has for its IPv4 gateway: the Forwarder's end answers for it.
+/// IPv4 gateway of every pod: the Forwarder's end answers ARP for it.
 const GATEWAY_V4: Ipv4Addr = crds::cidr::POD_GATEWAY_V4;
-/// What every pod has for its IPv6 gateway.
+/// IPv6 gateway of every pod.
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-/// The shares of a claim: an address of each block of each chosen Forwarder, and how to wire them.
+/// Shares of a claim: an address of each block of each assigned Forwarder, and the link parameters.
 ///
 /// # Errors
-/// Which block has no free address, in words. Nothing is taken then, nor before it is recorded.
+/// Message that names the exhausted block. No address is taken then, nor before the claim is
+/// recorded.
 pub fn assemble(
     claim: &Claim,
     choices: &[Assignment],
@@ -42,7 +43,7 @@ pub fn assemble(
                 format!("forwarder {forwarder}: all addresses of {block} are in use")
             })?));
         }
-        // Alone, the runtime's interface is the first topology's.
+        // Without chaining, the runtime's interface belongs to the first topology.
         let interface = match number == 0 && !claim.chained {
             true => claim.key.ifname.clone(),
             false => own_interface(&network, &taken),
@@ -58,9 +59,9 @@ pub fn assemble(
     Ok(shares)
 }
 
-/// What was wired to a place once; none when that was not by this node. What cannot be told is left
-/// out: the App, or the address of a block. MTU and routes are those of then: what runs is not brought
-/// up to the topology's changes.
+/// Restores an attachment from an observed veth pair; `None` when this node did not create it.
+/// Unknown facts are left out: the App, or the address of a block. MTU and routes are those of the
+/// creation: running pods do not follow changes of the topology.
 pub(crate) fn restore(place: &LocalForwarder, pair: &Pair) -> Option<Attachment> {
     let spec = &place.forwarder.spec;
     let app = || {
@@ -87,7 +88,7 @@ pub(crate) fn restore(place: &LocalForwarder, pair: &Pair) -> Option<Attachment>
     (attachment.forwarder_interface == pair.forwarder_interface).then_some(attachment)
 }
 
-/// The two ends of a link.
+/// Both ends of a link.
 struct Ends {
     pod_interface: String,
     pod_mac: Mac,
@@ -154,13 +155,14 @@ fn attachment(
     }
 }
 
-/// `app` and twelve digits: 40 bits of hash behind the constant first byte of the pod's MAC.
+/// Forwarder's interface name: `app` and twelve digits, 40 bits of hash after the constant first
+/// byte of the pod's MAC.
 fn forwarder_interface(pod_mac: Mac) -> String {
     let digits: String = pod_mac.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{ATTACHMENT_PREFIX}{digits}")
 }
 
-/// What our interfaces of this pod's namespace are called already.
+/// Names of this pod's own interfaces that are in use already.
 fn interfaces(claim: &Claim, leases: &Leases) -> BTreeSet<String> {
     let here = leases.iter().filter(|lease| {
         lease.netns_id == claim.netns_id && lease.key != claim.key && !lease.is_past_boot
@@ -171,7 +173,8 @@ fn interfaces(claim: &Claim, leases: &Leases) -> BTreeSet<String> {
         .collect()
 }
 
-/// `bm-<topology>`, or with a hash where that is too long or another namespace's topology has it.
+/// `bm-<topology>`, with a hash where that is too long or is in use for a topology of another
+/// namespace.
 pub(crate) fn own_interface(network: &TopologyKey, taken: &BTreeSet<String>) -> String {
     let topology = &network.topology;
     let name = format!("bm-{topology}");
@@ -185,7 +188,7 @@ pub(crate) fn own_interface(network: &TopologyKey, taken: &BTreeSet<String>) -> 
     }
 }
 
-/// As much of `name` as there is room for, and six digits of a hash.
+/// Prefix of `name` that fits, and six digits of a hash.
 fn hashed(name: &str, of: &str) -> String {
     let [.., a, b, c] = link_mac(of, "interface");
     let kept: String = name.chars().take(INTERFACE_NAME_MAX - 6).collect();

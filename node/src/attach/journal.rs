@@ -1,18 +1,18 @@
-//! An append-only file of records that finds its own damage.
+//! Append-only journal of records that detects its own damage.
 //!
-//! One line a record: length and CRC-32 of the text in hexadecimal, then the text itself, which is
-//! JSON and so holds no line end. A record that fails its check is skipped up to the next line end,
-//! so damage costs the records it touched and no others; the file as it was found is set aside for
-//! whoever wants to look, and what could be read is written anew. Where there is no room for that, the
-//! file is gone on with as it is.
+//! One line a record: length and CRC-32 of the text in hexadecimal, then the text, which is JSON
+//! and so has no newline. A record that fails its check is skipped up to the next newline, so
+//! damage costs the affected records only; the damaged file is set aside for inspection, and the
+//! readable records are written to a new one. Where the disk is full, the journal continues in the
+//! damaged file.
 //!
 //! ```text
 //! 00000021 5f3c8a10 {"boot":"6c0a..."}
 //! ```
 //!
-//! A record is handed to the kernel before the caller goes on, and to the disk by a thread that
-//! syncs for all that were waiting. A killed daemon therefore loses nothing. A power cut may lose the
-//! last records, but it takes the network namespaces that they speak of with it.
+//! A record is written to the page cache before the caller goes on, and synced to the disk by a
+//! thread that serves all waiting writers. A killed daemon therefore loses no record. A power cut
+//! may lose the last records, together with the network namespaces that they describe.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -29,28 +29,28 @@ use store::atomic;
 #[cfg(test)]
 mod tests;
 
-/// Bytes before a record's text: eight digits, a space, eight digits, a space.
+/// Length in bytes of a record's header: eight digits, a space, eight digits, a space.
 const HEADER: usize = 18;
 
-/// A place in a journal where no record could be read.
+/// Range of a journal without a readable record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Offset of the first bad byte's record.
+    /// Offset of the range in bytes.
     pub at: usize,
-    /// Bytes that were passed over.
+    /// Length in bytes.
     pub len: usize,
 }
 
-/// What a journal's bytes say.
+/// Decoded journal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recovered<R> {
-    /// Every record that passes its check, in order.
+    /// Records that pass their check, in order.
     pub records: Vec<R>,
-    /// Every stretch that does not, in order; empty for a sound journal.
+    /// Ranges that fail it, in order; empty for an intact journal.
     pub damage: Vec<Damage>,
 }
 
-/// One record as a journal holds it.
+/// Encoded record with header and newline.
 pub fn encode(record: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_vec(record).expect("a record has only string keys");
     let mut line = format!("{:08x} {:08x} ", text.len(), crc32fast::hash(&text)).into_bytes();
@@ -59,7 +59,7 @@ pub fn encode(record: &impl Serialize) -> Vec<u8> {
     line
 }
 
-/// Reads a journal's bytes. Pure; any bytes at all are an answer.
+/// Decodes a journal. Pure; any bytes are accepted.
 pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Recovered<R> {
     let mut recovered = Recovered {
         records: Vec::new(),
@@ -90,7 +90,7 @@ pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Recovered<R> {
     recovered
 }
 
-/// The record at the start of `bytes` and its length without the line end.
+/// Record at the start of `bytes`, and its length without the newline.
 fn decode_one<R: DeserializeOwned>(bytes: &[u8]) -> Option<(R, usize)> {
     let header = std::str::from_utf8(bytes.get(..HEADER)?).ok()?;
     let (len, rest) = header.split_once(' ')?;
@@ -103,7 +103,7 @@ fn decode_one<R: DeserializeOwned>(bytes: &[u8]) -> Option<(R, usize)> {
     Some((serde_json::from_slice(text).ok()?, end))
 }
 
-/// Eight lower-case hexadecimal digits and nothing else: one record has one spelling.
+/// Eight lower-case hexadecimal digits and nothing else: a record has one encoding.
 fn parse_hex(digits: &str) -> Option<u32> {
     let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if digits.len() != 8 || !digits.bytes().all(lower) {
@@ -112,22 +112,22 @@ fn parse_hex(digits: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// A journal that is open for appending.
+/// Journal that is open for appending.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
     written: u64,
-    /// The last line has no end.
+    /// True when the last line has no newline.
     is_torn: bool,
     sync: SyncSender<File>,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or begins one, and reads it.
+    /// Opens the journal at `path`, or creates one, and reads it.
     ///
-    /// A damaged file is copied to `<path>.damaged-<n>` and written anew from its good records, now or
-    /// when it is opened next.
+    /// A damaged file is copied to `<path>.damaged-<n>` and rewritten from its readable records,
+    /// now or at the next open.
     ///
     /// # Errors
     /// [`Error::File`] when the file cannot be read or opened.
@@ -164,33 +164,33 @@ impl Journal {
         ))
     }
 
-    /// Appends `record`; when this returns, a killed daemon will find it again.
+    /// Appends `record`; after the return it survives a kill of the daemon.
     ///
     /// # Errors
-    /// [`Error::File`]: nothing of the record is left in the file, so it may be tried again.
+    /// [`Error::File`]: the file holds nothing of the record, so the call may be retried.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), Error> {
         let mut line = encode(record);
         if self.is_torn {
             line.insert(0, b'\n');
         }
         if let Err(error) = self.file.write_all(&line) {
-            // A disk that filled up midway left half a line; the next record must not follow it.
+            // A full disk left a partial line; the next record must not follow it.
             let _ = self.file.set_len(self.written);
             return Err(Error::file("write", &self.path)(error));
         }
         self.is_torn = false;
         self.written += line.len() as u64;
         if let Ok(file) = self.file.try_clone() {
-            // A full queue means that a sync is already to come.
+            // A full queue means that a sync is pending already.
             let _ = self.sync.try_send(file);
         }
         Ok(())
     }
 
-    /// Replaces the whole journal by `records`, in one step.
+    /// Replaces the whole journal with `records`, atomically.
     ///
     /// # Errors
-    /// [`Error::File`]: the journal is as it was before.
+    /// [`Error::File`]: the journal is unchanged.
     pub fn compact<R: Serialize>(&mut self, records: &[R]) -> Result<(), Error> {
         atomic::write(&self.path, &encode_all(records))?;
         self.file = open_to_append(&self.path)?;
@@ -203,18 +203,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether what is appended goes into the file of that name: somebody may have removed it.
+    /// True while the open file is the one at the journal's path, so it was neither removed nor
+    /// replaced.
     pub fn is_there(&self) -> bool {
         let named = fs::metadata(&self.path).and_then(|named| Ok((named, self.file.metadata()?)));
         named.is_ok_and(|(named, open)| (named.dev(), named.ino()) == (open.dev(), open.ino()))
     }
 
-    /// Bytes in the file.
+    /// Size of the file in bytes.
     pub fn len(&self) -> u64 {
         self.written
     }
 
-    /// True when the file holds nothing.
+    /// True when the file is empty.
     pub fn is_empty(&self) -> bool {
         self.written == 0
     }
@@ -232,9 +233,9 @@ fn open_to_append(path: &Path) -> Result<File, Error> {
         .map_err(Error::file("open", path))
 }
 
-/// Keeps the bytes of a damaged journal beside it, and writes it anew.
+/// Copies a damaged journal beside the file, and rewrites it.
 fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Error> {
-    // A hundred damaged journals tell no more than ninety-nine.
+    // The number of copies is bounded: a hundred of them tell no more than ninety-nine.
     let Some(aside) = place_aside(path) else {
         return Ok(atomic::write(path, &encode_all(records))?);
     };
@@ -243,13 +244,13 @@ fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Er
         .map_err(Error::file("write", &aside))
         .and_then(|()| Ok(atomic::write(path, &encode_all(records))?));
     if mended.is_err() {
-        // What it is a copy of is still there; on a full disk it only takes room.
+        // The original still exists; on a full disk the copy only takes room.
         let _ = fs::remove_file(&aside);
     }
     mended
 }
 
-/// The first free name for a damaged journal.
+/// First free name for a copy of a damaged journal.
 fn place_aside(path: &Path) -> Option<PathBuf> {
     let places = (1..100).map(|number| {
         let mut aside = path.as_os_str().to_owned();
@@ -259,7 +260,7 @@ fn place_aside(path: &Path) -> Option<PathBuf> {
     places.into_iter().find(|aside| !aside.exists())
 }
 
-/// Starts the thread that brings appended records to the disk; it ends with the journal.
+/// Starts the thread that syncs appended records to the disk; it ends with the journal.
 fn start_syncing() -> SyncSender<File> {
     let (sender, receiver): (_, Receiver<File>) = sync_channel(1);
     let sync = move || {

@@ -1,21 +1,21 @@
-//! Keys of attachments that the daemon makes by itself, for pods that run already.
+//! Keys of hotplug attachments, which the daemon makes for running pods.
 
 use std::path::PathBuf;
 
 use cni::agent::{Key, NetnsId};
 
-/// The name of the network configuration under which the daemon runs the plugin.
+/// Network name under which the daemon runs the plugin.
 pub const NETWORK: &str = "beemesh-live";
 
-/// Before the uid of a pod in the container id of such a key.
+/// Prefix of the container id in such a key; the pod's uid follows.
 const CONTAINER: &str = "live-";
 
-/// Whether the daemon made this attachment by itself, not the runtime.
+/// True when the daemon made this attachment, not the runtime.
 pub fn is_hotplug(key: &Key) -> bool {
     key.network == NETWORK && key.container_id.starts_with(CONTAINER)
 }
 
-/// The key of the attachment that the daemon makes for the pod with this uid, by this interface.
+/// Key of the daemon's attachment for the pod with this uid and interface.
 pub fn hotplug(uid: &str, interface: &str) -> Key {
     Key {
         container_id: format!("{CONTAINER}{uid}"),
@@ -24,11 +24,11 @@ pub fn hotplug(uid: &str, interface: &str) -> Key {
     }
 }
 
-/// The network namespace of a pod that runs.
+/// Network namespace of a running pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodNetns {
-    /// Its durable path, or that of a process in it where it has none.
+    /// Bind-mounted path, or `/proc/<pid>/ns/net` of one of its processes.
     pub path: PathBuf,
-    /// Device and inode of its file.
+    /// Device and inode of the namespace file.
     pub id: NetnsId,
 }

@@ -1,4 +1,4 @@
-//! The leases and the journal that they live in: what is not written did not happen.
+//! Lease store: leases and their journal. A change takes effect once it is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::attach::leases::{Leases, Record};
 use crate::error::Error;
 use store::lock::Lock;
 
-/// Name of the journal in the state directory.
+/// File name of the journal in the state directory.
 pub const FILE: &str = "leases.journal";
 
-/// The journal is rewritten once it is above this many bytes and mostly history.
+/// Size in bytes above which a journal that is mostly history is compacted.
 const COMPACT_BYTES: u64 = 1 << 20;
 
 /// Leases with their journal.
@@ -20,7 +20,7 @@ const COMPACT_BYTES: u64 = 1 << 20;
 pub struct LeaseStore {
     journal: Journal,
     leases: Leases,
-    /// The boot, while there was no room to write it down.
+    /// Boot record that could not be written, as on a full disk.
     unwritten: Option<Record>,
     compacted: u64,
     state_dir: PathBuf,
@@ -28,9 +28,9 @@ pub struct LeaseStore {
 }
 
 impl LeaseStore {
-    /// Reads the book in `state_dir`, or begins one, for the boot `boot`. What was damaged is told.
-    /// That nothing more can be written is no error before there is a lease to write down: all else
-    /// that the node does needs no room.
+    /// Opens the lease store in `state_dir`, or creates one, for the boot `boot`. Returns the
+    /// damaged ranges. A full disk is no error before the first lease: the rest of the daemon does
+    /// not need to write.
     ///
     /// # Errors
     /// [`Error::File`] when the journal cannot be read or opened.
@@ -60,7 +60,7 @@ impl LeaseStore {
         Ok((book, recovered.damage))
     }
 
-    /// Rewrites the journal only while this daemon has the state directory.
+    /// Compacts the journal only while this daemon holds the lock of the state directory.
     #[must_use]
     pub(crate) fn under(self, lock: Arc<Lock>) -> LeaseStore {
         LeaseStore {
@@ -69,10 +69,10 @@ impl LeaseStore {
         }
     }
 
-    /// Writes `record`, then takes the step.
+    /// Writes `record` to the journal, then applies it.
     ///
     /// # Errors
-    /// [`Error::File`]: the step was not taken.
+    /// [`Error::File`]: the record is not applied.
     pub fn record(&mut self, record: Record) -> Result<(), Error> {
         self.catch_up()?;
         self.journal.append(&record)?;
@@ -80,7 +80,7 @@ impl LeaseStore {
         Ok(())
     }
 
-    /// Writes the boot before anything that is of it.
+    /// Writes the boot record before any record of that boot.
     fn catch_up(&mut self) -> Result<(), Error> {
         if let Some(boot) = &self.unwritten {
             self.journal.append(boot)?;
@@ -89,10 +89,10 @@ impl LeaseStore {
         Ok(())
     }
 
-    /// Rewrites the journal to what it amounts to.
+    /// Compacts the journal to the current state.
     ///
     /// # Errors
-    /// [`Error::File`]: the journal is as it was.
+    /// [`Error::File`]: the journal is unchanged.
     pub fn compact(&mut self) -> Result<(), Error> {
         self.journal.compact(&self.leases.to_records())?;
         self.unwritten = None;
@@ -100,11 +100,12 @@ impl LeaseStore {
         Ok(())
     }
 
-    /// Compacts when that gives back most of a large file. Writes the journal anew, and makes its
-    /// directory, where somebody removed it under a daemon that runs.
+    /// Compacts a large journal that is mostly history. Recreates the journal and its directory
+    /// after they were removed.
     ///
     /// # Errors
-    /// As [`LeaseStore::compact`]; [`Error::StateInUse`] when another daemon has the directory since.
+    /// As [`LeaseStore::compact`]; [`Error::StateInUse`] when another daemon has locked the
+    /// directory since.
     pub fn keep(&mut self) -> Result<(), Error> {
         if let Some(lock) = &self.lock {
             lock.keep()?;
@@ -120,7 +121,7 @@ impl LeaseStore {
         Ok(())
     }
 
-    /// Where the journal is, and what else outlives the daemon.
+    /// State directory of the journal and other files that survive the daemon.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
     }
@@ -130,7 +131,7 @@ impl LeaseStore {
         &self.leases
     }
 
-    /// The leases, to look for a free address: what is found counts once it is recorded.
+    /// Leases, to search for a free address, which is taken once it is recorded.
     pub fn leases_mut(&mut self) -> &mut Leases {
         &mut self.leases
     }
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(fs::metadata(state.join(FILE)).unwrap().len(), length);
         assert_eq!(open().leases(), book.leases());
         assert_eq!(book.leases().iter().count(), 3);
-        // Somebody else's in its place.
+        // Another file in its place.
         fs::rename(state.join(FILE), state.join("old")).unwrap();
         fs::write(state.join(FILE), "").unwrap();
         book.keep().unwrap();

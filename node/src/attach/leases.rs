@@ -1,4 +1,5 @@
-//! Which addresses are whose. Pure: state is a fold of records, and a record is written before it counts.
+//! Leases of addresses. Pure: state is a fold of records, and a record is written before it is
+//! applied.
 //!
 //! ```text
 //!          Claimed              Confirmed             Releasing            Freed
@@ -6,8 +7,8 @@
 //!                      '------------------------------------------^
 //! ```
 //! An address is free again only after two proofs. `Releasing` is the runtime's: a DEL, a GC, an
-//! aborted ADD, a namespace that is no more. `Freed` is the kernel's: the Forwarder's end of the
-//! link is gone. Nothing in between makes an address available.
+//! aborted ADD, a deleted namespace. `Freed` is the kernel's: the Forwarder's end of the link is
+//! gone. No state in between makes an address available.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,30 +22,30 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// How far a lease has come.
+/// Phase of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
-    /// The plugin was told; the pod may be half wired.
+    /// Claimed by the plugin; the pod may be partly wired.
     Pending,
-    /// The plugin has wired the pod.
+    /// Wired by the plugin.
     Confirmed,
-    /// The runtime is done with it; the kernel may not be.
+    /// Released by the runtime; the kernel may still hold its links.
     Releasing,
 }
 
-/// What one pod holds in one topology.
+/// Share of a pod in one topology: addresses and link parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
     /// Kubernetes namespace of the topology.
     pub namespace: String,
-    /// How the pod is wired, addresses included.
+    /// Link parameters of the pod, addresses included.
     pub attachment: Attachment,
 }
 
 impl Share {
-    /// The address space that the share's addresses are of.
+    /// Topology whose address space the share belongs to.
     pub fn network(&self) -> TopologyKey {
         let topology = self.attachment.topology.clone();
         TopologyKey {
@@ -54,41 +55,41 @@ impl Share {
     }
 }
 
-/// All that one CNI attachment holds.
+/// Lease of one CNI attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
-    /// What the runtime calls it.
+    /// CNI container id, interface and network name.
     pub key: Key,
-    /// How far it has come.
+    /// Phase.
     pub phase: Phase,
-    /// Path of the pod's namespace when it was claimed.
+    /// Path of the pod's network namespace at the claim.
     pub netns: String,
     /// Identity of that namespace.
     pub netns_id: NetnsId,
-    /// Process id of the plugin that claimed it.
+    /// Process id of the plugin that made the claim.
     #[serde(default)]
     pub plugin: Option<i32>,
-    /// When it was claimed, in seconds since 1970.
+    /// Time of the claim, in seconds since 1970.
     pub since: u64,
-    /// `namespace/name` of the pod, where the runtime told it.
+    /// `namespace/name` of the pod, where the runtime passed it.
     #[serde(default)]
     pub pod: String,
-    /// The pod's uid, where it is known.
+    /// Uid of the pod, where it is known.
     #[serde(default)]
     pub uid: String,
-    /// Asked for by a network configuration of its own, as Multus has them.
+    /// True when a network configuration names the topology, as with Multus.
     #[serde(default)]
     pub is_asked_for: bool,
-    /// One for each topology that the pod is in.
+    /// Shares, one for each topology of the pod.
     pub shares: Vec<Share>,
-    /// Made before the last boot: no interface of that time is left.
+    /// True when it was made before the last boot: none of its interfaces is left.
     #[serde(default)]
     pub is_past_boot: bool,
 }
 
 impl Lease {
-    /// The attachments of all shares.
+    /// Attachments of all shares.
     pub fn attachments(&self) -> Vec<Attachment> {
         self.shares
             .iter()
@@ -97,56 +98,57 @@ impl Lease {
     }
 }
 
-/// One step in the life of a lease, as the journal keeps it.
+/// Journal record: one transition of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Record {
-    /// What follows happened in this boot.
+    /// A boot began; the records after it belong to it.
     Boot {
-        /// The kernel's boot id.
+        /// Boot id of the kernel.
         id: String,
     },
-    /// The addresses are taken, from now on.
+    /// Addresses were taken.
     Claimed(Lease),
-    /// The pod is wired.
+    /// The pod was wired.
     Confirmed {
-        /// Which lease.
+        /// Key of the lease.
         key: Key,
     },
-    /// The runtime is done with it: the first proof.
+    /// The runtime released it: the first proof.
     Releasing {
-        /// Which lease.
+        /// Key of the lease.
         key: Key,
     },
-    /// Nothing of it is left in the kernel: the second proof.
+    /// The kernel holds none of its links: the second proof.
     Freed {
-        /// Which lease.
+        /// Key of the lease.
         key: Key,
     },
 }
 
-/// Every lease of one node.
+/// All leases of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
     boot: Option<String>,
     by_key: BTreeMap<Key, Lease>,
     used: BTreeMap<(TopologyKey, IpAddr), Key>,
-    /// Seen in the kernel without a lease (a journal was damaged): not given until they are gone.
+    /// Addresses observed in the kernel without a lease (after journal damage): not leased while
+    /// they are there.
     held: BTreeSet<(TopologyKey, IpAddr)>,
-    /// The address given last, by block: a freed address rests while others are free.
+    /// Address leased last, by block: a freed address rests while others are free.
     last: BTreeMap<(TopologyKey, IpNetwork), IpAddr>,
 }
 
 impl Leases {
-    /// The state after `records`, in the boot `boot`.
+    /// State after `records`.
     pub fn replay(records: &[Record]) -> Leases {
         let mut leases = Leases::default();
         records.iter().for_each(|record| leases.apply(record));
         leases
     }
 
-    /// Takes one step. A step that does not fit (of a lease that was lost with a damaged record)
-    /// changes nothing.
+    /// Applies one record. A record that does not fit (its lease was lost with a damaged record) is
+    /// ignored.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Boot { id } => self.begin_boot(id),
@@ -178,7 +180,7 @@ impl Leases {
 
     fn advance(&mut self, key: &Key, phase: Phase) {
         if let Some(lease) = self.by_key.get_mut(key) {
-            // What the runtime has given up it cannot have back.
+            // A released lease cannot be confirmed again.
             if lease.phase != Phase::Releasing {
                 lease.phase = phase;
             }
@@ -199,29 +201,29 @@ impl Leases {
         }
     }
 
-    /// The shortest list of records that gives this state.
+    /// Shortest list of records that gives this state.
     pub fn to_records(&self) -> Vec<Record> {
         let boot = self.boot.iter().map(|id| Record::Boot { id: id.clone() });
         boot.chain(self.by_key.values().cloned().map(Record::Claimed))
             .collect()
     }
 
-    /// The boot that the last records are of.
+    /// Boot id of the last records.
     pub fn boot(&self) -> Option<&str> {
         self.boot.as_deref()
     }
 
-    /// The lease of a key.
+    /// Lease of a key.
     pub fn get(&self, key: &Key) -> Option<&Lease> {
         self.by_key.get(key)
     }
 
-    /// Every lease, by key.
+    /// All leases, by key.
     pub fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.by_key.values()
     }
 
-    /// How many attachments each Forwarder's namespace has.
+    /// Number of attachments in a Forwarder's namespace.
     pub fn load(&self, forwarder_netns: &str) -> usize {
         let shares = self.by_key.values().flat_map(|lease| &lease.shares);
         shares
@@ -229,27 +231,28 @@ impl Leases {
             .count()
     }
 
-    /// Replaces what is known to be in the kernel; what is leased is left out.
+    /// Replaces the addresses observed in the kernel; leased ones are left out.
     pub fn hold(&mut self, mut held: BTreeSet<(TopologyKey, IpAddr)>) {
         held.retain(|place| !self.used.contains_key(place));
         self.held = held;
     }
 
-    /// What is in the kernel and not leased, as far as it is known.
+    /// Observed addresses without a lease.
     pub fn strays(&self) -> impl Iterator<Item = &(TopologyKey, IpAddr)> {
         let held = self.held.iter();
         held.filter(|place| !self.used.contains_key(*place))
     }
 
-    /// Whether an address is leased.
+    /// True when an address is leased.
     pub fn is_used(&self, network: &TopologyKey, address: IpAddr) -> bool {
         self.used.contains_key(&(network.clone(), address))
     }
 
-    /// An address of `block` that nobody has; `None` when there is none. The block's first host
-    /// address is the Forwarder's own.
+    /// Next free address of `block`; `None` when it is exhausted. The block's first host address is
+    /// the Forwarder's own.
     ///
-    /// Going round from the last one given, so that a freed address rests as long as it can.
+    /// The search goes round-robin from the last leased address, so that a freed address rests as
+    /// long as possible.
     pub fn next_free(&mut self, network: &TopologyKey, block: IpNetwork) -> Option<IpAddr> {
         let (first, last) = hosts(block)?;
         let place = (network.clone(), block);
@@ -257,7 +260,7 @@ impl Leases {
             Some(address) if to_bits(*address) < last => to_bits(*address) + 1,
             _ => first,
         };
-        // One more candidate than there are takers is enough: one of them must be free.
+        // One more candidate than there are taken addresses is enough: one of them is free.
         let bound = (self.used.len() + self.held.len() + 1) as u128;
         let count = (last - first + 1).min(bound);
         let address = (0..count)
@@ -267,7 +270,7 @@ impl Leases {
         Some(address)
     }
 
-    /// True when some address of `block` could be given.
+    /// True when `block` has a free address.
     pub fn has_free(&self, network: &TopologyKey, block: IpNetwork) -> bool {
         let Some((first, last)) = hosts(block) else {
             return false;
@@ -286,8 +289,8 @@ impl Leases {
 
 pub use crds::cidr::router_address;
 
-/// The first and last address of a block that a pod may have, as numbers: not the network's own,
-/// not the Forwarder's, and in IPv4 not the broadcast address (RFC 1122, 3.2.1.3).
+/// First and last host address of a block, as numbers: without the network's address, the
+/// Forwarder's, and in IPv4 the broadcast address (RFC 1122, 3.2.1.3).
 fn hosts(block: IpNetwork) -> Option<(u128, u128)> {
     let (bits, keep) = match block {
         IpNetwork::V4(_) => (32, 1),
@@ -306,7 +309,7 @@ fn to_bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The address with these bits, of the block's family.
+/// Address with these bits, of the block's family.
 fn from_bits(block: IpNetwork, bits: u128) -> IpAddr {
     match block {
         IpNetwork::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),

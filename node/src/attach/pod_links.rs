@@ -1,4 +1,4 @@
-//! Pods' links in the kernel: the second proof that an address is free.
+//! Links of pods in the kernel: their absence is the second proof that an address is free.
 
 use std::io;
 use std::path::Path;
@@ -12,40 +12,42 @@ use nix::net::if_::if_nametoindex;
 use crate::attach::leases::Lease;
 use crate::error::Error;
 
-/// The port to the kernel for attachments. Adapter: [`KernelPodWiring`].
+/// Port to the kernel for attachments. Adapter: [`KernelPodWiring`].
 pub trait PodWiring: Send + Sync {
-    /// Whether the Forwarder's end of an attachment is there.
+    /// True when the Forwarder's end of an attachment exists.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when that cannot be told.
+    /// [`Error::Kernel`] when the kernel cannot be observed.
     fn is_wired(&self, attachment: &Attachment) -> Result<bool, Error>;
 
-    /// Removes both ends of an attachment of `lease`: the Forwarder's, and the pod's where that is the end of another pair, as
-    /// when the Forwarder's namespace lost its name. What is absent counts as removed.
+    /// Removes both ends of an attachment of `lease`: the Forwarder's, and the pod's where that
+    /// belongs to another pair, as when the Forwarder's namespace lost its name. An absent end
+    /// counts as removed.
     ///
     /// # Errors
-    /// [`Error::Kernel`] while one is still there, or may be.
+    /// [`Error::Kernel`] while an end exists, or may exist.
     fn cut(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error>;
 
-    /// Puts back what the pod's end of an attachment of `lease` lost while it was down.
+    /// Restores routes and neighbours that the pod's end of an attachment of `lease` lost while it
+    /// was down.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when the kernel refuses it.
+    /// [`Error::Kernel`] when the kernel refuses a change.
     fn restore(&self, lease: &Lease, attachment: &Attachment) -> Result<(), Error>;
 
-    /// What links a pod's namespace with a Forwarder's, whoever remembers it.
+    /// Veth pairs between a pod's namespace and a Forwarder's, with or without a lease.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when that cannot be told.
+    /// [`Error::Kernel`] when the kernel cannot be observed.
     fn pairs(&self, pod: &Path, forwarder: &Path) -> Result<Vec<Pair>, Error>;
 
-    /// Whether a pair is wired as an attachment is.
+    /// True when a pair is wired as its attachment demands.
     ///
     /// # Errors
     /// As [`PodWiring::pairs`].
     fn is_whole(&self, pod: &Path, pair: &Pair, attachment: &Attachment) -> Result<bool, Error>;
 
-    /// Whether the pod's namespace is still the one at that path.
+    /// True when the namespace at the path is still the pod's.
     fn is_alive(&self, netns: &str, id: NetnsId) -> bool;
 }
 
@@ -53,7 +55,7 @@ pub trait PodWiring: Send + Sync {
 #[derive(Debug)]
 pub struct KernelPodWiring;
 
-/// The Forwarder's namespace; none when it is gone, and every interface in it.
+/// Forwarder's namespace; `None` when it was deleted, with every interface in it.
 fn open(attachment: &Attachment) -> Result<Option<Netns>, Error> {
     match Netns::open_path(Path::new(&attachment.forwarder_netns)) {
         Ok(netns) => Ok(Some(netns)),
@@ -62,12 +64,12 @@ fn open(attachment: &Attachment) -> Result<Option<Netns>, Error> {
     }
 }
 
-/// Alias of the pod's ends of a lease.
+/// Interface alias of the pod's ends of a lease.
 fn owner(lease: &Lease) -> String {
     format!("{}{}", dataplane::ALIAS_PREFIX, lease.key.mark())
 }
 
-/// An attachment of a lease as the dataplane has it.
+/// Pod link of a lease's attachment, for the dataplane.
 fn end(lease: &Lease, of: &Attachment) -> Result<dataplane::attachment::PodLink, dataplane::Error> {
     let mac = |text: &str| {
         let reason = "the MAC address of a lease";
@@ -145,7 +147,7 @@ impl PodWiring for KernelPodWiring {
         };
         let owner = owner(lease);
         match unwire(&pod, &attachment.pod_interface, &owner) {
-            // Another attachment's, or the pod's own.
+            // End of another attachment, or the pod's own interface.
             Err(dataplane::Error::Foreign { .. }) => Ok(()),
             result => result.map(drop).map_err(failed),
         }
@@ -208,7 +210,7 @@ impl PodWiring for KernelPodWiring {
     }
 }
 
-/// Without the `/var` that a host has for a link and an image may lack.
+/// Path without the `/var` that is a symbolic link on hosts and may be absent in images.
 fn plain(path: &str) -> &str {
     match path.strip_prefix("/var") {
         Some(rest) if rest.starts_with("/run/") => rest,
@@ -216,7 +218,7 @@ fn plain(path: &str) -> &str {
     }
 }
 
-/// Whether both are the path of one namespace, as two programs spell it.
+/// True when both paths name the same namespace, apart from a `/var` prefix.
 pub(crate) fn same_path(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }

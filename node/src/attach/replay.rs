@@ -1,12 +1,12 @@
-//! Replaying the DELs that plugins wrote down while the daemon was away.
+//! Replay of the DEL queue, which plugins fill while the daemon is away.
 
 use std::path::Path;
 
 use crate::attach::pod_links::PodWiring;
 use crate::attach::service::AttachService;
 
-/// Releases what the queue in `state_dir` says. Garbage is set aside; what fails stays for the next
-/// time.
+/// Releases the leases in the queue of `state_dir`. An unreadable record is set aside; a failed one
+/// stays for the next replay.
 pub fn replay<W: PodWiring>(state_dir: &Path, service: &AttachService<W>) {
     let (records, garbage) = match cni::queue::list(state_dir) {
         Ok(listed) => listed,
@@ -19,7 +19,7 @@ pub fn replay<W: PodWiring>(state_dir: &Path, service: &AttachService<W>) {
         tracing::warn!(file = %file.display(), "a DEL record was not readable and is set aside");
     }
     for (file, record) in records {
-        // An ADD of this key replays it too; whoever comes second finds the file gone.
+        // An ADD of this key replays it too; the second of them finds the file gone.
         let of_pod = || service.release_live(record.netns.as_deref(), record.pod.as_ref());
         if let Some(Err(error)) = file.exists().then(of_pod) {
             tracing::warn!(%error, "failed to replay a DEL");

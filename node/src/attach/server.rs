@@ -1,4 +1,4 @@
-//! The socket on which the plugin asks.
+//! Server of the plugin's unix socket.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -22,38 +22,38 @@ use crate::telemetry::{Metrics, word_of};
 #[cfg(test)]
 mod tests;
 
-/// Connections at one time; more wait in the socket's backlog.
+/// Largest number of connections at one time; others wait in the socket's backlog.
 const CONNECTIONS: usize = 256;
-/// A plugin is done, or dead, well before this.
+/// Time limit of a connection; a plugin ends well before it.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Time between two looks whether the socket is still there.
+/// Interval between two checks that the socket file exists.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long a claim waits for its pod to be known: the plugin gives up after 10 s.
+/// Longest wait of a claim for its pod's object: the plugin gives up after 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The socket, removed when dropped.
+/// Unix socket, removed when dropped.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
     bound: Bound,
-    /// That no plugin reaches it was said.
+    /// True once the missing socket was logged.
     is_told: bool,
 }
 
-/// Which file the socket is; the same for all clones.
+/// Identity of the socket file; the same for all clones.
 #[derive(Clone, Debug)]
 pub struct Bound {
     path: Arc<Path>,
     file: Arc<Mutex<Option<FileId>>>,
 }
 
-/// Device and inode.
+/// Device and inode of a file.
 type FileId = (u64, u64);
 
 impl Bound {
-    /// Whether plugins that connect now reach this daemon: somebody may have removed or replaced the file.
+    /// True when the socket file is this daemon's: it was neither removed nor replaced.
     pub fn is_there(&self) -> bool {
         let bound = *self.file.lock().unwrap_or_else(PoisonError::into_inner);
         bound.is_some() && id(&self.path) == bound
@@ -70,10 +70,11 @@ fn id(path: &Path) -> Option<FileId> {
 }
 
 impl Server {
-    /// Listens on `path`, for root only. A socket that nobody answers on any more is replaced.
+    /// Listens on `path`, for root only. A socket without a listener is replaced.
     ///
     /// # Errors
-    /// [`Error::SocketInUse`] when somebody answers, [`Error::File`] when it cannot be made.
+    /// [`Error::SocketInUse`] when another process answers, [`Error::File`] when it cannot be
+    /// created.
     pub fn bind(path: &Path) -> Result<Server, Error> {
         let listener = adopt(listen(path)?, path)?;
         let bound = Bound {
@@ -88,18 +89,18 @@ impl Server {
         })
     }
 
-    /// Which file the socket is.
+    /// Identity of the socket file.
     pub fn bound(&self) -> Bound {
         self.bound.clone()
     }
 
-    /// Listens anew where somebody removed the socket, or put there what nobody answers on.
+    /// Listens again after the socket was removed or replaced by one without a listener.
     async fn renew(&mut self) {
         if self.bound.is_there() {
             return;
         }
         let path = Arc::clone(&self.bound.path);
-        // Whoever has it now may be slow to answer.
+        // The process that holds it now may be slow to answer.
         let listened = tokio::task::spawn_blocking(move || listen(&path)).await;
         let Ok(listened) = listened else { return };
         match listened.and_then(|listener| adopt(listener, &self.bound.path)) {
@@ -117,7 +118,7 @@ impl Server {
         }
     }
 
-    /// Answers for ever, and counts how long that takes.
+    /// Serves plugins for ever, and measures the time of each answer.
     pub async fn serve<W: PodWiring + 'static>(
         &mut self,
         service: Arc<AttachService<W>>,
@@ -148,7 +149,7 @@ impl Server {
                     });
                 }
                 Err(error) => {
-                    // Too many open files, most likely: give others time to close some.
+                    // Too many open files, most likely: a pause lets others close some.
                     tracing::warn!(%error, "failed to accept a plugin");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -157,7 +158,7 @@ impl Server {
     }
 }
 
-/// Listens on `path`, as [`Server::bind`] promises.
+/// Listens on `path`, with the guarantees of [`Server::bind`].
 fn listen(path: &Path) -> Result<StdListener, Error> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
@@ -179,7 +180,7 @@ fn listen(path: &Path) -> Result<StdListener, Error> {
     Ok(listener)
 }
 
-/// Lets the runtime that is entered wait for plugins.
+/// Registers a listener with the current runtime.
 fn adopt(listener: StdListener, path: &Path) -> Result<UnixListener, Error> {
     let adopted = listener
         .set_nonblocking(true)
@@ -189,14 +190,14 @@ fn adopt(listener: StdListener, path: &Path) -> Result<UnixListener, Error> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Another's stays; absent is as good.
+        // Another daemon's socket stays; an absent one needs no removal.
         if self.bound.is_there() {
             let _ = fs::remove_file(&self.bound.path);
         }
     }
 }
 
-/// Answers one plugin's questions, one after another.
+/// Serves one connection: requests of a plugin, one after another.
 async fn converse<W: PodWiring + 'static>(
     stream: UnixStream,
     service: Arc<AttachService<W>>,
@@ -222,7 +223,7 @@ async fn converse<W: PodWiring + 'static>(
             }
             Err(error) => {
                 let message = error.to_string();
-                // What follows a line that was too long or torn is not the start of one.
+                // After a line that was too long or truncated, the stream has no known line start.
                 (
                     Reply::Refused {
                         code: DECODE,
@@ -239,11 +240,11 @@ async fn converse<W: PodWiring + 'static>(
     }
 }
 
-/// CNI error "failed to decode content".
+/// CNI error code "failed to decode content".
 const DECODE: u32 = 6;
 
-/// Asks the service on threads that may wait for disk and kernel, but not for others: an answer that
-/// depends on a pod that is not known yet is asked for again when there is news.
+/// Answers a request on threads that may wait for disk and kernel, but not for other requests: an
+/// answer that depends on an unknown pod is retried when pods, catalog or leases change.
 async fn answer<W: PodWiring + 'static>(
     request: Request,
     plugin: Option<i32>,
@@ -252,7 +253,7 @@ async fn answer<W: PodWiring + 'static>(
     let end = Instant::now() + PATIENCE;
     let request = Arc::new(request);
     let mut news = service.news();
-    // The first answer says most: only then was the API server asked.
+    // The first answer is the most specific: only then was the API server asked.
     let mut awaited: Option<String> = None;
     loop {
         let (asked, of) = (Arc::clone(&request), Arc::clone(service));

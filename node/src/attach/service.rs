@@ -1,7 +1,7 @@
-//! Answers the plugin: who gets which addresses, and when they are free again.
+//! Attachment service: answers the plugin, leases addresses to pods and frees them.
 //!
-//! Every step on one key waits for the one before it, so that a late release never takes away what
-//! a new claim has just been given. Steps on different keys run side by side.
+//! All operations on one key are serialised, so that a late release never takes the addresses of a
+//! newer claim. Operations on different keys run in parallel.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -37,7 +37,7 @@ pub use adoption::Adopted;
 pub(crate) use adoption::may_cut;
 pub use dispatch::Answer;
 
-/// Where the plugin's questions are answered.
+/// Service behind the plugin's socket.
 pub struct AttachService<W> {
     state: Mutex<State>,
     busy: Mutex<HashSet<Key>>,
@@ -45,25 +45,25 @@ pub struct AttachService<W> {
     wires: W,
     mailbox: Arc<Mailbox>,
     claim_timeout: Duration,
-    /// None where pods are what the plugin says they are.
+    /// Pods of Kubernetes; `None` where the plugin's request is the only source.
     pods: Option<Arc<dyn Pods>>,
-    /// What was told last of pods that could not be attached, by uid.
+    /// Last reported failure of pods that could not be attached, by uid.
     failures: Mutex<HashMap<String, String>>,
     tally: Mutex<PendingPods>,
-    /// Leases that were released while the journal could not be written.
+    /// Keys released while the journal could not be written.
     unrecorded: Mutex<BTreeSet<Key>>,
-    /// Claims for which the API server is being asked.
+    /// Number of claims that wait for the API server.
     asking: AtomicUsize,
-    /// Counts changes of the pods, the catalog and the leases.
+    /// Number of changes of the pods, the catalog and the leases.
     news: watch::Sender<u64>,
 }
 
-/// Pods of this node that should be attached and are not.
+/// Numbers of this node's pods that should be attached and are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PendingPods {
-    /// Those that will be.
+    /// Pods whose attachment is pending.
     pub waiting: usize,
-    /// Those that cannot be.
+    /// Pods that cannot be attached.
     pub refused: usize,
 }
 
@@ -78,15 +78,15 @@ impl<W> fmt::Debug for AttachService<W> {
 #[derive(Debug)]
 struct State {
     book: LeaseStore,
-    /// None before the first desired state.
+    /// Admission catalog; `None` before the first desired state.
     catalog: Option<Arc<Catalog>>,
-    /// Pods with a lease whose interface somebody else deleted.
+    /// Keys of leases whose interface was deleted by somebody else.
     lost: BTreeSet<Key>,
 }
 
 impl<W: PodWiring> AttachService<W> {
-    /// A service with the leases of `book`. Unconfirmed claims without a plugin are collected after
-    /// `claim_timeout`.
+    /// Service with the leases of `book`. Unconfirmed claims without a plugin process are collected
+    /// after `claim_timeout`.
     pub fn new(
         book: LeaseStore,
         wires: W,
@@ -114,7 +114,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// Lets Kubernetes say what pods are.
+    /// Sets the source of pod objects.
     #[must_use]
     pub fn with_pods(self, pods: Arc<dyn Pods>) -> AttachService<W> {
         AttachService {
@@ -123,45 +123,45 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// Replaces what pods can be attached to.
+    /// Replaces the admission catalog.
     pub fn open(&self, catalog: Arc<Catalog>) {
         self.state().catalog = Some(catalog);
         self.hear();
     }
 
-    /// Takes that pods came, changed or went.
+    /// Notifies the service that pods were added, changed or removed.
     pub fn hear(&self) {
         self.news
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Changes whenever something may be answered otherwise than before.
+    /// Receiver that changes whenever an answer may differ from an earlier one.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
-    /// What pods can be attached to; none before the first desired state.
+    /// Admission catalog; `None` before the first desired state.
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
         self.state().catalog.clone()
     }
 
-    /// Replaces how many pods should be attached and are not.
+    /// Replaces the numbers of pods that should be attached and are not.
     pub fn tally(&self, tally: PendingPods) {
         *lock(&self.tally) = tally;
     }
 
-    /// How many pods should be attached and are not.
+    /// Numbers of pods that should be attached and are not.
     pub fn missing(&self) -> PendingPods {
         *lock(&self.tally)
     }
 
-    /// Keeps back addresses that the kernel has and no lease.
+    /// Reserves addresses that the kernel has without a lease.
     pub fn hold(&self, held: BTreeSet<(TopologyKey, std::net::IpAddr)>) {
         self.state().book.leases_mut().hold(held);
     }
 
-    /// Replaces which pods were seen to be without their interface. Their leases stay until the
-    /// runtime gives them up, or the daemon attaches them anew.
+    /// Replaces the keys without an interface. Their leases stay until the runtime releases them,
+    /// or the daemon attaches them again.
     pub fn miss(&self, lost: BTreeSet<Key>) {
         let before = std::mem::replace(&mut self.state().lost, lost.clone());
         if before != lost {
@@ -179,7 +179,8 @@ impl<W: PodWiring> AttachService<W> {
     }
 }
 
-/// A record is written before the state changes, so a panic elsewhere leaves the state whole.
+/// A record is written before the state changes, so a panic of another thread leaves the state
+/// whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::{Config, DEFAULT_RESYNC, InstallCni, Origin};
 use crate::flooding::DEFAULT_PORT;
 
-/// Where health and metrics of a node of a cluster are served unless told otherwise.
+/// Default listen address of health and metrics in a cluster.
 const HTTP_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4790);
 
 /// Arguments of the daemon of one node.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Name of this node, as the Forwarders' `spec.node` has it
+    /// Name of this node, as in `spec.node` of its Forwarders
     #[arg(long, env = "NODE_NAME")]
     name: String,
     /// Serve the Forwarders of a cluster
@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Serve the Forwarders of a directory of forwarders/, nodes/ and status/
     #[arg(long, required_unless_present = "kubernetes")]
     directory: Option<PathBuf>,
-    /// How to reach the API server [default: as the environment says]
+    /// Path of the kubeconfig [default: in-cluster configuration or environment]
     #[arg(long, conflicts_with = "directory")]
     kubeconfig: Option<PathBuf>,
     /// Unix socket for the CNI plugin
@@ -34,22 +34,23 @@ pub struct Arguments {
     /// Directory of the last known objects of the cluster
     #[arg(long, default_value = "/var/lib/beemesh/objects")]
     cache_dir: PathBuf,
-    /// Directory of what does not outlive a boot
+    /// Directory of state that does not survive a reboot
     #[arg(long, default_value = "/run/beemesh")]
     run_dir: PathBuf,
     /// UDP port of the VXLAN links
     #[arg(long, default_value_t = 4789)]
     vxlan_port: u16,
-    /// TCP port on which nodes tell one another their links' states
+    /// TCP port of link-state flooding between nodes
     #[arg(long, default_value_t = DEFAULT_PORT)]
     peer_port: u16,
-    /// File with the key that the nodes share: 32 bytes or more; with several lines, the first is used and all are accepted
+    /// File with the mesh key: 32 bytes or more; with several lines, the first is used and all are
+    /// accepted
     #[arg(long)]
     peer_key_file: Option<PathBuf>,
-    /// Where health and metrics are served [default: 127.0.0.1:4790 in a cluster, else nowhere]
+    /// Listen address of health and metrics [default: 127.0.0.1:4790 in a cluster, else none]
     #[arg(long)]
     http_address: Option<SocketAddr>,
-    /// What to install of the CNI plugin
+    /// Installation mode of the CNI plugin
     #[arg(long, value_enum, default_value_t)]
     install_cni: InstallCni,
     /// Directory of the node's CNI plugins
@@ -58,42 +59,42 @@ pub struct Arguments {
     /// Directory of the node's CNI configurations
     #[arg(long, default_value = "/etc/cni/net.d")]
     cni_conf_dir: PathBuf,
-    /// Where the node's processes are seen
+    /// /proc of the host
     #[arg(long, default_value = "/proc")]
     host_proc: PathBuf,
-    /// Key of a taint to take off the node once it is ready
+    /// Key of a taint to remove from the node once it is ready
     #[arg(long, value_name = "KEY")]
     startup_taint: Option<String>,
-    /// File with the boot id: namespaces do not outlive it [default: sys/kernel/random/boot_id where processes are seen]
+    /// File with the boot id [default: sys/kernel/random/boot_id below --host-proc]
     #[arg(long)]
     boot_id: Option<PathBuf>,
-    /// Least seconds between two looks at the whole kernel state
+    /// Least seconds between two observations of the whole kernel state
     #[arg(long, default_value_t = DEFAULT_RESYNC.as_secs())]
     resync_seconds: u64,
     /// Seconds after which an unconfirmed claim may be collected: 10 or more, as a plugin takes that long
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(10..))]
     claim_timeout_seconds: u64,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
-    /// What is logged, in the words of `RUST_LOG`, which goes first
+    /// Log filter in the syntax of RUST_LOG, which takes precedence
     #[arg(long, default_value = "info")]
     pub(crate) log_level: String,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// An object a line.
+    /// One JSON object a line.
     Json,
 }
 
 impl From<Arguments> for Config {
     fn from(arguments: Arguments) -> Config {
-        // Without a directory it is a cluster: the parser insists on one of both.
+        // Without a directory the origin is a cluster: the parser demands one of both.
         let (origin, http_address) = match arguments.directory {
             Some(directory) => (Origin::Directory(directory), None),
             None => {
@@ -101,7 +102,7 @@ impl From<Arguments> for Config {
                 (Origin::Kubernetes { kubeconfig }, Some(HTTP_ADDRESS))
             }
         };
-        // The node's own: a container has a /proc of its own.
+        // The host's own boot id: a container has a /proc of its own.
         let boot_id = arguments.host_proc.join("sys/kernel/random/boot_id");
         Config {
             name: arguments.name,

@@ -1,8 +1,8 @@
-//! What the daemon may do: no more than it needs, from before its first thread on.
+//! Capabilities of the daemon: dropped to the necessary ones before its first thread starts.
 //!
-//! In a cluster its container is privileged, for that alone lets its namespaces be seen by the node.
-//! So it gives up itself what it does not need, for good: neither it nor the plugin that it runs can
-//! have it again.
+//! In a cluster its container is privileged, because only then the host sees its network
+//! namespaces. So the daemon drops the capabilities that it does not need, for good: neither it nor
+//! the plugin that it runs can regain them.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,7 +14,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::error::Error;
 
-/// What is kept, and what for.
+/// Kept capabilities with their purpose.
 pub const KEPT: [(Capability, &str); 5] = [
     (
         Capability::CAP_NET_ADMIN,
@@ -38,14 +38,14 @@ pub const KEPT: [(Capability, &str); 5] = [
     ),
 ];
 
-/// Where settings of the network are written.
+/// Directory of the network's sysctls.
 const SETTINGS: &str = "/proc/sys/net";
 
-/// Gives up everything but [`KEPT`], in all sets of the calling thread: threads that it starts from
-/// then on, and programs, have no more.
+/// Drops all capabilities except [`KEPT`], in all sets of the calling thread, and so of its later
+/// threads and programs.
 ///
 /// # Errors
-/// [`Error::Start`] when the kernel does not do it.
+/// [`Error::Start`] when the kernel refuses.
 pub fn confine() -> Result<(), Error> {
     drop_all().map_err(|error| Error::Start {
         what: "with fewer rights",
@@ -56,7 +56,8 @@ pub fn confine() -> Result<(), Error> {
 fn drop_all() -> Result<(), CapsError> {
     let kept: HashSet<Capability> = KEPT.iter().map(|(capability, _)| *capability).collect();
     caps::clear(None, CapSet::Ambient)?;
-    // Who may not lower the bound was not given more than this by whoever did.
+    // A process without CAP_SETPCAP cannot lower the bounding set; its parent has limited it
+    // already.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         let bound = caps::read(None, CapSet::Bounding)?;
         for capability in bound.difference(&kept) {
@@ -70,7 +71,7 @@ fn drop_all() -> Result<(), CapsError> {
     caps::clear(None, CapSet::Inheritable)
 }
 
-/// What keeps the daemon from its work in this container, as sentences; empty where nothing does.
+/// Missing privileges of this container, as sentences; empty without any.
 pub fn obstacles() -> Vec<String> {
     let has = |capability: &Capability| {
         caps::has_cap(None, CapSet::Effective, *capability).unwrap_or(false)
@@ -99,18 +100,18 @@ mod tests {
         let before = caps::read(None, CapSet::Permitted).unwrap();
         let kept: HashSet<Capability> = KEPT.iter().map(|(capability, _)| *capability).collect();
         let expected: HashSet<Capability> = before.intersection(&kept).copied().collect();
-        // With more rights, as pods' processes may have.
+        // With more capabilities, as processes of pods may have.
         let mut pod = std::process::Command::new("sleep")
             .arg("1000")
             .spawn()
             .unwrap();
         let netns = format!("/proc/{}/ns/net", pod.id());
-        // Rights are a thread's own: the other tests keep theirs.
+        // Capabilities are per thread: the other tests keep theirs.
         let confined = thread::spawn(move || {
             confine().unwrap();
             confine().unwrap();
             let read = |set| caps::read(None, set).unwrap();
-            // What it starts has no more either.
+            // Its child threads have no more either.
             let child = thread::spawn(|| caps::read(None, CapSet::Effective).unwrap());
             let sets = [CapSet::Effective, CapSet::Permitted].map(read);
             let none = [CapSet::Inheritable, CapSet::Ambient].map(read);

@@ -1,7 +1,7 @@
-//! Watches directories, and says what may have changed.
+//! Watches directories and reports changed files.
 //!
-//! A program shares one inotify instance: there are few for a user. Without one, directories are
-//! looked at by a timer until there is one again.
+//! A process shares one inotify instance: the number for a user is small. Without one, directories
+//! are polled until an instance is available.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ mod tests;
 
 use hub::Hub;
 
-/// Directories that are watched for as long as this lives.
+/// Watched directories; dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     hub: Arc<Hub>,
     number: u64,
 }
 
-/// What may have changed.
+/// Reported change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// These files.
+    /// Changed files.
     Files(Vec<PathBuf>),
-    /// Anything: the kernel's queue ran over.
+    /// Overflow of the kernel's queue: any file may have changed.
     Anything,
 }
 
 impl Watch {
-    /// Watches `directories` and calls `tell`, from a thread that others' changes are told from too:
-    /// it must be quick.
+    /// Watches `directories` and calls `tell` from a thread that is shared by all watches: `tell`
+    /// must be quick.
     ///
     /// # Errors
     /// [`Error::Watch`] when a directory cannot be watched.
@@ -51,7 +51,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches the directories again, should one have been removed and made anew.
+    /// Watches the directories again, in case one was removed and recreated.
     pub fn renew(&mut self) {
         self.hub.renew(self.number);
     }

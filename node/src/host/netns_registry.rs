@@ -1,4 +1,5 @@
-//! The namespaces that this node made, so that it deletes no other. Written before one is made.
+//! Registry of the network namespaces that this node created, so that it deletes no others. Written
+//! before a namespace is created.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use store::atomic;
 
-/// Names of namespaces with the Forwarder object of each.
+/// Names of namespaces, with the Forwarder object of each.
 #[derive(Debug)]
 pub struct NetnsRegistry {
     path: PathBuf,
@@ -15,8 +16,8 @@ pub struct NetnsRegistry {
 }
 
 impl NetnsRegistry {
-    /// Reads the list in `state_dir`. One that cannot be read counts as empty: then a namespace
-    /// that is wanted no more stays, but none of somebody else's goes.
+    /// Reads the registry in `state_dir`. An unreadable one counts as empty: then an unwanted
+    /// namespace stays, but no foreign one is deleted.
     pub fn open(state_dir: &Path) -> NetnsRegistry {
         let path = state_dir.join("namespaces.json");
         let read = fs::read(&path).ok();
@@ -35,10 +36,10 @@ impl NetnsRegistry {
         }
     }
 
-    /// Adds namespaces that are about to be made; written when this returns.
+    /// Adds namespaces that are about to be created; written when this returns.
     ///
     /// # Errors
-    /// [`Error::File`]: they must not be made.
+    /// [`Error::File`]: they must not be created.
     pub fn add(&mut self, wanted: &BTreeMap<String, String>) -> Result<(), Error> {
         let is_new =
             |(netns, object): (&String, &String)| self.object_by_netns.get(netns) != Some(object);
@@ -54,10 +55,10 @@ impl NetnsRegistry {
         self.replace(all)
     }
 
-    /// Removes namespaces that are gone.
+    /// Removes deleted namespaces.
     ///
     /// # Errors
-    /// [`Error::File`]: they stay in the list, which does no harm.
+    /// [`Error::File`]: they stay registered, which does no harm.
     pub fn remove(&mut self, gone: &[String]) -> Result<(), Error> {
         let mut all = self.object_by_netns.clone();
         all.retain(|netns, _| !gone.contains(netns));
@@ -74,7 +75,7 @@ impl NetnsRegistry {
         Ok(())
     }
 
-    /// True when a namespace of this name is ours.
+    /// True when this node created the namespace.
     pub fn contains(&self, netns: &str) -> bool {
         self.object_by_netns.contains_key(netns)
     }

@@ -1,4 +1,4 @@
-//! Which addresses the node has, and how large a packet may be behind each.
+//! Underlay addresses of the node, with the MTU of their interfaces.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -13,12 +13,12 @@ use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 
 use crate::mailbox::Mailbox;
 
-/// Time that a burst of changes has to end.
+/// Debounce time of a burst of changes.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Time before trying again after an error.
+/// Pause before a retry after an error.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Tells the engine of the node's addresses, now and whenever they change; never ends.
+/// Sends the node's addresses to the engine, now and after each change; never ends.
 pub async fn watch(mailbox: Arc<Mailbox>) {
     let mut known = None;
     loop {
@@ -65,7 +65,7 @@ fn rtnetlink_error(error: io::Error) -> rtnetlink::Error {
     rtnetlink::Error::NamespaceError(error.to_string())
 }
 
-/// The MTU in bytes of the interface of each address.
+/// MTU in bytes of each address' interface.
 async fn observe(handle: &Handle) -> Result<BTreeMap<IpAddr, u32>, rtnetlink::Error> {
     let mut mtu_by_index = HashMap::new();
     let mut links = handle.link().get().execute();

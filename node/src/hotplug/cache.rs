@@ -1,4 +1,4 @@
-//! Keeping for the plugin what it may go by while the daemon is away.
+//! Cache of pods that are not ours, which the plugin reads while the daemon is away.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use cni::known::{self, Known};
 
 use store::atomic;
 
-/// The file, written when it would say something else.
+/// Cache file, rewritten on change.
 #[derive(Debug)]
 pub(super) struct Keeper {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Goes on from what is kept in `state_dir`.
+    /// Keeper that starts from the file in `state_dir`.
     pub(super) fn open(state_dir: &Path) -> Keeper {
         Keeper {
             path: known::path(state_dir),
@@ -22,7 +22,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps `known`. What cannot be written is tried again with the next look.
+    /// Writes `known`. A failed write is retried in the next round.
     pub(super) fn keep(&mut self, known: Known) {
         if self.kept.as_ref() == Some(&known) {
             return;
@@ -62,7 +62,7 @@ mod tests {
         keeper.keep(known("a"));
         Keeper::open(directory.path()).keep(known("a"));
         assert_eq!(inode(), first);
-        // Held, so that its inode is not given again.
+        // Kept open, so that its inode is not reused.
         let _first = std::fs::File::open(known::path(directory.path())).unwrap();
         keeper.keep(known("b"));
         assert_ne!(inode(), first);

@@ -1,15 +1,15 @@
-//! The annotation in which pods carry what networks they are in (TopologyKey Plumbing Working Group,
-//! version 1.3, section 5). Pure.
+//! Annotation `k8s.v1.cni.cncf.io/network-status` of pods (Network Plumbing Working Group, version
+//! 1.3, section 5). Pure.
 
 use serde_json::{Value, json};
 
 use crate::attach::leases::Share;
 
-/// Before the names of our entries.
+/// Prefix of the names of our entries.
 const PREFIX: &str = "beemesh/";
 
-/// The annotation with these shares in it, others' entries as they are; none when it says so
-/// already, or is nothing that we could add to.
+/// Annotation with these shares, foreign entries unchanged; `None` when it is up to date already,
+/// or is no list of entries.
 pub(super) fn merge(current: Option<&str>, shares: &[&Share]) -> Option<String> {
     let entries = match current.filter(|text| !text.trim().is_empty()) {
         None => Vec::new(),

@@ -1,4 +1,4 @@
-//! What is to be done about pods that run. Pure.
+//! Plan of attachments and detachments of running pods. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,55 +15,55 @@ use crds::TopologyKey;
 #[cfg(test)]
 mod tests;
 
-/// One thing to do.
+/// Step of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Attach a pod to a topology.
     Attach {
-        /// The pod.
+        /// Pod.
         pod: Arc<NodePod>,
-        /// The topology.
+        /// Topology.
         network: TopologyKey,
     },
-    /// Nothing yet: the pod's Forwarder is being made.
+    /// Wait for the pod's Forwarder to be created.
     Await {
-        /// The pod.
+        /// Pod.
         pod: Arc<NodePod>,
-        /// The topology.
+        /// Topology.
         network: TopologyKey,
     },
     /// Detach a pod from a topology.
     Leave {
-        /// The lease that has it there.
+        /// Lease that has the attachment.
         key: Key,
-        /// The topology.
+        /// Topology.
         network: TopologyKey,
-        /// Why, in words.
+        /// Reason.
         why: String,
     },
-    /// Release what the daemon attached by itself, if it is certain that the pod is no more.
+    /// Release a hotplug attachment, if the pod was deleted for certain.
     Forget {
-        /// The lease.
+        /// Key of the lease.
         key: Key,
     },
-    /// Tell why a pod that should be attached cannot be.
+    /// Report why a pod cannot be attached.
     Refuse {
-        /// The pod.
+        /// Pod.
         pod: Arc<NodePod>,
-        /// Why, in words.
+        /// Reason.
         why: String,
     },
 }
 
-/// Where one topology wants one pod: App and Forwarder, or why it has no place for it.
+/// Assignment of a pod in one topology: App and Forwarder, or the reason why there is none.
 type Wish = Result<(String, String), String>;
 
-/// What is to be done so that the pods `here` are where `catalog` wants them. Those in `lost` have no
-/// interface any more where their lease says so.
+/// Steps that bring the pods `here` to the attachments that `catalog` assigns. `lost` holds the
+/// leases whose interface is missing.
 ///
 /// # Guarantees
-/// Nothing is detached while the desired state is incomplete, or because a topology cannot be read.
-/// A lease under way is left alone. When all steps are done, none is left.
+/// Nothing is detached while the desired state is incomplete, or because a topology is unreadable.
+/// A lease in transition is left alone. After all steps, the next plan is empty.
 pub fn plan(
     here: &[Arc<NodePod>],
     leases: &[Lease],
@@ -85,7 +85,7 @@ pub fn plan(
         .filter_map(|pod| by_pod.get(runtime_uid(&pod.pod)))
         .flatten()
     {
-        // What the runtime attached it detaches.
+        // The runtime detaches its own attachments.
         if is_hotplug(&lease.key) {
             let leave = |share: &Share| leave(lease, share, "the pod has ended".to_owned());
             steps.extend(lease.shares.iter().map(leave));
@@ -122,7 +122,7 @@ fn wishes<'a>(
     wishes
 }
 
-/// Leases by the uid of their pod, and those of the daemon of which no pod is known.
+/// Leases by the uid of their pod, and hotplug leases of unknown pods.
 fn sort<'a>(
     leases: &'a [Lease],
     here: &'a [Arc<NodePod>],
@@ -133,14 +133,14 @@ fn sort<'a>(
         (name, runtime_uid(pod))
     });
     let uid_by_name: HashMap<String, &str> = names.collect();
-    // Either is a pod's: what was written before went by the API's.
+    // Either uid may be recorded: older leases hold the API's.
     let both = |pod: &'a Pod| [&*pod.uid, runtime_uid(pod)].map(|uid| (uid, runtime_uid(pod)));
     let uids: HashMap<&str, &str> = pods().flat_map(both).collect();
     let mut by_pod: HashMap<&str, Vec<&Lease>> = HashMap::new();
     let mut forgotten = Vec::new();
     for lease in leases.iter().filter(|lease| !lease.is_past_boot) {
         let uid = match lease.uid.as_str() {
-            // Made by a daemon that did not keep it.
+            // Recorded by a daemon version without the field.
             "" => uid_by_name.get(&lease.pod).copied(),
             uid => uids.get(uid).copied(),
         };
@@ -155,13 +155,13 @@ fn sort<'a>(
     (by_pod, forgotten)
 }
 
-/// What a pod has.
+/// Attachments of a pod.
 struct Held<'a> {
     leases: &'a [&'a Lease],
     lost: &'a BTreeSet<(Key, TopologyKey)>,
 }
 
-/// What is to be done about one pod.
+/// Adds the steps for one pod.
 fn one(
     pod: &Arc<NodePod>,
     wishes: &BTreeMap<&TopologyKey, Wish>,
@@ -170,11 +170,11 @@ fn one(
     steps: &mut Vec<Step>,
 ) {
     let is_lost = |lease: &Lease, network: &TopologyKey| {
-        // Of a pod that goes the interface may go first.
+        // The interface of a terminating pod may go first.
         !pod.is_leaving && held.lost.contains(&(lease.key.clone(), network.clone()))
     };
     let mut kept: BTreeSet<TopologyKey> = BTreeSet::new();
-    // The runtime's first: of two in one topology, the daemon's goes.
+    // The runtime's leases come first: of two in one topology, the daemon's is detached.
     let (own, theirs): (Vec<&Lease>, Vec<&Lease>) = held
         .leases
         .iter()
@@ -191,7 +191,7 @@ fn one(
             };
             let why = why.filter(|_| lease.phase == Phase::Confirmed);
             steps.extend(why.map(|why| leave(lease, share, why)));
-            // One that leaves is seen again, and attached anew where it then belongs.
+            // A detached share is planned again, and attached where it then belongs.
             kept.insert(network);
         }
     }
@@ -221,7 +221,7 @@ fn one(
     }
 }
 
-/// Why a share has to go; none when it may stay.
+/// Reason to detach a share; `None` when it may stay.
 fn why_not(
     pod: &NodePod,
     wishes: &BTreeMap<&TopologyKey, Wish>,
@@ -254,7 +254,7 @@ fn why_not(
     }
 }
 
-/// The wish of a topology that the pod joins by a network configuration of its own.
+/// Assignment in a topology that a network configuration of the pod names.
 fn asked_for(pod: &NodePod, network: &TopologyKey, catalog: &Catalog) -> Option<Wish> {
     let mut pod = pod.pod.clone();
     pod.annotations

@@ -1,4 +1,4 @@
-//! Running the plugin for a pod that runs already, as a runtime does for one that starts.
+//! Runs the CNI plugin for a running pod, as a runtime does for a starting one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,47 +17,47 @@ use crate::config::Config;
 use crate::objects::pods::runtime_uid;
 use crds::TopologyKey;
 
-/// The program's name.
+/// Name of the program.
 const PROGRAM: &str = "beemesh-cni";
-/// Longest time for the plugin, which itself waits 10 s for the daemon. No other pod of the node is
+/// Time limit of the plugin, which itself waits 10 s for the daemon. No other pod of the node is
 /// attached meanwhile.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One attachment that the plugin is to make.
+/// Arguments of one attachment.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
-    /// The pod.
+    /// Pod.
     pub pod: &'a Pod,
-    /// The topology.
+    /// Topology.
     pub network: &'a TopologyKey,
-    /// What the interface is to be called.
+    /// Name of the new interface.
     pub interface: &'a str,
-    /// The pod's network namespace.
+    /// Network namespace of the pod.
     pub netns: &'a Path,
 }
 
-/// The port to whoever wires a pod. Adapter: [`Plugin`].
+/// Port to the plugin. Adapter: [`Plugin`].
 pub trait Attach: Send {
     /// Attaches a pod to one topology.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Message of the plugin.
     fn attach(&self, call: &Call<'_>) -> Result<(), String>;
 }
 
-/// The real plugin.
+/// Plugin binary.
 #[derive(Clone, Debug)]
 pub struct Plugin {
-    /// The directories that may hold it, best first.
+    /// Directories to search for it, in order.
     pub directories: Vec<PathBuf>,
-    /// Where the daemon listens.
+    /// Socket of the daemon.
     pub socket: PathBuf,
-    /// Where the plugin keeps what it could not tell.
+    /// Directory of the plugin's DEL queue.
     pub state_dir: PathBuf,
 }
 
 impl Plugin {
-    /// The one of the node, else the one beside this program.
+    /// Plugin of the node; otherwise the one beside this program.
     pub fn of(config: &Config) -> Plugin {
         let beside = std::env::current_exe().ok();
         let beside = beside.as_deref().and_then(Path::parent).map(Path::to_owned);
@@ -124,8 +124,8 @@ impl Attach for Plugin {
     }
 }
 
-/// Runs a program to its end. One that takes longer than `patience` is killed, and not waited for:
-/// the kernel may hold it.
+/// Runs a program to its end. After `patience` it is killed, and not waited for: the kernel may
+/// block its end.
 fn run(mut command: Command, input: &str, patience: Duration) -> io::Result<Output> {
     command
         .stdin(Stdio::piped())
@@ -136,7 +136,7 @@ fn run(mut command: Command, input: &str, patience: Duration) -> io::Result<Outp
     let ran = async {
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that fails early does not read it; its error says why.
+            // A plugin that fails early does not read its input; its error carries the reason.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         child.wait_with_output().await
@@ -147,7 +147,7 @@ fn run(mut command: Command, input: &str, patience: Duration) -> io::Result<Outp
     })
 }
 
-/// Why the plugin failed, in its own words.
+/// Error message from the plugin's output.
 fn reason(stdout: &[u8]) -> Option<String> {
     let error: Value = serde_json::from_slice(stdout).ok()?;
     let text = |key: &str| error.get(key).and_then(Value::as_str);
@@ -169,7 +169,7 @@ mod tests {
         command
     }
 
-    /// Whether it is there, and not as one that has ended and was not asked after yet.
+    /// True while the process exists and is no zombie.
     fn is_running(pid: &str) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = stat.rsplit(") ").next().unwrap_or_default();
@@ -189,7 +189,7 @@ mod tests {
         let file = directory.path().join("pid");
         let script = format!("echo $$ >{}; exec sleep 600", file.display());
         let mut patience = Duration::from_millis(50);
-        // Until it had the time to say who it is.
+        // Until it has written its process id.
         let pid = loop {
             let error = run(shell(&script), "", patience).unwrap_err();
             assert!(error.to_string().contains("no end"), "{error}");

@@ -1,7 +1,7 @@
-//! Finding the network namespace of a pod that runs, by its processes.
+//! Lookup of a running pod's network namespace by its processes.
 //!
-//! The kubelet puts a pod's processes below a cgroup whose name holds `pod<uid>`: with the cgroupfs
-//! driver as it is, with systemd's with `_` for `-`.
+//! The kubelet puts a pod's processes below a cgroup whose name holds `pod<uid>`: unchanged with
+//! the cgroupfs driver, with `_` for `-` with systemd's.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use cni::agent::NetnsId;
 
 use crate::attach::key::PodNetns;
 
-/// Longer than the paths of any process.
+/// Upper bound in bytes of a process' cgroup file.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// The namespaces of the pods with these uids, as far as a process of theirs runs. `proc` shows the
-/// node's processes; below `names` are the namespaces that have a durable path.
+/// Network namespaces of the pods with these uids that have a running process. `proc` is `/proc` of
+/// the host; `names` holds bind-mounted namespaces.
 ///
 /// # Errors
-/// When `proc` cannot be read; a process that ends meanwhile is passed over.
+/// `proc` cannot be read; a process that ends meanwhile is skipped.
 pub fn find(proc: &Path, names: &Path, uids: &[&str]) -> io::Result<BTreeMap<String, PodNetns>> {
     let mut found: BTreeMap<String, PodNetns> = BTreeMap::new();
     let own = identity(&proc.join("self/ns/net")).or_else(|_| identity(Path::new(SELF)))?;
@@ -57,7 +57,7 @@ pub fn find(proc: &Path, names: &Path, uids: &[&str]) -> io::Result<BTreeMap<Str
 
 const SELF: &str = "/proc/self/ns/net";
 
-/// Namespaces that have a name, by device and inode.
+/// Named namespaces, by device and inode.
 fn durable(names: &Path) -> BTreeMap<(u64, u64), PathBuf> {
     let entries = fs::read_dir(names).into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| {
@@ -83,7 +83,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Whether a process with these cgroups is the pod's.
+/// True when a process with these cgroups belongs to the pod.
 fn is_of(cgroups: &str, uid: &str) -> bool {
     let names = [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))];
     let ends = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric());
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(is_of(&cgroups, ONE), expected, "{cgroups}");
         }
         assert!(!is_of("0::/kubepods/pod/x", ""));
-        // A static pod's is a hash.
+        // The uid of a static pod is a hash.
         let hash = "8d5f8b0c2f6e4a7f9c1d3e5a7b9c0d1e";
         for cgroup in [
             format!("0::/kubepods/burstable/pod{hash}/c"),
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// A tree like /proc in which files stand for namespaces.
+    /// Directory like /proc in which files stand for namespaces.
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn real_processes_are_found_through_any_tree_that_shows_them() {
-        // This very process, shown as a pod's; its namespace is no other than our own.
+        // This process, shown as a pod's; its namespace is the test's own.
         let tree = Tree::new();
         let own = format!("/proc/{}/ns/net", std::process::id());
         let directory = tree.at("proc/4711/ns");

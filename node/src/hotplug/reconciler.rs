@@ -1,4 +1,5 @@
-//! One look after another at this node's pods: plan, do, tell.
+//! Hotplug reconciler: plans and executes attachments of this node's running pods, one round at a
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -33,44 +34,44 @@ mod tests;
 use adoption::Strays;
 use lasting::{GRACE, Lasting, is_due};
 
-/// The first pause before something is tried again; each further one is twice as long.
+/// First retry pause; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// The longest pause.
+/// Longest retry pause.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Where things are on this node.
+/// Paths on this node.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The node's processes.
+    /// `/proc` of the host.
     pub host_proc: PathBuf,
-    /// The namespaces that have a name.
+    /// Directory of named network namespaces.
     pub netns: PathBuf,
-    /// Where the plugin looks while the daemon is away.
+    /// State directory, with the cache that the plugin reads while the daemon is away.
     pub state_dir: PathBuf,
 }
 
-/// What is remembered from one look to the next.
+/// Reconciler with its state between rounds.
 pub struct Reconciler<W> {
     service: Arc<AttachService<W>>,
     pods: Arc<dyn Pods>,
     places: Places,
     plugin: Box<dyn Attach>,
     known: Keeper,
-    /// What did not work, by uid and topology.
+    /// Retries of failed attachments, by uid and topology.
     retries: HashMap<(String, TopologyKey), Retry>,
-    /// Pods without a place, by uid: why, and since when.
+    /// Refused pods by uid: reason and time.
     refused: HashMap<String, (String, Instant)>,
     /// Attachments without their interface.
     lost: Lasting<(Key, TopologyKey)>,
-    /// Addresses that the kernel has and no lease.
+    /// Addresses that the kernel has without a lease.
     stray: Lasting<(TopologyKey, IpAddr)>,
-    /// What was looked for and not found.
+    /// Result of the last search for attachments without a lease.
     strays: Option<Strays>,
-    /// Pods that keep what has no lease, by uid.
+    /// Uids of pods whose attachments without a lease are kept.
     left: BTreeSet<String>,
-    /// When to look for what has no lease though nothing changes.
+    /// Time of the next search for attachments without a lease.
     look_again: Option<Instant>,
-    /// The last annotation told, by uid, and what was there then.
+    /// Last written annotation by uid, and the annotation that it replaced.
     statuses: HashMap<String, (Option<String>, String)>,
 }
 
@@ -81,7 +82,7 @@ struct Retry {
 }
 
 impl<W: PodWiring> Reconciler<W> {
-    /// Nothing was looked at yet.
+    /// Reconciler in its initial state.
     pub fn new(
         service: Arc<AttachService<W>>,
         pods: Arc<dyn Pods>,
@@ -105,7 +106,7 @@ impl<W: PodWiring> Reconciler<W> {
         }
     }
 
-    /// Looks, and does what is to be done. Returns when to look again though nothing changes.
+    /// Runs one round. Returns the time of the next one if nothing changes.
     pub fn turn(&mut self, now: Instant) -> Option<Instant> {
         let catalog = self.service.catalog()?;
         let here = self.pods.here();
@@ -144,7 +145,7 @@ impl<W: PodWiring> Reconciler<W> {
         });
     }
 
-    /// Forgets what is no matter any more.
+    /// Drops state of deleted pods and obsolete retries.
     fn forget(&mut self, here: &[Arc<NodePod>], steps: &[Step]) {
         let uids: BTreeSet<&str> = here.iter().map(|here| runtime_uid(&here.pod)).collect();
         let (mut wanted, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -207,7 +208,7 @@ impl<W: PodWiring> Reconciler<W> {
             let uid = runtime_uid(&pod.pod);
             let attached = match found.get(uid) {
                 Some(found) => self.attach_one(&pod.pod, &network, found),
-                // It starts or it ends: the runtime has the word.
+                // The pod starts or ends: the runtime is in charge.
                 None => false,
             };
             let of = (uid.to_owned(), network);
@@ -218,7 +219,7 @@ impl<W: PodWiring> Reconciler<W> {
         }
     }
 
-    /// Where these pods run; what failed is told.
+    /// Network namespaces of these pods; a failure is logged.
     fn find(&self, wanted: &[&Pod]) -> io::Result<BTreeMap<String, PodNetns>> {
         let uids: BTreeSet<&str> = wanted.iter().map(|pod| runtime_uid(pod)).collect();
         let uids: Vec<&str> = uids.into_iter().collect();
@@ -231,9 +232,9 @@ impl<W: PodWiring> Reconciler<W> {
     fn attach_one(&self, pod: &Pod, network: &TopologyKey, found: &PodNetns) -> bool {
         let networks = BTreeSet::from([network.clone()]);
         match self.service.adopt(pod, found, &networks) {
-            // Planned anew with that.
+            // The next round plans with the adopted leases.
             Ok(adopted) if adopted.taken > 0 => return true,
-            // It is in the way of another.
+            // The kept attachment blocks a new one.
             Ok(adopted) if adopted.left > 0 => return false,
             Ok(_) => {}
             Err(error) => {
@@ -279,7 +280,7 @@ impl<W: PodWiring> Reconciler<W> {
         retry.at = now + pause;
     }
 
-    /// Brings every pod's annotation up to its leases.
+    /// Updates every pod's network-status annotation to its leases.
     fn tell_statuses(&mut self, here: &[Arc<NodePod>]) {
         let leases = self.service.leases();
         let mut shares: HashMap<&str, Vec<&Share>> = HashMap::new();
@@ -317,7 +318,7 @@ impl<W: PodWiring> Reconciler<W> {
         }
     }
 
-    /// Keeps for the plugin who is not ours.
+    /// Updates the plugin's cache of pods that are not ours.
     fn keep(&mut self, here: &[Arc<NodePod>], catalog: &Catalog) {
         if !catalog.is_complete {
             return;
@@ -349,7 +350,7 @@ impl<W: PodWiring> Reconciler<W> {
         });
     }
 
-    /// When something is due without any news.
+    /// Time of the next due work without a change.
     fn next(&self, now: Instant) -> Option<Instant> {
         let retries = self.retries.values().map(|retry| retry.at);
         let refused = self.refused.values().map(|(_, since)| *since + GRACE);

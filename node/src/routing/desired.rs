@@ -1,4 +1,4 @@
-//! What the kernel should hold for a Forwarder. Pure.
+//! Desired kernel state of a Forwarder. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,37 +20,37 @@ use crate::routing::live_topology::Mesh;
 #[cfg(test)]
 mod tests;
 
-/// MTU in bytes of an underlay that is not known.
+/// MTU in bytes of an unknown underlay.
 const DEFAULT_MTU: u32 = 1500;
 
-/// What the node is, for its links.
+/// Facts of the node that its links depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Site {
     /// This node's name.
     pub node: String,
     /// All nodes.
     pub nodes: BTreeMap<String, Arc<NodeObject>>,
-    /// MTU in bytes behind each address of this node.
+    /// MTU in bytes by address of this node.
     pub underlay: BTreeMap<IpAddr, u32>,
     /// UDP port of VXLAN links.
     pub vxlan_port: u16,
 }
 
-/// A Forwarder's namespace without its routes.
+/// Desired namespace of a Forwarder, without its routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Structure {
-    /// What the kernel should hold.
+    /// Desired namespace, links and addresses.
     pub namespace: Namespace,
-    /// The interface of each link that can be made, by link id.
+    /// Interface by link id, for links that can be created.
     pub interfaces: BTreeMap<String, String>,
-    /// Why a link cannot be made, by link id.
+    /// Reason why a link cannot be created, by link id.
     pub problems: BTreeMap<String, String>,
 }
 
-/// The namespace of `forwarder`: links, addresses, and how next hops share flows.
+/// Desired namespace of `forwarder`: links, addresses, and hashing of flows over next hops.
 pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
     let mut structure = Structure::default();
-    // Pods ask for their gateway when they have lost its neighbour entry.
+    // Pods resolve their gateway again when its neighbour entry expires.
     let addresses = forwarder_addresses(&forwarder.spec.blocks).into_iter();
     structure.namespace.addresses = addresses.map(IpNetwork::from).collect();
     if forwarder.spec.routing.resilient {
@@ -66,7 +66,8 @@ pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
 }
 
 impl Structure {
-    /// Adds a link, unless another one has its interface name: the kernel would hold only one of the two.
+    /// Adds a link. Fails when another link has the same interface name: the kernel holds only one
+    /// of the two.
     fn add(&mut self, end: &ForwarderLink, link: Link) -> Result<(), String> {
         match self.namespace.links.entry(end.interface()) {
             Entry::Vacant(vacant) => {
@@ -90,7 +91,7 @@ fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link,
         WireType::Veth => {
             let peer_netns = names::netns(namespace, &spec.topology, &end.peer);
             let peer_name = names::link(&spec.name, end.ordinal());
-            // No underlay carries a veth: it bounds nothing, and is the default that tunnels share with it.
+            // A veth has no underlay, so its MTU is the default, the same as of a tunnel.
             let underlay = match end.mtu {
                 Some(_) => MAX_MTU,
                 None => site.own_mtu(),
@@ -142,7 +143,8 @@ impl Site {
             .flat_map(|node| node.internal_addresses())
     }
 
-    /// The addresses of a tunnel to `peer`: the first of ours with one of the peer's of its family.
+    /// Local and remote address of a tunnel to `peer`: the first local one with a remote one of the
+    /// same address family.
     fn tunnel(&self, peer: &str) -> Result<(IpAddr, IpAddr), String> {
         let same_family = |local: IpAddr| {
             let mut remotes = self.addresses(peer);
@@ -159,7 +161,7 @@ impl Site {
             })
     }
 
-    /// MTU of the interface that has the node's first address.
+    /// MTU in bytes of the interface with the node's first address.
     fn own_mtu(&self) -> u32 {
         let mut addresses = self.addresses(&self.node);
         addresses
@@ -168,7 +170,7 @@ impl Site {
     }
 }
 
-/// The MTU in bytes of the pods of a topology: what fits through each of its links.
+/// MTU in bytes of the pods of a topology: the least MTU of its links.
 pub fn attachment_mtu(mesh: &Mesh, site: &Site) -> u32 {
     let ends = || {
         mesh.forwarders()
@@ -200,11 +202,11 @@ fn has_ipv6(forwarder: &Forwarder) -> bool {
     forwarder.spec.cidrs.iter().any(IpNetwork::is_ipv6)
 }
 
-/// The routes of a table: the blocks of every Forwarder, and every external prefix. The topology's own prefixes are unreachable
-/// where nothing longer leads: an address that nobody has, or of a Forwarder that is cut off, never leaves by an external prefix
-/// that is wider.
+/// Routes of a forwarding table: the blocks of every Forwarder, and every external prefix. The
+/// topology's own prefixes get `unreachable` routes as a fallback: an unassigned address, or one of
+/// a disconnected Forwarder, never leaves by a wider external prefix.
 ///
-/// `interfaces` are those of the Forwarder's links, by link id; `attached` the interfaces of the
+/// `interfaces` are the interfaces of the Forwarder's links, by link id; `attached` those of the
 /// external Apps that are attached to it, by App.
 pub fn routes(
     mesh: &Mesh,
@@ -270,7 +272,7 @@ fn external_prefixes(mesh: &Mesh) -> BTreeMap<&str, &[IpNetwork]> {
         .collect()
 }
 
-/// Tells routes from other routes, in eight bytes.
+/// Hash of a route set in eight bytes, to detect changes.
 pub fn fingerprint(routes: &Routes) -> u64 {
     let mut hasher = DefaultHasher::new();
     routes.targets().hash(&mut hasher);

@@ -1,6 +1,6 @@
-//! Events of links: what they mark, the reports that follow, and the shortest paths.
+//! Link events: marks on Forwarders, link-state reports, and incremental SPF.
 //!
-//! Dead links have left the next-hop groups by then: see [`crate::routing::failover`].
+//! Dead links are already evicted from the next-hop groups: see [`crate::routing::failover`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,23 +17,23 @@ use crate::routing::live_topology::Mesh;
 use ::telemetry::chain;
 use crds::TopologyKey;
 
-/// Distances and next hops are kept for each Forwarder while there are no more than this many in
-/// all; beyond, they are computed again where they are needed (0.1 ms for 1,000 Forwarders).
+/// Largest number of distances and next hops that are kept for all Forwarders; beyond it, they are
+/// recomputed on demand (0.1 ms for 1,000 Forwarders).
 const KEPT_LABELS: usize = 250_000;
 
-/// Changes of one network's graph that shortest paths have yet to follow.
+/// Changes of one network's graph that are not yet applied to shortest paths.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// All of them.
+    /// All changes.
     graph: Vec<AppliedChange>,
-    /// Every Forwarder's table is to be computed.
+    /// True when the table of every Forwarder is recomputed.
     is_for_all: bool,
-    /// The tables of these Forwarders are to be computed: they are at the ends of links that only they may use so far.
+    /// Forwarders at the ends of newly opened links, whose tables are recomputed first.
     at_ends: BTreeSet<String>,
 }
 
 impl Engine {
-    /// Takes the kernel's events on links of ours.
+    /// Handles kernel events of links.
     pub(super) fn take_links(&mut self, links: &BTreeMap<(String, String), LinkEvent>) {
         if links.is_empty() {
             return;
@@ -52,7 +52,8 @@ impl Engine {
             let Some(id) = local.link_of(interface).map(str::to_owned) else {
                 let mut pods = local.wires.iter().filter(|(_, end)| *end == interface);
                 if let Some((key, end)) = pods.next() {
-                    // It was down, at either end: what went with it is missing.
+                    // The link was down, at either end: routes and neighbours that depended on it
+                    // are missing.
                     local.is_structure_due = true;
                     returned.extend(event.is_up.then(|| (key.clone(), end.clone())));
                 }
@@ -64,8 +65,9 @@ impl Engine {
                 LinkEvent { exists: false, .. } => "link down, interface deleted",
             };
             tracing::info!(forwarder = local.object(), link = id, "{outcome}");
-            // It may have been down in between: the kernel flushed routes and neighbours then. So it counts as up only once a look has
-            // made what it lacks, and as in use once the routes over it are made.
+            // It may have been down in between, when the kernel flushed routes and neighbours. So
+            // it is reported as up only after an observation and repair, and counts as in use once
+            // routes over it are programmed.
             local.in_use.remove(&id);
             if !event.is_up {
                 let end = match event.exists {
@@ -83,7 +85,7 @@ impl Engine {
             }
         }
         for netns in vanished {
-            // A veth that went was taken from one of its two ends, or with a whole namespace.
+            // The veth was deleted from one of its ends, or together with a namespace.
             self.mark(&netns, |local| local.is_structure_due = true);
         }
         for (key, interface) in returned {
@@ -91,11 +93,11 @@ impl Engine {
         }
     }
 
-    /// Reports ends that changed to the other nodes, and takes them into the graph.
+    /// Publishes changed link ends to the other nodes, and applies them to the graph.
     pub(super) fn publish(&mut self) {
         let mut told = Vec::new();
         for (object, local) in &mut self.locals {
-            // Before the first look there is nothing to report.
+            // Before the first observation there is nothing to report.
             if !local.are_ends_due || local.ends.len() < local.structure.interfaces.len() {
                 continue;
             }
@@ -115,7 +117,7 @@ impl Engine {
         }
     }
 
-    /// Takes the report of one Forwarder's ends into the graph.
+    /// Applies the report of one Forwarder's ends to the graph.
     pub(super) fn take_report(
         &mut self,
         network: &TopologyKey,
@@ -139,13 +141,13 @@ impl Engine {
                     continue;
                 };
                 local.reroute();
-                // When the link comes back the tables at its ends come first again.
+                // When the link recovers, the tables at its ends are recomputed first again.
                 local.are_ends_due |= local.in_use.remove(&id);
             }
         }
     }
 
-    /// Brings every Forwarder's distances and next hops up to the graph.
+    /// Updates distances and next hops of every Forwarder to the current graph.
     pub(super) fn follow_changes(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         if self.locals.is_empty() {
@@ -164,7 +166,7 @@ impl Engine {
             };
             let changed = changes.get(&local.network);
             if let Some(changed) = changed {
-                // One without a table has nothing to wait for.
+                // A Forwarder without a table does not wait.
                 let is_due = changed.is_for_all
                     || changed.at_ends.contains(local.object())
                     || local.programmed.is_none() && !changed.graph.is_empty();
@@ -193,7 +195,7 @@ impl Engine {
             .for_each(|(_, local)| follow(local));
     }
 
-    /// Why a link cannot be used from here; none when it can.
+    /// Reason why a link is unusable from here; `None` when it is usable.
     pub(super) fn why_down(&self, local: &Local, id: &str) -> Option<String> {
         if let Some(problem) = local.structure.problems.get(id) {
             return Some(problem.clone());
@@ -210,7 +212,7 @@ impl Engine {
     }
 }
 
-/// The keys of the Forwarders at the ends of a link.
+/// Keys of the Forwarders at the ends of a link.
 fn keys_at(mesh: &Mesh, link: LinkIndex) -> [String; 2] {
     let declared = &mesh.topology.links()[link.position()];
     [declared.a, declared.b].map(|end| mesh.key(end).to_owned())

@@ -1,12 +1,12 @@
-//! Failover: dead links leave the next-hop groups at once, whatever the engine is at.
+//! Failover: evicts dead links from the next-hop groups at once, independent of the engine's work.
 //!
 //! ```text
 //! kernel -- monitor --> queue --> thread "failover" --> link states (own end is down) --> flooding
 //!          flooding ----^               |-> Fib::evict, under the guard of the Forwarder
 //!          (a peer's end is down)       '-> mailbox: the engine follows with shortest paths
 //! ```
-//! The thread takes no lock that is held while objects are loaded, links are made or paths are computed. Of the guard of a Forwarder
-//! the programmer of its routes is the only other user.
+//! The thread takes no lock that is held while objects are loaded, links are created or paths are
+//! computed. The guard of a Forwarder is shared only with the programmer of its routes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,10 +20,10 @@ use crate::error::Error;
 use crate::mailbox::{LinkEvent, Mailbox};
 use crate::routing::link_state::{self, Accepted, EndKey, Follower, LinkStates};
 
-/// An interface: namespace and name.
+/// Interface: namespace and name.
 pub type Interface = (String, String);
 
-/// Serialises programming and failover of one Forwarder.
+/// Mutual exclusion of programming and failover of one Forwarder.
 #[derive(Debug, Default)]
 pub struct Guard {
     lock: Mutex<()>,
@@ -32,8 +32,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Keeps failover out while the routes are compared and written. None when a link has fallen that who knows of the events up to
-    /// number `through` has not taken into account: its table would bring the link back.
+    /// Excludes failover while routes are compared and written. `None` when a link has failed after
+    /// event number `through`: a table computed from older events would use that link again.
     pub fn enter(&self, through: u64) -> Option<MutexGuard<'_, ()>> {
         let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         (self.last.load(Ordering::Acquire) <= through).then_some(held)
@@ -43,23 +43,23 @@ impl Guard {
 /// Interfaces of the links of this node's Forwarders.
 #[derive(Debug, Default)]
 pub struct Bindings {
-    /// The own end of each interface.
+    /// Own link end by interface.
     pub end_by_interface: HashMap<Interface, EndKey>,
-    /// The interface that leads to each end of a link that is a peer's, here or on another node.
+    /// Interface by link end of the peer, on this or another node.
     pub interface_by_peer_end: HashMap<EndKey, Interface>,
-    /// The guard of each namespace.
+    /// Guard by namespace.
     pub guards: HashMap<String, Arc<Guard>>,
 }
 
-/// What happened to links, in the order of happening.
+/// Queue of link events, in their order.
 #[derive(Debug, Default)]
 struct Queue {
     last: u64,
-    /// The last event of each interface.
+    /// Last event of each interface.
     links: BTreeMap<Interface, LinkEvent>,
-    /// Ends of peers that fell.
+    /// Link ends of peers that went down.
     peers: BTreeSet<EndKey>,
-    /// Forwarders of other nodes with another report.
+    /// Forwarders of other nodes whose report changed.
     reports: BTreeSet<String>,
     is_over: bool,
 }
@@ -70,7 +70,7 @@ impl Queue {
     }
 }
 
-/// What the thread works with, shared with those that give it work.
+/// State of the failover thread, shared with the producers of events.
 pub struct Failover {
     fib: Arc<dyn Fib>,
     link_states: Arc<LinkStates>,
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Failover {
 }
 
 impl Failover {
-    /// Failover on `fib`, which passes every event on to `mailbox`.
+    /// Failover on `fib`, which forwards every event to `mailbox`.
     pub fn new(fib: Arc<dyn Fib>, link_states: Arc<LinkStates>, mailbox: Arc<Mailbox>) -> Failover {
         Failover {
             fib,
@@ -99,7 +99,7 @@ impl Failover {
         }
     }
 
-    /// Takes the interfaces of this node's Forwarders.
+    /// Replaces the interfaces of this node's Forwarders.
     pub fn bind(&self, bindings: Bindings) {
         *self
             .bindings
@@ -107,7 +107,7 @@ impl Failover {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(bindings);
     }
 
-    /// The guard of a namespace.
+    /// Guard of a namespace.
     pub fn guard(&self, netns: &str) -> Arc<Guard> {
         self.bindings()
             .guards
@@ -116,7 +116,7 @@ impl Failover {
             .unwrap_or_default()
     }
 
-    /// An interface of a watched namespace changed.
+    /// Queues an event of an interface in a watched namespace.
     pub fn link_changed(&self, interface: Interface, event: LinkEvent) {
         self.tell(|queue| {
             queue.links.insert(interface, event);
@@ -131,7 +131,7 @@ impl Failover {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,13 +139,13 @@ impl Failover {
         Arc::clone(&self.bindings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// True when nothing is queued.
+    /// True when the queue is empty.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.queue().is_empty()
     }
 
-    /// Handles everything that is queued. False when it was told to end.
+    /// Handles all queued events. False after a stop request.
     pub fn step(&self, waits: bool) -> bool {
         let mut queue = self.queue();
         while waits && queue.is_empty() && !queue.is_over {
@@ -191,7 +191,7 @@ impl Failover {
             }
         }
         if !own.is_empty() {
-            // First, as it takes microseconds: other nodes do not wait for our kernel.
+            // Reported first, as it takes microseconds: other nodes do not wait for this kernel.
             self.link_states.fall(&own, number, link_state::now());
         }
         for (netns, names) in &dead {
@@ -221,7 +221,7 @@ impl Failover {
                     "link down, evicted from {groups} next-hop groups"
                 );
             }
-            // The routes are compared with the kernel next in any case.
+            // The next comparison of routes with the kernel repairs the rest.
             Ok(applied) => {
                 let error = applied
                     .failures
@@ -258,7 +258,7 @@ impl Follower for Failover {
     }
 }
 
-/// The thread of failover; it ends when this is dropped.
+/// Failover thread; it ends when this is dropped.
 #[derive(Debug)]
 pub struct FailoverThread {
     failover: Arc<Failover>,
@@ -269,7 +269,7 @@ impl FailoverThread {
     /// Starts the thread, in the caller's network namespace.
     ///
     /// # Errors
-    /// [`Error::Start`] when there is no thread.
+    /// [`Error::Start`] when the thread cannot be started.
     pub fn start(failover: Arc<Failover>) -> Result<FailoverThread, Error> {
         let works = Arc::clone(&failover);
         let thread = thread::Builder::new()
@@ -289,7 +289,7 @@ impl FailoverThread {
 impl Drop for FailoverThread {
     fn drop(&mut self) {
         self.failover.tell(|queue| queue.is_over = true);
-        // A panic in it was logged.
+        // The panic was logged already.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -20,12 +20,12 @@ use crate::routing::failover::Guard;
 use crds::TopologyKey;
 use crds::names::netns_of;
 
-/// What this end of a link was seen to be.
+/// Observed state of this end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Up,
     NoCarrier,
-    /// Somebody took it down, and it is left so.
+    /// Administratively down, by somebody else; left as it is.
     Disabled,
     Missing,
 }
@@ -41,51 +41,51 @@ impl End {
     }
 }
 
-/// A Forwarder of this node and how far it has come.
+/// Forwarder of this node, with its desired, observed and programmed state.
 #[derive(Debug)]
 pub(super) struct Local {
-    /// What the source calls it.
+    /// Key of the object in its source.
     pub(super) key: String,
     pub(super) forwarder: Arc<Forwarder>,
     pub(super) network: TopologyKey,
     pub(super) netns: String,
-    /// Shared with failover.
+    /// Guard that is shared with failover.
     pub(super) guard: Arc<Guard>,
     pub(super) structure: Structure,
-    /// By link id.
+    /// Observed link ends, by link id.
     pub(super) ends: BTreeMap<String, End>,
-    /// Links that pass packets and are in the table that was programmed.
+    /// Links that pass packets and are part of the programmed table.
     pub(super) in_use: BTreeSet<String>,
-    /// Addresses of attachments that the kernel has.
+    /// Addresses of attachments that the kernel has routes to.
     pub(super) held: BTreeSet<IpAddr>,
     pub(super) attached: Vec<AttachmentStatus>,
-    /// The interface of each attachment, by pod.
+    /// Interface of each attachment, by key.
     pub(super) wires: BTreeMap<Key, String>,
-    /// Attachments without their interface: somebody deleted it, or the namespace that it was in.
+    /// Attachments without their interface: it was deleted, or its namespace was.
     pub(super) lost: BTreeSet<Key>,
-    /// The Forwarder's ends of confirmed attachments, a part of what the kernel should hold.
+    /// Forwarder's ends of confirmed attachments, part of the desired kernel state.
     pub(super) pods: BTreeMap<String, PodEnd>,
-    /// True once the kernel held all that it should.
+    /// True once the kernel state was complete.
     pub(super) was_whole: bool,
-    /// Interfaces of external Apps.
+    /// Interfaces of external Apps, by App.
     pub(super) external: BTreeMap<String, String>,
-    /// Kept where there are few enough.
+    /// Shortest paths, kept while all labels fit (`KEPT_LABELS`).
     pub(super) spf: Option<Spf>,
-    /// Fingerprint of the routes that the kernel has.
+    /// Fingerprint of the programmed routes.
     pub(super) programmed: Option<u64>,
     pub(super) epoch: String,
     pub(super) digest: String,
-    /// Links that were reported as up.
+    /// Number of links that were reported as up.
     pub(super) links_up: u32,
     pub(super) is_made: bool,
     pub(super) is_watched: bool,
-    /// What it lacks is to be looked for, and made.
+    /// Structure is to be observed and repaired.
     pub(super) is_structure_due: bool,
-    /// What was made last, or could not be.
+    /// Operations of the last attempt, done or failed.
     pub(super) tried: Vec<Operation>,
     /// Routes are to be compared with the kernel.
     pub(super) are_routes_due: bool,
-    /// Routes are to be computed; compared only if they turn out to be others.
+    /// Routes are to be recomputed, and compared only if they changed.
     pub(super) is_table_due: bool,
     pub(super) are_ends_due: bool,
     pub(super) is_status_due: bool,
@@ -93,7 +93,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// A Forwarder of which `reported` is what a daemon before this one reported last.
+    /// Forwarder whose last link-state report, of an earlier daemon process, is `reported`.
     pub(super) fn new(
         key: &str,
         forwarder: Arc<Forwarder>,
@@ -139,20 +139,20 @@ impl Local {
         &self.key
     }
 
-    /// True while there is something to do now.
+    /// True while work is pending without a pause.
     pub(super) fn is_due(&self) -> bool {
         self.is_structure_due || self.is_program_due()
     }
 
-    /// True while routes can be programmed and are to be. What is missing of links is left out of
-    /// them, so they do not wait until all links are made.
+    /// True while routes can be programmed and are due. Missing links are left out of the routes,
+    /// so programming does not wait for all links.
     pub(super) fn is_program_due(&self) -> bool {
         self.is_made
             && (self.are_routes_due || self.is_table_due)
             && !self.retries.rests(Work::Routes)
     }
 
-    /// True unless the same failed just now: a pause keeps nothing back that is new.
+    /// True unless the same operations failed just now: a pause holds back no new operation.
     pub(super) fn may_make(&self, operations: &[Operation]) -> bool {
         !self.retries.rests(Work::Structure) || operations != self.tried
     }
@@ -164,19 +164,19 @@ impl Local {
         self.is_status_due = true;
     }
 
-    /// Has the routes compared with the kernel, at once also where some failed before.
+    /// Marks the routes for comparison with the kernel, and ends the pause of a failure.
     pub(super) fn reroute(&mut self) {
         self.are_routes_due = true;
         self.retries.hurry(Work::Routes);
     }
 
-    /// Has the routes computed, at once also where some failed before.
+    /// Marks the routes for recomputation, and ends the pause of a failure.
     pub(super) fn recompute(&mut self) {
         self.is_table_due = true;
         self.retries.hurry(Work::Routes);
     }
 
-    /// Marks what has rested long enough.
+    /// Marks work whose pause is over.
     pub(super) fn wake(&mut self, now: Instant) {
         for work in self.retries.wake(now) {
             match work {
@@ -186,7 +186,7 @@ impl Local {
         }
     }
 
-    /// Takes a new version of the object, or new facts of the site.
+    /// Replaces the object, or updates it to changed facts of the site.
     pub(super) fn set_forwarder(&mut self, forwarder: Arc<Forwarder>, site: &Site) {
         let mut structure = structure(&forwarder, site);
         structure.namespace.pods.clone_from(&self.pods);
@@ -241,7 +241,7 @@ impl Local {
             };
             (attachment.forwarder_interface.clone(), end)
         });
-        // The plugin has just made them; the next look compares.
+        // The plugin has just created them; the next observation compares.
         self.pods = ends.collect();
         self.structure.namespace.pods.clone_from(&self.pods);
         self.lost.retain(|key| self.wires.contains_key(key));
@@ -255,7 +255,7 @@ impl Local {
         }
     }
 
-    /// Takes what was seen of the links' ends; true when that is news.
+    /// Replaces the observed link ends; true when they changed.
     pub(super) fn set_ends(&mut self, ends: BTreeMap<String, End>) -> bool {
         let is_news = ends != self.ends;
         if is_news {
@@ -267,7 +267,7 @@ impl Local {
         is_news
     }
 
-    /// Takes which attachments were seen to be without their interface.
+    /// Replaces the attachments that are without their interface.
     pub(super) fn set_lost(&mut self, lost: BTreeSet<Key>) {
         if lost != self.lost {
             self.lost = lost;
@@ -275,7 +275,7 @@ impl Local {
         }
     }
 
-    /// The state of each end, as it is reported to other nodes.
+    /// State and reason of each link end, as reported to other nodes.
     pub(super) fn states(&self) -> BTreeMap<String, (State, Reason)> {
         let state = |id: &String| match self.ends.get(id) {
             Some(End::Up) if self.in_use.contains(id) => (State::Up, Reason::None),
@@ -290,7 +290,7 @@ impl Local {
             .collect()
     }
 
-    /// The link of an interface.
+    /// Link of an interface.
     pub(super) fn link_of(&self, interface: &str) -> Option<&str> {
         let mut interfaces = self.structure.interfaces.iter();
         interfaces
@@ -298,7 +298,7 @@ impl Local {
             .map(|(id, _)| id.as_str())
     }
 
-    /// The namespace of a veth's other end.
+    /// Namespace of a veth's other end.
     pub(super) fn peer_netns(&self, interface: &str) -> Option<String> {
         match &self.structure.namespace.links.get(interface)?.kind {
             LinkKind::Veth { peer_netns, .. } => Some(peer_netns.clone()),
@@ -310,8 +310,8 @@ impl Local {
         self.is_status_due |= self.retries.succeeded(work);
     }
 
-    /// Remembers why something failed and when to try again. Said once for each reason: where a
-    /// disk is full, a line for each attempt fills it further.
+    /// Records a failure and its retry time. Logged once for each reason: where a disk is full, a
+    /// line for each attempt fills it further.
     pub(super) fn failed(&mut self, work: Work, problem: String) {
         if self.retries.failed(work, problem.clone(), Instant::now()) {
             tracing::warn!(forwarder = self.object(), problem, "not converged");
@@ -320,7 +320,7 @@ impl Local {
     }
 }
 
-/// What the ends of a Forwarder's links are, of what was observed.
+/// Link ends of a Forwarder, derived from the observed namespace.
 pub(super) fn ends(structure: &Structure, observed: &Observed) -> BTreeMap<String, End> {
     let state = |name: &String| match observed.links.get(name) {
         Some(link) if !link.is_ours => End::Missing,
@@ -336,7 +336,7 @@ pub(super) fn ends(structure: &Structure, observed: &Observed) -> BTreeMap<Strin
         .collect()
 }
 
-/// The attachments whose interface was not observed.
+/// Attachments whose interface is missing from the observed namespace.
 pub(super) fn lost(wires: &BTreeMap<Key, String>, observed: &Observed) -> BTreeSet<Key> {
     let absent = wires
         .iter()
@@ -344,7 +344,7 @@ pub(super) fn lost(wires: &BTreeMap<Key, String>, observed: &Observed) -> BTreeS
     absent.map(|(key, _)| key.clone()).collect()
 }
 
-/// The addresses of pods that the kernel has routes to.
+/// Addresses of pods that the kernel has routes to.
 pub(super) fn held(observed: &Observed) -> BTreeSet<IpAddr> {
     let routes = observed.routes.iter().filter(|route| route.is_attachment());
     routes.map(|route| route.prefix.ip()).collect()

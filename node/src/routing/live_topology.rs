@@ -1,5 +1,5 @@
-//! The live global topology of one network: what is declared, and what of it can be used by the reports of both ends of each
-//! link. Pure.
+//! Live topology of one network: declared links, and the graph of those that both ends report as
+//! usable. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,38 +9,38 @@ use linkstate::{End, Link, Usage};
 use topology::graph::{AppliedChange, Change, Graph};
 use topology::{ForwarderIndex, LinkIndex, Topology, TopologyError};
 
-/// The live global topology, from Forwarder objects and what both ends of each link report.
+/// Live topology, built from Forwarder objects and the link-state reports of both ends.
 #[derive(Debug)]
 pub struct Mesh {
-    /// What is declared.
+    /// Declared topology.
     pub topology: Topology,
-    /// What of it can be used.
+    /// Graph of usable links.
     pub graph: Graph,
     forwarders: Vec<Arc<Forwarder>>,
     keys: Vec<String>,
     index_by_key: BTreeMap<String, ForwarderIndex>,
-    /// What the first and the second end report, by link.
+    /// State of the first and the second end, by link.
     links: Vec<Link>,
 }
 
-/// What a report changes.
+/// Effect of a report on the graph.
 #[derive(Debug, Default)]
 pub struct Reported {
-    /// For [`topology::Spf::update`].
+    /// Graph changes, for [`topology::Spf::update`].
     pub changes: Vec<AppliedChange>,
-    /// Links that no Forwarder may use any more.
+    /// Links that became unusable for every Forwarder.
     pub fallen: Vec<LinkIndex>,
-    /// Links that the Forwarders at their ends may use now.
+    /// Links that became usable for the Forwarders at their ends.
     pub opened: Vec<LinkIndex>,
-    /// Links that every Forwarder may use now: the tables of both their ends are made.
+    /// Links that became usable for every Forwarder: the tables at both ends are programmed.
     pub released: Vec<LinkIndex>,
 }
 
 impl Mesh {
-    /// The topology of these Forwarders with their keys, every link down until both ends report it.
+    /// Topology of these Forwarders with their keys; every link is down until both ends report it.
     ///
     /// # Errors
-    /// When the objects are no topology: two of the same name, a weight of 0.
+    /// Invalid topology: a duplicate name, or a weight of 0.
     pub fn new(objects: &[(String, Arc<Forwarder>)]) -> Result<Mesh, TopologyError> {
         let plain: Vec<Forwarder> = objects
             .iter()
@@ -83,28 +83,28 @@ impl Mesh {
         self.index_by_key.get(key).copied()
     }
 
-    /// The key of a Forwarder, by its position.
+    /// Key of a Forwarder, by position.
     pub fn key(&self, index: ForwarderIndex) -> &str {
         &self.keys[index.position()]
     }
 
-    /// The keys of all Forwarders, in canonical order.
+    /// Keys of all Forwarders, in canonical order.
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// A Forwarder by its position.
+    /// Forwarder, by position.
     pub fn forwarder(&self, index: ForwarderIndex) -> &Arc<Forwarder> {
         &self.forwarders[index.position()]
     }
 
-    /// Every Forwarder, in canonical order.
+    /// All Forwarders, in canonical order.
     pub fn forwarders(&self) -> &[Arc<Forwarder>] {
         &self.forwarders
     }
 
-    /// Takes the report of a Forwarder's node on its ends; an end that is not in it is down. A link is usable only while both its ends
-    /// pass packets.
+    /// Applies a Forwarder's report on its link ends; an absent end is down. A link is usable only
+    /// while both ends pass packets.
     pub fn report(&mut self, key: &str, ends: &BTreeMap<String, End>) -> Reported {
         let mut reported = Reported::default();
         let Some(from) = self.index(key) else {
@@ -137,7 +137,7 @@ impl Mesh {
         reported
     }
 
-    /// The key of the Forwarder at the other end of a link.
+    /// Key of the Forwarder at the other end of a link.
     pub fn peer(&self, key: &str, id: &str) -> Option<&str> {
         let from = self.index(key)?;
         let link = self.topology.link(id)?;
@@ -145,12 +145,12 @@ impl Mesh {
         Some(self.key(declared.other(from)))
     }
 
-    /// What is known of both ends of a link.
+    /// State of both ends of a link.
     pub fn link(&self, link: LinkIndex) -> &Link {
         &self.links[link.position()]
     }
 
-    /// Whether the end of `link` that is not at `from` is reported to pass packets.
+    /// True when the end of `link` opposite to `from` is reported to pass packets.
     pub fn is_peer_up(&self, link: LinkIndex, from: ForwarderIndex) -> bool {
         let declared = &self.topology.links()[link.position()];
         let peer = self.links[link.position()].ends[usize::from(declared.a == from)];

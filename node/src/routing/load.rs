@@ -1,4 +1,4 @@
-//! Taking in the desired state, and what other nodes report.
+//! Load of the desired state, and of other nodes' link-state reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::routing::live_topology::Mesh;
 use crds::TopologyKey;
 
 impl Engine {
-    /// Reads the source and marks what that changes.
+    /// Loads the source and marks the affected Forwarders.
     pub(super) fn load(&mut self) {
         let snapshot = self.parts.source.load();
         for problem in &snapshot.problems {
@@ -38,7 +38,7 @@ impl Engine {
         let are_topologies_new = self.snapshot.topologies != snapshot.topologies;
         self.snapshot = Arc::new(snapshot);
         if is_new {
-            // Before anything is reported on what is new.
+            // Owners are set before any report on new Forwarders.
             self.set_owners();
             self.rebuild_meshes();
             self.rebuild_locals();
@@ -85,11 +85,11 @@ impl Engine {
         }
     }
 
-    /// Replaces a mesh; what is known of links goes into the new one.
+    /// Replaces a live topology, and carries the known link states over.
     fn install(&mut self, network: TopologyKey, mut mesh: Mesh) {
         for object in mesh.keys().to_vec() {
             if let Some(local) = self.locals.get_mut(&object) {
-                // It is reported again, with what is new in it.
+                // The link ends are reported again, with new links included.
                 local.are_ends_due = true;
             }
             if let Some(report) = self.parts.link_states.valid(&object) {
@@ -167,7 +167,7 @@ impl Engine {
         });
     }
 
-    /// Gives failover the interfaces of this node's Forwarders.
+    /// Passes the interfaces of this node's Forwarders to failover.
     fn bind_failover(&self) {
         let mut bindings = Bindings::default();
         for (object, local) in &self.locals {
@@ -190,8 +190,8 @@ impl Engine {
         self.parts.failover.bind(bindings);
     }
 
-    /// Takes the node's addresses. One that went is remembered: it may come back, and links that
-    /// use it are not torn down for that.
+    /// Replaces the node's underlay addresses. A removed address is remembered: it may come back,
+    /// and links that use it are kept.
     pub(super) fn set_underlay(&mut self, underlay: BTreeMap<IpAddr, u32>) {
         self.is_underlay_known = true;
         let before = self.parts.site.underlay.clone();
@@ -201,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// Takes the reports of other nodes on these Forwarders.
+    /// Applies the reports of other nodes on these Forwarders.
     pub(super) fn take_reports(&mut self, forwarders: &BTreeSet<String>) {
         for object in forwarders {
             let Some(forwarder) = self.snapshot.forwarders.get(object) else {

@@ -1,4 +1,4 @@
-//! From tables to routes in the kernel, by diff.
+//! Programming of forwarding tables as kernel routes, by diff.
 
 use std::time::Instant;
 
@@ -15,23 +15,23 @@ use crate::routing::desired::{fingerprint, routes};
 use crate::routing::live_topology::Mesh;
 use ::telemetry::chain;
 
-/// Forwarders that one processor programs before fallen links are looked for again.
+/// Number of Forwarders that one processor programs before link failures are checked again.
 const SLICE: usize = 8;
 
-/// What came of one Forwarder.
+/// Outcome of programming one Forwarder.
 enum Outcome {
-    /// A link has fallen that this table counts on: to be done again with a newer one.
+    /// A link that this table uses has failed: it is programmed again with a newer table.
     Overtaken,
-    /// The kernel has these routes already, by what we remember.
+    /// The routes are programmed already, by the recorded fingerprint.
     Same { epoch: String, digest: String },
-    /// Compared with the kernel, and made so.
+    /// The routes were compared with the kernel and programmed.
     Done {
         epoch: String,
         digest: String,
         fingerprint: u64,
         writes: u64,
     },
-    /// Not made so.
+    /// Programming failed.
     Failed {
         problem: String,
         writes: u64,
@@ -40,7 +40,7 @@ enum Outcome {
 }
 
 impl Engine {
-    /// Programs all that is due. False when it was interrupted by something more urgent.
+    /// Programs all marked Forwarders. False when a more urgent event interrupted it.
     pub(super) fn program(&mut self) -> bool {
         loop {
             let due = self.next_slice();
@@ -70,7 +70,7 @@ impl Engine {
                 self.take(&object, outcome);
             }
             if is_overtaken {
-                // Its event is in the mailbox, or will be in a moment.
+                // The event is in the mailbox, or will be in a moment.
                 return false;
             }
             if self.parts.mailbox.is_urgent() {
@@ -79,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// The next Forwarders to be programmed: those first whose own links changed.
+    /// Next Forwarders to program; those whose own links changed come first.
     fn next_slice(&self) -> Vec<String> {
         let count = SLICE * rayon::current_num_threads();
         let locals = self.locals.values();
@@ -137,7 +137,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Reports the links that the table just made uses as up: from then on others may route over them.
+    /// Reports the links that the programmed table uses as in use: from then on others may route
+    /// over them.
     fn use_links(&mut self, object: &str) {
         let Some(local) = self.locals.get_mut(object) else {
             return;

@@ -1,25 +1,25 @@
-//! When to look at everything. Pure.
+//! Schedule of full resyncs. Pure.
 //!
-//! What a foreign hand deletes is mostly told by no event, so it is found by looking. A small node
-//! looks every few seconds; a large one so seldom that looking costs next to nothing.
+//! Most foreign changes of the kernel raise no event, so they are found by observation. A small
+//! node observes every few seconds; a large one so seldom that the cost is negligible.
 
 use std::time::{Duration, Instant};
 
-/// Looking takes at most one part in so many of one processor's time.
+/// Largest share of one processor's time for observations, as its reciprocal.
 const SHARE: u32 = 50;
 
-/// The timer of the looks at everything.
+/// Timer of full resyncs.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Least time from the end of one look to the next.
+    /// Least time from the end of one resync to the next.
     pause: Duration,
     due: Instant,
-    /// Processor time at the start of the look that is under way.
+    /// Processor time at the start of the running resync.
     began: Option<Duration>,
 }
 
 impl Looks {
-    /// The start of a daemon is a look too: it is under way.
+    /// The start of a daemon counts as a running resync.
     pub(super) fn new(pause: Duration, now: Instant, processor: Duration) -> Looks {
         Looks {
             pause,
@@ -28,12 +28,12 @@ impl Looks {
         }
     }
 
-    /// When the next look is due; none while one is under way.
+    /// Time of the next resync; `None` while one is running.
     pub(super) fn due(&self) -> Option<Instant> {
         self.began.is_none().then_some(self.due)
     }
 
-    /// True when it is time; the look is under way then.
+    /// True when a resync is due; it is running then.
     pub(super) fn begin(&mut self, now: Instant, processor: Duration) -> bool {
         let is_due = self.due().is_some_and(|due| now >= due);
         if is_due {
@@ -42,7 +42,7 @@ impl Looks {
         is_due
     }
 
-    /// All that was to be looked at was looked at. Nothing, when no look was under way.
+    /// Ends the running resync. No effect when none is running.
     pub(super) fn end(&mut self, now: Instant, processor: Duration) {
         if let Some(began) = self.began.take() {
             let cost = processor.saturating_sub(began);
@@ -54,7 +54,7 @@ impl Looks {
 /// Processor time that this process has used.
 pub(super) fn processor_time() -> Duration {
     use nix::time::{ClockId, clock_gettime};
-    // The clock is always there; without it looks would only be as frequent as they may be.
+    // The clock always exists; without it resyncs would only be as frequent as allowed.
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 

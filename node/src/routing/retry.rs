@@ -1,22 +1,22 @@
-//! What failed, and how long it rests. Pure.
+//! Failures and their retry pauses. Pure.
 //!
-//! Each kind of work rests by itself: a link that cannot be made keeps no route from being
-//! programmed, and a report that cannot be written keeps nothing else.
+//! Each kind of work has a pause of its own: a link that cannot be created holds back no route, and
+//! a report that cannot be written holds back nothing else.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The first pause after a failure; each further one is twice as long.
+/// First pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What of a Forwarder can fail while the rest of it goes well.
+/// Kinds of work on a Forwarder that fail and retry independently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Work {
-    /// Its namespace, links and addresses.
+    /// Namespace, links and addresses.
     Structure,
-    /// Its routes.
+    /// Routes.
     Routes,
-    /// Telling other nodes of its ends.
+    /// Link-state report to other nodes.
     Report,
 }
 
@@ -24,13 +24,13 @@ impl Work {
     fn longest_pause(self) -> Duration {
         match self {
             Work::Structure | Work::Routes => Duration::from_secs(30),
-            // Until they are told, others send into dead links.
+            // Until a dead link is reported, other nodes send into it.
             Work::Report => Duration::from_secs(1),
         }
     }
 }
 
-/// The work of one Forwarder that failed last time.
+/// Failed work of one Forwarder.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     by_work: BTreeMap<Work, Retry>,
@@ -39,13 +39,13 @@ pub(super) struct Retries {
 #[derive(Debug, Default)]
 struct Retry {
     attempts: u32,
-    /// The end of the pause; none when it is over.
+    /// End of the pause; `None` when it is over.
     at: Option<Instant>,
     problem: String,
 }
 
 impl Retries {
-    /// Remembers why something failed and begins a pause; true when the reason is another one.
+    /// Records a failure and starts a pause; true when the reason changed.
     pub(super) fn failed(&mut self, work: Work, problem: String, now: Instant) -> bool {
         let retry = self.by_work.entry(work).or_default();
         let pause = FIRST_PAUSE
@@ -58,7 +58,7 @@ impl Retries {
         is_news
     }
 
-    /// Forgets a failure; true when there was one.
+    /// Clears a failure; true when there was one.
     pub(super) fn succeeded(&mut self, work: Work) -> bool {
         self.by_work.remove(&work).is_some()
     }
@@ -70,14 +70,14 @@ impl Retries {
             .is_some_and(|retry| retry.at.is_some())
     }
 
-    /// Ends a pause, because something is new.
+    /// Ends a pause because of new input.
     pub(super) fn hurry(&mut self, work: Work) {
         if let Some(retry) = self.by_work.get_mut(&work) {
             retry.at = None;
         }
     }
 
-    /// Ends the pauses that are over, and says of what.
+    /// Ends the expired pauses and returns their work.
     pub(super) fn wake(&mut self, now: Instant) -> Vec<Work> {
         let is_over = |retry: &Retry| retry.at.is_some_and(|at| now >= at);
         let over = self.by_work.iter_mut();
@@ -89,12 +89,12 @@ impl Retries {
             .collect()
     }
 
-    /// When the first pause ends.
+    /// End of the first pause.
     pub(super) fn due(&self) -> Option<Instant> {
         self.by_work.values().filter_map(|retry| retry.at).min()
     }
 
-    /// Everything that failed, in one line; none when all goes well.
+    /// All failures in one line; `None` without a failure.
     pub(super) fn problem(&self) -> Option<String> {
         let problems: Vec<&str> = self.by_work.values().map(|retry| &*retry.problem).collect();
         (!problems.is_empty()).then(|| problems.join("; "))

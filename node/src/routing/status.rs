@@ -1,4 +1,4 @@
-//! Telling the source what this node sees, and the service what it can attach to.
+//! Status reports of this node's Forwarders, and the admission catalog of the attachment service.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use crate::routing::desired::attachment_mtu;
 use ::telemetry::chain;
 
 impl Engine {
-    /// Reports what changed, not more often than [`STATUS_INTERVAL`].
+    /// Reports changed status, at most once in [`STATUS_INTERVAL`].
     pub(super) fn report(&mut self) {
         let now = Instant::now();
         let due: Vec<String> = self
@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Says how things stand here; from the first complete state on plugins are answered by it.
+    /// Updates the heartbeat; after the first complete desired state the plugin is served by it.
     pub(super) fn report_heartbeat(&self) {
         let links = |local: &Local| local.forwarder.spec.links.len() as u64;
         let links = self.locals.values().map(links).sum();
@@ -96,7 +96,7 @@ impl Engine {
             .set_ready(self.may_delete && !self.is_catalog_due);
     }
 
-    /// Tells the service what pods can be attached to.
+    /// Publishes the admission catalog to the attachment service.
     pub(super) fn publish_catalog(&mut self) {
         if !self.is_catalog_due {
             return;
@@ -134,7 +134,7 @@ fn ready(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
     condition("Ready", status, reason, message, before)
 }
 
-/// Whether every pod with a lease has its interface.
+/// Condition `Attached`: true when every pod with a lease has its interface.
 fn attached(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
     let lost: Vec<&str> = local.lost.iter().map(|key| &*key.container_id).collect();
     match lost.as_slice() {
@@ -149,7 +149,7 @@ fn attached(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
     }
 }
 
-/// A condition that keeps its time of transition while its status stays.
+/// Condition that keeps its transition time while its status stays.
 fn condition(
     name: &str,
     status: &str,
@@ -174,7 +174,7 @@ fn condition(
     }
 }
 
-/// UTC to the second, as RFC 3339 writes it.
+/// RFC 3339 timestamp in UTC, to the second.
 fn rfc3339(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Making namespaces, links and addresses by diff, and looking at the ends of links.
+//! Structure of Forwarders: namespaces, links and addresses by diff, and observation of link ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use super::retry::Work;
 use crate::error::enumerate;
 use ::telemetry::chain;
 
-/// Times that a namespace is looked at until nothing is left to be made.
+/// Largest number of observations of a namespace until nothing is left to be created.
 const LOOKS: usize = 3;
 
-/// What one look at a namespace says.
+/// Result of one observation of a namespace.
 struct Look {
     object: String,
     operations: Vec<Operation>,
@@ -30,7 +30,7 @@ struct Look {
 }
 
 impl Engine {
-    /// Looks at what is due of namespaces, links and addresses, and makes what may be made. False when nothing was due.
+    /// Observes and repairs marked namespaces, links and addresses. False when none was marked.
     pub(super) fn make_structures(&mut self) -> bool {
         let is_due = |local: &&Local| local.is_structure_due;
         let due: BTreeSet<String> = self
@@ -43,8 +43,8 @@ impl Engine {
             return false;
         }
         self.own(&due);
-        // A veth that is replaced takes its other end with it, which the next look finds missing.
-        // Twice is enough; what is left then waits for its retry.
+        // A replaced veth takes its other end with it, which the next observation finds missing.
+        // Two rounds suffice; the rest waits for its retry.
         let mut again = due;
         for _ in 0..LOOKS {
             again = self.make_once(&again);
@@ -54,7 +54,7 @@ impl Engine {
         }
         for object in again {
             let local = self.locals.get_mut(&object);
-            // One that failed says why.
+            // A failed Forwarder has its reason already.
             if let Some(local) = local.filter(|local| !local.retries.rests(Work::Structure)) {
                 let problem = "somebody else changes it at the same time".to_owned();
                 local.failed(Work::Structure, problem);
@@ -64,7 +64,8 @@ impl Engine {
         true
     }
 
-    /// Notes the namespaces as ours before they are made. One that cannot be noted is not made.
+    /// Registers the namespaces as this node's before they are created. An unregistered one is not
+    /// created.
     pub(super) fn own(&mut self, objects: &BTreeSet<String>) {
         let locals = objects.iter().filter_map(|object| self.locals.get(object));
         let wanted: BTreeMap<String, String> = locals
@@ -83,8 +84,8 @@ impl Engine {
         }
     }
 
-    /// One round of look, diff and apply. Returns the Forwarders that have to be looked at again:
-    /// also where something failed, what was made is seen so.
+    /// One round of observe, diff and apply. Returns the Forwarders to observe again, including
+    /// those with failures, whose partial result is observed.
     fn make_once(&mut self, objects: &BTreeSet<String>) -> BTreeSet<String> {
         self.watch(objects);
         let looks = self.look(objects);
@@ -124,7 +125,7 @@ impl Engine {
                 self.is_catalog_due = true;
             }
             if !look.is_there && std::mem::take(&mut local.is_watched) {
-                // It will be another one of this name.
+                // A new namespace of this name will take its place.
                 self.parts
                     .monitor
                     .iter()
@@ -151,7 +152,8 @@ impl Engine {
         again
     }
 
-    /// Begins to watch namespaces that are there; before the look, so that nothing falls between.
+    /// Watches existing namespaces; done before the observation, so that no event is lost in
+    /// between.
     fn watch(&mut self, objects: &BTreeSet<String>) {
         let Some(monitor) = &self.parts.monitor else {
             return;
@@ -166,7 +168,7 @@ impl Engine {
             };
             match monitor.watch(&local.netns) {
                 Ok(()) => local.is_watched = true,
-                // It is about to be made.
+                // The namespace is about to be created.
                 Err(Error::NoNamespace { .. }) => {}
                 Err(error) => tracing::warn!(netns = local.netns, %error, "not watched"),
             }
@@ -185,8 +187,8 @@ impl Engine {
             .collect()
     }
 
-    /// Distributes failures to the Forwarders that they are of. One of which nothing failed has
-    /// succeeded when a look finds nothing left to be made.
+    /// Assigns failures to their Forwarders. A Forwarder without failures succeeds once an
+    /// observation finds nothing left to be created.
     fn settle(
         &mut self,
         attempted: &BTreeSet<String>,
@@ -215,8 +217,8 @@ impl Engine {
         }
     }
 
-    /// Keeps back addresses that pods have without a lease, because a journal was damaged; and says
-    /// which pods have a lease and no interface.
+    /// Reports addresses of pods without a lease, so that they are not leased again after journal
+    /// damage, and leases whose pod has no interface.
     fn report_lost_pods(&self) {
         let held = self.locals.values().flat_map(|local| {
             local
@@ -269,7 +271,7 @@ fn look_at(structure: &dyn Structure, local: &Local, may_delete: bool) -> Look {
     look
 }
 
-/// Before the first complete desired state nothing is deleted.
+/// Drops deletions until the first complete desired state.
 pub(super) fn permitted(mut operations: Vec<Operation>, may_delete: bool) -> Vec<Operation> {
     let is_deletion = |operation: &Operation| {
         matches!(

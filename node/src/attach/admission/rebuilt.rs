@@ -1,4 +1,4 @@
-//! A topology made again from its Forwarders, as far as pods go by it.
+//! Topology rebuilt from its Forwarders, with the facts that admission needs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crds::{Forwarder, LabelSelector, MicroServiceTopology, MicroServiceTopologyS
 
 use crds::TopologyKey;
 
-/// The topology of these Forwarders: its Apps, and whose pods it takes.
+/// Topology of these Forwarders: its Apps, and the namespaces of its pods.
 pub(super) fn topology(network: &TopologyKey, forwarders: &[&Forwarder]) -> MicroServiceTopology {
     let mut spec = MicroServiceTopologySpec::default();
     let mut apps: BTreeMap<&str, AppEntry> = BTreeMap::new();
@@ -19,7 +19,7 @@ pub(super) fn topology(network: &TopologyKey, forwarders: &[&Forwarder]) -> Micr
             let app = app.or_insert_with(|| AppEntry::new(entry.name.clone()));
             app.pod_selector.clone_from(&entry.selector);
             if !entry.external.is_empty() {
-                // In a lab an instance stands in for what is outside; nobody joins it unasked.
+                // In a lab an instance represents an external App; nobody joins it unasked.
                 app.pod_selector = Some(by_name(&entry.name));
             }
             if entry.insist {
@@ -35,7 +35,7 @@ pub(super) fn topology(network: &TopologyKey, forwarders: &[&Forwarder]) -> Micr
     topology
 }
 
-/// The topology as a machine's own runtime may see it: what leads to an external App joins it by its name.
+/// Topology as the runtime of a host may see it: a router to an external App joins it by its name.
 /// No pod ever does.
 pub(super) fn with_joinable_external(
     topology: &Arc<MicroServiceTopology>,

@@ -1,4 +1,4 @@
-//! ADD: who asks, what it gets, and what is promised to nobody else.
+//! ADD: admits the pod, assigns its addresses and records the claim.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,16 +16,16 @@ use crate::error::Error;
 use crate::objects::pods::{Lookup, NodePod, Pods, is_called, runtime_uid};
 use crds::TopologyKey;
 
-/// Of the threads for plugins, those that may wait for the API server.
+/// Largest number of plugin threads that wait for the API server.
 const ASKING_AT_ONCE: usize = 4;
 
-/// Who asks, as far as it is known.
+/// Identity of the pod in a claim.
 enum Asker {
-    /// It is known.
+    /// Known pod or stand-in.
     Known(AttachRequest, Option<Arc<NodePod>>),
-    /// Whoever it is, no topology takes pods of its namespace.
+    /// Unknown pod in a namespace from which no topology takes pods.
     Nobody,
-    /// It has to be waited for.
+    /// Unknown pod that the claim waits for. Carries the reason.
     Awaited(String),
 }
 
@@ -50,7 +50,7 @@ impl<W: PodWiring> AttachService<W> {
                 let message = "the container has this interface already".to_owned();
                 return Ok(refused(code::ALREADY_ATTACHED, message));
             }
-            // The plugin asks again because it did not hear the answer.
+            // The plugin retries because it did not receive the answer.
             Some(lease) => {
                 let lease = Lease {
                     phase: Phase::Pending,
@@ -148,7 +148,7 @@ impl<W: PodWiring> AttachService<W> {
         if let Some(here) = find_here(&**pods, asker) {
             return known(here.pod.clone(), Some(here));
         }
-        // The API server may be away, and is not needed to tell this.
+        // This answer needs no API server, which may be unreachable.
         let is_nobody = catalog.is_complete && !catalog.takes_from(&asker.namespace);
         if is_nobody && claim.topology.is_none() {
             return Asker::Nobody;
@@ -156,7 +156,7 @@ impl<W: PodWiring> AttachService<W> {
         let (namespace, name) = (&asker.namespace, &asker.name);
         let lookup = match is_first {
             true => self.find(&**pods, asker),
-            // From then on the watch tells.
+            // From then on the watch reports the pod.
             false => Lookup::Absent,
         };
         match lookup {
@@ -164,14 +164,14 @@ impl<W: PodWiring> AttachService<W> {
             Lookup::Unknown => Asker::Awaited(format!(
                 "pod {namespace}/{name} is not known yet: the API server is away"
             )),
-            // The runtime may know it before we are told.
+            // The runtime may know the pod before the watch reports it.
             Lookup::Absent => Asker::Awaited(format!("pod {namespace}/{name} is not known yet")),
         }
     }
 }
 
 impl<W: PodWiring> AttachService<W> {
-    /// Asks for a pod, which may take seconds and a thread: not for more than a few at one time.
+    /// Looks up a pod, which may take seconds and a thread: only a few run at one time.
     fn find(&self, pods: &dyn Pods, asker: &cni::agent::Pod) -> Lookup {
         let others = self.asking.fetch_add(1, Ordering::Relaxed);
         let lookup = match others < ASKING_AT_ONCE {
@@ -183,7 +183,7 @@ impl<W: PodWiring> AttachService<W> {
     }
 }
 
-/// Whether the lease is of the same namespace that the claim is for.
+/// True when lease and claim have the same network namespace.
 fn is_same(lease: &Lease, claim: &Claim) -> bool {
     lease.netns_id == claim.netns_id && !lease.is_past_boot
 }
@@ -192,7 +192,7 @@ fn refused(code: u32, message: String) -> Answer {
     Answer::Now(Reply::Refused { code, message })
 }
 
-/// Whether another lease has the pod in one of the chosen topologies.
+/// True when another lease has the pod in one of the assigned topologies.
 fn is_held(
     state: &State,
     claim: &Claim,
@@ -215,7 +215,7 @@ fn is_held(
     held.any(|share| networks.contains(&share.network()))
 }
 
-/// The pod among those that are known to be here.
+/// Pod among the known pods of this node.
 fn find_here(pods: &dyn Pods, wanted: &cni::agent::Pod) -> Option<Arc<NodePod>> {
     let is_meant = |here: &Arc<NodePod>| {
         let pod = &here.pod;
@@ -226,7 +226,7 @@ fn find_here(pods: &dyn Pods, wanted: &cni::agent::Pod) -> Option<Arc<NodePod>> 
     pods.here().into_iter().find(is_meant)
 }
 
-/// What the plugin says of a pod that nobody else knows.
+/// Stand-in for an unknown pod, from the plugin's request.
 fn stand_in(claim: &Claim, node: &str) -> Pod {
     let pod = claim.pod.clone().unwrap_or_default();
     Pod {

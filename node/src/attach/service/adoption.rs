@@ -1,8 +1,8 @@
-//! Taking back into the book what is wired and in no lease, as after the state directory was lost.
+//! Adoption of attachments without a lease, as after the loss of the state directory.
 //!
-//! What is wired as it has to be stays as it is, addresses included. All else is taken apart once it is
-//! certain what is wanted, and the pod attached anew where it belongs. Either has a lease first, so that
-//! a daemon that is killed goes on with it.
+//! A complete attachment is kept, with its addresses. An incomplete one is removed once the desired
+//! state is certain, and the pod is attached again where it belongs. Both get a lease first, so
+//! that a killed daemon continues after its restart.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,29 +24,30 @@ use crate::error::Error;
 use crate::objects::pods::runtime_uid;
 use crds::TopologyKey;
 
-/// What became of what a pod had and no lease.
+/// Outcome of the adoption for one pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
-    /// Attachments that have a lease now.
+    /// Number of attachments that have a lease now.
     pub taken: usize,
-    /// Attachments that stay as they are, without one.
+    /// Number of attachments that stay without a lease.
     pub left: usize,
 }
 
 impl<W: PodWiring> AttachService<W> {
-    /// Addresses that the kernel has and no lease.
+    /// Addresses that the kernel has without a lease.
     pub fn strays(&self) -> BTreeSet<(TopologyKey, IpAddr)> {
         self.state().book.leases().strays().cloned().collect()
     }
 
-    /// Makes leases of what a pod has of these topologies in the namespace `found` and in no lease.
+    /// Creates leases for the pod's attachments to these topologies in the namespace `found` that
+    /// have none.
     ///
     /// # Guarantees
-    /// Nothing is taken apart while the desired state is incomplete or a topology cannot be read, and
-    /// never what only the pod's own start could make anew.
+    /// Nothing is removed while the desired state is incomplete or a topology is unreadable, and
+    /// never an attachment that only the pod's own start can create.
     ///
     /// # Errors
-    /// [`Error`]: what was not looked at is as it was.
+    /// [`Error`]: attachments that were not observed are unchanged.
     pub fn adopt(
         &self,
         pod: &Pod,
@@ -89,7 +90,8 @@ impl<W: PodWiring> AttachService<W> {
         };
         let network = place.forwarder.topology_key();
         let is_intact = self.is_intact(found, place, pair, &attachment)?;
-        // From here on nobody else claims or releases; a DEL may have been done with it since it was read.
+        // The lock excludes claims and releases from here on; a DEL may have removed it since it
+        // was read.
         let mut state = self.state();
         let leases = state.book.leases();
         let is_held = leases.get(&key).is_some() || is_leased(leases, &attachment);
@@ -102,7 +104,7 @@ impl<W: PodWiring> AttachService<W> {
             drop(state);
             return Ok(self.let_be(pod, pair));
         }
-        // Another's address is not this one's to free.
+        // An address of another lease must not be freed with this one.
         attachment.addresses.retain(is_free);
         let namespace = network.namespace.clone();
         let mut lease = lease(
@@ -123,7 +125,7 @@ impl<W: PodWiring> AttachService<W> {
         self.follow(pair, &lease)
     }
 
-    /// Whether it is all that it should be, but for whose its addresses are.
+    /// True when the attachment is complete; the owner of its addresses is not checked.
     fn is_intact(
         &self,
         found: &PodNetns,
@@ -143,7 +145,7 @@ impl<W: PodWiring> AttachService<W> {
         Fate::Left
     }
 
-    /// What comes of a lease that has just been written for it.
+    /// Keeps or removes the attachment after its lease was recorded.
     fn follow(&self, pair: &Pair, lease: &Lease) -> Result<Fate, Error> {
         let (pod, interface) = (&lease.pod, &pair.pod_interface);
         if lease.phase == Phase::Releasing {
@@ -157,17 +159,17 @@ impl<W: PodWiring> AttachService<W> {
     }
 }
 
-/// What became of an attachment without a lease.
+/// Fate of an attachment without a lease.
 enum Fate {
     /// It has a lease now.
     Taken,
-    /// It is as it was, and still has none.
+    /// It is unchanged and has no lease.
     Left,
-    /// There is none, or it has a lease already, or is not ours.
+    /// It is absent, has a lease already, or is not ours.
     Gone,
 }
 
-/// Whether it is certain what a topology wants.
+/// True when a topology's desired state is certain, so that attachments may be removed.
 pub(crate) fn may_cut(catalog: &Catalog, network: &TopologyKey) -> bool {
     catalog.is_complete && !catalog.is_rebuilt(network)
 }
@@ -201,7 +203,7 @@ fn is_leased(leases: &Leases, attachment: &Attachment) -> bool {
     shares.any(|share| end(&share.attachment) == end(attachment))
 }
 
-/// Whether a network configuration of its own made it: then that named the interface, and not we.
+/// True when a network configuration named the interface, not the daemon.
 fn is_asked_for(pair: &Pair) -> bool {
     let owner = pair.pod_alias.strip_prefix(ALIAS_PREFIX);
     // NETWORK/CONTAINER/INTERFACE.

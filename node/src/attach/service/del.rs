@@ -1,4 +1,4 @@
-//! DEL and GC: what the runtime gives up, and when its addresses are free.
+//! DEL and GC: releases leases of the runtime, and frees their addresses.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{MutexGuard, PoisonError};
@@ -11,18 +11,18 @@ use crate::attach::pod_links::PodWiring;
 use crate::error::Error;
 
 impl<W: PodWiring> AttachService<W> {
-    /// Gives up a lease at the runtime's word. An absent one is success. One that cannot be recorded as released, or that the
-    /// kernel is not done with, is freed later.
+    /// Releases a lease for the runtime. An absent lease is success. A lease that cannot be
+    /// recorded as released, or whose links cannot be removed yet, is freed later.
     ///
     /// # Errors
-    /// [`Error`] when the lease could not be looked at.
+    /// [`Error`] when the lease could not be read.
     pub fn release(&self, key: &Key) -> Result<Vec<Attachment>, Error> {
         let _turn = self.wait_for(key);
         self.release_in_turn(key)
     }
 
-    /// As [`AttachService::release`], if `is_wanted` still holds when the key's turn comes; `done` is called
-    /// before the next one's turn.
+    /// As [`AttachService::release`], if `is_wanted` still holds under the key's lock; `done` is
+    /// called before the lock is released.
     ///
     /// # Errors
     /// As [`AttachService::release`]; `done` is not called then.
@@ -47,10 +47,10 @@ impl<W: PodWiring> AttachService<W> {
         };
         match self.free(&lease) {
             Ok(()) => {}
-            // Given up for good; the housekeeping goes on asking the kernel.
+            // Released for good; garbage collection retries the kernel part.
             Err(Error::Kernel { source, .. }) => tracing::warn!(%source, "release is not done yet"),
-            // A full disk must not keep a pod from being deleted, which may be what makes room. After a restart the
-            // namespace that is gone, or the runtime's GC, says the same again.
+            // A full disk must not block the deletion of a pod, which may free space. After a
+            // restart the deleted namespace, or the runtime's GC, repeats the release.
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "release not recorded, address kept until it is");
@@ -61,7 +61,7 @@ impl<W: PodWiring> AttachService<W> {
         Ok(lease.attachments())
     }
 
-    /// Frees what the runtime does not have any more, and goes on after an error.
+    /// Frees leases that the runtime no longer has, and goes on after an error.
     pub(super) fn collect(&self, network: &str, valid: &[Key]) -> Result<Reply, Error> {
         let valid: HashSet<&Key> = valid.iter().collect();
         let is_stale = |lease: &&Lease| {
@@ -87,7 +87,7 @@ impl<W: PodWiring> AttachService<W> {
         failed.map_or(Ok(Reply::Released(released)), Err)
     }
 
-    /// Both proofs, each written down: the runtime's, then the kernel's.
+    /// Records both proofs: the runtime's release, then the kernel's.
     pub(super) fn free(&self, lease: &Lease) -> Result<(), Error> {
         let key = &lease.key;
         if lease.phase != Phase::Releasing {
@@ -107,7 +107,7 @@ impl<W: PodWiring> AttachService<W> {
         Ok(())
     }
 
-    /// Removes what the kernel has of a lease; what fails is tried again with the lease.
+    /// Removes a lease's links from the kernel; a failure is retried with the lease.
     fn cut_all(&self, lease: &Lease) {
         for share in &lease.shares {
             if let Err(error) = self.wires.cut(lease, &share.attachment) {
@@ -117,7 +117,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// Leases that were released and could not be recorded as such.
+    /// Keys whose release could not be recorded.
     pub(super) fn unrecorded(&self) -> MutexGuard<'_, BTreeSet<Key>> {
         self.unrecorded
             .lock()

@@ -1,4 +1,4 @@
-//! One question of the plugin after the other, and its answer.
+//! Dispatch of the plugin's requests.
 
 use cni::agent::{Claim, Key, Reply, Request};
 use cni::known;
@@ -8,17 +8,18 @@ use crate::attach::leases::{Phase, Record};
 use crate::attach::pod_links::PodWiring;
 use crate::error::Error;
 
-/// The answer to one request.
+/// Answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// This.
+    /// Final answer.
     Now(Reply),
-    /// It depends on a pod that is not known yet, in words: worth asking again when there is news.
+    /// Pending answer that depends on an unknown pod, with the reason: worth a retry after a
+    /// change.
     Awaited(String),
 }
 
 impl<W: PodWiring> AttachService<W> {
-    /// Answers one request. `plugin` is the process that asks.
+    /// Answers one request. `plugin` is the process id of the plugin.
     pub fn answer(&self, request: &Request, plugin: Option<i32>) -> Reply {
         match self.ask(request, plugin, true) {
             Answer::Now(reply) => reply,
@@ -26,7 +27,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// The answer to who was awaited long enough.
+    /// Final answer to a request that waited long enough for its pod.
     pub fn give_up(&self, request: &Request, reason: String) -> Reply {
         match request {
             Request::Claim(claim) => self.in_doubt(claim, reason),
@@ -34,7 +35,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// The answer while it cannot be told whose a pod is: as without a daemon.
+    /// Answer while the owner of a pod is unknown: the same as without a daemon.
     pub(super) fn in_doubt(&self, claim: &Claim, reason: String) -> Reply {
         let state_dir = self.state().book.state_dir().to_owned();
         if !known::passes(&state_dir, claim) {
@@ -45,7 +46,8 @@ impl<W: PodWiring> AttachService<W> {
         Reply::NotOurs
     }
 
-    /// Answers one request, or says what that waits for. Asked again, it is quick to say so.
+    /// Answers one request, or returns the reason for a wait. `is_first` is false for a retry,
+    /// which does not ask the API server.
     pub fn ask(&self, request: &Request, plugin: Option<i32>, is_first: bool) -> Answer {
         let answered = match request {
             Request::Claim(claim) => return self.ask_claim(claim, plugin, is_first),
@@ -86,7 +88,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// The plugin has undone what it did: as good as a DEL, but only of what it never confirmed.
+    /// The plugin has undone its part: equal to a DEL, but only of an unconfirmed claim.
     fn abort(&self, key: &Key) -> Result<Reply, Error> {
         let _turn = self.wait_for(key);
         let lease = self.state().book.leases().get(key).cloned();

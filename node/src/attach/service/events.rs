@@ -1,4 +1,4 @@
-//! What is told about pods where people look: events on them, none of them twice.
+//! Kubernetes events on pods about their attachment, without repetition.
 
 use crds::attach::Pod;
 
@@ -8,9 +8,10 @@ use crate::attach::pod_links::PodWiring;
 use crate::objects::pods::{News, Told, runtime_uid};
 
 impl<W: PodWiring> AttachService<W> {
-    /// Tells why a pod is not attached, unless that was told last.
+    /// Emits an event with the reason why a pod is not attached, unless it is the same as the last
+    /// one.
     pub fn tell_failure(&self, pod: &Pod, message: &str) {
-        // `kubectl describe` looks for a static pod's events by that uid as well.
+        // `kubectl describe` also looks for a static pod's events by that uid.
         let uid = runtime_uid(pod);
         let mut failures = lock(&self.failures);
         if failures.get(uid).is_some_and(|told| told == message) {
@@ -28,12 +29,12 @@ impl<W: PodWiring> AttachService<W> {
         self.tell(name, uid, true, "FailedAttach", message.to_owned());
     }
 
-    /// Forgets what was told of pods that are no more.
+    /// Forgets the reported failures of deleted pods.
     pub fn retain_failures(&self, is_there: impl Fn(&str) -> bool) {
         lock(&self.failures).retain(|uid, _| is_there(uid));
     }
 
-    /// Pods that asked for what they could not get, and have not got it since.
+    /// Number of pods whose attachment failed and has not succeeded since.
     pub fn failures(&self) -> usize {
         lock(&self.failures).len()
     }

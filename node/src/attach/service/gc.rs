@@ -1,4 +1,4 @@
-//! Housekeeping: what nobody will release is freed all the same, with the same two proofs.
+//! Garbage collection of leases that nobody releases, with the same two proofs.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use crate::attach::pod_links::PodWiring;
 use crate::objects::pods::Lookup;
 
 impl<W: PodWiring> AttachService<W> {
-    /// Frees what nobody will ever release: pods whose namespace is gone, claims whose plugin died
-    /// before it made anything, releases that the kernel was not done with, leases of another boot.
+    /// Frees leases that nobody will release: deleted namespaces, claims whose plugin died before
+    /// it created anything, releases with links left in the kernel, leases of an earlier boot.
     pub fn collect_garbage(&self) {
         let all: Vec<Lease> = self.state().book.leases().iter().cloned().collect();
         for lease in all.iter().filter(|lease| self.is_given_up(lease)) {
@@ -31,14 +31,14 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// The runtime's proof, where there was no DEL.
+    /// First proof without a DEL: the pod's namespace or its boot is gone.
     fn is_given_up(&self, lease: &Lease) -> bool {
         match lease.phase {
             Phase::Releasing => true,
             _ if self.unrecorded().contains(&lease.key) => true,
             _ if lease.is_past_boot => !self.is_wired(lease).unwrap_or(true),
-            // The namespace took its end of the pair with it; if the other end is still there,
-            // then the namespace lives on somewhere, but for a pod that is no more.
+            // A deleted namespace takes its end of the pair with it; if the other end still exists,
+            // the namespace is still in use, but not by the pod.
             _ if !self.wires.is_alive(&lease.netns, lease.netns_id) => {
                 !self.is_wired(lease).unwrap_or(true) || self.is_absent(lease)
             }
@@ -47,7 +47,7 @@ impl<W: PodWiring> AttachService<W> {
         }
     }
 
-    /// Whether Kubernetes is certain that the pod of a lease is no more.
+    /// True when Kubernetes reports for certain that the pod of a lease was deleted.
     pub(crate) fn is_absent(&self, lease: &Lease) -> bool {
         let (Some(pods), Some((namespace, name))) = (&self.pods, lease.pod.split_once('/')) else {
             return false;
@@ -55,9 +55,9 @@ impl<W: PodWiring> AttachService<W> {
         !lease.uid.is_empty() && pods.find(namespace, name, Some(&lease.uid)) == Lookup::Absent
     }
 
-    /// A claim whose plugin is gone, or has taken longer than any plugin may.
+    /// True when the plugin of a claim has ended, or has exceeded its time limit.
     pub(super) fn is_abandoned(&self, lease: &Lease) -> bool {
-        // 0 is what a process in another PID namespace than ours has, as the runtime's may be.
+        // 0 is the id of a process in another PID namespace, such as the runtime's.
         let is_gone = lease
             .plugin
             .is_some_and(|pid| pid > 0 && !Path::new(&format!("/proc/{pid}")).exists());

@@ -1,4 +1,4 @@
-//! One step at a time on each key.
+//! Lock by key: one operation on each key at a time.
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use cni::agent::Key;
 use super::{AttachService, lock};
 use crate::attach::pod_links::PodWiring;
 
-/// Holds a key: nobody else takes a step on it.
+/// Guard of a locked key.
 pub(super) struct Turn<'a> {
     key: Key,
     busy: &'a Mutex<HashSet<Key>>,
@@ -23,7 +23,7 @@ impl Drop for Turn<'_> {
 }
 
 impl<W: PodWiring> AttachService<W> {
-    /// Waits until nobody else takes a step on this key.
+    /// Waits for the lock of this key.
     pub(super) fn wait_for(&self, key: &Key) -> Turn<'_> {
         let mut busy = lock(&self.busy);
         while !busy.insert(key.clone()) {

@@ -1,4 +1,4 @@
-//! What others see of the leases.
+//! Queries of the leases by other parts of the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::attach::pod_links::PodWiring;
 use crds::TopologyKey;
 
 impl<W: PodWiring> AttachService<W> {
-    /// Every lease.
+    /// All leases.
     pub fn leases(&self) -> Vec<Lease> {
         self.state().book.leases().iter().cloned().collect()
     }
 
-    /// Which pods are without their interface in which topology.
+    /// Keys and topologies of attachments whose interface is missing.
     pub fn lost(&self) -> BTreeSet<(Key, TopologyKey)> {
         let lost: Vec<Lease> = {
             let state = self.state();
@@ -31,7 +31,7 @@ impl<W: PodWiring> AttachService<W> {
         let mut of = BTreeSet::new();
         for lease in confirmed {
             for share in &lease.shares {
-                // What cannot be told is not lost.
+                // An attachment that cannot be observed is not lost.
                 if !self.wires.is_wired(&share.attachment).unwrap_or(true) {
                     of.insert((lease.key.clone(), share.network()));
                 }
@@ -40,7 +40,7 @@ impl<W: PodWiring> AttachService<W> {
         of
     }
 
-    /// What is attached, by the path of the Forwarder's namespace.
+    /// Attachments, by the path of the Forwarder's namespace.
     pub fn attached(&self) -> BTreeMap<String, Vec<(Key, String, Attachment)>> {
         let state = self.state();
         let mut attached: BTreeMap<String, Vec<_>> = BTreeMap::new();
@@ -61,7 +61,7 @@ impl<W: PodWiring> AttachService<W> {
         attached
     }
 
-    /// How many attachments there are, also such as are only claimed yet, if `counts` the lease.
+    /// Number of attachments, unconfirmed claims included, whose key passes `counts`.
     pub fn attachment_count(&self, counts: impl Fn(&Key) -> bool) -> usize {
         let state = self.state();
         let leases = state
@@ -72,7 +72,7 @@ impl<W: PodWiring> AttachService<W> {
         leases.map(|lease| lease.shares.len()).sum()
     }
 
-    /// True when nothing is leased.
+    /// True when there is no lease.
     pub fn is_unused(&self) -> bool {
         self.state().book.leases().iter().next().is_none()
     }

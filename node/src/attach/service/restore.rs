@@ -1,4 +1,4 @@
-//! Repair of pods' interfaces that were down.
+//! Repair of pods' interfaces after a link down.
 
 use cni::agent::Key;
 
@@ -7,7 +7,8 @@ use crate::attach::leases::{Lease, Phase};
 use crate::attach::pod_links::PodWiring;
 
 impl<W: PodWiring> AttachService<W> {
-    /// Puts back what the pod's end of a confirmed attachment lost while it was down. `interface` is the Forwarder's end.
+    /// Restores routes that the pod's end of a confirmed attachment lost while it was down.
+    /// `interface` is the Forwarder's end.
     pub fn restore(&self, key: &Key, interface: &str) {
         let _turn = self.wait_for(key);
         let lease = self.state().book.leases().get(key).cloned();

@@ -1,4 +1,4 @@
-//! STATUS: whether pods can be attached, and which suffer.
+//! STATUS: readiness for new pods, and degraded pods.
 
 use cni::agent::{Key, Reply};
 

@@ -1,5 +1,5 @@
-//! Detaching without the runtime's word: of the pods that the daemon attached by itself, and of those
-//! that do not belong any more.
+//! Detachment without the runtime: of hotplug attachments, and of pods that no longer belong to a
+//! topology.
 
 use cni::agent::{Attachment, Key, Pod};
 
@@ -11,10 +11,10 @@ use crate::error::Error;
 use crds::TopologyKey;
 
 impl<W: PodWiring> AttachService<W> {
-    /// Takes a pod out of one topology; its last one ends the lease.
+    /// Detaches a pod from one topology; its last share ends the lease.
     ///
     /// # Errors
-    /// [`Error`]: it is still in it, or may be.
+    /// [`Error`]: the pod is still attached, or may be.
     pub fn leave(&self, key: &Key, network: &TopologyKey, why: &str) -> Result<(), Error> {
         let _turn = self.wait_for(key);
         let Some(lease) = self.state().book.leases().get(key).cloned() else {
@@ -31,7 +31,7 @@ impl<W: PodWiring> AttachService<W> {
         if staying.is_empty() {
             self.free(&lease)?;
         } else {
-            // The addresses are given up last, when the kernel has nothing of them any more.
+            // The addresses are freed last, when the kernel holds none of their links.
             for share in &leaving {
                 self.wires.cut(&lease, &share.attachment)?;
             }
@@ -48,7 +48,7 @@ impl<W: PodWiring> AttachService<W> {
         Ok(())
     }
 
-    /// Releases what the daemon attached by itself to the pod of a sandbox that the runtime ends.
+    /// Releases the hotplug attachments of the pod whose sandbox the runtime deletes.
     ///
     /// # Errors
     /// As [`AttachService::release`].
@@ -64,7 +64,7 @@ impl<W: PodWiring> AttachService<W> {
             .iter()
             .filter(|lease| is_hotplug(&lease.key))
             .filter(|lease| match pod {
-                // The path may be another pod's by now.
+                // The path may belong to another pod by now.
                 Some(pod) => is_of(lease, pod),
                 None => netns.is_some_and(|netns| same_path(netns, &lease.netns)),
             })
@@ -72,7 +72,7 @@ impl<W: PodWiring> AttachService<W> {
             .collect();
         let mut released = Vec::new();
         for lease in candidates {
-            // A late word of an earlier sandbox must not take from the one that lives.
+            // A late DEL of an earlier sandbox must not release the current one.
             let is_meant = netns.is_some_and(|netns| same_path(netns, &lease.netns));
             if is_meant || !self.wires.is_alive(&lease.netns, lease.netns_id) {
                 released.extend(self.release(&lease.key)?);
@@ -82,7 +82,7 @@ impl<W: PodWiring> AttachService<W> {
     }
 }
 
-/// Whether a lease is of the pod that a runtime names.
+/// True when a lease belongs to the pod that the runtime names.
 fn is_of(lease: &Lease, pod: &Pod) -> bool {
     match pod.uid.as_deref().filter(|uid| !uid.is_empty()) {
         Some(uid) if !lease.uid.is_empty() => lease.uid == uid,

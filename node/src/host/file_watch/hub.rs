@@ -1,7 +1,7 @@
-//! The one way of a program to hear of directories, and those who listen.
+//! One inotify instance per process, shared by all directory watchers.
 //!
-//! Whoever holds `way` may take `listeners`, never the other way round: inotify's thread tells
-//! listeners, and is waited for by whoever has it watch another directory.
+//! Lock order: `way` before `listeners`, never the reverse. inotify's thread calls listeners, and
+//! is waited for when another directory is added.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +16,10 @@ use super::Change;
 use super::polling::{EVERY, Polling};
 use crate::error::Error;
 
-/// Whom a change is told.
+/// Callback of a listener.
 pub(super) type Tell = Box<dyn Fn(Change) + Send>;
 
-/// An inotify instance.
+/// inotify instance.
 pub(super) type Inotify = Box<dyn Watcher + Send>;
 
 static SHARED: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
@@ -34,7 +34,7 @@ enum Way {
     Polling { _thread: Polling },
 }
 
-/// Those who listen.
+/// Registered listeners.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(Mutex<All>);
 
@@ -49,8 +49,7 @@ struct Listener {
     tell: Tell,
 }
 
-/// A directory by the name that it was given, and by the one that it has: under two names it is
-/// one for inotify.
+/// Directory by its configured and its canonical path: under two names it is one for inotify.
 #[derive(Clone, Debug)]
 struct Directory {
     given: PathBuf,
@@ -70,7 +69,7 @@ impl std::fmt::Debug for Listener {
 }
 
 impl Hub {
-    /// The program's own.
+    /// Hub of this process.
     pub(super) fn shared() -> Arc<Hub> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -80,7 +79,7 @@ impl Hub {
         })
     }
 
-    /// One that hears by `inotify` if that is possible.
+    /// Hub that uses `inotify`, or polls where it fails.
     pub(super) fn new(inotify: impl FnOnce(&Arc<Listeners>) -> notify::Result<Inotify>) -> Hub {
         let listeners = Arc::default();
         let way = match inotify(&listeners) {
@@ -93,7 +92,7 @@ impl Hub {
         }
     }
 
-    /// Takes a listener up, which hears of nothing before [`Hub::watch`].
+    /// Registers a listener, which receives nothing before [`Hub::watch`].
     pub(super) fn listen(&self, directories: Vec<PathBuf>, tell: Tell) -> u64 {
         let mut all = self.listeners.lock();
         all.last += 1;
@@ -103,7 +102,7 @@ impl Hub {
         number
     }
 
-    /// Begins to watch what a listener wants to hear of.
+    /// Starts to watch a listener's directories.
     pub(super) fn watch(&self, number: u64) -> Result<(), Error> {
         let mut way = self.way();
         let Way::Inotify(watcher) = &mut *way else {
@@ -122,7 +121,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Watches again what may be another directory by now; by inotify if that is possible again.
+    /// Watches directories again that may have been replaced; with inotify if it is available
+    /// again.
     pub(super) fn renew(&self, number: u64) {
         let mut way = self.way();
         let before = self.listeners.directories(number);
@@ -135,7 +135,7 @@ impl Hub {
                         *way = poll(&error, &self.listeners);
                         return;
                     }
-                    // What is not there now will be seen by the next renewal.
+                    // An absent directory is found by the next renewal.
                     Ok(()) | Err(_) => {}
                 }
             }
@@ -159,7 +159,7 @@ impl Hub {
         Some(watcher)
     }
 
-    /// Lets a listener go, and what nobody else listens to.
+    /// Removes a listener, and watches without another listener.
     pub(super) fn leave(&self, number: u64) {
         let mut way = self.way();
         let gone = self.listeners.directories(number);
@@ -169,17 +169,17 @@ impl Hub {
         }
     }
 
-    /// Lets those of `directories` go that nobody listens to any more.
+    /// Removes watches of `directories` without a listener.
     fn let_go(&self, watcher: &mut Inotify, directories: &[Directory]) {
         let left = self.listeners.all_directories();
         for Directory { real, .. } in directories.iter().filter(|it| !left.contains(&it.real)) {
-            // It may be gone.
+            // The directory may be gone.
             let _ = watcher.unwatch(real);
         }
     }
 
     fn way(&self) -> MutexGuard<'_, Way> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,7 +190,7 @@ impl Listeners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whomever it concerns.
+    /// Calls the affected listeners.
     pub(super) fn tell(&self, change: &Change) {
         for listener in self.lock().by_number.values() {
             listener.hear(change);
@@ -220,7 +220,7 @@ impl Listeners {
         }
     }
 
-    /// Whether the directories of a listener are there, as inotify would ask for.
+    /// Checks that a listener's directories exist, as inotify would.
     fn look(&self, number: u64) -> Result<(), Error> {
         for Directory { given, real } in self.directories(number) {
             fs::read_dir(real).map_err(Error::file("watch", given))?;
@@ -235,7 +235,7 @@ impl Directory {
         Directory { given, real }
     }
 
-    /// `path` by the name that the directory was given, if it is in there or is it.
+    /// `path` below the configured name of the directory, if it is in there or is it.
     fn own(&self, path: &Path) -> Option<PathBuf> {
         if path == self.real {
             return Some(self.given.clone());
@@ -259,7 +259,7 @@ impl Listener {
     }
 }
 
-/// An inotify instance that tells `listeners`.
+/// inotify instance that calls `listeners`.
 fn inotify(listeners: &Arc<Listeners>) -> notify::Result<Inotify> {
     let listeners = Arc::clone(listeners);
     let watcher = notify::recommended_watcher(move |event| {
@@ -270,7 +270,7 @@ fn inotify(listeners: &Arc<Listeners>) -> notify::Result<Inotify> {
     Ok(Box::new(watcher))
 }
 
-/// Looks instead, and says why.
+/// Falls back to polling, and logs the reason.
 fn poll(error: &notify::Error, listeners: &Arc<Listeners>) -> Way {
     let limit = match error.kind {
         ErrorKind::MaxFilesWatch => "max_user_watches",
@@ -289,7 +289,7 @@ fn poll(error: &notify::Error, listeners: &Arc<Listeners>) -> Way {
     Way::Polling { _thread }
 }
 
-/// Whether there is too little of inotify, whatever is watched.
+/// True when a limit of inotify is exhausted, independent of the directory.
 fn is_exhausted(error: &notify::Error) -> bool {
     match &error.kind {
         ErrorKind::MaxFilesWatch => true,
@@ -308,7 +308,7 @@ fn change(event: notify::Result<notify::Event>) -> Option<Change> {
         return Some(Change::Anything);
     }
     match event.kind {
-        // Our own reading is an access too.
+        // Our own reads are access events too.
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(_)
         | EventKind::Create(_)
@@ -321,7 +321,7 @@ fn change(event: notify::Result<notify::Event>) -> Option<Change> {
     }
 }
 
-/// Somebody's temporary file.
+/// True for a temporary file.
 pub(super) fn is_hidden(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))

@@ -1,4 +1,4 @@
-//! Looks at directories by a timer.
+//! Polling of directories by a timer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,18 +12,18 @@ use std::time::Duration;
 use super::Change;
 use super::hub::{Listeners, is_hidden};
 
-/// Time between two looks.
+/// Interval between two polls.
 pub(super) const EVERY: Duration = Duration::from_secs(2);
 
-/// The thread that looks; it ends when this is dropped.
+/// Polling thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Polling {
     _stop: Sender<()>,
 }
 
-/// Tells one version of a file from the next: inode, length, last change.
+/// Version of a file: inode, length, last change.
 type Stamp = (u64, u64, i64, i64);
-/// The files of a directory; none where it is not there.
+/// Files of a directory; empty where it is absent.
 type Files = BTreeMap<PathBuf, Stamp>;
 
 impl Polling {
@@ -31,7 +31,7 @@ impl Polling {
         let (stop, stopped) = channel();
         let thread = thread::Builder::new().name("directories".into());
         if let Err(error) = thread.spawn(move || keep_looking(&listeners, &stopped)) {
-            // Whoever listens looks by itself too, if seldom.
+            // Listeners read their files at intervals too.
             tracing::error!(%error, "directories are not looked at");
         }
         Polling { _stop: stop }
@@ -45,7 +45,7 @@ fn keep_looking(listeners: &Listeners, stopped: &Receiver<()>) {
     }
 }
 
-/// Tells what is not as it was seen. All files of a directory that was not seen are new.
+/// Reports changed files. All files of a new directory are reported.
 pub(super) fn look(seen: &mut BTreeMap<PathBuf, Files>, listeners: &Listeners) {
     let directories = listeners.all_directories();
     let now = directories.into_iter().map(|path| {

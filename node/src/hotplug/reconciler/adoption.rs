@@ -1,4 +1,4 @@
-//! What is wired and in no lease: a wiped state directory leaves pods so, wanted or not.
+//! Adoption of attachments without a lease: a wiped state directory leaves them, wanted or not.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,19 +15,19 @@ use crate::attach::service::may_cut;
 use crate::objects::pods::{NodePod, runtime_uid};
 use crds::TopologyKey;
 
-/// Addresses without a lease, and where and by what their holders were looked for.
+/// Addresses without a lease, and the pods and topologies of the last search for their holders.
 #[derive(PartialEq, Eq)]
 pub(super) struct Strays {
     addresses: BTreeSet<(TopologyKey, IpAddr)>,
-    /// By uid.
+    /// Uids.
     pods: BTreeSet<String>,
-    /// Of which it was certain what they want.
+    /// Topologies whose desired state was certain.
     certain: BTreeSet<TopologyKey>,
 }
 
 impl<W: PodWiring> Reconciler<W> {
-    /// Looks for what is wired and in no lease in all pods, once for all that stays so, and not for
-    /// what a DEL is about to remove.
+    /// Searches all pods for attachments without a lease, once for each set of such addresses, and
+    /// skips those that a DEL is about to remove.
     pub(super) fn adopt_strays(&mut self, here: &[Arc<NodePod>], catalog: &Catalog, now: Instant) {
         self.look_again = None;
         self.stray.note(self.service.strays(), now);
@@ -52,7 +52,7 @@ impl<W: PodWiring> Reconciler<W> {
         self.look_again = (!is_done).then(|| now + LAST_RETRY);
     }
 
-    /// False when not all could be looked at.
+    /// False when not all pods could be observed.
     fn look_for_strays(&mut self, here: &[Arc<NodePod>], networks: &BTreeSet<TopologyKey>) -> bool {
         let is_ours = |here: &&Arc<NodePod>| takes_part(here) && !here.is_leaving;
         let pods: Vec<&Pod> = here.iter().filter(is_ours).map(|here| &here.pod).collect();
@@ -73,7 +73,7 @@ impl<W: PodWiring> Reconciler<W> {
                     warn(&error);
                     is_done = false;
                 }
-                // It starts or it ends.
+                // The pod starts or ends.
                 None => is_done = false,
             }
         }

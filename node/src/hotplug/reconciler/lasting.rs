@@ -1,12 +1,13 @@
-//! What passes by itself within a while is let pass: a DEL under way, a Forwarder on its way.
+//! Grace period for conditions that usually pass by themselves: a running DEL, a Forwarder under
+//! creation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// The while.
+/// Grace period.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
-/// What is so, and since when.
+/// Conditions, with the time since when they hold.
 #[derive(Debug)]
 pub(super) struct Lasting<T>(BTreeMap<T, Instant>);
 
@@ -15,7 +16,7 @@ impl<T: Ord> Lasting<T> {
         Lasting(BTreeMap::new())
     }
 
-    /// Takes note of all that is so now; the rest is forgotten.
+    /// Replaces the current conditions; the time of earlier ones is kept.
     pub(super) fn note(&mut self, seen: BTreeSet<T>, now: Instant) {
         self.0.retain(|what, _| seen.contains(what));
         for what in seen {
@@ -23,7 +24,7 @@ impl<T: Ord> Lasting<T> {
         }
     }
 
-    /// What has been so for longer than passes by itself.
+    /// Conditions that hold for longer than the grace period.
     pub(super) fn due(&self, now: Instant) -> BTreeSet<T>
     where
         T: Clone,
@@ -32,7 +33,7 @@ impl<T: Ord> Lasting<T> {
         due.map(|(what, _)| what.clone()).collect()
     }
 
-    /// When each will be due that is not yet.
+    /// End of each running grace period.
     pub(super) fn next(&self, now: Instant) -> impl Iterator<Item = Instant> {
         let since = self.0.values();
         since

@@ -1,4 +1,5 @@
-//! Own reports by generation: a peer that follows is given what changed since, whatever the number of reports.
+//! Own reports by generation: a peer receives the changes since its generation, independent of the
+//! number of reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use linkstate::{Report, Sequence};
 
 use super::LinkStates;
 
-/// When each own report changed last. Each change takes the next generation.
+/// Generation of the last change of each own report. Each change takes the next generation.
 #[derive(Debug, Default)]
 pub(super) struct Generations {
     last: u64,
@@ -20,7 +21,7 @@ impl Generations {
         self.last
     }
 
-    /// Takes a generation in which no report changed.
+    /// Starts a generation in which no report changed.
     pub(super) fn advance(&mut self) {
         self.last += 1;
     }
@@ -39,33 +40,34 @@ impl Generations {
     }
 }
 
-/// A change of an own report.
+/// Change of an own report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalChange {
-    /// The report is this one.
+    /// New report.
     Report(Arc<Report>),
-    /// There is none any more.
+    /// Withdrawn report.
     Withdrawn {
-        /// The Forwarder.
+        /// Key of the Forwarder.
         forwarder: String,
-        /// Position of the withdrawal in the order of reports.
+        /// Sequence number of the withdrawal.
         sequence: Sequence,
     },
 }
 
-/// What changed of own reports since a generation.
+/// Changes of own reports since a generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catchup {
-    /// In order of the changes.
+    /// Changes, oldest first.
     pub changes: Vec<LocalChange>,
-    /// The generation that was reached.
+    /// Generation that is reached.
     pub generation: u64,
-    /// Own Forwarders without a report as yet: what was reported of them before stands. None while Forwarders may be missing.
+    /// Own Forwarders without a report so far, whose earlier report stays valid. `None` while
+    /// Forwarders may be missing.
     pub pending: Option<BTreeSet<String>>,
 }
 
 impl LinkStates {
-    /// What changed of own reports after `generation`; all of it after 0.
+    /// Changes of own reports after `generation`; all reports after 0.
     pub fn since(&self, generation: u64) -> Catchup {
         let inner = self.lock();
         let change = |forwarder: &String| match inner.lsdb.get(&self.node, forwarder) {

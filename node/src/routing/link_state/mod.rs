@@ -1,11 +1,12 @@
-//! The link-state database of this node, shared by all who write and read it: no file and no network on the way.
+//! Link-state database of this node, shared in memory by all writers and readers: no file and no
+//! network in between.
 //!
 //! ```text
 //! failover (an end falls) --.                    .--> flooding (own reports, by generation)
 //! routing  (ends observed) --+--> LinkStates ----+--> routing, failover (reports of others)
 //! flooding (reports heard) -'    (one mutex)     '--> snapshot (files, debounced)
 //! ```
-//! Everybody holds the lock for one step of the database, nobody while waiting for something.
+//! The lock is held for one step of the database, never while waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,48 +24,48 @@ mod tests;
 use local::Generations;
 pub use local::{Catchup, LocalChange};
 
-/// Nodes of Forwarders, by key, as the desired state has them.
+/// Node by Forwarder key, from the desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owners {
-    /// The node of each Forwarder.
+    /// Node by Forwarder key.
     pub node_by_forwarder: BTreeMap<String, String>,
     /// False while Forwarders may be missing.
     pub is_complete: bool,
 }
 
 impl Owners {
-    /// The node that a Forwarder is on.
+    /// Node of a Forwarder.
     pub fn node_of(&self, forwarder: &str) -> Option<&str> {
         self.node_by_forwarder.get(forwarder).map(String::as_str)
     }
 }
 
-/// An end of a link: key of the Forwarder, id of the link.
+/// Link end: key of the Forwarder, id of the link.
 pub type EndKey = (String, String);
 
-/// A report of another node that became the valid one of a Forwarder.
+/// Report of another node that became the valid one of a Forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// The Forwarder.
+    /// Key of the Forwarder.
     pub forwarder: String,
-    /// Links whose end passed packets before, and does no more.
+    /// Links whose end passed packets before and no longer does.
     pub fallen: Vec<String>,
 }
 
-/// Follows the valid reports of other nodes.
+/// Follower of other nodes' valid reports.
 pub trait Follower: Send + Sync {
-    /// The valid report of a Forwarder became another one.
+    /// Called when the valid report of a Forwarder changed.
     fn report_changed(&self, accepted: &Accepted);
 }
 
-/// The database.
+/// Link-state database.
 #[derive(Debug)]
 pub struct LinkStates {
     node: String,
     inner: Mutex<Inner>,
-    /// Grows with each change of an own report.
+    /// Number of changes of own reports.
     generation: watch::Sender<u64>,
-    /// Wakes the snapshot: files are behind.
+    /// Wakes the snapshot writer when files are outdated.
     has_unsaved: Condvar,
 }
 
@@ -74,32 +75,32 @@ struct Inner {
     owners: Arc<Owners>,
     incarnation: u64,
     generations: Generations,
-    /// Forwarders on which this process has reported.
+    /// Forwarders that this process has reported.
     published: BTreeSet<String>,
-    /// Ends that fell, with the number of the event: an observation from before it does not raise them.
+    /// Number of the last down event by link end: an earlier observation does not raise the end.
     fallen: BTreeMap<EndKey, u64>,
-    /// The connection on which each peer is heard.
+    /// Current connection by peer.
     sessions: BTreeMap<String, Session>,
-    /// Forwarders whose files are behind.
+    /// Forwarders whose file is outdated.
     unsaved: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct Session {
     id: u64,
-    /// Forwarders that were reported on it.
+    /// Forwarders that were reported on this connection.
     confirmed: BTreeSet<String>,
 }
 
 impl LinkStates {
-    /// The database of the node called `node`, with the reports that a daemon before this one left. `incarnation` is a number that
-    /// grows from start to start, such as the time.
+    /// Database of the node called `node`, with the `reports` that an earlier daemon process left.
+    /// `incarnation` increases from start to start, such as a timestamp.
     pub fn new(node: &str, reports: Vec<Report>, incarnation: u64) -> LinkStates {
         let mut inner = Inner::default();
         for report in reports {
             let forwarder = report.forwarder.clone();
             let is_own = report.origin == node;
-            // Beyond the limits of one origin nothing is kept.
+            // Reports beyond the limits of one origin are dropped.
             if inner.lsdb.merge(Arc::new(report)) == Ok(true) && is_own {
                 inner.generations.touch(&forwarder);
             }
@@ -113,18 +114,18 @@ impl LinkStates {
         }
     }
 
-    /// This node's name.
+    /// Name of this node.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// The generation of own reports, as it grows.
+    /// Receiver of the generation of own reports.
     pub fn generations(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
-    /// Takes the desired state. The engine calls it before it reports on what is new in it. Returns the Forwarders whose valid report
-    /// is another one by that.
+    /// Replaces the owners from the desired state, before the engine reports on new Forwarders.
+    /// Returns the Forwarders whose valid report changed by it.
     pub fn set_owners(&self, owners: Owners) -> BTreeSet<String> {
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.owners, Arc::new(owners));
@@ -148,7 +149,7 @@ impl LinkStates {
             }
         }
         if owners.is_complete {
-            // Peers are told that this is everything.
+            // The new generation sends the complete set to peers.
             inner.generations.advance();
             let nodes = owners.node_by_forwarder.values();
             let nodes: BTreeSet<&str> = nodes.map(String::as_str).collect();
@@ -162,7 +163,7 @@ impl LinkStates {
                 origin == self.node || nodes.contains(origin) || sessions.contains_key(origin)
             };
             unsaved.extend(lsdb.retain_origins(stands));
-            // Files of Forwarders that are gone go too.
+            // Files of deleted Forwarders are deleted too.
             let reports = lsdb.reports().map(|report| &report.forwarder);
             let gone = reports.filter(|name| owners.node_of(name).is_none());
             unsaved.extend(gone.cloned());
@@ -173,11 +174,12 @@ impl LinkStates {
         changed
     }
 
-    /// Reports the ends of a Forwarder of this node, as observed at `now` (ms, monotonic) by who has seen all events up to number
-    /// `through`. A link that is absent is no longer one of its. False when nothing is new.
+    /// Publishes the ends of an own Forwarder, observed at `now` (ms, monotonic) by an observer
+    /// that has handled all events up to number `through`. An absent link is withdrawn. False when
+    /// nothing changed.
     ///
     /// # Errors
-    /// [`LimitExceeded`]: more than other nodes take.
+    /// [`LimitExceeded`]: the limits that other nodes accept are exceeded.
     pub fn publish(
         &self,
         forwarder: &str,
@@ -211,8 +213,8 @@ impl LinkStates {
         Ok(true)
     }
 
-    /// Reports at once that ends fell, at event number `event` and `now` (ms, monotonic). An end that was not reported as passing
-    /// packets is left alone.
+    /// Publishes link ends that went down in event number `event` at `now` (ms, monotonic). An end
+    /// that was not reported as passing packets stays as it is.
     pub fn fall(&self, ends: &[(EndKey, Reason)], event: u64, now: u64) {
         let mut inner = self.lock();
         let mut by_forwarder: BTreeMap<&str, Vec<(&str, Reason)>> = BTreeMap::new();
@@ -234,38 +236,38 @@ impl LinkStates {
                 }
             }
             if ends != before.ends {
-                // As many links as before: no limit is exceeded.
+                // The number of links is unchanged, so no limit is exceeded.
                 let _ = inner.replace_own(&self.node, forwarder, ends);
             }
         }
         self.announce(inner);
     }
 
-    /// Takes back what this node reports of a Forwarder.
+    /// Withdraws this node's report of a Forwarder.
     pub fn withdraw(&self, forwarder: &str) {
         let mut inner = self.lock();
         inner.withdraw_own(&self.node, forwarder);
         self.announce(inner);
     }
 
-    /// The valid report of a Forwarder: that of the node that it is on.
+    /// Valid report of a Forwarder: that of its own node.
     pub fn valid(&self, forwarder: &str) -> Option<Arc<Report>> {
         let inner = self.lock();
         let node = inner.owners.node_of(forwarder)?;
         inner.lsdb.get(node, forwarder).cloned()
     }
 
-    /// What this node reported of a Forwarder last, also before this process started.
+    /// Last report of this node on a Forwarder, also of an earlier daemon process.
     pub fn own(&self, forwarder: &str) -> Option<Arc<Report>> {
         self.lock().lsdb.get(&self.node, forwarder).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every step leaves the database whole, so a panic elsewhere does not spoil it.
+        // Every step leaves the database whole, so a panic of another thread does not corrupt it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever follows, after a step.
+    /// Notifies peers and the snapshot writer after a step.
     fn announce(&self, inner: MutexGuard<'_, Inner>) {
         let generation = inner.generations.last();
         let has_unsaved = !inner.unsaved.is_empty();
@@ -317,7 +319,7 @@ impl Inner {
             return;
         }
         let sequence = self.lsdb.sequence(node, forwarder).next(self.incarnation);
-        // There is an entry: no limit is exceeded.
+        // The entry exists, so no limit is exceeded.
         let _ = self.lsdb.withdraw(node, forwarder, sequence);
         self.published.remove(forwarder);
         self.fallen.retain(|(name, _), _| name != forwarder);
@@ -325,7 +327,7 @@ impl Inner {
         self.unsaved.insert(forwarder.to_owned());
     }
 
-    /// What follows where a report of `peer` is no more.
+    /// Change of the valid report after the report of `peer` was removed.
     fn absent(&self, peer: &str, forwarder: &str, before: Option<&Report>) -> Option<Accepted> {
         let is_valid = self.owners.node_of(forwarder) == Some(peer);
         let nothing = Report::default();
@@ -336,9 +338,9 @@ impl Inner {
     }
 }
 
-/// Milliseconds since the boot, also while suspended: comparable after a restart of the daemon.
+/// Milliseconds since boot, including suspend: comparable across restarts of the daemon.
 pub fn now() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from);
-    // The clock is always there.
+    // The clock always exists.
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

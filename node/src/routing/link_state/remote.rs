@@ -1,4 +1,5 @@
-//! Reports of other nodes, as they come from peers, each on a connection of which the newest counts.
+//! Reports of other nodes, received on connections of peers; the newest connection of a peer
+//! counts.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -9,17 +10,18 @@ use linkstate::{LimitExceeded, Report, Sequence};
 use super::{Accepted, LinkStates, Session};
 
 impl LinkStates {
-    /// The highest sequence that is known of a node's reports.
+    /// Highest known sequence number of a node's reports.
     pub fn highest_of(&self, node: &str) -> Sequence {
         self.lock().lsdb.highest(node)
     }
 
-    /// Issues all own reports anew, above `known`: a peer knows newer ones, of a time that this node has forgotten.
+    /// Re-issues all own reports above `known`: a peer has newer ones, from a time that this node
+    /// has lost.
     pub fn raise(&self, known: Sequence) {
         let mut inner = self.lock();
         let is_forgotten = match known.incarnation.cmp(&inner.incarnation) {
             Ordering::Less => false,
-            // Two starts at one time, as when the clock was set back between them.
+            // Two starts with the same incarnation, as when the clock was set back between them.
             Ordering::Equal => known > inner.lsdb.highest(&self.node),
             Ordering::Greater => true,
         };
@@ -30,21 +32,21 @@ impl LinkStates {
         for forwarder in inner.own_forwarders(&self.node) {
             let report = inner.lsdb.get(&self.node, &forwarder).cloned();
             if let Some(report) = report {
-                // As many links as before: no limit is exceeded.
+                // The number of links is unchanged, so no limit is exceeded.
                 let _ = inner.replace_own(&self.node, &forwarder, report.ends.clone());
             }
         }
         self.announce(inner);
     }
 
-    /// A peer is heard on a new connection, which counts from now on.
+    /// Opens a connection of a peer, which replaces the earlier one.
     pub fn open(&self, peer: &str, id: u64) {
         let confirmed = BTreeSet::new();
         let session = Session { id, confirmed };
         self.lock().sessions.insert(peer.to_owned(), session);
     }
 
-    /// A connection ended; what was heard on it stands. True when it was the one that counted.
+    /// Closes a connection; its reports stay. True when it was the current one.
     pub fn close(&self, peer: &str, id: u64) -> bool {
         let mut inner = self.lock();
         let counts = inner.is_current(peer, id);
@@ -54,7 +56,8 @@ impl LinkStates {
         counts
     }
 
-    /// Takes a report of a peer on its connection; nothing where a newer connection counts, or the report is not newer.
+    /// Merges a report that was received on a connection; `None` when a newer connection exists or
+    /// the report is not newer.
     ///
     /// # Errors
     /// [`LimitExceeded`]: the connection is to be closed.
@@ -88,7 +91,7 @@ impl LinkStates {
         Ok(is_valid.then_some(Accepted { forwarder, fallen }))
     }
 
-    /// Takes the word of a peer that it reports on a Forwarder no more.
+    /// Applies a peer's withdrawal of its report on a Forwarder.
     ///
     /// # Errors
     /// [`LimitExceeded`]: the connection is to be closed.
@@ -116,8 +119,8 @@ impl LinkStates {
         Ok(accepted)
     }
 
-    /// Takes the word of a peer that it has reported everything: what else is known of it is over, but for Forwarders that it has yet
-    /// to look at.
+    /// Ends a peer's full synchronisation: its other reports are removed, except those of `pending`
+    /// Forwarders, which it has not yet observed.
     pub fn hear_whole(&self, peer: &str, id: u64, pending: &BTreeSet<String>) -> Vec<Accepted> {
         let mut inner = self.lock();
         if !inner.is_current(peer, id) {

@@ -1,5 +1,6 @@
-//! The database as files `<forwarder>.json`: what a daemon that starts knows at once, and what diagnosis reads. Written after the
-//! fact by a thread of its own; nobody waits for it, and nobody is told by it.
+//! Snapshot of the database as files `<forwarder>.json`, for the start of the daemon and for
+//! diagnosis. Written by a thread of its own after the change; no other part waits for it or reads
+//! it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,18 +18,19 @@ use crate::error::Error;
 use ::telemetry::chain;
 use store::atomic;
 
-/// Least time between two rounds of writing. A link that flaps costs a file a round; diagnosis is behind by as much.
+/// Debounce interval between two rounds of writes. A flapping link costs one file a round;
+/// diagnosis lags by as much.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Time between two tries to write what could not be written.
+/// Interval between two retries of failed writes.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Longest time between two looks whether somebody removed the directory.
+/// Longest interval between two checks that the directory still exists.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Takes what is wrong with the files; none when nothing is.
+/// Receives the current problem of the files; `None` without one.
 pub type OnProblem = Box<dyn Fn(Option<String>) + Send>;
 
-/// The reports that files of `directory` hold. One that is not readable counts as none.
+/// Reports in the files of `directory`. Unreadable files are skipped.
 pub fn read(directory: &Path) -> Vec<Report> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
@@ -40,18 +42,18 @@ pub fn read(directory: &Path) -> Vec<Report> {
     reports.collect()
 }
 
-/// The file of a Forwarder.
+/// Path of a Forwarder's file.
 pub fn file_of(directory: &Path, forwarder: &str) -> PathBuf {
     directory.join(format!("{forwarder}.json"))
 }
 
-/// The Forwarder that a file is about; none for temporary files.
+/// Forwarder key of a file; `None` for temporary files.
 pub fn forwarder_of(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
     (!name.starts_with('.')).then(|| name.to_owned())
 }
 
-/// The thread that writes; it ends when this is dropped, after a last round.
+/// Snapshot writer thread; dropping it ends the thread after a last round.
 #[derive(Debug)]
 pub struct Writer {
     link_states: Arc<LinkStates>,
@@ -60,10 +62,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts to write the reports of `link_states` into `directory`.
+    /// Starts a thread that writes the reports of `link_states` into `directory`.
     ///
     /// # Errors
-    /// [`Error::Start`] when there is no thread.
+    /// [`Error::Start`] when the thread cannot be started.
     pub fn start(
         link_states: Arc<LinkStates>,
         directory: PathBuf,
@@ -90,7 +92,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
         self.link_states.wake_snapshot();
-        // A panic in it was logged.
+        // The panic was logged already.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -126,7 +128,7 @@ fn is_gone(directory: &Path) -> bool {
     matches!(directory.try_exists(), Ok(false))
 }
 
-/// Writes the files of `behind`, which are taken out of it one by one.
+/// Writes the files of `behind`, and removes each written one from it.
 fn save(
     link_states: &LinkStates,
     directory: &Path,
@@ -152,21 +154,21 @@ fn save(
 }
 
 impl LinkStates {
-    /// The report that the file of a Forwarder holds.
+    /// Report that the file of a Forwarder holds.
     fn valid_or_own(&self, forwarder: &str) -> Option<Arc<Report>> {
         let inner = self.lock();
         let node = inner.owners.node_of(forwarder).unwrap_or(&self.node);
         inner.lsdb.get(node, forwarder).cloned()
     }
 
-    /// Forwarders with a report that a file should hold.
+    /// Forwarders whose report is written to a file.
     fn saved(&self) -> BTreeSet<String> {
         let inner = self.lock();
         let reports = inner.lsdb.reports();
         reports.map(|report| report.forwarder.clone()).collect()
     }
 
-    /// Waits until files are behind, but for [`LOOK`] at most.
+    /// Waits until files are outdated, at most for [`LOOK`].
     fn take_unsaved(&self, is_over: &AtomicBool) -> BTreeSet<String> {
         let inner = self.lock();
         let is_idle =
@@ -180,7 +182,7 @@ impl LinkStates {
         self.lock().unsaved.append(&mut behind);
     }
 
-    /// Waits for `pause`, less at the end.
+    /// Waits for `pause`, shorter after a stop request.
     fn pause_snapshot(&self, pause: Duration, is_over: &AtomicBool) {
         let goes_on = |_: &mut Inner| !is_over.load(Ordering::Acquire);
         let waited = self
@@ -190,7 +192,7 @@ impl LinkStates {
     }
 
     fn wake_snapshot(&self) {
-        // Under the lock, so that it falls between no look and no wait.
+        // Under the lock, so that the notification cannot fall between check and wait.
         let _held = self.lock();
         self.has_unsaved.notify_all();
     }

@@ -1,4 +1,4 @@
-//! Taking away Forwarders that are no longer this node's. Only namespaces that this node made.
+//! Removal of Forwarders that have left this node. Deletes only namespaces that this node created.
 
 use dataplane::Operation;
 
@@ -6,7 +6,7 @@ use crate::routing::Engine;
 use ::telemetry::chain;
 
 impl Engine {
-    /// Removes namespaces of ours that are not wanted, once the desired state is complete.
+    /// Removes unwanted own namespaces once the desired state is complete.
     pub(in crate::routing) fn remove_unwanted(&mut self) {
         if !self.is_removal_due || !self.snapshot.is_complete {
             return;
@@ -30,7 +30,7 @@ impl Engine {
                 monitor.forget(netns);
             }
             self.parts.link_states.withdraw(object);
-            // On another node now, its status is that node's to write.
+            // The status of a Forwarder on another node is written by that node.
             if !self.snapshot.forwarders.contains_key(object) {
                 self.parts.source.forget(object);
             }
@@ -40,7 +40,7 @@ impl Engine {
         }
     }
 
-    /// Deletes namespaces; returns those that are gone.
+    /// Deletes namespaces; returns the deleted ones.
     fn delete(&mut self, netns: Vec<String>) -> Vec<String> {
         let delete = |netns: &String| (netns.clone(), vec![Operation::DeleteNamespace]);
         let applied = self
@@ -50,7 +50,7 @@ impl Engine {
         self.round.writes += applied.writes;
         self.round.failures += applied.failures.len() as u64;
         for failure in &applied.failures {
-            // Tried again with the next look at everything.
+            // Retried at the next resync.
             let error = chain(&failure.source);
             tracing::warn!(netns = failure.netns, error, "failed to remove a namespace");
         }
