@@ -17,8 +17,6 @@ const OPEN: &[&str] = &[
     "e2e: mesh, nodes",
     "e2e: options, server",
     "e2e/cluster: layout, options",
-    "operator/observe: names, orphans, read, state",
-    "operator/plan: consistency, observed",
     "topology: address, error",
     "topology: graph, spf",
 ];

@@ -16,7 +16,7 @@ const ENTRIES: usize = 14;
 /// Exceptions: name, ceiling. Each is a room still to be divided; ceilings only fall.
 type Exceptions = &'static [(&'static str, usize)];
 
-const LARGE_CRATES: Exceptions = &[("ctl", 16_600), ("node", 18_500), ("operator", 12_350)];
+const LARGE_CRATES: Exceptions = &[("ctl", 16_600), ("node", 18_500), ("operator", 12_310)];
 
 const LARGE_FOLDERS: Exceptions = &[
     ("crds/src", 3_050),
@@ -24,7 +24,7 @@ const LARGE_FOLDERS: Exceptions = &[
     ("e2e/src", 3_100),
     ("e2e/src/cluster", 2_700),
     ("e2e/src/stories", 2_600),
-    ("operator/src/observe", 2_900),
+    ("operator/src/observe", 2_870),
     ("topology/src", 2_900),
 ];
 

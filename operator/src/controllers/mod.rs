@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! queues of observe::Cache -> applier (bounded, one at a time for each object)
-//!     topology  (1x): observed -> plan -> steps -> status, events
-//!     forwarder (1x): status.computed
+//!     topology  (8x): observed -> plan -> steps -> status, events
+//!     forwarder (8x): status.computed
 //!     names     (8x): Services and EndpointSlices of Apps
 //!     network attachments (8x): NetworkAttachmentDefinitions on request
 //!     sweep     (1x): what has lost its topology
 //! ```
+mod driver;
 pub mod forwarder;
 pub mod names;
 pub mod network_attachments;
@@ -19,11 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{
-    apply,
-    observe::{Cache, Key, TopologyKey},
-    telemetry::Metrics,
-};
+use crate::{apply, observe::Cache, telemetry::Metrics};
 
 /// What every controller works with.
 #[derive(Clone)]
@@ -49,18 +46,11 @@ pub enum Error {
     Panicked(#[from] tokio::task::JoinError),
 }
 
-/// Namespace and name of a topology as the queues give it.
-fn key_of(object: &TopologyKey) -> Key {
-    let metadata = &object.metadata;
-    Key {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
-}
-
 impl Error {
     fn reason(&self) -> &'static str {
         match self {
+            // Whatever is there now is looked at again.
+            Error::Apply(error) if error.is_conflict() => "Conflict",
             Error::Apply(error) => error.reason(),
             Error::Panicked(_) => "Panicked",
         }

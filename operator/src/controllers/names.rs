@@ -3,33 +3,24 @@
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use ::telemetry::{chain, jittered};
-use futures::{FutureExt, StreamExt, future, stream};
-use kube::runtime::{
-    controller::{self, Action},
-    watcher,
-};
-use tokio::{task, time::Instant};
-use tracing::Instrument;
+use kube::runtime::controller::Action;
 
 use super::{
-    Context, Error, key_of,
+    Context, Error,
+    driver::{Controller, drive},
     retry::{Failures, Rewrites},
-    sweep::until,
 };
 use crate::{
     apply::{self, Named},
-    observe::{Key, Kind, TopologyKey},
+    observe::{Key, Kind},
     plan::{self, names::NamesPlan},
     status,
-    telemetry::trace_id,
 };
 
-/// Topologies whose names are written at once.
-const CONCURRENCY: u16 = 8;
 /// Reason of the event that tells of a Service in the way.
 const TAKEN: &str = "ServiceNameTaken";
 /// Reason of the event that tells of names that cannot be written.
@@ -45,65 +36,25 @@ struct Names {
 
 /// Runs until `stop`, then finishes what is in hand.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
-    let mut stop = Box::pin(stop);
-    let cache = context.cache.clone();
-    // A store of kube wakes only one of those that wait for it.
-    if until(stop.as_mut(), cache.until_complete()).await.is_none() {
-        return;
-    }
-    let store = cache.topology_store();
-    let queue = stream::unfold(cache, |cache| async move {
-        Some((Ok::<_, watcher::Error>(cache.next_names().await), cache))
-    });
-    let names = Arc::new(Names {
+    let (store, queue) = (context.cache.topology_store(), context.cache.due_names());
+    let names = Names {
         context,
         failures: Failures::default(),
         rewrites: Rewrites::default(),
         events: Events::default(),
-    });
-    let reconcile = |object: Arc<TopologyKey>, names: Arc<Names>| {
-        let key = key_of(&object);
-        let span = tracing::error_span!("names", topology = %key, trace_id = trace_id());
-        // Of its own task: a panic is the end of that task, and one topology's error.
-        task::spawn(async move { names.reconcile(&key).await }.instrument(span))
-            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
-            .boxed()
     };
-    let on_error = |object: Arc<TopologyKey>, error: &Error, names: Arc<Names>| {
-        let key = key_of(&object);
-        let delay = names.failures.failed(&key);
-        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed to write names, will try again");
-        Action::requeue(delay)
-    };
-    let all = Arc::clone(&names);
-    controller::applier(
-        reconcile,
-        on_error,
-        names,
-        store,
-        Box::pin(queue.take_until(stop)),
-        controller::Config::default().concurrency(CONCURRENCY),
-    )
-    .for_each(|result| {
-        if let Err(controller::Error::ObjectNotFound(object)) = result {
-            let namespace = object.namespace.unwrap_or_default();
-            all.forget(&Key::new(namespace, object.name));
-        }
-        future::ready(())
-    })
-    .await;
+    drive(names, store, queue, stop).await;
 }
 
-impl Names {
-    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
-        let started = Instant::now();
-        let result = self.look_at(key).await;
-        let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
-        let kind = Kind::Service.object();
-        self.context
-            .metrics
-            .reconciled(kind, started.elapsed(), reason);
-        result
+impl Controller for Names {
+    const KIND: &'static str = Kind::Service.object();
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     async fn look_at(&self, key: &Key) -> Result<Action, Error> {

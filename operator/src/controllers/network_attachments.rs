@@ -5,32 +5,23 @@
 use std::{
     collections::BTreeSet,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use ::telemetry::{chain, jittered};
-use futures::{FutureExt, StreamExt, stream};
-use kube::{
-    ResourceExt,
-    runtime::{
-        controller::{self, Action},
-        watcher,
-    },
-};
-use tokio::{task, time::Instant};
-use tracing::Instrument;
+use kube::{ResourceExt, runtime::controller::Action};
 
-use super::{Context, Error, key_of, retry::Failures, sweep::until};
+use super::{
+    Context, Error,
+    driver::{Controller, drive},
+    retry::Failures,
+};
 use crate::{
     apply,
-    observe::{Entry, Key, TopologyKey},
+    observe::{Entry, Key},
     plan::network_attachment::{self, KIND, Step},
     status,
-    telemetry::trace_id,
 };
-
-/// Topologies that are worked on at once.
-const CONCURRENCY: u16 = 8;
 
 /// The controller of NetworkAttachmentDefinitions.
 struct Definitions {
@@ -50,54 +41,18 @@ pub async fn run(
     namespaces: Vec<String>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let mut stop = Box::pin(stop);
-    let cache = context.cache.clone();
-    // A store of kube wakes only one of those that wait for it.
-    if until(stop.as_mut(), cache.until_complete()).await.is_none() {
-        return;
-    }
-    let store = cache.topology_store();
-    let queue = stream::unfold(cache, |cache| async move {
-        Some((
-            Ok::<_, watcher::Error>(cache.next_definition().await),
-            cache,
-        ))
-    });
-    let definitions = Arc::new(Definitions {
+    let (store, queue) = (
+        context.cache.topology_store(),
+        context.cache.due_definitions(),
+    );
+    let definitions = Definitions {
         context,
         failures: Failures::default(),
         namespaces,
         made: tokio::sync::Mutex::default(),
         events: Mutex::default(),
-    });
-    let reconcile = |object: Arc<TopologyKey>, definitions: Arc<Definitions>| {
-        let key = key_of(&object);
-        let span =
-            tracing::error_span!("network attachment", topology = %key, trace_id = trace_id());
-        task::spawn(async move { definitions.reconcile(&key).await }.instrument(span))
-            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
-            .boxed()
     };
-    let on_error = |object: Arc<TopologyKey>, error: &Error, definitions: Arc<Definitions>| {
-        let key = key_of(&object);
-        let delay = definitions.failures.failed(&key);
-        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed to write a network attachment, will try again");
-        Action::requeue(delay)
-    };
-    let all = Arc::clone(&definitions);
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    let queue = Box::pin(queue.take_until(stop));
-    controller::applier(reconcile, on_error, definitions, store, queue, config)
-        .for_each(|result| {
-            let all = Arc::clone(&all);
-            async move {
-                if let Err(controller::Error::ObjectNotFound(object)) = result {
-                    let namespace = object.namespace.unwrap_or_default();
-                    all.forget(&Key::new(namespace, object.name)).await;
-                }
-            }
-        })
-        .await;
+    drive(definitions, store, queue, stop).await;
 }
 
 /// When to look again, if nothing happens before.
@@ -107,19 +62,19 @@ enum Again {
     Later,
 }
 
-impl Definitions {
-    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
-        let started = Instant::now();
-        let result = self.look_at(key).await;
-        let reason = result.as_ref().map(|_| ()).map_err(|error| match error {
-            // Whatever is there now is looked at again.
-            error if error.is_conflict() => "Conflict",
-            error => error.reason(),
-        });
-        self.context
-            .metrics
-            .reconciled(KIND, started.elapsed(), reason);
-        Ok(match result? {
+impl Controller for Definitions {
+    const KIND: &'static str = KIND;
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    async fn look_at(&self, key: &Key) -> Result<Action, Error> {
+        Ok(match self.carry_out(key).await? {
             Again::Never => {
                 self.failures.succeeded(key);
                 Action::await_change()
@@ -132,18 +87,22 @@ impl Definitions {
         })
     }
 
-    /// Forgets a topology that is gone: its definition goes with its owner.
-    async fn forget(&self, key: &Key) {
+    fn forget(&self, key: &Key) {
         self.failures.succeeded(key);
-        if let Some(made) = self.made.lock().await.as_mut() {
-            made.remove(key);
+        // Its definition goes with its owner; a name too many is asked for once more.
+        if let Ok(mut made) = self.made.try_lock() {
+            made.iter_mut().for_each(|made| {
+                made.remove(key);
+            });
         }
     }
+}
 
-    async fn look_at(&self, key: &Key) -> Result<Again, apply::Error> {
+impl Definitions {
+    async fn carry_out(&self, key: &Key) -> Result<Again, apply::Error> {
         let entry = self.context.cache.entry(key);
         let Some(entry) = entry.filter(|entry| !entry.is_going) else {
-            self.forget(key).await;
+            self.forget(key);
             return Ok(Again::Never);
         };
         let is_wanted = network_attachment::is_wanted(entry.object.annotations());

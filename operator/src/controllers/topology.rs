@@ -1,130 +1,48 @@
 //! Controller of topologies: plans each, writes what the plan says, and reports in its status.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod memory;
+mod telling;
 
-use ::telemetry::{chain, jittered};
-use futures::{FutureExt, StreamExt, stream};
-use k8s_openapi::jiff::Timestamp;
-use kube::runtime::{
-    controller::{self, Action},
-    watcher,
-};
+use std::{collections::HashSet, future::Future, sync::Arc};
+
+use ::telemetry::jittered;
+use kube::runtime::controller::Action;
 use tokio::{task, time::Instant};
-use tracing::Instrument;
 
-use super::{Context, Error, key_of, retry::Failures};
+use self::{memory::Memories, telling::PlannedFrom};
+use super::{
+    Context, Error,
+    driver::{Controller, drive},
+    retry::Failures,
+};
 use crate::{
     apply::{self, Done, Fresh},
-    observe::{Entry, Key, TopologyKey},
-    plan::{self, Computed, Facts, Lag, Memo, Observed, Plan, Unattached, Versions},
-    status::{self, Now},
-    telemetry::trace_id,
+    observe::Key,
+    plan::{self, Computed, Facts, Lag, Observed, Plan},
 };
 
-/// Topologies that are worked on at once.
-const CONCURRENCY: u16 = 8;
 /// Plans of one topology in one go: creation takes four, the rest is for others who write at the same time.
 const ROUNDS: usize = 8;
-/// The least time between two statuses that say the same in other words, as answers to what fails may.
-const REWORDED: Duration = Duration::from_secs(60);
-
-/// How long a topology that another replica has begun to create is left to it.
-const HOLD: Duration = Duration::from_millis(500);
-/// How long a watch may be behind what another replica has written; a connection that died in silence is
-/// noticed by then. After that what is written is taken for wrong: by a hand, or from before a restore of etcd.
-const LAG_MAX: Duration = Duration::from_secs(150);
-/// Events of pods that are under way at once.
-const EVENTS: usize = 8;
 
 /// The controller of topologies.
 struct Topologies {
     context: Context,
     failures: Failures,
-    known: Mutex<HashMap<Key, Known>>,
-}
-
-/// What this replica knows of one topology beside what is observed.
-#[derive(Default)]
-struct Known {
-    uid: String,
-    memo: Memo,
-    generation: i64,
-    since: Option<Instant>,
-    /// When a status was last written in other words only.
-    reworded: Option<Instant>,
-    /// Unattached pods, by uid and reason, that have an event already.
-    told: HashSet<(String, String)>,
-    /// Until when the topology is left to another replica that has begun with it.
-    held_until: Option<Instant>,
-    /// Changes that are written and that the watches have not told of, and since when.
-    lag: Option<(Versions, Instant)>,
-    /// The same of the status.
-    status_lag: Option<(Versions, Instant)>,
-    /// Changes that the watches have not told of for [`LAG_MAX`].
-    disbelieved: Versions,
+    memories: Memories,
 }
 
 /// Runs until `stop`, then finishes what is in hand.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
-    let store = context.cache.topology_store();
-    let queue = stream::unfold(context.cache.clone(), |cache| async move {
-        Some((Ok::<_, watcher::Error>(cache.next_topology().await), cache))
-    });
-    let topologies = Arc::new(Topologies {
+    let (store, queue) = (
+        context.cache.topology_store(),
+        context.cache.due_topologies(),
+    );
+    let topologies = Topologies {
         context,
         failures: Failures::default(),
-        known: Mutex::default(),
-    });
-    let known = Arc::clone(&topologies);
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    let reconcile = |object: Arc<TopologyKey>, topologies: Arc<Topologies>| {
-        let key = key_of(&object);
-        let span = tracing::error_span!("reconcile", topology = %key, trace_id = trace_id());
-        // Of its own task: a panic is the end of that task, and one object's error.
-        task::spawn(async move { topologies.reconcile(&key).await }.instrument(span))
-            .map(|result| result.unwrap_or_else(|panic| Err(Error::Panicked(panic))))
-            .boxed()
+        memories: Memories::default(),
     };
-    let on_error = |object: Arc<TopologyKey>, error: &Error, topologies: Arc<Topologies>| {
-        topologies.retry(&key_of(&object), error)
-    };
-    controller::applier(
-        reconcile,
-        on_error,
-        topologies,
-        store,
-        Box::pin(queue.take_until(stop)),
-        config,
-    )
-    .for_each(|result| {
-        if let Err(controller::Error::ObjectNotFound(object)) = result {
-            known.forget(&Key {
-                namespace: object.namespace.unwrap_or_default(),
-                name: object.name,
-            });
-        }
-        std::future::ready(())
-    })
-    .await;
-}
-
-/// uid of a pod, and why it is not attached.
-fn fact(pod: &Unattached) -> (String, String) {
-    (pod.pod.uid.clone(), pod.reason.clone())
-}
-
-/// The newest changes that a plan was made from.
-#[derive(Clone, Copy, Default)]
-struct PlannedFrom {
-    /// Those that concerned the topology.
-    basis: Versions,
-    /// Those that the watches had told of.
-    heard: Versions,
+    drive(topologies, store, queue, stop).await;
 }
 
 /// Outcome of the last plan.
@@ -136,23 +54,15 @@ struct Settled {
     error: Option<apply::Error>,
 }
 
-impl Topologies {
-    async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
-        let started = Instant::now();
-        let result = self.look_at(key).await;
-        let reason = result.as_ref().map(|_| ()).map_err(Error::reason);
-        self.context.metrics.reconciled(
-            crds::MicroServiceTopology::KIND,
-            started.elapsed(),
-            reason,
-        );
-        result
+impl Controller for Topologies {
+    const KIND: &'static str = crds::MicroServiceTopology::KIND;
+
+    fn context(&self) -> &Context {
+        &self.context
     }
 
-    fn retry(&self, key: &Key, error: &Error) -> Action {
-        let delay = self.failures.failed(key);
-        tracing::warn!(topology = %key, error = %chain(error), ?delay, "failed, will try again");
-        Action::requeue(delay)
+    fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     async fn look_at(&self, key: &Key) -> Result<Action, Error> {
@@ -163,8 +73,8 @@ impl Topologies {
         if entry.is_going {
             return Ok(Action::await_change());
         }
-        self.notice(&entry);
-        if let Some(left) = self.held(key) {
+        self.memories.notice(&entry);
+        if let Some(left) = self.memories.held(key) {
             return Ok(Action::requeue(left));
         }
         if entry.topology.is_none() {
@@ -200,6 +110,13 @@ impl Topologies {
         }
     }
 
+    fn forget(&self, key: &Key) {
+        self.memories.forget(key);
+        self.failures.succeeded(key);
+    }
+}
+
+impl Topologies {
     /// Looks again soon, each time a little later, or when something has changed; slowly in any case.
     fn next(&self, key: &Key, is_settled: bool) -> Action {
         if is_settled {
@@ -253,7 +170,7 @@ impl Topologies {
         }
         let mut done = writer.prepare(&observed, &plan).await;
         if done.conflicts > 0 {
-            self.hold(key);
+            self.memories.hold(key);
         }
         if !done.is_clean() || done.written > 0 {
             return Ok(Some((plan, done)));
@@ -293,12 +210,8 @@ impl Topologies {
 
     /// Makes a plan, off the threads that do I/O.
     async fn plan(&self, key: &Key, mut observed: Observed) -> Result<(Observed, Plan), Error> {
-        observed.disbelieved = self.disbelieved(key, observed.lag());
-        let mut memo = self
-            .known()
-            .get_mut(key)
-            .map(|known| std::mem::take(&mut known.memo))
-            .unwrap_or_default();
+        observed.disbelieved = self.memories.disbelieved(key, observed.lag());
+        let mut memo = self.memories.take_memo(key);
         let metrics = self.context.metrics.clone();
         let planned = task::spawn_blocking(move || {
             let started = Instant::now();
@@ -307,9 +220,7 @@ impl Topologies {
             (observed, plan, memo)
         });
         let (observed, plan, memo) = planned.await?;
-        if let Some(known) = self.known().get_mut(key) {
-            known.memo = memo;
-        }
+        self.memories.keep_memo(key, memo);
         Ok((observed, plan))
     }
 
@@ -317,188 +228,5 @@ impl Topologies {
     fn record(&self, key: &Key, uid: &str, plan: &mut Plan) {
         let computed: Option<Arc<Computed>> = plan.computed.take().map(Arc::new);
         self.context.cache.record(key, uid, plan, computed);
-    }
-
-    /// Writes the status when it changes, then the events. False when someone else was quicker.
-    ///
-    /// While writing `is_failing` the same is not said in other words all the time: each try may fail in
-    /// another one, and a status that is written has every replica try again.
-    async fn tell_status(
-        &self,
-        key: &Key,
-        uid: &str,
-        facts: &Facts,
-        versions: PlannedFrom,
-        is_failing: bool,
-    ) -> Result<bool, Error> {
-        let Some(entry) = self.context.cache.entry(key) else {
-            return Ok(true);
-        };
-        // The object is another one by now: it is planned again anyway.
-        if entry.uid != uid || entry.generation != facts.generation {
-            return Ok(false);
-        }
-        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let now = Now {
-            time: &time,
-            waited: self.waited(key),
-        };
-        let mut next = status::next(facts, &entry.status, now);
-        if next == entry.status {
-            return Ok(true);
-        }
-        let Ok(written): Result<Versions, _> = entry.status.observed_versions.parse();
-        if !self.may_replace(key, written, versions.heard) {
-            tracing::debug!(topology = %key, "status is newer than what the watches have told: left as it is");
-            return Ok(false);
-        }
-        if is_failing && status::is_reworded(&entry.status, &next) && !self.may_reword(key) {
-            return Ok(true);
-        }
-        next.observed_versions = if versions.heard.covers(written) {
-            versions.basis.max(written).to_string()
-        } else {
-            versions.basis.to_string()
-        };
-        match self.context.writer.write_status(&entry, &next).await {
-            Ok(()) => {}
-            Err(error) if error.is_conflict() => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        for event in status::events(&entry.status, &next) {
-            tracing::info!(topology = %key, reason = %event.reason, "{}", event.message);
-            if let Err(error) = self.context.writer.tell(&entry, &event).await {
-                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
-            }
-        }
-        Ok(true)
-    }
-
-    /// Whether it is long ago that a status was written in other words only; if so, it is now.
-    fn may_reword(&self, key: &Key) -> bool {
-        let mut all = self.known();
-        let known = all.entry(key.clone()).or_default();
-        let is_due = known.reworded.is_none_or(|last| last.elapsed() >= REWORDED);
-        if is_due {
-            known.reworded = Some(Instant::now());
-        }
-        is_due
-    }
-
-    /// Writes an event for each pod that cannot be attached, once.
-    async fn tell_pods(&self, key: &Key, plan: &Plan) {
-        let told = self
-            .known()
-            .get_mut(key)
-            .map(|known| std::mem::take(&mut known.told));
-        let told = told.unwrap_or_default();
-        let (known, new): (Vec<&Unattached>, Vec<&Unattached>) = plan
-            .unattached
-            .iter()
-            .partition(|pod| told.contains(&fact(pod)));
-        let mut told: HashSet<(String, String)> = known.into_iter().map(fact).collect();
-        let telling: Vec<_> = new.into_iter().map(|pod| self.tell_pod(key, pod)).collect();
-        let mut answers = stream::iter(telling).buffer_unordered(EVENTS);
-        while let Some(answer) = answers.next().await {
-            told.extend(answer);
-        }
-        if let Some(known) = self.known().get_mut(key) {
-            known.told = told;
-        }
-    }
-
-    /// What was told of the pod; `None` when the event could not be written.
-    async fn tell_pod(&self, key: &Key, pod: &Unattached) -> Option<(String, String)> {
-        match self.context.writer.tell_pod(key, pod).await {
-            Ok(()) => Some(fact(pod)),
-            Err(error) => {
-                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
-                None
-            }
-        }
-    }
-
-    /// Leaves a topology that another replica has begun to create to that one for a while.
-    fn hold(&self, key: &Key) {
-        if let Some(known) = self.known().get_mut(key) {
-            known.held_until = Some(Instant::now() + jittered(HOLD));
-        }
-    }
-
-    /// How long the topology is still left to another replica.
-    fn held(&self, key: &Key) -> Option<Duration> {
-        let until = self.known().get(key)?.held_until?;
-        let left = until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// The changes that are written but that no watch tells of, and that are therefore taken for wrong.
-    fn disbelieved(&self, key: &Key, lag: Option<Lag>) -> Versions {
-        let mut all = self.known();
-        let Some(known) = all.get_mut(key) else {
-            return Versions::default();
-        };
-        match (lag, known.lag) {
-            (Some(Lag::Watches(missing)), Some((since, at))) if since == missing => {
-                if at.elapsed() >= LAG_MAX {
-                    tracing::warn!(topology = %key, %missing, "changes that are written never came over a watch: ignored");
-                    known.disbelieved = known.disbelieved.max(missing);
-                }
-            }
-            (Some(Lag::Watches(missing)), _) => known.lag = Some((missing, Instant::now())),
-            _ => known.lag = None,
-        }
-        known.disbelieved
-    }
-
-    /// Whether a replica that has heard `heard` may write over a status that was made from `written`.
-    fn may_replace(&self, key: &Key, written: Versions, heard: Versions) -> bool {
-        let mut all = self.known();
-        let known = all.entry(key.clone()).or_default();
-        if heard.max(known.disbelieved).covers(written) {
-            known.status_lag = None;
-            return true;
-        }
-        match known.status_lag {
-            Some((since, at)) if since == written => {
-                if at.elapsed() >= LAG_MAX {
-                    known.disbelieved = known.disbelieved.max(written);
-                }
-            }
-            _ => known.status_lag = Some((written, Instant::now())),
-        }
-        false
-    }
-
-    fn forget(&self, key: &Key) {
-        self.known().remove(key);
-        self.failures.succeeded(key);
-    }
-
-    /// Notes when a generation is seen for the first time.
-    fn notice(&self, entry: &Entry) {
-        let mut all = self.known();
-        let known = all.entry(entry.key.clone()).or_default();
-        if known.uid != entry.uid {
-            *known = Known {
-                uid: entry.uid.clone(),
-                ..Known::default()
-            };
-        }
-        if known.generation != entry.generation {
-            known.generation = entry.generation;
-            // One that was settled before this process began has not been waiting for it.
-            let is_new = entry.status.observed_generation != Some(entry.generation);
-            known.since = is_new.then_some(entry.seen);
-        }
-    }
-
-    fn waited(&self, key: &Key) -> Option<Duration> {
-        let known = self.known();
-        known.get(key)?.since.map(|since| since.elapsed())
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crds::forwarder::{AttachmentStatus, TOPOLOGY_LABEL};
+use crds::forwarder::TOPOLOGY_LABEL;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{Resource, ResourceExt};
 
@@ -20,25 +20,6 @@ use crate::plan::{
     names::{AttachedPod, NamesWorld, Reporter, controller, planned},
 };
 
-/// The pods that a node reports as attached, sorted; attachments that are no pod's are left out.
-pub(super) fn attached(reported: Vec<AttachmentStatus>, node: &str) -> Vec<AttachedPod> {
-    let pod = |attachment: AttachmentStatus| {
-        let (namespace, name) = attachment.pod.split_once('/')?;
-        let addresses = attachment.addresses.iter();
-        Some(AttachedPod {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            node: node.to_owned(),
-            addresses: addresses.map(ipnetwork::IpNetwork::ip).collect(),
-            app: attachment.app,
-        })
-    };
-    let mut pods: Vec<AttachedPod> = reported.into_iter().filter_map(pod).collect();
-    pods.sort();
-    pods.dedup();
-    pods
-}
-
 /// The topology that an object says it is of.
 fn topology_of<T: ResourceExt>(object: &T) -> Key {
     let name = object.labels().get(TOPOLOGY_LABEL).cloned();
@@ -46,10 +27,6 @@ fn topology_of<T: ResourceExt>(object: &T) -> Key {
         object.namespace().unwrap_or_default(),
         name.unwrap_or_default(),
     )
-}
-
-pub(super) fn uid_of<T: Resource>(object: Option<&Arc<T>>) -> Option<&String> {
-    object?.meta().uid.as_ref()
 }
 
 impl State {

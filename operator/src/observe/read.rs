@@ -6,7 +6,11 @@ use crds::{
     AllocationSpec, ForwarderSpec, ForwarderStatus, TopologyStatus, VniRangeSpec,
     allocation::shards::{Shard, assemble},
 };
-use crds::{MicroServiceTopology, Problem, forwarder::TOPOLOGY_LABEL, read::Stored};
+use crds::{
+    MicroServiceTopology, Problem,
+    forwarder::{AttachmentStatus, TOPOLOGY_LABEL},
+    read::Stored,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     ResourceExt,
@@ -19,10 +23,10 @@ use tokio::time::Instant;
 use super::{
     Entry, Key,
     cached::{CachedAllocation, CachedForwarder, CachedNode, CachedRange},
-    names::attached,
 };
 use crate::plan::{
-    BASIS_ANNOTATION, Basis, ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION, Unfit,
+    BASIS_ANNOTATION, Basis, ExistingAllocation, ExistingForwarder, Pod, REVISION_ANNOTATION,
+    Unfit, names::AttachedPod,
 };
 
 /// A node, read only as far as it is needed.
@@ -349,6 +353,25 @@ pub(super) fn pod(object: PodObject) -> Option<Pod> {
         labels: metadata.labels.unwrap_or_default(),
         annotations,
     })
+}
+
+/// The pods that a node reports as attached, sorted; attachments that are no pod's are left out.
+pub(super) fn attached(reported: Vec<AttachmentStatus>, node: &str) -> Vec<AttachedPod> {
+    let pod = |attachment: AttachmentStatus| {
+        let (namespace, name) = attachment.pod.split_once('/')?;
+        let addresses = attachment.addresses.iter();
+        Some(AttachedPod {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            node: node.to_owned(),
+            addresses: addresses.map(ipnetwork::IpNetwork::ip).collect(),
+            app: attachment.app,
+        })
+    };
+    let mut pods: Vec<AttachedPod> = reported.into_iter().filter_map(pod).collect();
+    pods.sort();
+    pods.dedup();
+    pods
 }
 
 /// uid of the topology that controls it.

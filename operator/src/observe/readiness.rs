@@ -51,7 +51,7 @@ impl Kind {
     }
 
     /// `kind` of its objects.
-    pub fn object(self) -> &'static str {
+    pub const fn object(self) -> &'static str {
         match self {
             Kind::Topology => crds::MicroServiceTopology::KIND,
             Kind::Forwarder => crds::Forwarder::KIND,

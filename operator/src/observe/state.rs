@@ -7,12 +7,12 @@ use std::{
 
 use crds::{AllocationSpec, Node, allocation::shards::Shard, attach};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::Resource;
 
 use super::{
     Entry, Key,
     cached::{Cached, CachedAllocation, CachedForwarder, CachedNode, CachedRange},
     interest,
-    names::uid_of,
     read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
@@ -368,8 +368,8 @@ impl State {
             Kind::Forwarder => self.forwarders.get(key).map(|held| &held.uid),
             Kind::Allocation => self.allocations.get(key).map(|held| &held.uid),
             Kind::VniRange => self.ranges.get(key).map(|held| &held.uid),
-            Kind::Service => uid_of(self.services.get(key)),
-            Kind::EndpointSlice => uid_of(self.slices.get(key)),
+            Kind::Service => self.services.get(key).and_then(uid_of),
+            Kind::EndpointSlice => self.slices.get(key).and_then(uid_of),
             Kind::Topology | Kind::Node | Kind::Pod => None,
         };
         let is_held = held.is_some_and(|held| held == uid);
@@ -406,6 +406,10 @@ impl State {
         }
         concerned
     }
+}
+
+fn uid_of<T: Resource>(object: &Arc<T>) -> Option<&String> {
+    object.meta().uid.as_ref()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crds::{ForwarderObject, TopologyObject};
+use futures::{Stream, stream};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     core::{DynamicObject, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt},
@@ -18,9 +19,10 @@ use kube::{
 };
 
 use super::{
-    Cache, Entry, Key,
+    Cache, Entry, Inner, Key,
     cached::{Cached, CachedForwarder},
     orphans::Orphan,
+    queue::Queue,
     read,
     readiness::{KINDS, Kind, Source},
     state::Concerned,
@@ -296,24 +298,38 @@ impl Cache {
         self.inner.topologies.push(key.clone(), delay);
     }
 
-    /// The next topology to look at.
-    pub async fn next_topology(&self) -> ObjectRef<TopologyKey> {
-        reference(self.inner.topologies.next().await)
+    /// Topologies to look at.
+    pub fn due_topologies(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
+        self.due(|inner| &inner.topologies)
     }
 
-    /// The next Forwarder to look at.
-    pub async fn next_forwarder(&self) -> ObjectRef<ForwarderKey> {
-        reference(self.inner.forwarders.next().await)
+    /// Forwarders to look at.
+    pub fn due_forwarders(&self) -> impl Stream<Item = ObjectRef<ForwarderKey>> + Send + use<> {
+        self.due(|inner| &inner.forwarders)
     }
 
-    /// The next topology whose names are to be looked at.
-    pub async fn next_names(&self) -> ObjectRef<TopologyKey> {
-        reference(self.inner.names.next().await)
+    /// Topologies whose names are to be looked at.
+    pub fn due_names(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
+        self.due(|inner| &inner.names)
     }
 
-    /// The next topology whose NetworkAttachmentDefinition is to be looked at.
-    pub async fn next_definition(&self) -> ObjectRef<TopologyKey> {
-        reference(self.inner.definitions.next().await)
+    /// Topologies whose NetworkAttachmentDefinition is to be looked at.
+    pub fn due_definitions(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
+        self.due(|inner| &inner.definitions)
+    }
+
+    fn due<K>(
+        &self,
+        queue: fn(&Inner) -> &Queue<Key>,
+    ) -> impl Stream<Item = ObjectRef<PartialObjectMeta<K>>> + Send + use<K>
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
+        stream::unfold(Arc::clone(&self.inner), move |inner| async move {
+            let key = queue(&inner).next().await;
+            let object = ObjectRef::new(&key.name).within(&key.namespace);
+            Some((object, inner))
+        })
     }
 
     /// Waits until something may have lost its owner.
@@ -371,11 +387,4 @@ impl Cache {
         (&self.inner.replica, key).hash(&mut hasher);
         Duration::from_millis(hasher.finish() % STAGGER_MAX_MS)
     }
-}
-
-fn reference<K>(key: Key) -> ObjectRef<PartialObjectMeta<K>>
-where
-    K: kube::Resource<DynamicType = ()>,
-{
-    ObjectRef::new(&key.name).within(&key.namespace)
 }

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    AllocationSpec, cidr,
+    AllocationSpec, Forwarder, cidr,
     expand::{FIRST_VNI, LAST_VNI},
 };
 use ipnetwork::IpNetwork;
 
-use super::observed::Observed;
+use super::observed::{Observed, REVISION_MAX};
 
-/// The highest revision that a Forwarder is believed to carry when nothing persisted is as high. One
-/// above can only have come from a hand, and lifting the allocation above it would leave no room.
-pub(super) const REVISION_MAX: u64 = 1 << 52;
-
-/// What to do about an allocation that contradicts itself.
+/// Advice about an allocation that contradicts itself.
 const REMEDY: &str = "mend it, or delete it to have it made anew from the Forwarders";
 
 /// Grants that the persisted allocation makes twice, or should not make at all, and how to repair them.
@@ -24,6 +20,30 @@ pub(super) fn contradiction(observed: &Observed) -> Option<String> {
     let fault = fault(observed, observed.persisted()?, false)?;
     let name = &observed.topology.metadata.name;
     Some(format!("Allocation {name} {fault}: {REMEDY}"))
+}
+
+/// Obstacle that keeps anything from being given now.
+pub(super) fn closed(observed: &Observed, wanted: &[Forwarder]) -> Option<String> {
+    let name = &observed.topology.metadata.name;
+    match &observed.allocation {
+        Some(allocation) if !allocation.is_owned || allocation.is_going => Some(format!(
+            "Allocation {name} of a former topology is to go first"
+        )),
+        Some(allocation) if allocation.spec.is_none() => Some(format!(
+            "Allocation {name} cannot be read: mend or delete it"
+        )),
+        _ => contradiction(observed).or_else(|| foreign(observed, wanted)),
+    }
+}
+
+fn foreign(observed: &Observed, wanted: &[Forwarder]) -> Option<String> {
+    let mut existing = observed.forwarders.iter();
+    let foreign = existing.find(|f| !f.is_owned).map(|f| &f.object);
+    let mut names = wanted.iter().map(|f| &f.metadata.name);
+    let object = foreign.or_else(|| names.find(|object| observed.taken.contains(*object)))?;
+    Some(format!(
+        "Forwarder {object} is not of this topology and is to go first"
+    ))
 }
 
 /// Whether nothing in the persisted allocation is given twice, not even to one that this replica has

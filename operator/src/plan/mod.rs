@@ -238,7 +238,7 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
         }
     };
     let forwarders = &computed.forwarders;
-    let closed = observed.closed(forwarders);
+    let closed = consistency::closed(observed, forwarders);
     let mut facts = Facts::of(observed, Vec::new());
     facts.ignored.clone_from(&observed.ignored);
     facts.left_out = left_out;

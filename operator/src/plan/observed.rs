@@ -8,12 +8,12 @@ use std::{
 
 pub use crds::attach::Pod;
 use crds::{
-    AllocationSpec, Forwarder, ForwarderSpec, ForwarderStatus, MicroServiceTopology,
-    TopologyStatus, allocation::shards::Shard,
+    AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus,
+    allocation::shards::Shard,
 };
 
 use super::{
-    Delete, consistency,
+    Delete,
     fence::{self, Basis, Lag, Versions},
 };
 
@@ -120,6 +120,10 @@ impl Default for Limits {
 
 /// Annotation of a Forwarder object: the revision of the allocation that it was last written from.
 pub const REVISION_ANNOTATION: &str = "beemesh.io/allocation";
+
+/// The highest revision that a Forwarder is believed to carry when nothing persisted is as high. One
+/// above can only have come from a hand, and lifting the allocation above it would leave no room.
+pub(super) const REVISION_MAX: u64 = 1 << 52;
 
 /// The allocation object as it is.
 #[derive(Clone, Debug, Default)]
@@ -237,34 +241,10 @@ impl Observed {
         Cow::Owned(nodes.cloned().collect())
     }
 
-    /// Why nothing may be given now.
-    pub(super) fn closed(&self, wanted: &[Forwarder]) -> Option<String> {
-        let name = &self.topology.metadata.name;
-        let foreign = self.forwarders.iter().find(|f| !f.is_owned);
-        let mut wanted = wanted.iter().map(|f| &f.metadata.name);
-        let foreign = foreign
-            .map(|foreign| &foreign.object)
-            .or_else(|| wanted.find(|object| self.taken.contains(*object)));
-        match &self.allocation {
-            Some(allocation) if !allocation.is_owned || allocation.is_going => Some(format!(
-                "Allocation {name} of a former topology is to go first"
-            )),
-            Some(allocation) if allocation.spec.is_none() => Some(format!(
-                "Allocation {name} cannot be read: mend or delete it"
-            )),
-            _ => {
-                let to_go = |object: &String| {
-                    format!("Forwarder {object} is not of this topology and is to go first")
-                };
-                consistency::contradiction(self).or_else(|| foreign.map(to_go))
-            }
-        }
-    }
-
     /// The revision that a Forwarder was last written from; 0 when what it carries cannot be one.
     pub(super) fn written(&self, existing: &ExistingForwarder) -> u64 {
         let persisted = self.persisted().map_or(0, |persisted| persisted.revision);
-        let is_possible = existing.revision <= persisted.max(consistency::REVISION_MAX);
+        let is_possible = existing.revision <= persisted.max(REVISION_MAX);
         if is_possible { existing.revision } else { 0 }
     }
 }

@@ -7,7 +7,8 @@ use operator::plan::plan;
 
 use super::{
     happenings::TOPOLOGIES,
-    server::{Object, Server, State, range_name, whole},
+    server::{Object, Server, State, range_name},
+    view::whole,
 };
 
 /// What must hold at every moment, whoever was late and whoever died.

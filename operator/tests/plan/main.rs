@@ -11,4 +11,5 @@ mod shown;
 mod simulation;
 mod step;
 mod story;
+mod view;
 mod writes;

@@ -13,8 +13,9 @@ use std::{
 use crds::allocation::VniRangeSpec;
 use operator::plan::{Delete, Lag, Observed, Plan, plan};
 
-use super::server::{
-    Refused, Seen, Server, look_at_allocation, look_at_forwarders, parts, range_name,
+use super::{
+    server::{Refused, Seen, Server, range_name},
+    view::{look_at_allocation, look_at_forwarders, parts},
 };
 
 type Shared = Rc<RefCell<Server>>;

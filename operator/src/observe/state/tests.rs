@@ -3,7 +3,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::observe::{names, read};
+use crate::observe::read;
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("it has kind and metadata")
@@ -55,7 +55,7 @@ fn reporting(name: &str, node: &str, address: &str) -> Cached {
     let spec = Arc::make_mut(&mut held.spec);
     spec.name = name.trim_start_matches("iot.").to_owned();
     spec.blocks = vec!["10.80.0.0/16".parse().expect("a block")];
-    held.attached = names::attached(reported, node);
+    held.attached = read::attached(reported, node);
     Cached::Forwarder(Arc::new(held))
 }
 
