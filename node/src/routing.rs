@@ -181,7 +181,7 @@ impl Engine {
             self.mark(netns, |local| local.are_routes_due = true);
         }
         if pending.kernel_lost {
-            tracing::warn!("kernel events were lost");
+            tracing::warn!("kernel events lost, full resync");
             self.mark_all();
         }
         if pending.leases {

@@ -146,7 +146,7 @@ impl Journal {
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the damaged journal stays as it is"
+                "damaged lease journal not rewritten"
             );
             is_torn = bytes.last() != Some(&b'\n');
         }
@@ -239,7 +239,7 @@ fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Er
     let Some(aside) = place_aside(path) else {
         return Ok(atomic::write(path, &encode_all(records))?);
     };
-    tracing::warn!(path = %path.display(), aside = %aside.display(), "journal is damaged");
+    tracing::warn!(path = %path.display(), aside = %aside.display(), "journal damaged, copy set aside");
     let mended = fs::write(&aside, bytes)
         .map_err(Error::file("write", &aside))
         .and_then(|()| Ok(atomic::write(path, &encode_all(records))?));

@@ -53,7 +53,7 @@ impl LeaseStore {
             if let Err(error) = book.catch_up() {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "no lease is given before the journal can be written"
+                    "lease journal not writable, no leases until it is"
                 );
             }
         }
@@ -111,7 +111,7 @@ impl LeaseStore {
             lock.keep()?;
         }
         if !self.journal.is_there() {
-            tracing::warn!("the journal of leases was removed: it is written anew");
+            tracing::warn!("lease journal was removed, written again");
             fs::create_dir_all(&self.state_dir).map_err(Error::file("create", &self.state_dir))?;
             return self.compact();
         }

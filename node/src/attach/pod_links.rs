@@ -199,7 +199,11 @@ impl PodWiring for KernelPodWiring {
             verify(&Netns::open_path(pod)?, &forwarder, &whole)
         };
         let differences = differences().map_err(|source| unread(pod, source))?;
-        tracing::debug!(?differences, interface = pair.pod_interface, "compared");
+        tracing::debug!(
+            ?differences,
+            interface = pair.pod_interface,
+            "attachment compared with its lease"
+        );
         Ok(differences.is_empty())
     }
 

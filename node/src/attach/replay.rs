@@ -11,18 +11,18 @@ pub fn replay<W: PodWiring>(state_dir: &Path, service: &AttachService<W>) {
     let (records, garbage) = match cni::queue::list(state_dir) {
         Ok(listed) => listed,
         Err(error) => {
-            tracing::warn!(%error, "failed to read the DEL queue");
+            tracing::warn!(%error, "DEL queue not readable");
             return;
         }
     };
     for file in garbage {
-        tracing::warn!(file = %file.display(), "a DEL record was not readable and is set aside");
+        tracing::warn!(file = %file.display(), "unreadable DEL record set aside");
     }
     for (file, record) in records {
         // An ADD of this key replays it too; the second of them finds the file gone.
         let of_pod = || service.release_live(record.netns.as_deref(), record.pod.as_ref());
         if let Some(Err(error)) = file.exists().then(of_pod) {
-            tracing::warn!(%error, "failed to replay a DEL");
+            tracing::warn!(%error, "DEL not replayed, retried");
             continue;
         }
         let replayed = service.release_once(
@@ -30,13 +30,13 @@ pub fn replay<W: PodWiring>(state_dir: &Path, service: &AttachService<W>) {
             || file.exists(),
             || {
                 if let Err(error) = cni::queue::remove(state_dir, &record.key) {
-                    tracing::warn!(file = %file.display(), %error, "failed to remove a DEL record");
+                    tracing::warn!(file = %file.display(), %error, "DEL record not removed");
                 }
             },
         );
         match replayed {
-            Ok(()) => tracing::info!(container = record.key.container_id, "replayed a DEL"),
-            Err(error) => tracing::warn!(%error, "failed to replay a DEL"),
+            Ok(()) => tracing::info!(container = record.key.container_id, "DEL replayed"),
+            Err(error) => tracing::warn!(%error, "DEL not replayed, retried"),
         }
     }
 }

@@ -108,11 +108,11 @@ impl Server {
                 self.listener = listener;
                 self.bound.renew();
                 self.is_told = false;
-                tracing::warn!("the socket was removed: it is made anew");
+                tracing::warn!("plugin socket was removed, created again");
             }
             Err(error) if !std::mem::replace(&mut self.is_told, true) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "no plugin reaches this daemon"
+                "plugin socket not created, plugins cannot connect"
             ),
             Err(_) => {}
         }
@@ -143,14 +143,14 @@ impl Server {
                     let (service, metrics) = (Arc::clone(&service), metrics.clone());
                     tokio::spawn(async move {
                         if let Err(error) = converse(stream, service, metrics).await {
-                            tracing::debug!(%error, "a plugin hung up");
+                            tracing::debug!(%error, "plugin connection ended");
                         }
                         drop(permit);
                     });
                 }
                 Err(error) => {
                     // Too many open files, most likely: a pause lets others close some.
-                    tracing::warn!(%error, "failed to accept a plugin");
+                    tracing::warn!(%error, "plugin connection not accepted, retried");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

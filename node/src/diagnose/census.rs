@@ -1,14 +1,15 @@
-//! Everything of ours on a node, and what of it nobody needs. Changes nothing.
+//! Census of all objects of beemesh on a node, and of the orphaned ones. Read-only.
 //!
 //! ```text
-//! what is there            what needs it
+//! object                   needed by
 //! namespaces           <-  Forwarders of this node (last known objects)
 //! links, next hops     <-  spec.links of their Forwarder, routes
 //! attachments, pods'   <-  leases
 //! leases               <-  the pod's namespace, the kernel
 //! queue, link states   <-  leases, Forwarders of the topology
 //! ```
-//! What is needed must be known before anything counts as a leak; two proofs must agree before it may go.
+//! An object counts as orphaned only when everything that may need it is known; two proofs must
+//! agree before it is removed.
 
 mod files;
 mod wires;
@@ -23,12 +24,12 @@ use crds::diagnosis::report::{Census, Kind, Leak};
 use dataplane::{Kernel as _, LinuxKernel, Observed, observe_again};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a node needs.
+/// Facts that decide which objects are needed.
 pub(super) struct Needed {
     pub(super) desired: Desired,
-    /// Namespaces that this node's daemon has made.
+    /// Namespaces in the registry of this node's daemon.
     owned: BTreeSet<String>,
-    /// Namespaces of labs on this machine: not a node's business.
+    /// Namespaces of labs on this host, which are skipped.
     labs: BTreeSet<String>,
     pub(super) leases: Vec<Lease>,
 }
@@ -58,19 +59,19 @@ impl Needed {
             .any(|share| share.attachment.forwarder_netns == path)
     }
 
-    /// Whether a lab of this machine has made the namespace, for a node of its own or an instance.
+    /// True when a lab on this host created the namespace, for a node of its own or an instance.
     fn is_labs(&self, netns: &str) -> bool {
         self.labs.contains(netns) && !self.leases.iter().any(|it| it.netns.ends_with(netns))
     }
 
-    /// Whether a namespace is this node's to look at.
+    /// True when the namespace belongs to this node.
     fn is_ours(&self, netns: &str) -> bool {
         let is_called_so = netns.starts_with(NAMESPACES) && !self.labs.contains(netns);
         self.owned.contains(netns) || self.is_wanted(netns) || is_called_so
     }
 }
 
-/// Counts everything of ours, and names what nobody needs.
+/// Counts all objects of beemesh, and lists the orphaned ones.
 ///
 /// # Errors
 /// [`Error::Kernel`], [`Error::Journal`].
@@ -151,7 +152,7 @@ fn namespace(census: &mut Census, needed: &Needed, netns: &str, observed: &Obser
         .extend(wires::attachments(needed, netns, observed));
 }
 
-/// A namespace that no Forwarder of this node is to have.
+/// Orphan entry of a namespace without a Forwarder on this node.
 fn unwanted_namespace(needed: &Needed, netns: &str) -> Leak {
     let (is_leased, is_owned) = (needed.is_leased(netns), needed.owned.contains(netns));
     let why = match (is_leased, is_owned) {

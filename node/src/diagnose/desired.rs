@@ -1,4 +1,4 @@
-//! Desired state of a node: the objects that its daemon saw last, and the nodes' reports of links.
+//! Desired state of a node: cached objects of its daemon, and the snapshot of link states.
 
 use super::paths::Paths;
 use crate::objects::kubernetes::cache::view;
@@ -11,21 +11,21 @@ use std::{
 };
 use topology::{LinkIndex, Topology};
 
-/// Everything that is known without the API server.
+/// Desired state that is readable without the API server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
     /// Forwarders of this node and of those that share a topology with it.
     pub(crate) forwarders: Vec<Forwarder>,
-    /// Reports on ends of links, by the name of the report's file.
+    /// Link-state reports, by file name.
     reports: BTreeMap<String, Report>,
-    /// This node's name, where it is known.
+    /// Name of this node, where it is known.
     node: Option<String>,
-    /// Why it may not be all.
+    /// Reasons why the state may be incomplete.
     pub(crate) problems: Vec<String>,
 }
 
 impl Desired {
-    /// Reads the files.
+    /// Reads cache and snapshot.
     pub(crate) fn read(paths: &Paths) -> Self {
         let mut desired = Self {
             node: paths.name.clone(),
@@ -64,30 +64,30 @@ impl Desired {
         }
     }
 
-    /// Whether all that should be there is known.
+    /// True when the desired state is complete.
     pub(crate) fn is_complete(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// The Forwarders of this node; all where its name is not known.
+    /// Forwarders of this node; all where its name is unknown.
     pub(crate) fn here(&self) -> impl Iterator<Item = &Forwarder> {
         let is_here = |it: &&Forwarder| self.node.as_ref().is_none_or(|node| it.spec.node == *node);
         self.forwarders.iter().filter(is_here)
     }
 
-    /// The Forwarder whose namespace has this name.
+    /// Forwarder whose namespace has this name.
     pub(crate) fn of_netns(&self, netns: &str) -> Option<&Forwarder> {
         self.here().find(|it| crds::names::netns_of(it) == netns)
     }
 
-    /// The Forwarders of the same topology.
+    /// Forwarders of the same topology.
     pub(crate) fn topology_of(&self, forwarder: &Forwarder) -> Vec<Forwarder> {
         let network = forwarder.topology_key();
         let is_of = |it: &&Forwarder| it.topology_key() == network;
         self.forwarders.iter().filter(is_of).cloned().collect()
     }
 
-    /// Names under which a Forwarder's link states may be reported.
+    /// Keys under which link states of Forwarders may be reported.
     pub(crate) fn keys(&self) -> BTreeSet<String> {
         self.forwarders.iter().flat_map(keys_of).collect()
     }
@@ -107,7 +107,7 @@ impl Desired {
     }
 }
 
-/// A Forwarder as the daemon of a cluster or of a lab keeps it.
+/// Decodes a Forwarder from the cache of a cluster's or a lab's daemon.
 fn forwarder(bytes: &[u8]) -> Result<Forwarder, String> {
     view::forwarder(bytes)
         .unwrap_or_else(|| serde_saphyr::from_slice(bytes).map_err(|error| error.to_string()))
@@ -123,12 +123,13 @@ pub(crate) fn link_states(paths: &Paths) -> PathBuf {
     paths.run_dir.join("link-states")
 }
 
-/// The name of a file without its ending.
+/// File name without its extension.
 pub(crate) fn stem(file: &Path) -> Option<String> {
     Some(file.file_stem()?.to_str()?.to_owned())
 }
 
-/// Objects in a directory, in order; none where there is no directory. Hidden files are being written.
+/// Object files of a directory, sorted; empty where the directory is absent. Hidden files are
+/// temporary.
 pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

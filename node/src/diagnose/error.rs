@@ -3,19 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a diagnosis printed nothing.
+/// Error that ends a diagnosis without output.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel could not be asked.
+    /// The kernel state could not be read.
     #[error("failed to read the kernel's state")]
     Kernel(#[from] dataplane::Error),
-    /// There is a lease journal, and it cannot be read.
+    /// The lease journal exists and is unreadable.
     #[error("failed to read {}", path.display())]
     Journal {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The pod has no lease on this node.
@@ -24,9 +24,9 @@ pub enum Error {
     /// Packets could not be sent or received.
     #[error("failed to {what}")]
     Probe {
-        /// The probe: `trace to fd00::1`, ...
+        /// Name of the probe: `trace to fd00::1`, ...
         what: String,
-        /// The system's answer.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// Threads for probes could not be started.

@@ -1,4 +1,4 @@
-//! Removing what nobody needs, each by two proofs, looked for anew before it goes.
+//! Removal of orphaned objects, each after two proofs and a second census.
 
 use super::{
     Error,
@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
-/// How long the daemon may take to free a lease.
+/// Timeout of the daemon's answer to a release.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Removes every leak that has two proofs against it in two looks, one after the other.
+/// Removes every object that two consecutive censuses report as orphaned with two proofs.
 ///
 /// # Errors
-/// As [`census`]. What cannot be removed is in the report.
+/// As [`census`]. Failed removals are part of the report.
 pub(crate) fn gc(paths: &Paths, dry_run: bool) -> Result<Collected, Error> {
     let first = census(paths)?;
     let (removable, kept) = first
@@ -38,7 +38,7 @@ pub(crate) fn gc(paths: &Paths, dry_run: bool) -> Result<Collected, Error> {
     if dry_run || collected.removed.is_empty() {
         return Ok(collected);
     }
-    // What was half made by the daemon a moment ago is whole now.
+    // An object that the daemon was creating during the first census is complete now.
     let second = census(paths)?.leaks;
     for leak in std::mem::take(&mut collected.removed) {
         if !second.contains(&leak) {
@@ -60,7 +60,7 @@ fn remove(leak: &Leak, paths: &Paths) -> Result<(), String> {
         Kind::Namespace => remove_namespace(&leak.name),
         Kind::Link | Kind::Attachment | Kind::PodInterface => {
             let netns = Netns::open(&leak.netns).map_err(|error| error.to_string())?;
-            // It refuses what does not carry our mark.
+            // It refuses interfaces without our alias.
             let gone = dataplane::attachment::unwire_unowned(&netns, &leak.name);
             gone.map(drop).map_err(|error| error.to_string())
         }
@@ -82,7 +82,8 @@ fn remove_namespace(name: &str) -> Result<(), String> {
     }
 }
 
-/// The journal is the daemon's: it is asked to free the lease, which it does by its own two proofs.
+/// Releases a lease through the daemon, which owns the journal and frees it after its own two
+/// proofs.
 fn release(name: &str, paths: &Paths) -> io::Result<()> {
     let other = |error: Error| io::Error::other(error.to_string());
     let leases = leases(paths).map_err(other)?.leases;

@@ -1,4 +1,4 @@
-//! What the kernel holds of ours, namespace by namespace.
+//! Kernel state of beemesh by namespace.
 
 use super::{Error, desired::Desired, paths::Paths};
 use crate::host::netns_registry::NetnsRegistry;
@@ -9,11 +9,11 @@ use crds::diagnosis::{
 use dataplane::{Kernel as _, LinuxKernel, Observed, SeenNexthop, SeenRoute, Via, observe_again};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The namespaces of Forwarders: those that the daemon made, those that it is to make, and where it
-/// has noted none, all that are called so.
+/// Namespaces of Forwarders: registered ones, desired ones, and where none is registered, all with
+/// the name prefix.
 ///
 /// # Errors
-/// [`Error::Kernel`] when it cannot be asked at all.
+/// [`Error::Kernel`] when the kernel state cannot be read.
 pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Error> {
     let desired = Desired::read(paths);
     let owned = NetnsRegistry::open(&paths.state_dir);
@@ -41,7 +41,7 @@ pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Error> {
     Ok(kernel)
 }
 
-/// What follows from the last known objects for this namespace.
+/// Forwarding state computed from the cached objects for this namespace.
 fn held(desired: &Desired, namespace: &Namespace) -> Option<Held> {
     let forwarder = desired.of_netns(&namespace.netns)?;
     let forwarders = desired.topology_of(forwarder);
@@ -126,7 +126,7 @@ fn described(route: &SeenRoute, observed: &Observed, by_index: &BTreeMap<u32, &S
     }
 }
 
-/// The interfaces that a next hop or group leads over, in order.
+/// Interfaces of a next hop or group, in order.
 fn interfaces(id: u32, observed: &Observed) -> Vec<String> {
     let single = |id: &u32| match observed.nexthops.get(id) {
         Some(SeenNexthop::Single { link, .. }) => Some(link.clone()),

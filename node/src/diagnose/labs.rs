@@ -1,15 +1,16 @@
-//! Labs on the same machine: their namespaces are not the node's to judge.
+//! Namespaces of labs on the same host, which the census skips.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Directory of the labs of the machine's administrator, one directory for each.
+/// Directory of the host administrator's labs, one subdirectory each.
 pub const DIRECTORY: &str = "/run/beemesh/lab";
-/// File of a lab: the names of its network namespaces, one a line, each written before the namespace is made.
+/// Journal file of a lab: names of its network namespaces, one a line, each written before the
+/// namespace is created.
 pub const JOURNAL: &str = "journal";
 
-/// Names in a lab's journal. A torn last line is the name of a namespace that was not made.
+/// Names in a lab's journal. A truncated last line names a namespace that was not created.
 pub fn journaled(lab: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(lab.join(JOURNAL)).unwrap_or_default();
     let whole = text
@@ -18,7 +19,7 @@ pub fn journaled(lab: &Path) -> BTreeSet<String> {
     whole.map(str::to_owned).collect()
 }
 
-/// The namespaces of all labs below [`DIRECTORY`].
+/// Namespaces of all labs below [`DIRECTORY`].
 pub(super) fn namespaces() -> BTreeSet<String> {
     let labs = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
     labs.flat_map(|lab| journaled(&lab.path())).collect()

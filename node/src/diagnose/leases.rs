@@ -1,4 +1,4 @@
-//! The journal of leases, read beside the daemon that writes it.
+//! Read-only view of the lease journal, beside the daemon that writes it.
 
 use super::{Error, paths::Paths};
 use crate::attach::leases::Lease;
@@ -6,11 +6,11 @@ use crate::attach::{journal, lease_store, leases};
 use crds::diagnosis::report::Leases;
 use std::{fs, io};
 
-/// Every lease. The file is only read: a record that is being written this moment counts as damage at its end,
-/// which is left out.
+/// All leases. A record that is being written counts as damage at the end of the file, which is
+/// left out.
 ///
 /// # Errors
-/// [`Error::Journal`] when there is a journal and it cannot be read.
+/// [`Error::Journal`] when the journal exists and is unreadable.
 pub(crate) fn leases(paths: &Paths) -> Result<Leases<Lease>, Error> {
     let path = paths.state_dir.join(lease_store::FILE);
     let bytes = match fs::read(&path) {

@@ -1,4 +1,4 @@
-//! Packets sent from where a pod or a Forwarder is: in its network namespace.
+//! Probes from the network namespace of a pod or a Forwarder.
 
 use super::{Error, leases::leases, paths::Paths, print_json, print_line};
 use crds::diagnosis::report::{Flow, Pinged, PingedOne, Traced};
@@ -15,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-/// Addresses that are pinged at once: each takes a socket and a thread.
+/// Number of addresses that are pinged in parallel: each takes a socket and a thread.
 const AT_ONCE: usize = 32;
-/// How often a hop is asked before it counts as silent: 0.2 s, 0.4 s, 0.8 s, 1.6 s.
+/// Number of probes of a hop without an answer: timeouts are 0.2 s, 0.4 s, 0.8 s, 1.6 s.
 const ATTEMPTS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The namespace that packets leave from.
+/// Source namespace of the probe.
 #[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct From {
@@ -38,16 +38,16 @@ pub(crate) struct From {
 pub(crate) struct PingArgs {
     #[command(flatten)]
     from: From,
-    /// Addresses to ping, all at once
+    /// Addresses to ping, in parallel
     #[arg(required = true)]
     to: Vec<IpAddr>,
-    /// Number of echo requests to each
+    /// Number of echo requests to each address
     #[arg(long, default_value_t = 3)]
     count: u64,
-    /// Milliseconds between two
+    /// Milliseconds between two echo requests
     #[arg(long, default_value_t = 100)]
     interval_ms: u64,
-    /// Milliseconds to wait for answers after the last
+    /// Milliseconds to wait for replies after the last request
     #[arg(long, default_value_t = 2000)]
     timeout_ms: u64,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) struct TraceArgs {
     from: From,
     /// Address to trace to
     to: IpAddr,
-    /// Port of an `inspect echo` that runs there
+    /// UDP port of an `inspect echo` at the destination
     #[arg(long)]
     port: u16,
     /// Number of flows (source ports)
@@ -79,19 +79,19 @@ pub(crate) struct TraceArgs {
 pub(crate) struct EchoArgs {
     #[command(flatten)]
     from: From,
-    /// Address that packets are sent to
+    /// Local address to listen on
     address: IpAddr,
-    /// Seconds after which it ends by itself
+    /// Seconds after which it ends
     #[arg(long, default_value_t = 120)]
     seconds: u64,
     #[command(flatten)]
     paths: Paths,
 }
 
-/// Pings every address.
+/// Pings all addresses.
 ///
 /// # Errors
-/// [`Error::NoLease`] when there is no such pod or namespace; what the kernel refuses.
+/// [`Error::NoLease`] for an unknown pod or namespace; errors of the kernel.
 pub(crate) fn ping(args: &PingArgs) -> Result<(), Error> {
     let netns = args.from.netns(&args.paths)?;
     let pool = rayon::ThreadPoolBuilder::new()
@@ -134,7 +134,7 @@ fn ping_one(args: &PingArgs, netns: &str, to: IpAddr) -> PingedOne {
     }
 }
 
-/// Follows flows to an address where `inspect echo` answers.
+/// Traces flows to an address where `inspect echo` answers.
 ///
 /// # Errors
 /// As [`ping`].
@@ -165,7 +165,7 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<(), Error> {
     })
 }
 
-/// Sends back what arrives until stdin ends; says first at which port.
+/// Echoes received packets until stdin ends; prints its port first.
 ///
 /// # Errors
 /// As [`ping`].
@@ -185,7 +185,7 @@ pub(crate) fn echo(args: &EchoArgs) -> Result<(), Error> {
     echo::until_stdin_ends(&socket, Duration::from_secs(args.seconds)).map_err(failed)
 }
 
-/// The source address that the kernel takes.
+/// Source address that the kernel selects.
 fn source(netns: &str, to: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match to {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
@@ -210,7 +210,8 @@ impl From {
     }
 }
 
-/// The path of a namespace in this mount namespace: a runtime may say `/var/run` where only `/run` is mounted.
+/// Path of a namespace in this mount namespace: a runtime may use `/var/run` where only `/run` is
+/// mounted.
 pub(super) fn here(path: &str) -> String {
     match path.strip_prefix("/var/run/") {
         Some(rest) if !Path::new(path).exists() => format!("/run/{rest}"),

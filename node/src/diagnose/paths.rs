@@ -1,23 +1,23 @@
-//! Where the daemon of a node keeps its files.
+//! Paths of the daemon's files.
 
 use std::path::PathBuf;
 
-/// Directories of the daemon, under the names and with the defaults of its own options.
+/// Directories of the daemon, with the names and defaults of its own options.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct Paths {
     /// Directory of the lease journal and of the DEL queue
     #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/cni")]
     pub(crate) state_dir: PathBuf,
-    /// Directory of the last known objects
+    /// Directory of the object cache
     #[arg(long, value_name = "DIR", default_value = "/var/lib/beemesh/objects")]
     pub(crate) cache_dir: PathBuf,
-    /// Directory of this boot: link-states/
+    /// Directory of state that does not survive a reboot: link-states/
     #[arg(long, value_name = "DIR", default_value = "/run/beemesh")]
     pub(crate) run_dir: PathBuf,
     /// Unix socket of the daemon
     #[arg(long, value_name = "FILE", default_value = "/run/beemesh/cni.sock")]
     pub(crate) socket: PathBuf,
-    /// Name of this node, where the objects are of several
+    /// Name of this node, where the cache holds objects of several
     #[arg(long, env = "NODE_NAME")]
     pub(crate) name: Option<String>,
 }

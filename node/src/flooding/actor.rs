@@ -1,4 +1,5 @@
-//! The task that owns connections: it dials every peer, takes and ends connections of peers, follows keys and the desired state.
+//! Task that owns the connections: dials every peer, accepts and ends connections of peers, follows
+//! mesh keys and the desired state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,23 +18,23 @@ use super::status::Status;
 use super::{Reports, Settings};
 use crate::objects::Snapshot;
 
-/// Events of connections that may wait for the actor.
+/// Length of the event queue.
 const QUEUE: usize = 256;
 
-/// The actor.
+/// Actor of flooding.
 #[derive(Debug)]
 pub(super) struct Actor {
     context: Context,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     members: watch::Sender<Arc<Membership>>,
     keys: watch::Sender<Option<Arc<Keys>>>,
-    /// Ends the connection on which a peer is heard.
+    /// Ends the incoming connection of a peer.
     ends: BTreeMap<String, (u64, oneshot::Sender<Problem>)>,
     dialled: BTreeMap<String, (JoinHandle<()>, Arc<Notify>)>,
 }
 
 impl Actor {
-    /// An actor that is connected with nobody yet.
+    /// Actor without connections.
     pub(super) fn new(
         settings: Settings,
         reports: Reports,
@@ -60,9 +61,9 @@ impl Actor {
         }
     }
 
-    /// Works until the engine is gone.
+    /// Runs until the engine ends.
     pub(super) async fn run(mut self) {
-        // First of all: who comes without a key being there is sent away.
+        // First of all: without a key every incoming connection is refused.
         self.read_keys();
         let (events, mut connections) = mpsc::channel(QUEUE);
         tokio::spawn(listen(self.context.clone(), events));
@@ -73,7 +74,7 @@ impl Actor {
             tokio::select! {
                 seen = self.snapshots.changed() => {
                     if seen.is_err() {
-                        // The engine is gone, and so is the daemon.
+                        // The engine has ended, and so does the daemon.
                         return;
                     }
                     self.follow();
@@ -94,11 +95,11 @@ impl Actor {
                 tracing::info!(peer, "peer connected, receives link states");
                 status.set_peer(&peer, |peer| peer.is_heard = true);
                 if let Some((_, wake)) = self.dialled.get(&peer) {
-                    // It is there: no need to wait out a pause.
+                    // The peer is reachable: no need to wait out a pause.
                     wake.notify_one();
                 }
                 if let Some((_, former)) = self.ends.insert(peer, (id, end)) {
-                    // It may have ended by itself.
+                    // It may have ended already.
                     let _ = former.send(Problem::Replaced);
                 }
             }
@@ -111,7 +112,7 @@ impl Actor {
         }
     }
 
-    /// Takes the desired state: other peers, other addresses.
+    /// Follows the desired state: changed peers and addresses.
     fn follow(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         let members = Membership::new(&self.context.settings.node, &snapshot);
@@ -122,7 +123,7 @@ impl Actor {
         self.members.send_replace(Arc::clone(&members));
         self.context.status.set_peers(members.peers.keys());
         for peer in self.ends.keys() {
-            // It may have come before it was known to be a peer.
+            // The connection may have been opened before the node became a peer.
             let status = &self.context.status;
             status.set_peer(peer, |peer| peer.is_heard = true);
         }
@@ -138,7 +139,7 @@ impl Actor {
         self.dial();
     }
 
-    /// Makes sure that every peer is dialled.
+    /// Starts a dialler for every peer without one.
     fn dial(&mut self) {
         let members = Arc::clone(&self.members.borrow());
         for peer in members.peers.keys() {
@@ -160,12 +161,12 @@ impl Actor {
             Ok(keys) => {
                 let is_new = |known: &Option<Arc<Keys>>| known.as_deref() != Some(&keys);
                 if is_new(&self.keys.borrow()) {
-                    tracing::info!(keys = keys.accepted().count(), "key of the mesh");
+                    tracing::info!(keys = keys.accepted().count(), "mesh keys loaded");
                     self.keys.send_replace(Some(Arc::new(keys)));
                 }
                 self.context.status.set_problem("key", None);
             }
-            // What was read before goes on being used.
+            // The keys that were read before stay in use.
             Err(problem) => {
                 let problem = format!("{}: {problem}", path.display());
                 self.context.status.set_problem("key", Some(problem));

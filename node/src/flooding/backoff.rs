@@ -1,12 +1,12 @@
-//! Pauses between attempts.
+//! Exponential backoff with jitter.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The pause after the first failure; each further one is twice as long.
+/// Pause after the first failure; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// How long to wait before the next attempt.
+/// Pause before the next attempt.
 #[derive(Debug)]
 pub(super) struct Backoff {
     pause: Duration,
@@ -21,8 +21,8 @@ impl Backoff {
         }
     }
 
-    /// The next pause, between three and five quarters of what is due: nodes that lost one another at
-    /// one time do not all come back at one time.
+    /// Next pause, 75 % to 125 % of the base: nodes that lost one another at one time do not redial
+    /// at one time.
     pub(super) fn next(&mut self, random: u64) -> Duration {
         let pause = self.pause.min(self.longest);
         self.pause = self.longest.min(pause.saturating_mul(2));
@@ -30,13 +30,13 @@ impl Backoff {
         pause * (750 + permille) / 1000
     }
 
-    /// Begins anew after a success.
+    /// Resets the pause after a success.
     pub(super) fn reset(&mut self) {
         self.pause = FIRST;
     }
 }
 
-/// A number that differs from call to call; good enough to spread attempts and to name an instance.
+/// Random number, good enough to spread attempts and to name an instance.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

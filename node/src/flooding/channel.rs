@@ -1,7 +1,7 @@
-//! A connection on which only holders of a key can speak, and nobody else can listen.
+//! Encrypted connection between holders of a mesh key.
 //!
-//! Noise, `NNpsk0`: both ends prove that they have the key and make new ones for this connection, so
-//! that what was recorded of another one is of no use.
+//! Noise, `NNpsk0`: both ends prove that they hold the key and derive new session keys, so that a
+//! recorded connection cannot be replayed.
 
 use snow::{Builder, HandshakeState, TransportState};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,7 +13,7 @@ use super::message::Message;
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"beemesh link states";
-/// Bytes of both messages of the handshake: a public key and a tag.
+/// Length in bytes of both handshake messages: a public key and a tag.
 const GREETING: usize = 32 + TAG;
 
 /// One end of a connection, after the handshake.
@@ -21,14 +21,14 @@ const GREETING: usize = 32 + TAG;
 pub(super) struct Channel<S> {
     stream: S,
     noise: TransportState,
-    /// As received.
+    /// Received ciphertext.
     sealed: Vec<u8>,
-    /// As opened: at most a message and a record.
+    /// Decrypted bytes: at most a message and a record.
     opened: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
-    /// The end of who dialled.
+    /// Handshake of the dialling side.
     ///
     /// # Errors
     /// [`Error::Refused`] when the other side has another key.
@@ -49,10 +49,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Channel::new(stream, noise)
     }
 
-    /// The end of who was dialled, and the key that the other side has.
+    /// Handshake of the accepting side; also returns the key of the other side.
     ///
     /// # Errors
-    /// [`Error::Key`] when it is none of ours.
+    /// [`Error::Key`] when it is not one of ours.
     pub(super) async fn answer(mut stream: S, keys: &Keys) -> Result<(Channel<S>, Key), Error> {
         let greeting = read_greeting(&mut stream).await?;
         for key in keys.accepted() {
@@ -76,10 +76,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         })
     }
 
-    /// Waits for a message. Nothing is lost when it is not waited for to the end.
+    /// Receives a message. Cancel-safe.
     ///
     /// # Errors
-    /// When the connection is of no more use.
+    /// The connection is broken.
     pub(super) async fn receive(&mut self) -> Result<Message, Error> {
         loop {
             if let Some(message) = frame::read(&mut self.opened)? {
@@ -104,15 +104,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         Ok(())
     }
 
-    /// Sends messages in one go. One that is too long is left out and told.
+    /// Sends messages in one write. Oversized ones are skipped and logged.
     ///
     /// # Errors
-    /// When the connection is of no more use; also when this is not waited for to the end.
+    /// The connection is broken; also after a cancelled call.
     pub(super) async fn send(&mut self, messages: &[Message]) -> Result<(), Error> {
         let mut plain = Vec::new();
         for message in messages {
             if let Err(error) = frame::write(message, &mut plain) {
-                tracing::error!(%error, message = message.kind(), "cannot be told to other nodes");
+                tracing::error!(%error, message = message.kind(), "message too long, not sent to peers");
             }
             while plain.len() >= MAX_RECORD - TAG {
                 let rest = plain.split_off(MAX_RECORD - TAG);

@@ -1,4 +1,5 @@
-//! The sending side: one connection to each peer, dialled for ever, on which this node's reports go.
+//! Sending side of flooding: one connection to each peer, redialled for ever, that carries this
+//! node's reports.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,11 +22,11 @@ use super::peer_sync::PeerState;
 use super::status::Status;
 use super::{Reports, Settings, Timing};
 
-/// What every connection needs.
+/// State shared by all connections.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub(super) settings: Arc<Settings>,
-    /// Differs from start to start.
+    /// Random id of this process.
     pub(super) instance: String,
     pub(super) keys: watch::Receiver<Option<Arc<Keys>>>,
     pub(super) members: watch::Receiver<Arc<Membership>>,
@@ -38,7 +39,7 @@ impl Context {
         self.settings.timing
     }
 
-    /// The greeting to a node of which reports up to the sequence `known` are known.
+    /// Hello to a node whose reports are known up to the sequence `known`.
     pub(super) fn hello(&self, known: Sequence) -> Message {
         Message::Hello {
             speaks: Some(Versions::OURS),
@@ -48,7 +49,7 @@ impl Context {
         }
     }
 
-    /// Addresses of a peer, each with the own one to dial from.
+    /// Addresses of a peer, each with the own source address.
     fn addresses(&self, peer: &str) -> Vec<(SocketAddr, Option<IpAddr>)> {
         let members = self.members.borrow();
         let addresses = members.peers.get(peer).into_iter().flatten();
@@ -64,11 +65,12 @@ impl Context {
     }
 }
 
-/// Keeps `peer` up to date, for ever. `wake` ends a pause: the peer is there, or has other addresses.
+/// Keeps `peer` synchronised, for ever. `wake` ends a pause: the peer is reachable, or has other
+/// addresses.
 pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) {
     let mut backoff = Backoff::new(context.timing().redial);
     loop {
-        // The keys' channel closes only when all of this ends.
+        // The channel of keys closes only when flooding ends.
         let Ok(keys) = context
             .keys
             .wait_for(Option::is_some)
@@ -104,7 +106,7 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
     }
 }
 
-/// Tries the addresses one after the other.
+/// Tries the addresses one after another.
 async fn connect(
     peer: &str,
     context: &Context,
@@ -133,7 +135,7 @@ async fn greet(
     let silent = |after| move |_| Error::NoAnswer { after };
     let stream = timeout(connect, open(address, own));
     let stream = stream.await.map_err(silent(connect))??;
-    // Every message is waited for.
+    // No delay: each message is awaited by the peer.
     stream.set_nodelay(true)?;
     let greeted = timeout(handshake, async {
         let mut channel = Channel::dial(stream, keys.first()).await?;
@@ -148,23 +150,24 @@ async fn greet(
     greeted.await.map_err(silent(handshake))?
 }
 
-/// Connects from the address by which the peer knows this node; from any where the kernel does not have it.
+/// Connects from the source address that the peer knows; from any where the kernel does not have
+/// it.
 async fn open(address: SocketAddr, own: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     if let Some(own) = own {
-        // As said above.
+        // Any source address will do.
         let _ = socket.bind(SocketAddr::new(own, 0));
     }
     socket.connect(address).await
 }
 
-/// The node that says hello, and the highest sequence of our reports that it knows.
+/// Node name in a hello, and the highest sequence of our reports that it knows.
 ///
 /// # Errors
-/// When it is not that, or speaks no version of ours.
+/// Another message, or no common version.
 pub(super) fn hello(message: Message) -> Result<(String, Sequence), Error> {
     let ours = Versions::OURS;
     match message {
@@ -186,7 +189,7 @@ pub(super) fn hello(message: Message) -> Result<(String, Sequence), Error> {
     }
 }
 
-/// Sends everything, then each change, until the connection is of no more use.
+/// Sends all reports, then each change, until the connection breaks.
 async fn send(
     mut channel: Channel<TcpStream>,
     context: &mut Context,

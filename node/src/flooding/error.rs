@@ -1,10 +1,10 @@
-//! Why a connection to a peer was not made or did not last.
+//! Errors of a connection to a peer.
 
 pub(super) use ::telemetry::chain;
 use std::io;
 use std::time::Duration;
 
-/// What went wrong with one connection.
+/// Error of one connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("no address of the node is known")]

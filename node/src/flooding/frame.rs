@@ -1,16 +1,16 @@
-//! Messages in a stream of bytes. Pure.
+//! Framing of messages in a byte stream. Pure.
 //!
 //! ```text
-//! message: length (4 bytes, big endian), JSON   -- any number of them, cut at any place, are
-//! record:  length (2 bytes, big endian), sealed -- what Noise seals and opens
+//! message: length (4 bytes, big endian), JSON   -- a sequence of them, split at any byte, is
+//! record:  length (2 bytes, big endian), sealed -- encrypted by Noise
 //! ```
 
 use super::error::Error;
 use super::message::{MAX_MESSAGE, Message};
 
-/// Largest record that Noise knows, in bytes.
+/// Largest Noise record, in bytes.
 pub(super) const MAX_RECORD: usize = 65_535;
-/// What sealing adds to a record, in bytes.
+/// Length of the authentication tag of a record, in bytes.
 pub(super) const TAG: usize = 16;
 
 /// Appends a message to `stream`.
@@ -28,10 +28,10 @@ pub(super) fn write(message: &Message, stream: &mut Vec<u8>) -> Result<(), Error
     Ok(())
 }
 
-/// Takes the first message out of `stream`, once it is there whole.
+/// Removes the first complete message from `stream`.
 ///
 /// # Errors
-/// When what comes is no message that is taken.
+/// Oversized or unreadable message.
 pub(super) fn read(stream: &mut Vec<u8>) -> Result<Option<Message>, Error> {
     let Some((length, rest)) = stream.split_first_chunk::<4>() else {
         return Ok(None);
@@ -48,7 +48,7 @@ pub(super) fn read(stream: &mut Vec<u8>) -> Result<Option<Message>, Error> {
     Ok(Some(message))
 }
 
-/// Takes the first sealed record out of `stream`, once it is there whole.
+/// Removes the first complete encrypted record from `stream`.
 pub(super) fn read_record(stream: &mut Vec<u8>) -> Option<Vec<u8>> {
     let (length, rest) = stream.split_first_chunk::<2>()?;
     let bytes = usize::from(u16::from_be_bytes(*length));
@@ -57,7 +57,7 @@ pub(super) fn read_record(stream: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(record)
 }
 
-/// Puts its length before a sealed record.
+/// Appends an encrypted record with its length.
 pub(super) fn write_record(sealed: &[u8], stream: &mut Vec<u8>) {
     let length = u16::try_from(sealed.len()).unwrap_or(u16::MAX);
     stream.extend_from_slice(&length.to_be_bytes());

@@ -1,15 +1,15 @@
-//! The keys of the mesh: who has one is a node of it.
+//! Mesh keys: a node with one of them is a member of the mesh.
 
 use std::fmt;
 
-/// Least bytes of a key.
+/// Least length of a key in bytes.
 const LEAST: usize = 32;
-/// More keys are a mistake.
+/// Largest number of keys in a file.
 const MOST: usize = 8;
-/// What the keys that go on the wire are derived for.
+/// Context string of the key derivation (BLAKE3 `derive_key`).
 const CONTEXT: &str = "beemesh 2026-11 link states between daemons";
 
-/// What Noise is keyed with.
+/// Pre-shared key of Noise.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key(pub(super) [u8; 32]);
 
@@ -19,7 +19,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The keys in use, never none.
+/// Keys in use, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
     first: Key,
@@ -27,10 +27,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Reads a key file: a key a line; what is no text is one key.
+    /// Parses a key file: one key a line; a file that is not UTF-8 is one key.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence.
+    /// Problem of the file, as a sentence.
     pub(super) fn parse(file: &[u8]) -> Result<Keys, String> {
         let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
         let lines: Vec<&[u8]> = if file.iter().all(is_text) {
@@ -58,12 +58,12 @@ impl Keys {
         })
     }
 
-    /// The key to dial with.
+    /// Key for dialling.
     pub(super) fn first(&self) -> &Key {
         &self.first
     }
 
-    /// The keys that are accepted.
+    /// Accepted keys.
     pub(super) fn accepted(&self) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.first).chain(&self.others)
     }

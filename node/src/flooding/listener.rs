@@ -1,4 +1,4 @@
-//! The receiving side: connections of peers, on which their reports come.
+//! Receiving side of flooding: incoming connections, which carry the peers' reports.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,31 +23,31 @@ use super::message::Message;
 use super::slots::Slots;
 use crate::routing::link_state::Accepted;
 
-/// Most connections at one time: as many as a topology has nodes.
+/// Largest number of connections: the number of nodes of a topology.
 pub(super) const MAX_CONNECTIONS: usize = crds::lint::MAX_NODES;
-/// Most addresses whose last complaint is remembered.
+/// Largest number of addresses whose last logged refusal is remembered.
 const MAX_COMPLAINTS: usize = 256;
-/// Most connections that wait to be answered.
+/// Backlog of the listening socket.
 const BACKLOG: u32 = 1024;
-/// Time that a stranger has to show the key.
+/// Timeout of the handshake for addresses that are no peer's.
 const STRANGER: Duration = Duration::from_secs(1);
-/// Pause after a connection that could not be accepted: there may be no descriptor left.
+/// Pause after a failed accept: file descriptors may be exhausted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Begin and end of connections that were accepted.
+/// Start and end of accepted connections.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A peer is there; dropping `end` ends the connection.
+    /// A peer has connected; dropping `end` ends the connection.
     Opened {
         peer: String,
         id: u64,
         end: oneshot::Sender<Error>,
     },
-    /// It is gone.
+    /// The connection has ended.
     Closed { peer: String, id: u64 },
 }
 
-/// What the connections have in common.
+/// State shared by all connections.
 #[derive(Debug)]
 struct Common {
     context: Context,
@@ -57,7 +57,7 @@ struct Common {
     complaints: Mutex<BTreeMap<IpAddr, String>>,
 }
 
-/// Answers for ever.
+/// Listens for ever.
 pub(super) async fn listen(context: Context, events: mpsc::Sender<Event>) {
     let pause = context.timing().look;
     let common = Arc::new(Common {
@@ -84,7 +84,7 @@ pub(super) async fn listen(context: Context, events: mpsc::Sender<Event>) {
     }
 }
 
-/// Where there is no IPv6, every address means every IPv4 address.
+/// Opens the socket. Without IPv6, the wildcard address means every IPv4 address.
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
     match bind(address) {
         Err(error) if address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
@@ -99,18 +99,19 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
-            // Every address means every IPv4 address too, whatever the node's sysctl says.
+            // Dual stack: the wildcard address accepts IPv4 too, whatever the node's sysctl.
             setsockopt(&socket, Ipv6V6Only, &false)?;
             socket
         }
     };
-    // A daemon before this one may have left connections behind.
+    // An earlier daemon may have left connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts for ever. A failure is mostly of one connection, or a lack of descriptors: what waits in the listener is kept.
+/// Accepts for ever. A failure mostly concerns one connection, or exhausted descriptors: the
+/// backlog of the listener is kept.
 async fn accept(common: &Arc<Common>, listener: &TcpListener) {
     let status = &common.context.status;
     let mut ids = 0..;
@@ -134,7 +135,7 @@ async fn accept(common: &Arc<Common>, listener: &TcpListener) {
     }
 }
 
-/// A slot that is given back when this is dropped.
+/// Slot that is freed when this is dropped.
 struct Slot<'a> {
     common: &'a Common,
     from: IpAddr,
@@ -204,7 +205,7 @@ async fn greet(
         Message::Hello { node, .. } => common.context.reports.link_states.highest_of(node),
         _ => Sequence::default(),
     };
-    // Also where theirs is of another version: the other side shall be able to say so.
+    // Sent also to another version, so that the other side can report it.
     channel.send(&[common.context.hello(known)]).await?;
     let (node, _) = hello(theirs)?;
     if node == common.context.settings.node {
@@ -216,7 +217,7 @@ async fn greet(
     Ok((channel, key, node))
 }
 
-/// Takes what a peer reports, until the connection is of no more use.
+/// Receives a peer's reports until the connection breaks.
 async fn hear(
     common: &Common,
     mut channel: Channel<TcpStream>,
@@ -253,7 +254,7 @@ async fn hear(
     }
 }
 
-/// Takes one message into the database; returns the reports that became valid by it.
+/// Merges one message into the database; returns the reports that became valid by it.
 fn take(common: &Common, peer: &str, id: u64, message: Message) -> Result<Vec<Accepted>, Error> {
     let link_states = &common.context.reports.link_states;
     let accepted = match message {
@@ -303,7 +304,7 @@ impl Common {
         }
     }
 
-    /// Logs why somebody was not listened to; aloud once for each address and reason.
+    /// Logs a refused connection; as a warning once for each address and reason.
     fn complain(&self, from: IpAddr, error: &Error) {
         let text = chain(error);
         let mut complaints = self
@@ -317,7 +318,7 @@ impl Common {
             complaints.pop_first();
         }
         match error {
-            // Peers that end are told of by name.
+            // Ended connections of peers are reported by node name.
             Error::Closed | Error::Replaced | Error::Silent { .. } | Error::Io(_) => {
                 tracing::debug!(%from, error = text, "connection ended");
             }

@@ -1,21 +1,21 @@
-//! The peers of this node, from the desired state. Pure.
+//! Peers of this node, from the desired state. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::objects::Snapshot;
 
-/// The nodes that share a topology with this one.
+/// Nodes that share a topology with this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Membership {
-    /// Internal addresses of each peer, by name.
+    /// Internal addresses of each peer, by node name.
     pub(super) peers: BTreeMap<String, Vec<IpAddr>>,
     /// Internal addresses of this node.
     pub(super) own: Vec<IpAddr>,
 }
 
 impl Membership {
-    /// The peers of the node called `node`.
+    /// Membership of the node called `node`.
     pub(super) fn new(node: &str, snapshot: &Snapshot) -> Membership {
         let forwarders = || snapshot.forwarders.values();
         let here: BTreeSet<_> = forwarders()
@@ -42,7 +42,7 @@ impl Membership {
         }
     }
 
-    /// Whether a connection from `address` may be one of a peer.
+    /// True when `address` belongs to a peer.
     pub(super) fn has_address(&self, address: IpAddr) -> bool {
         self.peers.values().flatten().any(|known| *known == address)
     }

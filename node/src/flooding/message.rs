@@ -8,50 +8,52 @@ use serde::{Deserialize, Serialize};
 /// Largest message in bytes; a report on 8,000 links with long names fits.
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
 
-/// One message, JSON on the wire. Unknown fields and unknown kinds are ignored, so that a later version may add both.
+/// Message, JSON on the wire. Unknown fields and types are ignored, so that a later version may add
+/// both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub(super) enum Message {
-    /// The first one, both ways.
+    /// First message in both directions.
     Hello {
-        /// Versions that the sender speaks; none of daemons that do not negotiate.
+        /// Supported versions of the sender; absent without negotiation.
         #[serde(default)]
         speaks: Option<Versions>,
         /// Name of the sender's node.
         #[serde(default)]
         node: String,
-        /// Differs from start to start.
+        /// Random id of the sender's process.
         #[serde(default)]
         instance: String,
         /// Highest sequence of the receiver's reports that the sender knows.
         #[serde(default)]
         known: Sequence,
     },
-    /// The report of the sender on the links of one of its Forwarders.
+    /// Sender's report on the links of one of its Forwarders.
     Report(Report),
-    /// A Forwarder is no longer the sender's.
+    /// Withdrawal of the sender's report on a Forwarder.
     Withdrawn {
-        /// Its key.
+        /// Key of the Forwarder.
         forwarder: String,
-        /// Position in the order of the sender's reports.
+        /// Sequence number of the withdrawal.
         sequence: Sequence,
     },
-    /// Everything was reported: what else is known of the sender is over, but for Forwarders that it has yet to look at.
+    /// End of a full synchronisation: the receiver removes the sender's other reports, except those
+    /// of `pending` Forwarders.
     Whole {
-        /// These Forwarders.
+        /// Forwarders that the sender has not yet observed.
         pending: BTreeSet<String>,
     },
-    /// A sign of life, of who dialled.
+    /// Keep-alive of the dialling side.
     Ping,
-    /// The answer to it.
+    /// Answer to a keep-alive.
     Pong,
-    /// A kind that only later versions know.
+    /// Type of a later version.
     #[serde(other)]
     Unknown,
 }
 
 impl Message {
-    /// The kind of the message.
+    /// Type of the message.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Message::Hello { .. } => "hello",

@@ -1,9 +1,9 @@
-//! What was sent to a peer on one connection, and what it has yet to be sent. Pure.
+//! Synchronisation state of a peer on one connection: sent and unsent reports. Pure.
 
 use super::message::Message;
 use crate::routing::link_state::{Catchup, LocalChange};
 
-/// How far one connection has come.
+/// Progress of one connection.
 #[derive(Debug, Default)]
 pub(super) struct PeerState {
     generation: u64,
@@ -11,12 +11,13 @@ pub(super) struct PeerState {
 }
 
 impl PeerState {
-    /// The generation of own reports that was sent.
+    /// Generation of own reports that was sent.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The messages that are due, which count as sent from then on. `catchup` is what changed since [`PeerState::generation`].
+    /// Messages that are due, and recorded as sent. `catchup` holds the changes since
+    /// [`PeerState::generation`].
     pub(super) fn catch_up(&mut self, catchup: Catchup) -> Vec<Message> {
         let message = |change| match change {
             LocalChange::Report(report) => Message::Report((*report).clone()),
@@ -47,7 +48,8 @@ mod tests {
     use super::*;
     use crate::routing::link_state::{LinkStates, Owners};
 
-    /// Messages as a line: `a1` for a report, `-a` for a withdrawal, `=[a]` for the whole.
+    /// Messages as a line: `a1` for a report, `-a` for a withdrawal, `=[a]` for the end of the
+    /// synchronisation.
     fn line(messages: Vec<Message>) -> String {
         let word = |message| match message {
             Message::Report(report) => format!("{}{}", report.forwarder, report.sequence.number),

@@ -1,19 +1,19 @@
-//! Slots of connections that have not shown the key yet. Pure.
+//! Slots of connections before the handshake has proved the key. Pure.
 //!
-//! Peers have slots of their own: whoever else connects, as often as it likes, takes none of them. An address has few, so that
-//! one stranger keeps no other out.
+//! Peers have slots of their own: connections from other addresses take none of them. An address
+//! has few slots, so that one stranger does not exclude others.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Most slots of addresses that are no peer's.
+/// Largest number of slots of addresses that are no peer's.
 const STRANGERS: usize = 64;
-/// Most slots of one address that is no peer's.
+/// Largest number of slots of one address that is no peer's.
 const OF_ONE_STRANGER: usize = 4;
-/// Most slots of one peer's address.
+/// Largest number of slots of one peer's address.
 const OF_ONE_PEER: usize = 8;
 
-/// The slots in use.
+/// Slots in use.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     strangers: BTreeMap<IpAddr, usize>,
@@ -21,7 +21,7 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Takes a slot for a connection from `address`; false when there is none left for it.
+    /// Takes a slot for a connection from `address`; false when none is free.
     pub(super) fn take(&mut self, address: IpAddr, is_peer: bool) -> bool {
         let total: usize = self.strangers.values().sum();
         if !is_peer && total >= STRANGERS {
@@ -37,7 +37,7 @@ impl Slots {
         is_free
     }
 
-    /// Gives back a slot that was taken.
+    /// Frees a slot.
     pub(super) fn free(&mut self, address: IpAddr, is_peer: bool) {
         let slots = match is_peer {
             true => &mut self.peers,

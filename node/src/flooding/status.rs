@@ -1,59 +1,59 @@
-//! How the exchange is doing, for probes and metrics.
+//! Status of flooding, for probes and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How the exchange is doing, now.
+/// Status of flooding at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// The nodes that share a topology with this one, by name.
+    /// Nodes that share a topology with this one, by name.
     pub peers: BTreeMap<String, Peer>,
-    /// What keeps the exchange from working at all, by part (`key`, `port`, `files`); empty where it works.
+    /// Problems that stop all flooding, by part (`key`, `port`, `files`); empty without one.
     pub problems: BTreeMap<&'static str, String>,
 }
 
-/// How it is with one peer.
+/// Status of one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// It takes our reports.
+    /// True while our reports are sent to it.
     pub is_told: bool,
-    /// It sends its reports.
+    /// True while its reports are received.
     pub is_heard: bool,
-    /// What was wrong last; none while both ways work.
+    /// Last problem; `None` while both directions work.
     pub problem: Option<String>,
 }
 
 impl Peer {
-    /// True while reports go both ways.
+    /// True while reports flow in both directions.
     pub fn is_connected(&self) -> bool {
         self.is_told && self.is_heard
     }
 }
 
 impl Overview {
-    /// Peers with which reports go both ways.
+    /// Number of peers with reports in both directions.
     pub fn connected_count(&self) -> usize {
         let peers = self.peers.values();
         peers.filter(|peer| peer.is_connected()).count()
     }
 
-    /// All peers.
+    /// Number of peers.
     pub fn total_count(&self) -> usize {
         self.peers.len()
     }
 }
 
-/// How the exchange is doing, kept up to date by it.
+/// Current status of flooding.
 #[derive(Debug, Default)]
 pub struct Status(Mutex<Overview>);
 
 impl Status {
-    /// How it is now.
+    /// Copy of the current status.
     pub fn now(&self) -> Overview {
         self.lock().clone()
     }
 
-    /// Sets who the peers are.
+    /// Replaces the set of peers.
     pub(super) fn set_peers<'a>(&self, names: impl Iterator<Item = &'a String>) {
         let mut overview = self.lock();
         let mut known = std::mem::take(&mut overview.peers);
@@ -62,7 +62,7 @@ impl Status {
             .collect();
     }
 
-    /// Changes what is known of a peer; a node that is none is not taken up.
+    /// Updates the status of a peer; other nodes are ignored.
     pub(super) fn set_peer(&self, name: &str, change: impl FnOnce(&mut Peer)) {
         if let Some(peer) = self.lock().peers.get_mut(name) {
             change(peer);
@@ -72,7 +72,7 @@ impl Status {
         }
     }
 
-    /// Says what is wrong with a peer. True when that was not said before.
+    /// Records the problem of a peer. True when it is a new one.
     pub(super) fn is_news(&self, name: &str, problem: &str) -> bool {
         let mut is_news = false;
         self.set_peer(name, |peer| {
@@ -82,7 +82,7 @@ impl Status {
         is_news
     }
 
-    /// Says what is wrong with a part, and logs it once.
+    /// Records the problem of a part, and logs it once.
     pub(super) fn set_problem(&self, part: &'static str, problem: Option<String>) {
         let mut overview = self.lock();
         let before = overview.problems.get(part);
@@ -95,14 +95,14 @@ impl Status {
                 overview.problems.insert(part, problem);
             }
             None => {
-                tracing::info!(part, "is well again");
+                tracing::info!(part, "link states are exchanged again");
                 overview.problems.remove(part);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Overview> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ impl NetnsRegistry {
         let object_by_netns = match parsed {
             Some(Ok(map)) => map,
             Some(Err(error)) => {
-                tracing::warn!(path = %path.display(), %error, "list of namespaces is damaged");
+                tracing::warn!(path = %path.display(), %error, "namespace registry damaged, treated as empty");
                 BTreeMap::new()
             }
             None => BTreeMap::new(),

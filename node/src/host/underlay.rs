@@ -23,7 +23,7 @@ pub async fn watch(mailbox: Arc<Mailbox>) {
     let mut known = None;
     loop {
         if let Err(error) = follow(&mailbox, &mut known).await {
-            tracing::warn!(%error, "failed to watch the underlay");
+            tracing::warn!(%error, "underlay addresses not watched, retried");
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -45,7 +45,7 @@ async fn follow(
         loop {
             let seen = observe(&handle).await?;
             if known.as_ref() != Some(&seen) {
-                tracing::info!(addresses = seen.len(), "underlay");
+                tracing::info!(addresses = seen.len(), "underlay addresses changed");
                 *known = Some(seen.clone());
                 mailbox.tell(|pending| pending.underlay = Some(seen));
             }

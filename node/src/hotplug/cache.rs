@@ -32,7 +32,7 @@ impl Keeper {
             Ok(()) => self.kept = Some(known),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the plugin goes on by what was known before"
+                "plugin's pod cache not written, the old one stays in use"
             ),
         }
     }

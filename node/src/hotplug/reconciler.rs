@@ -119,7 +119,7 @@ impl<W: PodWiring> Reconciler<W> {
         for step in steps {
             match step {
                 Step::Leave { key, network, why } => {
-                    tracing::info!(container = key.container_id, %network, why, "detaching");
+                    tracing::info!(container = key.container_id, %network, why, "detaching pod");
                     if let Err(error) = self.service.leave(&key, &network, &why) {
                         warn(&error);
                     }
@@ -175,7 +175,10 @@ impl<W: PodWiring> Reconciler<W> {
             return;
         };
         if self.service.is_absent(lease) {
-            tracing::info!(container = key.container_id, "its pod is no more");
+            tracing::info!(
+                container = key.container_id,
+                "pod deleted, releasing its hotplug attachment"
+            );
             if let Err(error) = self.service.release(key) {
                 warn(&error);
             }
@@ -225,7 +228,7 @@ impl<W: PodWiring> Reconciler<W> {
         let uids: Vec<&str> = uids.into_iter().collect();
         let found = processes::find(&self.places.host_proc, &self.places.netns, &uids);
         found.inspect_err(|error| {
-            tracing::warn!(%error, "failed to look through the node's processes");
+            tracing::warn!(%error, "processes of the node not scanned");
         })
     }
 
@@ -258,7 +261,7 @@ impl<W: PodWiring> Reconciler<W> {
         };
         match self.plugin.attach(&call) {
             Ok(()) => {
-                tracing::info!(pod = pod.name, namespace = pod.namespace, %network, "attached");
+                tracing::info!(pod = pod.name, namespace = pod.namespace, %network, "pod attached");
                 true
             }
             Err(why) => {
@@ -368,5 +371,8 @@ fn is_of(lease: &Lease, pod: &Pod) -> bool {
 }
 
 fn warn(error: &crate::Error) {
-    tracing::warn!(error = error as &dyn std::error::Error, "tried again soon");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "hotplug step failed, retried"
+    );
 }

@@ -1,4 +1,4 @@
-//! Which configuration the runtime would use without ours, and ours made from it. Pure.
+//! Primary CNI configuration of the runtime, and our conflist derived from it. Pure.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,39 +8,39 @@ use std::path::Path;
 use cni::version::Version;
 use serde_json::{Map, Value, json};
 
-/// Our list: before everything that is numbered, or named in lower case.
+/// File name of our conflist: sorts before every numbered or lower-case name.
 pub const FILE: &str = "00-beemesh.conflist";
 
-/// What Cilium makes of our list when it wants to be alone.
+/// Name to which Cilium renames our conflist in exclusive mode.
 pub const SET_ASIDE: &str = "00-beemesh.conflist.cilium_bak";
 
-/// The plugin's program, and the `type` that names it.
+/// Name of the plugin binary, and its `type` in a conflist.
 pub const PLUGIN: &str = "beemesh-cni";
 
-/// Makes its own list from the first one: with ours there, from ours.
+/// Plugins that derive their own conflist from the first one: with ours installed, from ours.
 const MULTUS: [&str; 2] = ["multus", "multus-shim"];
 
-/// The bytes of each file, or why it could not be read.
+/// Contents by file name, or the reason why a file is unreadable.
 pub type Files = BTreeMap<OsString, Result<Vec<u8>, String>>;
 
-/// A network configuration list, as far as it is read.
+/// Network configuration list, as JSON.
 pub type List = Map<String, Value>;
 
-/// What the runtime would use if ours were not there.
+/// Configuration that the runtime would use without ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Primary {
-    /// The list of this file; a plain configuration is wrapped in one.
+    /// Conflist of this file; a single-plugin configuration is wrapped in one.
     Found(String, List),
-    /// The first file, and why nothing can be made of it. The runtime would stumble over it too, so
-    /// no later one is taken.
+    /// First file, and the reason why it is invalid. The runtime would fail on it too, so no later
+    /// file is taken.
     Unusable(String, String),
-    /// The first file is of one that must not find ours, and why.
+    /// First file, whose plugin must not chain with ours, and the reason.
     Refused(String, String),
-    /// There is no configuration but ours.
+    /// No configuration except ours.
     Absent,
 }
 
-/// Whether runtimes read a file of this name (libcni's `ConfFiles`: hidden ones too).
+/// True when runtimes read a file of this name (libcni's `ConfFiles`: hidden ones too).
 pub fn is_configuration(name: &OsStr) -> bool {
     let endings = [&b".conf"[..], b".conflist", b".json"];
     endings
@@ -48,7 +48,7 @@ pub fn is_configuration(name: &OsStr) -> bool {
         .any(|ending| name.as_bytes().ends_with(ending))
 }
 
-/// The first configuration in byte order that is not ours.
+/// First configuration in byte order that is not ours.
 pub fn choose(files: &Files) -> Primary {
     let is_other = |(name, _): &(&OsString, _)| is_configuration(name) && *name != FILE;
     let Some((name, content)) = files.iter().find(is_other) else {
@@ -66,14 +66,14 @@ pub fn choose(files: &Files) -> Primary {
     }
 }
 
-/// The file before ours, which the runtime takes instead.
+/// File that sorts before ours, so that the runtime uses it instead.
 pub fn displacing(files: &Files) -> Option<String> {
     let mut before = files.keys().take_while(|name| name.as_os_str() < FILE);
     let first = before.find(|name| is_configuration(name));
     first.map(|name| name.to_string_lossy().into_owned())
 }
 
-/// `list` with our plugin at its end, unless it is in it already.
+/// `list` with our plugin appended, unless it is in there already.
 pub fn compose(list: &List, entry: &Value) -> Vec<u8> {
     let mut list = list.clone();
     if !has_plugin(&list, &[PLUGIN])
@@ -86,7 +86,8 @@ pub fn compose(list: &List, entry: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Our plugin as a list has it: where the daemon is, and that it wants to see pods' annotations.
+/// Our plugin's entry in a conflist: socket, state directory, and the capability for pods'
+/// annotations.
 pub fn entry(socket: &Path, state_dir: &Path) -> Value {
     json!({
         "type": PLUGIN,
@@ -96,7 +97,7 @@ pub fn entry(socket: &Path, state_dir: &Path) -> Value {
     })
 }
 
-/// Files of others that name our plugin: whoever wrote them has to take it out.
+/// Foreign files that name our plugin: their owner has to remove it.
 pub fn naming_us(files: &Files) -> Vec<String> {
     let names_us = |(name, content): &(&OsString, &Result<Vec<u8>, String>)| {
         let bytes = content.as_deref().unwrap_or_default();
@@ -110,7 +111,7 @@ pub fn naming_us(files: &Files) -> Vec<String> {
         .collect()
 }
 
-/// As libcni reads it: a `.conflist` is a list, everything else one plugin.
+/// Parses a file as libcni does: a `.conflist` is a list, any other file one plugin.
 fn parse(name: &OsStr, bytes: &[u8]) -> Result<List, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
@@ -138,7 +139,7 @@ fn wrap(plugin: Map<String, Value>) -> Result<List, String> {
     Ok(list)
 }
 
-/// What our plugin can stand behind.
+/// Checks that our plugin can be chained after the list.
 fn validate(list: &List) -> Result<(), String> {
     let name = list.get("name").and_then(Value::as_str);
     if name.is_none_or(str::is_empty) {

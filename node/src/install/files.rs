@@ -1,5 +1,4 @@
-//! The runtime's directories: looked at, and written in single steps. Of files that are not ours the
-//! bytes are read, nothing else.
+//! Directories of the runtime: observation, and atomic writes. Foreign files are only read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -13,26 +12,26 @@ use store::atomic;
 
 /// Largest configuration that is read, in bytes: ten times any real one.
 const MAX_BYTES: u64 = 1 << 20;
-/// As the benchmark of the Center for Internet Security asks of CNI configurations.
+/// File mode recommended for CNI configurations by the CIS Kubernetes Benchmark.
 const CONFLIST_MODE: u32 = 0o600;
 const PROGRAM_MODE: u32 = 0o755;
 
-/// Where the runtime looks, and where the plugin's program comes from.
+/// Directories of the runtime, and the source of the plugin binary.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The runtime's directory of configurations.
+    /// Configuration directory of the runtime.
     pub conf_dir: PathBuf,
-    /// The runtime's directory of plugins.
+    /// Plugin directory of the runtime.
     pub bin_dir: PathBuf,
-    /// The plugin's program of this version.
+    /// Plugin binary of this version.
     pub program: PathBuf,
 }
 
 impl Places {
-    /// What is there.
+    /// Observes both directories.
     ///
     /// # Errors
-    /// [`Error::File`] when the directory or the program cannot be read.
+    /// [`Error::File`] when the directory or the binary is unreadable.
     pub fn observe(&self) -> Result<Seen, Error> {
         Ok(Seen {
             files: self.files()?,
@@ -41,10 +40,10 @@ impl Places {
         })
     }
 
-    /// The configurations, ours among them.
+    /// Configurations in the directory, ours included.
     ///
     /// # Errors
-    /// [`Error::File`] when the directory cannot be read.
+    /// [`Error::File`] when the directory is unreadable.
     pub fn files(&self) -> Result<Files, Error> {
         let failed = || Error::file("read", &self.conf_dir);
         let mut files = Files::new();
@@ -61,10 +60,10 @@ impl Places {
         Ok(files)
     }
 
-    /// Does what is planned, the list last; goes on to the list only when the program is there.
+    /// Executes the plan, the conflist last; writes the conflist only when the binary is installed.
     ///
     /// # Errors
-    /// [`Error::File`]: what is there is whole, old or new.
+    /// [`Error::File`]: each file is complete, old or new.
     pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
         if plan.conflist == Conflist::Remove {
             self.remove_conflist()?;
@@ -80,7 +79,7 @@ impl Places {
         Ok(())
     }
 
-    /// Removes our list, and what others made of it. Absent is removed.
+    /// Removes our conflist, and its copy by Cilium. An absent file counts as removed.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -94,7 +93,7 @@ impl Places {
         Ok(())
     }
 
-    /// Removes the plugin's program. Absent is removed.
+    /// Removes the plugin binary. An absent file counts as removed.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -106,7 +105,7 @@ impl Places {
         Ok(())
     }
 
-    /// Makes the directories, and removes what writers left in them that were killed.
+    /// Creates the directories, and removes temporary files of killed writers.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -117,7 +116,7 @@ impl Places {
         self.sweep()
     }
 
-    /// Removes what writers left behind that were killed.
+    /// Removes temporary files of killed writers.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -126,7 +125,7 @@ impl Places {
         Ok(atomic::sweep(&self.installed())?)
     }
 
-    /// Files of ours that are there: list, program, and what killed writers left behind.
+    /// Number of our files: conflist, binary, and temporary files of killed writers.
     pub fn count(&self) -> u64 {
         let ours = [
             self.conflist(),
@@ -141,17 +140,17 @@ impl Places {
         (there.count() + left.sum::<usize>()) as u64
     }
 
-    /// Our list.
+    /// Path of our conflist.
     pub fn conflist(&self) -> PathBuf {
         self.conf_dir.join(FILE)
     }
 
-    /// The plugin's program as the runtime finds it.
+    /// Path of the installed plugin binary.
     pub fn installed(&self) -> PathBuf {
         self.bin_dir.join(PLUGIN)
     }
 
-    /// Works while the old one is being executed: that keeps its own file.
+    /// Replaces the binary by rename, also while the old one is executed.
     fn write_program(&self) -> Result<(), Error> {
         let mut program = File::open(&self.program).map_err(Error::file("read", &self.program))?;
         let path = self.installed();
@@ -162,7 +161,7 @@ impl Places {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its other end.
+    // Opening a pipe would block until its other end is opened.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a file"));
@@ -185,7 +184,7 @@ fn remove(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Whether `copy` is a file with the bytes of `original`, for everybody to execute.
+/// True when `copy` is an executable file with the bytes of `original`.
 fn is_same(original: &Path, copy: &Path) -> io::Result<bool> {
     let mut original = File::open(original)?;
     let Ok(metadata) = copy.symlink_metadata() else {
@@ -195,7 +194,7 @@ fn is_same(original: &Path, copy: &Path) -> io::Result<bool> {
     if !is_program || metadata.len() != original.metadata()?.len() {
         return Ok(false);
     }
-    // What cannot be read is written anew.
+    // An unreadable copy is replaced.
     let Ok(mut copy) = File::open(copy) else {
         return Ok(false);
     };

@@ -1,14 +1,14 @@
-//! Puts the CNI plugin where the runtime finds it, and keeps it there.
+//! Installation of the CNI plugin in the runtime's directories, and its supervision.
 //!
-//! Knows: the runtime's directories, which configuration comes first, what becomes of it. Refuses to
-//! know: pods, topologies, Kubernetes. Files of others are read and never written.
+//! Knows: the runtime's directories, the order of configurations, chaining. Refuses to know: pods,
+//! topologies, Kubernetes. Foreign files are read and never written.
 //!
 //! ```text
 //! conf dir, bin dir -- observe --> Seen -- plan (pure) --> Plan -- apply --> program, then list
 //!      ^ inotify, timer        mode, readiness --^           '--> Report --> log, probe, metrics
 //! ```
-//! The list goes in last, only while the daemon can answer, and stays when the daemon ends: the
-//! plugin then says that it should be asked again, which no runtime takes for an attached pod.
+//! The conflist is written last, only while the daemon can answer, and stays when the daemon ends:
+//! the plugin then answers "try again later", which no runtime takes as success.
 
 use ::telemetry::chain;
 use std::path::PathBuf;
@@ -35,48 +35,48 @@ use crate::host::file_watch::Watch;
 use pace::Pace;
 use plan::{Conflist, Plan};
 
-/// Time between two looks when nothing is heard.
+/// Interval between two checks without a file event.
 const LOOK: Duration = Duration::from_secs(30);
-/// Writers in place need a moment to be done.
+/// Debounce time: files that are written in place need a moment.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Time after which what failed is tried again.
+/// Pause before a retry.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Keeps the installation as it should be.
+/// Supervisor of the installation.
 #[derive(Debug)]
 pub struct Installer {
     mode: Mode,
     places: Places,
     entry: serde_json::Value,
-    /// Held while the disk is waited for. Who needs both takes it first.
+    /// Held during disk I/O. Lock order: before `told`.
     work: Mutex<Work>,
-    /// Held for a moment.
+    /// Held briefly, without I/O.
     told: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Work {
     pace: Pace,
-    /// The directories are there, and nothing that a killed daemon left in them.
+    /// True when the directories exist and are free of a killed daemon's temporary files.
     is_prepared: bool,
 }
 
-/// What others are told.
+/// State that is published to probes, metrics and log.
 #[derive(Debug)]
 struct Told {
     report: Report,
-    /// Times that something was written or removed.
+    /// Number of writes and removals.
     writes: u64,
-    /// It was told to let go.
+    /// True after a withdrawal.
     is_over: bool,
 }
 
 impl Installer {
-    /// An installer that has not looked yet. `entry` is our plugin as a list has it.
+    /// Installer in its initial state. `entry` is our plugin's entry in a conflist.
     pub fn new(mode: Mode, places: Places, entry: serde_json::Value) -> Installer {
         let report = Report {
-            missing: (mode != Mode::None).then(|| "not looked at yet".to_owned()),
+            missing: (mode != Mode::None).then(|| "not checked yet".to_owned()),
             ..Report::default()
         };
         let told = Told {
@@ -93,7 +93,7 @@ impl Installer {
         }
     }
 
-    /// The installer that `config` asks for.
+    /// Installer for the settings in `config`.
     pub fn of(config: &Config) -> Installer {
         let places = Places {
             conf_dir: config.cni_conf_dir.clone(),
@@ -104,30 +104,30 @@ impl Installer {
         Installer::new(config.install_cni, places, entry)
     }
 
-    /// How things stand; waits for no disk.
+    /// Current report, without disk I/O.
     pub fn report(&self) -> Report {
         self.told().report.clone()
     }
 
-    /// How the plugin gets to the runtime.
+    /// Installation mode.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Where it is put.
+    /// Directories of the runtime.
     pub fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Times that something was written or removed.
+    /// Number of writes and removals.
     pub fn writes(&self) -> u64 {
         self.told().writes
     }
 
-    /// Looks, and makes good what is amiss. Returns how long that has to wait, where it has to.
+    /// Observes and repairs the installation. Returns the pause before a repair that has to wait.
     ///
     /// # Errors
-    /// [`Error::File`]: to be tried again.
+    /// [`Error::File`]: transient, retry.
     pub fn step(&self, is_ready: bool, now: Instant) -> Result<Option<Duration>, Error> {
         let mut work = self.work();
         if self.told().is_over || self.mode == Mode::None {
@@ -166,7 +166,7 @@ impl Installer {
         self.places.apply(&plan)?;
         work.pace.done(&plan.conflist, now);
         if wait.is_some() && plan.report.displaced.is_none() {
-            plan.report.displaced = Some("somebody else keeps changing our list".to_owned());
+            plan.report.displaced = Some("another program keeps changing our conflist".to_owned());
         }
         let mut told = self.told();
         told.writes += writes(&plan);
@@ -174,12 +174,13 @@ impl Installer {
         Ok(wait)
     }
 
-    /// Lets go, and removes our list: from then on no new pod comes. May be called again.
+    /// Ends the supervision and removes our conflist, so that no new pod is attached. May be called
+    /// again.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn withdraw(&self) -> Result<(), Error> {
-        // A step that is under way is done before.
+        // A running step ends before.
         let _work = self.work();
         self.told().is_over = true;
         match self.mode {
@@ -190,7 +191,7 @@ impl Installer {
         Ok(())
     }
 
-    /// Looks at once, then whenever something changes, until it is told to let go.
+    /// Checks at once, then at each change, until the withdrawal.
     pub async fn keep(self: Arc<Self>, mut ready: watch::Receiver<bool>) {
         if self.mode == Mode::None {
             return;
@@ -198,12 +199,12 @@ impl Installer {
         let changed = Arc::new(Notify::new());
         let mut watch = None;
         loop {
-            // Before the look: what changes after it is heard.
+            // Before the check, so that a later change raises an event.
             self.renew(&mut watch, &changed);
             let is_ready = *ready.borrow_and_update();
             let installer = Arc::clone(&self);
             let step = move || installer.step(is_ready, Instant::now());
-            // A panic in it is logged by the runtime's hook; the next look tries again.
+            // The panic is logged by the runtime's hook; the next check retries.
             let result = tokio::task::spawn_blocking(step).await;
             let wait = match result {
                 Ok(Ok(wait)) => wait.unwrap_or(LOOK),
@@ -220,7 +221,7 @@ impl Installer {
         }
     }
 
-    /// Listens, or listens anew where a directory was removed and made again.
+    /// Watches the directories, again where one was removed and recreated.
     fn renew(&self, watch: &mut Option<Watch>, changed: &Arc<Notify>) {
         if let Some(watch) = watch {
             watch.renew();
@@ -232,11 +233,11 @@ impl Installer {
         let changed = Arc::clone(changed);
         match Watch::start(directories, move |_| changed.notify_one()) {
             Ok(started) => *watch = Some(started),
-            Err(error) => tracing::debug!(error = chain(&error), "the CNI directories"),
+            Err(error) => tracing::debug!(error = chain(&error), "CNI directories not watched"),
         }
     }
 
-    // Every change leaves the values whole, so a panic elsewhere does not spoil them.
+    // Every change leaves the values whole, so a panic of another thread does not corrupt them.
 
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,13 +248,13 @@ impl Installer {
     }
 }
 
-/// How many things it changes.
+/// Number of changes in a plan.
 fn writes(plan: &Plan) -> u64 {
     u64::from(plan.writes_binary) + u64::from(plan.conflist != Conflist::Keep)
 }
 
 impl Told {
-    /// Logs what is new; what goes on is told once.
+    /// Logs changes of the report once.
     fn tell(&mut self, report: Report) {
         let before = std::mem::replace(&mut self.report, report);
         let after = &self.report;
@@ -277,14 +278,14 @@ impl Told {
         for (what, before, after) in all {
             match after {
                 Some(reason) if before.as_ref() != Some(reason) => tracing::warn!(reason, "{what}"),
-                None if before.is_some() => tracing::info!("no longer: {what}"),
+                None if before.is_some() => tracing::info!("resolved: {what}"),
                 Some(_) | None => {}
             }
         }
     }
 }
 
-/// The plugin of this version: beside the daemon's own program, or where `BEEMESH_CNI` says.
+/// Plugin binary of this version: beside the daemon's own, or at `BEEMESH_CNI`.
 fn program() -> PathBuf {
     let named = std::env::var_os("BEEMESH_CNI").map(PathBuf::from);
     named.unwrap_or_else(|| {

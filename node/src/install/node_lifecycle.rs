@@ -1,4 +1,4 @@
-//! Whether the node is the daemon's to look after, and what its node is told by it.
+//! Node lifecycle: startup taint, events of the node, and the watch for the uninstall annotation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::objects::kubernetes::client;
 use crate::objects::own_pod::{OwnPod, UninstallRequest};
 use crate::objects::pods::Pods;
 
-/// Time between two looks.
+/// Interval between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Longest time between two tries to tell.
+/// Longest pause between two retries of a write.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// For how long something is so before it is told.
+/// Time for which a state must last before it is reported.
 const STEADY: Duration = Duration::from_secs(30);
 
-/// Ends when the daemon's own pod says that the node is to be clean. `permit` is whether the plugin
-/// may be installed: when the daemon is ready, and its pod was seen to say nothing of that.
+/// Returns when the annotation of the daemon's own pod requests uninstallation. `permit` becomes
+/// true when the daemon is ready and its pod was observed without the annotation.
 pub(crate) async fn stand(
     own: Option<&OwnPod>,
     pods: &dyn Pods,
@@ -31,7 +31,7 @@ pub(crate) async fn stand(
 ) {
     loop {
         let is_ready = *readiness.borrow_and_update();
-        // Without a pod nobody can ask.
+        // Without an own pod there is no annotation.
         match own.map_or(UninstallRequest::Stay, |own| own.word(&pods.here())) {
             UninstallRequest::Leave => return,
             UninstallRequest::Stay => {
@@ -47,23 +47,23 @@ pub(crate) async fn stand(
     }
 }
 
-/// What is written to the API server about the daemon's own node.
+/// Writer of the daemon's own node to the API server.
 pub(crate) struct OwnNode {
-    /// The way to the API server; none as the environment says.
+    /// Path of the kubeconfig; `None` for the in-cluster configuration or the environment.
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// The node's name.
+    /// Name of the node.
     pub(crate) name: String,
     /// Key of the taint that keeps pods away until the daemon is ready.
     pub(crate) startup_taint: Option<String>,
     /// Checks that make the node ready.
     pub(crate) probes: Probes,
-    /// Who knows whether the runtime takes our list.
+    /// Installer, which reports a displaced conflist.
     pub(crate) installer: Arc<Installer>,
 }
 
 impl OwnNode {
-    /// Takes the startup taint off the node once it is ready, and writes an event when the runtime takes
-    /// another list, and when that is over. Neither waits for the other.
+    /// Removes the startup taint once the node is ready, and emits an event when our conflist is
+    /// displaced or back in force. Both run independently.
     pub(crate) async fn run(self) {
         tokio::join!(self.untaint(), self.tell());
     }
@@ -80,7 +80,10 @@ impl OwnNode {
             match client::client(self.kubeconfig.as_deref()).await {
                 Ok(client) => return node_object::remove_taint(client, &self.name, key).await,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "own node");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "startup taint not removed, retried"
+                    );
                 }
             }
         }
@@ -98,7 +101,7 @@ impl OwnNode {
                 continue;
             };
             let told = async {
-                // Made when there is something to say: that is next to never.
+                // The client is created on demand, which is rare.
                 let client = client::client(self.kubeconfig.as_deref()).await?;
                 node_object::tell_standing(client, &self.name, &steady.seen, since).await?;
                 anyhow::Ok(())
@@ -110,20 +113,20 @@ impl OwnNode {
             };
             if pause == PAUSE {
                 let error = format!("{error:#}");
-                tracing::warn!(error, "no event of the own node; tried again");
+                tracing::warn!(error, "event of the node not written, retried");
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 }
 
-/// How our list stands, and what was told of that: not what is over at once.
+/// State of our conflist and the last reported state, with a minimum duration.
 struct Steady {
     told: Standing,
     seen: Standing,
-    /// When it was seen first.
+    /// Time of the first observation.
     moment: Timestamp,
-    /// Since when it is news.
+    /// Time since when it differs from the reported state.
     since: Instant,
 }
 
@@ -137,14 +140,14 @@ impl Steady {
         }
     }
 
-    /// Since when it has been so, if that is to be told.
+    /// Observation time of a state that lasted long enough to be reported.
     fn see(&mut self, standing: Standing, now: Instant) -> Option<Timestamp> {
         if standing != self.seen {
             let are_displaced = matches!(
                 (&self.seen, &standing),
                 (Standing::Displaced(_), Standing::Displaced(_))
             );
-            // That the reason changes all the time does not hide that there is one.
+            // A reason that keeps changing does not hide the state itself.
             if !are_displaced || self.told != Standing::InForce {
                 self.since = now;
             }
@@ -164,7 +167,7 @@ impl Steady {
 mod tests {
     use super::*;
 
-    /// What is told of what is seen, the time of each sight in parts of [`STEADY`].
+    /// Events for a series of observations, whose times are in units of [`STEADY`].
     fn told(sights: &[(f64, &str)]) -> Vec<String> {
         let start = Instant::now();
         let mut steady = Steady::new(start);

@@ -1,4 +1,4 @@
-//! What the daemon says to the API server of its own node and its own pod.
+//! Requests to the API server about the daemon's own node and pod.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 use crate::install::uninstall::{ANNOTATION, CENSUS, Census, DONE};
 use crate::objects::own_pod::OwnPod;
 
-/// Annotation of a daemon's pod: how often the key of the mesh was looked for and not there.
+/// Annotation of a daemon's pod: number of waits for the mesh key.
 pub const AWAITED: &str = "beemesh.io/mesh-key-awaited";
 
-/// Longest time for an answer.
+/// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Where events of what has no namespace are.
+/// Namespace of events about objects without a namespace.
 const EVENTS: &str = "default";
 
-/// Takes the taints of `key` off the node, whatever their effect. Tried again until it is done.
+/// Removes the taints with `key` from the node, whatever their effect. Retries until it is done.
 pub async fn remove_taint(client: Client, node: &str, key: &str) {
     let api: Api<Node> = Api::all(client);
     retry("the startup taint", || try_to_remove(&api, node, key)).await;
-    tracing::info!(key, "the node has no startup taint");
+    tracing::info!(key, "node is free of the startup taint");
 }
 
 async fn try_to_remove(api: &Api<Node>, node: &str, key: &str) -> Result<(), kube::Error> {
@@ -41,8 +41,8 @@ async fn try_to_remove(api: &Api<Node>, node: &str, key: &str) -> Result<(), kub
     api.patch(node, &parameters, &patch).await.map(drop)
 }
 
-/// The patch that leaves all taints but those of `key`, if nobody changes them meanwhile; none where
-/// there is none.
+/// Patch that removes the taints with `key`, guarded by a `test` of the current taints; `None`
+/// without such a taint.
 fn without_taint(taints: &[Taint], key: &str) -> Option<Value> {
     let kept: Vec<&Taint> = taints.iter().filter(|taint| taint.key != key).collect();
     if kept.len() == taints.len() {
@@ -56,19 +56,19 @@ fn without_taint(taints: &[Taint], key: &str) -> Option<Value> {
     Some(json!([{"op": "test", "path": path, "value": taints}, change]))
 }
 
-/// What an event of the node says of our list.
+/// State of our conflist, as an event of the node reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The runtime does not take it, for this reason.
+    /// The runtime does not use it, for this reason.
     Displaced(String),
-    /// The runtime takes it again.
+    /// The runtime uses it again.
     InForce,
 }
 
-/// Tells of the node, as an event, how our list stands, and has since that moment.
+/// Emits an event on the node about the state of our conflist since the given time.
 ///
 /// # Errors
-/// When the API server does not take it.
+/// The API server refuses or does not answer.
 pub async fn tell_standing(
     client: Client,
     node: &str,
@@ -80,7 +80,7 @@ pub async fn tell_standing(
     let parameters = PostParams::default();
     let created = tokio::time::timeout(ANSWER, api.create(&parameters, &event)).await;
     match created.unwrap_or_else(|late| Err(kube::Error::Service(late.into()))) {
-        // The answer to an attempt before this one was lost.
+        // The answer to an earlier attempt was lost.
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         created => created.map(drop),
     }
@@ -114,7 +114,7 @@ fn event(node: &str, standing: &Standing, since: Timestamp) -> Event {
             api_version: Some("v1".to_owned()),
             kind: Some("Node".to_owned()),
             name: Some(node.to_owned()),
-            // As the kubelet's own events have it.
+            // As in the kubelet's own events.
             uid: Some(node.to_owned()),
             ..ObjectReference::default()
         }),
@@ -122,10 +122,10 @@ fn event(node: &str, standing: &Standing, since: Timestamp) -> Event {
     }
 }
 
-/// What the daemon's own pod says of uninstalling; none when it says nothing.
+/// Uninstall annotation of the daemon's own pod; `None` without it.
 ///
 /// # Errors
-/// When the API server does not answer.
+/// The API server refuses or does not answer.
 pub async fn asked(client: &Client, own: &OwnPod) -> Result<Option<String>, kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &own.namespace);
     let got = tokio::time::timeout(ANSWER, api.get(&own.name)).await;
@@ -136,19 +136,19 @@ pub async fn asked(client: &Client, own: &OwnPod) -> Result<Option<String>, kube
         .and_then(|mut all| all.remove(ANNOTATION)))
 }
 
-/// Answers what is left, by annotations of the daemon's own pod.
+/// Writes the census of an uninstallation into annotations of the daemon's own pod.
 ///
 /// # Errors
-/// When the API server does not take it.
+/// The API server refuses or does not answer.
 pub async fn answer(client: &Client, own: &OwnPod, census: &Census) -> Result<(), kube::Error> {
     annotate(client, own, told(census)).await
 }
 
-/// Changes the daemon's own pod while the key of the mesh is not there: the kubelet then looks at the pod,
-/// and shows it what its Secrets hold by now.
+/// Changes an annotation of the daemon's own pod while the mesh key is missing: the kubelet then
+/// syncs the pod and mounts the current Secrets.
 ///
 /// # Errors
-/// When the API server does not take it.
+/// The API server refuses or does not answer.
 pub async fn await_key(client: &Client, own: &OwnPod, attempt: u64) -> Result<(), kube::Error> {
     let annotations = json!({AWAITED: attempt.to_string()});
     annotate(
@@ -162,7 +162,7 @@ pub async fn await_key(client: &Client, own: &OwnPod, attempt: u64) -> Result<()
 async fn annotate(client: &Client, own: &OwnPod, patch: Value) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &own.namespace);
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
-    // By way of the status: there the daemon may.
+    // Through the status subresource, which the daemon's RBAC permits.
     let patched = tokio::time::timeout(ANSWER, api.patch_status(&own.name, &parameters, &patch));
     let patched = patched
         .await
@@ -170,7 +170,7 @@ async fn annotate(client: &Client, own: &OwnPod, patch: Value) -> Result<(), kub
     patched.map(drop)
 }
 
-/// The annotations that say `census`; done is what left nothing.
+/// Annotations that carry `census`; done when it is all zero.
 fn told(census: &Census) -> Value {
     let text = json!(census).to_string();
     let mut annotations = json!({CENSUS: text});
@@ -180,7 +180,7 @@ fn told(census: &Census) -> Value {
     json!({"metadata": {"annotations": annotations}})
 }
 
-/// Tries until it is done, with growing pauses; what is wrong is told once.
+/// Retries with growing pauses until `work` succeeds; each problem is logged once.
 async fn retry<F: Future<Output = Result<(), kube::Error>>>(
     what: &str,
     mut work: impl FnMut() -> F,
@@ -193,7 +193,7 @@ async fn retry<F: Future<Output = Result<(), kube::Error>>>(
             Err(late) => late.to_string(),
         };
         if pause == FIRST_PAUSE {
-            tracing::warn!(what, error, "the API server does not take it; tried again");
+            tracing::warn!(what, error, "API server request failed, retried");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

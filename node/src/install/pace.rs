@@ -1,4 +1,4 @@
-//! How often the same list is written again that somebody else undoes. Pure.
+//! Rate limit for rewriting a conflist that another program keeps changing. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use super::plan::Conflist;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// What was left alone for so long is repaired at once again.
+/// Quiet time after which the next repair is immediate again.
 const PEACE: Duration = Duration::from_secs(600);
 
-/// The last write, and how long the next one of the same has to wait.
+/// Last write, and the pause before the next write of the same content.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<Last>,
@@ -23,7 +23,7 @@ struct Last {
 }
 
 impl Pace {
-    /// How long this has to wait; none when it may be done. The first repair is done at once.
+    /// Pause before this change; `None` when it may be done. The first repair is immediate.
     pub(super) fn wait(&self, conflist: &Conflist, now: Instant) -> Option<Duration> {
         let Conflist::Write(bytes) = conflist else {
             return None;
@@ -33,7 +33,7 @@ impl Pace {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// It was done.
+    /// Records that the change was done.
     pub(super) fn done(&mut self, conflist: &Conflist, now: Instant) {
         let Conflist::Write(bytes) = conflist else {
             return;

@@ -1,4 +1,4 @@
-//! What is to be written and removed. Pure.
+//! Plan of writes and removals in the runtime's directories. Pure.
 
 use std::ffi::OsStr;
 
@@ -7,60 +7,60 @@ use serde_json::Value;
 use super::Mode;
 use super::conflist::{self, FILE, Files, Primary, SET_ASIDE};
 
-/// What was found in the runtime's directories.
+/// Observed state of the runtime's directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The configurations, ours among them.
+    /// Configurations, ours included.
     pub files: Files,
-    /// The plugin's program is there as it should be.
+    /// True when the installed binary is up to date.
     pub is_binary_current: bool,
 }
 
-/// What there should be.
+/// Desired state of the installation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// How the plugin gets to the runtime.
+    /// Installation mode.
     pub mode: Mode,
-    /// The daemon can answer the plugin.
+    /// True when the daemon can answer the plugin.
     pub is_ready: bool,
-    /// Our plugin as a list has it.
+    /// Our plugin's entry in a conflist.
     pub entry: Value,
 }
 
-/// What is to be done, in this order.
+/// Changes, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Write the plugin's program.
+    /// Write the plugin binary.
     pub writes_binary: bool,
-    /// What becomes of our list.
+    /// Change of our conflist.
     pub conflist: Conflist,
-    /// How things stand once that is done.
+    /// Report after the changes.
     pub report: Report,
 }
 
-/// What becomes of our list.
+/// Change of our conflist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflist {
-    /// It stays, or stays away.
+    /// Leave it, present or absent.
     Keep,
-    /// It is to hold this.
+    /// Write this content.
     Write(Vec<u8>),
-    /// It goes.
+    /// Remove it.
     Remove,
 }
 
-/// How the installation stands.
+/// State of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What keeps the runtime from calling the plugin; none when it does.
+    /// Reason why the runtime does not call the plugin; `None` when it does.
     pub missing: Option<String>,
-    /// What takes the runtime away from our list although it is there.
+    /// Reason why the runtime ignores our installed conflist.
     pub displaced: Option<String>,
-    /// What is wrong with the primary while our list stays as it was.
+    /// Problem of the primary configuration while our conflist stays unchanged.
     pub primary: Option<String>,
 }
 
-/// Decides. Nothing is written that is there already.
+/// Plans the changes. Nothing is written that is up to date.
 pub fn plan(seen: &Seen, wanted: &Wanted) -> Plan {
     let conflist = match wanted.mode {
         Mode::None => return Plan::nothing(),
@@ -100,7 +100,7 @@ fn chained(seen: &Seen, wanted: &Wanted) -> (Conflist, Report) {
             report.missing = Some(format!("{file}: {why}"));
             (removal(seen), report)
         }
-        // Half written, perhaps: what was made of it before is better than nothing.
+        // Perhaps partly written: the earlier conflist is better than none.
         Primary::Unusable(file, why) => {
             let problem = Some(format!("{file}: {why}"));
             match ours {
@@ -131,7 +131,7 @@ fn displaced(seen: &Seen) -> Option<String> {
     let before = before.map(|file| format!("{file} comes before {FILE}"));
     let is_there = |file: &str| seen.files.contains_key(OsStr::new(file));
     let set_aside = is_there(SET_ASIDE) && !is_there(FILE);
-    // Cilium lets others be with `cni.exclusive: false`.
+    // Cilium leaves other configurations in place with `cni.exclusive: false`.
     let set_aside = set_aside.then(|| format!("{FILE} was set aside as {SET_ASIDE}"));
     before.or(set_aside)
 }

@@ -302,7 +302,7 @@ fn what_is_told_waits_for_no_disk() {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send((installer.report().missing, installer.writes())));
     let told = told.recv_timeout(Duration::from_secs(60));
-    let before = (Some("not looked at yet".to_owned()), 0);
+    let before = (Some("not checked yet".to_owned()), 0);
     assert_eq!(told, Ok(before), "while the step waits");
     drop(unread);
     step.join().expect("no panic").expect("the step is done");

@@ -1,12 +1,12 @@
-//! Taking everything off the node again, and proving it.
+//! Uninstallation: removes everything from the node, and counts the leftovers.
 //!
 //! ```text
-//! own pod's annotation `requested` (run) -> our list goes -> engine, service and tasks end
+//! own pod's annotation `requested` (run) -> our conflist goes -> engine, service and tasks end
 //!   -> attachments, Forwarders' namespaces, plugin, state, cache go -> census -> annotations
 //!   -> idle, alive and not ready, until the pod goes; asked again, it answers again
 //! ```
-//! Killed at any point, the next start finds the annotation and goes on. Nothing comes back as long
-//! as it is there.
+//! After a kill at any point, the next start finds the annotation and continues. Nothing is created
+//! while the annotation is present.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,10 +26,10 @@ use crate::install::{Installer, conflist};
 
 pub use crds::uninstall::{ANNOTATION, CENSUS, DONE, REQUESTED};
 
-/// What is left of us, by kind; the node is clean when all are zero.
+/// Numbers of leftover objects by kind; the node is clean when all are zero.
 pub type Census = BTreeMap<&'static str, u64>;
 
-/// Everything of ours on the node.
+/// All objects of beemesh on the node.
 #[derive(Debug)]
 pub struct Leftovers {
     installer: Installer,
@@ -41,9 +41,9 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// What a daemon with this `config` has made. Nobody else may be at work on it.
+    /// Objects of a daemon with this `config`, which must not be running.
     pub fn find(config: &Config) -> Leftovers {
-        // The boot that it is for is the one that its namespaces are of, or they are gone.
+        // The namespaces belong to the current boot, or are gone.
         let boot = fs::read_to_string(&config.boot_id).unwrap_or_default();
         let has_state = config
             .state_dir
@@ -53,7 +53,10 @@ impl Leftovers {
         let leases = match book {
             Some(Ok((book, _))) => book.leases().iter().cloned().collect(),
             Some(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "leases");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "lease journal not readable"
+                );
                 Vec::new()
             }
             None => Vec::new(),
@@ -69,7 +72,7 @@ impl Leftovers {
         }
     }
 
-    /// Removes all of it, and goes on after a failure. What remembers the rest goes last.
+    /// Removes all objects, and goes on after a failure. Registries and journals go last.
     pub fn remove(&self) -> Vec<Error> {
         let mut failures = Vec::new();
         let mut note = |result: Result<(), Error>| failures.extend(result.err());
@@ -80,7 +83,7 @@ impl Leftovers {
             }
         }
         note(self.remove_namespaces());
-        // Of namespaces that have lost their names and live on.
+        // For namespaces that have lost their names and are still in use.
         let removed = LinuxKernel::new().and_then(|kernel| kernel.delete_interfaces());
         note(removed.map(drop).map_err(|source| Error::Kernel {
             object: "interfaces".to_owned(),
@@ -126,13 +129,13 @@ impl Leftovers {
         }
     }
 
-    /// Lists of others that name our plugin: without its program no pod of theirs would start.
+    /// Foreign conflists that name our plugin: without its binary their pods would not start.
     fn naming_us(&self) -> Vec<String> {
         let files = self.installer.places().files().unwrap_or_default();
         conflist::naming_us(&files)
     }
 
-    /// What is left.
+    /// Counts the leftovers.
     pub fn census(&self) -> Census {
         let wired = self.leases.iter().flat_map(|lease| &lease.shares);
         let wired =
@@ -159,7 +162,8 @@ impl Leftovers {
     }
 }
 
-/// Interfaces with our mark, in namespaces with a name and without. What cannot be counted is not gone.
+/// Number of interfaces with our alias, in named and unnamed namespaces. An uncountable one counts
+/// as left.
 fn interfaces() -> u64 {
     let counted = LinuxKernel::new().and_then(|kernel| kernel.count_interfaces());
     counted.map_or(1, |count| count as u64)
@@ -174,7 +178,7 @@ fn remove_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Files below a directory.
+/// Number of files below a directory.
 fn count(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let counts = entries.map(|entry| match entry.file_type() {

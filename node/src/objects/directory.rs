@@ -1,7 +1,7 @@
 //! Desired state from a directory of YAML files, `forwarders/*.yaml` and `nodes/*.yaml`.
 //!
-//! A file is read when its stamp changes. One that cannot be read keeps its last good version; while
-//! there is none, the state does not count as complete, as the file may be about anything.
+//! A file is read when its stamp changes. An unreadable file keeps its last readable version; while
+//! there is none, the state is incomplete, as the file may hold any object.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,10 +33,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Uses `root`, making the directories below it that are not there.
+    /// Opens `root`, and creates its missing subdirectories.
     ///
     /// # Errors
-    /// [`Error::File`] when a directory cannot be made.
+    /// [`Error::File`] when a directory cannot be created.
     pub fn open(root: &Path) -> Result<Directory, Error> {
         for name in ["forwarders", "nodes", "status"] {
             let path = root.join(name);
@@ -83,7 +83,7 @@ impl Source for Directory {
     }
 
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error> {
-        // A daemon that has just started finds in the file what the one before it said.
+        // An earlier daemon process may have written the same status.
         if self.reported(forwarder).as_ref() == Some(status) {
             return Ok(false);
         }
@@ -110,12 +110,12 @@ impl Source for Directory {
 
     fn forget(&mut self, forwarder: &str) {
         self.reported.remove(forwarder);
-        // Absent is as good as removed.
+        // An absent file counts as removed.
         let _ = fs::remove_file(self.status_file(forwarder));
     }
 }
 
-/// Files of one kind, each with its last good version.
+/// Files of one kind, each with its last readable version.
 #[derive(Debug)]
 struct Files<T> {
     directory: PathBuf,
@@ -129,7 +129,7 @@ struct Entry<T> {
     problem: Option<String>,
 }
 
-/// Tells one version of a file from the next: inode, length, nanoseconds of the last change.
+/// Version of a file: inode, length, nanoseconds of the last change.
 type Stamp = (u64, u64, i128);
 
 impl<T: DeserializeOwned> Files<T> {
@@ -140,7 +140,7 @@ impl<T: DeserializeOwned> Files<T> {
         }
     }
 
-    /// Reads what has changed. True when every file is known in some good version.
+    /// Reads changed files. True when every file has a readable version.
     fn refresh(&mut self, check: fn(&T) -> Result<(), String>, problems: &mut Vec<String>) -> bool {
         let paths = match list(&self.directory) {
             Ok(paths) => paths,
@@ -192,7 +192,7 @@ impl<T: DeserializeOwned> Files<T> {
     }
 }
 
-/// The YAML files of a directory, sorted. Hidden ones are somebody's temporary files.
+/// YAML files of a directory, sorted. Hidden ones are temporary files of writers.
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {

@@ -1,4 +1,4 @@
-//! Desired state from the API server of a cluster, and what Kubernetes says of this node's pods.
+//! Desired state from the API server of a cluster, and this node's pods.
 //!
 //! ```text
 //! watches (4 and 1x a topology) -> read -> Store -> snapshot (engine), pods (service)
@@ -7,8 +7,9 @@
 //! engine -> Reports (1 slot a Forwarder) -> status, <= 1/s a Forwarder
 //! service   -> Tells (1 slot a pod, <=256 events) -> annotations, events
 //! ```
-//! All of it runs on one thread of its own. Nobody waits for the API server but [`Pods::find`], and
-//! that for 2 s at most. What the API server cannot say any more stands as it was said last, also
+//! All of it runs in one thread of its own. Only [`Pods::find`] waits for the API server, for 2 s
+//! at most. While the API server is unreachable, the last known objects stay valid, also over a
+//! restart.
 //! over a restart.
 
 use std::path::Path;
@@ -52,13 +53,13 @@ use store::{Change, Store};
 pub struct Kubernetes {
     shared: Arc<Shared>,
     own: Option<OwnPod>,
-    /// Nothing is made on a node that is to be clean.
+    /// False until the node is known not to be uninstalled.
     may_begin: bool,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread of the adapter shares with whoever asks.
+/// State shared by the adapter's thread and its callers.
 #[derive(Debug)]
 struct Shared {
     node: String,
@@ -73,7 +74,7 @@ struct Shared {
     api: Api,
 }
 
-/// The way to the API server.
+/// Client of the API server.
 struct Api {
     client: Client,
     handle: Handle,
@@ -86,12 +87,12 @@ impl std::fmt::Debug for Api {
 }
 
 impl Kubernetes {
-    /// Begins to follow what concerns `node`, starting with what `cache_dir` remembers. Tells the
-    /// mailbox of every change. Waits for no server. Nothing is desired before it is known that the
-    /// daemon's `own` pod, where there is one, does not ask for a clean node.
+    /// Starts the watches of objects that concern `node`, beginning with the cache in `cache_dir`.
+    /// Every change is sent to the mailbox. Waits for no server. The desired state stays empty
+    /// until the daemon's `own` pod, where there is one, is known not to request uninstallation.
     ///
     /// # Errors
-    /// [`Error::Start`] when it cannot be known where the API server is, or no thread starts.
+    /// [`Error::Start`] when the API server's address is unknown, or the thread cannot be started.
     pub fn open(
         node: &str,
         own: Option<OwnPod>,
@@ -140,12 +141,12 @@ impl Kubernetes {
         })
     }
 
-    /// How it gets on with the API server.
+    /// Health of the API server.
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.shared.health)
     }
 
-    /// What it knows of this node's pods.
+    /// Pods of this node.
     pub fn pods(&self) -> Arc<dyn Pods> {
         Arc::new(pods::KubernetesPods::new(Arc::clone(&self.shared)))
     }
@@ -158,18 +159,18 @@ fn follow(runtime: &Runtime, shared: Arc<Shared>, stopped: oneshot::Receiver<()>
         tokio::spawn(reports::run(Arc::clone(&shared)));
         tokio::spawn(events::run(Arc::clone(&shared)));
         tokio::spawn(cache::run(Arc::clone(&shared)));
-        // An error is the other end's drop: an end too.
+        // An error means that the sender was dropped: a stop too.
         let _ = stopped.await;
     });
     shared.flush();
 }
 
 impl Drop for Kubernetes {
-    /// What is known is kept.
+    /// Stops the thread after a last write of the cache.
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic in it was logged.
+            // The panic was logged already.
             let _ = thread.join();
         }
     }
@@ -177,16 +178,16 @@ impl Drop for Kubernetes {
 
 impl Shared {
     fn store(&self) -> MutexGuard<'_, Store> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known, and tells whom it concerns.
+    /// Changes the store, and notifies the affected parts.
     fn change(&self, change: impl FnOnce(&mut Store) -> Change) {
         let mut store = self.store();
         let change = change(&mut store);
         if change.cache {
-            // Before anyone can act on it: see there.
+            // Before anyone can act on the change: see `Cache`.
             self.cache.mark();
         }
         drop(store);
@@ -204,7 +205,7 @@ impl Shared {
         }
     }
 
-    /// Writes what is known to disk. True when that was possible.
+    /// Writes the store to the cache. True when that succeeded.
     fn flush(&self) -> bool {
         let records = {
             let store = self.store();

@@ -1,4 +1,4 @@
-//! The daemon's own pod, whose annotation asks for uninstalling.
+//! The daemon's own pod, whose annotation requests uninstallation.
 
 use std::sync::Arc;
 
@@ -10,25 +10,26 @@ use crate::objects::pods::NodePod;
 /// The daemon's own pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPod {
-    /// Its Kubernetes namespace.
+    /// Kubernetes namespace.
     pub namespace: String,
-    /// Its name.
+    /// Name.
     pub name: String,
 }
 
-/// What the daemon's own pod says.
+/// Uninstall request in the own pod's annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UninstallRequest {
-    /// Its pod was not seen yet.
+    /// The pod was not observed yet.
     Unknown,
-    /// The node is ours to look after.
+    /// No uninstallation is requested.
     Stay,
-    /// The node is to be clean.
+    /// Uninstallation is requested.
     Leave,
 }
 
 impl OwnPod {
-    /// As the DaemonSet says it in `POD_NAMESPACE` and `POD_NAME`; none elsewhere.
+    /// Own pod from the environment variables `POD_NAMESPACE` and `POD_NAME` of the DaemonSet;
+    /// `None` without them.
     pub fn from_environment() -> Option<OwnPod> {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Some(OwnPod {
@@ -37,7 +38,7 @@ impl OwnPod {
         })
     }
 
-    /// What the pod says, if it is one of these.
+    /// Uninstall request of the own pod, if it is among the pods `here`.
     pub fn word<'a>(&self, here: impl IntoIterator<Item = &'a Arc<NodePod>>) -> UninstallRequest {
         let is_own = |pod: &Pod| pod.namespace == self.namespace && pod.name == self.name;
         match here.into_iter().find(|here| is_own(&here.pod)) {
@@ -74,7 +75,7 @@ mod tests {
             (vec![pod("node-y", Some(REQUESTED))],                       UninstallRequest::Unknown),
             (vec![pod("node-y", Some(REQUESTED)), pod("node-x", None)],  UninstallRequest::Stay),
             (vec![pod("node-x", Some(REQUESTED))],                       UninstallRequest::Leave),
-            // Answered by a daemon before this one: nothing is to come back.
+            // Answered by an earlier daemon process: nothing may be created again.
             (vec![pod("node-x", Some(DONE))],                            UninstallRequest::Leave),
         ];
         for (here, expected) in cases {

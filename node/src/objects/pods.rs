@@ -1,4 +1,4 @@
-//! What Kubernetes says of this node's pods, and what is told it about them.
+//! Port to the pods of this node: queries, annotations and events.
 
 use std::sync::Arc;
 
@@ -8,79 +8,80 @@ pub(crate) use crds::attach::runtime_uid;
 #[cfg(test)]
 pub(crate) mod memory;
 
-/// The port to whoever knows this node's pods.
+/// Port to the pods of this node.
 pub trait Pods: Send + Sync {
-    /// What is known of a pod. With a `uid`, another pod of the same name is not meant.
+    /// Looks up a pod. With a `uid`, another pod of the same name does not match.
     fn find(&self, namespace: &str, name: &str, uid: Option<&str>) -> Lookup;
 
-    /// All pods of this node that are known, in no order.
+    /// Known pods of this node, in no order.
     fn here(&self) -> Vec<Arc<NodePod>>;
 
-    /// Tells something about a pod, once, without waiting; lost when the daemon ends before it was sent.
+    /// Queues an annotation or event of a pod, without waiting; it is lost when the daemon ends
+    /// before it was sent.
     fn tell(&self, told: Told);
 }
 
-/// The answer to [`Pods::find`].
+/// Result of [`Pods::find`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// The pod as it was last seen.
+    /// Pod as last observed.
     Found(Arc<NodePod>),
-    /// It is certain that there is no such pod.
+    /// The pod does not exist for certain.
     Absent,
-    /// It cannot be told: not seen yet.
+    /// The pod was not observed yet, so its existence is unknown.
     Unknown,
 }
 
-/// A pod that is bound to this node.
+/// Pod that is bound to this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodePod {
-    /// What attaching goes by.
+    /// Labels, annotations and names for admission.
     pub pod: Pod,
-    /// Its annotation `k8s.v1.cni.cncf.io/network-status`.
+    /// Annotation `k8s.v1.cni.cncf.io/network-status`.
     pub network_status: Option<String>,
-    /// It has no network namespace of its own.
+    /// True when it uses the host's network namespace.
     pub is_host_network: bool,
-    /// Neither finished nor failed.
+    /// True unless it has succeeded or failed.
     pub is_running: bool,
-    /// Its deletion was asked for.
+    /// True when its deletion was requested.
     pub is_leaving: bool,
 }
 
-/// Whether this is a pod's uid, in the API or at the runtime.
+/// True when `uid` is the pod's, in the API or at the runtime.
 pub(crate) fn is_called(pod: &Pod, uid: &str) -> bool {
     uid == pod.uid || uid == runtime_uid(pod)
 }
 
-/// Something about a pod that others are to see.
+/// Update of a pod: annotation or event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// Kubernetes namespace.
     pub namespace: String,
-    /// Its name.
+    /// Name of the pod.
     pub name: String,
-    /// Its uid: a later pod of this name is not meant.
+    /// Uid of the pod: a later pod of the same name does not match.
     pub uid: String,
-    /// What is said.
+    /// Content of the update.
     pub news: News,
 }
 
-/// What is said of a pod.
+/// Content of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The new value of its annotation `k8s.v1.cni.cncf.io/network-status`.
+    /// New value of the annotation `k8s.v1.cni.cncf.io/network-status`.
     NetworkStatus(String),
-    /// An event.
+    /// Event.
     Event {
-        /// Of type `Warning`, else `Normal`.
+        /// True for type `Warning`, false for `Normal`.
         is_warning: bool,
-        /// One CamelCase word.
+        /// Reason, one CamelCase word.
         reason: &'static str,
-        /// A sentence for people.
+        /// Message, a sentence.
         message: String,
     },
 }
 
-/// Where no Kubernetes is: pods are what the plugin says they are.
+/// Adapter without Kubernetes: the plugin's request is the only source of pods.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPods;
 

@@ -314,7 +314,11 @@ impl Local {
     /// line for each attempt fills it further.
     pub(super) fn failed(&mut self, work: Work, problem: String) {
         if self.retries.failed(work, problem.clone(), Instant::now()) {
-            tracing::warn!(forwarder = self.object(), problem, "not converged");
+            tracing::warn!(
+                forwarder = self.object(),
+                problem,
+                "forwarder not converged, retried"
+            );
             self.is_status_due = true;
         }
     }

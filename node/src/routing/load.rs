@@ -18,7 +18,7 @@ impl Engine {
         let snapshot = self.parts.source.load();
         for problem in &snapshot.problems {
             if !self.snapshot.problems.contains(problem) {
-                tracing::warn!(problem, "an object is left as it was");
+                tracing::warn!(problem, "object unreadable, last readable version kept");
             }
         }
         let are_nodes_new = snapshot.nodes != self.parts.site.nodes;
@@ -79,7 +79,7 @@ impl Engine {
                 Ok(mesh) => self.install(network, mesh),
                 Err(error) => {
                     let topology = &network.topology;
-                    tracing::warn!(topology, %error, "topology is left as it was");
+                    tracing::warn!(topology, %error, "topology invalid, last valid version kept");
                 }
             }
         }

@@ -41,7 +41,10 @@ impl Engine {
                         local.links_up = status.links.up;
                     }
                 }
-                Err(error) => tracing::warn!(error = chain(&error), "failed to report"),
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    "status of forwarder not reported, retried"
+                ),
             }
         }
     }

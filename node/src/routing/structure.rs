@@ -144,7 +144,7 @@ impl Engine {
         let applied = self.parts.structure.make(operations);
         self.round.writes += applied.writes;
         for note in &applied.notes {
-            tracing::info!(note, "kernel");
+            tracing::info!(note, "kernel operation");
         }
         let failures = applied.failures;
         conflicts.extend(failures);
@@ -170,7 +170,9 @@ impl Engine {
                 Ok(()) => local.is_watched = true,
                 // The namespace is about to be created.
                 Err(Error::NoNamespace { .. }) => {}
-                Err(error) => tracing::warn!(netns = local.netns, %error, "not watched"),
+                Err(error) => {
+                    tracing::warn!(netns = local.netns, %error, "namespace not watched, links are observed by the resync timer")
+                }
             }
         }
     }

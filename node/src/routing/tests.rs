@@ -1,4 +1,4 @@
-//! What one failure keeps back of a Forwarder, without a kernel.
+//! Independence of a Forwarder's other work from one failure, without a kernel.
 
 use std::fs;
 use std::sync::Mutex;
@@ -114,7 +114,7 @@ fn engine(directory: &TempDir) -> Engine {
     engine
 }
 
-/// What the other node says of f3's ends.
+/// Reports of the other node on f3's ends.
 fn report_f3(engine: &mut Engine, f1_is_up: bool) {
     let network = engine.meshes.keys().next().unwrap().clone();
     let end = |is_up| {

@@ -1,4 +1,4 @@
-//! What is watched of the file system.
+//! File watches of the daemon.
 
 use std::fs;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) fn watch(
     })
 }
 
-/// Watches anew, now and again, what may have been removed and made again.
+/// Renews the watches at intervals, in case a directory was removed and recreated.
 pub(super) async fn renew(mut watch: Watch, pause: Duration) {
     loop {
         tokio::time::sleep(pause).await;

@@ -1,4 +1,4 @@
-//! The daemon of a node that is to be clean: it removes what is there, says so, and waits for its end.
+//! Uninstallation: removes everything from the node, reports it, and waits for SIGTERM.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::objects::kubernetes::client;
 use crate::objects::own_pod::OwnPod;
 use crate::telemetry::{self, Heartbeat, Metrics};
 
-/// Time between two looks at the own pod, and between two tries.
+/// Interval between two checks of the own pod, and between two retries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Cleans the node and answers, as often as it is asked, until SIGTERM.
+/// Cleans the node and answers each uninstall request, until SIGTERM.
 ///
 /// # Errors
-/// [`Error::Start`] when there is no runtime or no way to the API server.
+/// [`Error::Start`] when the runtime or the client of the API server cannot be started.
 pub(super) fn leave(config: &Config, own: &OwnPod) -> Result<(), Error> {
     let started = |what| move |source| Error::Start { what, source };
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -49,10 +49,10 @@ pub(super) fn leave(config: &Config, own: &OwnPod) -> Result<(), Error> {
     })
 }
 
-/// Alive, and not ready.
+/// Live, but not ready.
 fn probes() -> axum::Router {
     let heartbeat = Heartbeat::default();
-    // Nothing is awaited of an engine that is gone.
+    // The engine has ended: its heartbeat is never due.
     heartbeat.beat(std::time::Instant::now() + Duration::from_secs(u64::from(u32::MAX)));
     heartbeat.set_ready(true);
     let metrics = Metrics::new(&heartbeat);
@@ -68,15 +68,18 @@ async fn clean(leftovers: Arc<Leftovers>, client: &Client, own: &OwnPod) {
     loop {
         if is_asked {
             let work = Arc::clone(&leftovers);
-            // A panic in it was logged; the next try follows.
+            // The panic was logged; the next try follows.
             let removed = tokio::task::spawn_blocking(move || (work.remove(), work.census())).await;
             if let Ok((failures, census)) = removed {
                 for error in &failures {
-                    tracing::warn!(error = error as &dyn std::error::Error, "not removed yet");
+                    tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        "node not clean yet, retried"
+                    );
                 }
-                tracing::info!(?census, "cleaned");
+                tracing::info!(?census, "node cleaned, leftovers counted");
                 if let Err(error) = node_object::answer(client, own, &census).await {
-                    tracing::warn!(%error, "failed to answer; tried again");
+                    tracing::warn!(%error, "result of the uninstallation not reported, retried");
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::mailbox::Mailbox;
 use crate::routing::failover::{Failover, FailoverThread};
 use crate::routing::link_state::{LinkStates, snapshot};
 
-/// What of the walk of a failure does not belong to the engine. Its threads end when this is dropped.
+/// Parts of the failure path outside the engine. Their threads end when this is dropped.
 pub(super) struct Links {
     pub(super) link_states: Arc<LinkStates>,
     pub(super) failover: Arc<Failover>,
@@ -24,10 +24,10 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Begins with what a daemon before this one left.
+    /// Starts with the snapshot of an earlier daemon process.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// A thread cannot be started.
     pub(super) fn start(
         config: &Config,
         kernel: &Arc<LinuxKernel>,
@@ -49,13 +49,13 @@ impl Links {
         })
     }
 
-    /// The monitor of kernel events, where there is one.
+    /// Kernel event monitor; `None` where events cannot be received.
     pub(super) fn monitor(&self) -> Option<Arc<Monitor>> {
         let thread = self.monitor.as_ref();
         thread.map(|thread| Arc::clone(&thread.monitor))
     }
 
-    /// What is exchanged with other nodes.
+    /// Database and follower for flooding.
     pub(super) fn reports(&self) -> Reports {
         Reports {
             link_states: Arc::clone(&self.link_states),
@@ -64,7 +64,8 @@ impl Links {
     }
 }
 
-/// A number that grows from start to start, as long as the clock is not set back; where it is, peers tell the one that they know.
+/// Number that increases from start to start unless the clock is set back; then peers report the
+/// one that they know.
 fn incarnation() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))

@@ -1,7 +1,7 @@
-//! The key of the mesh, which the operator makes at about the time at which daemons start.
+//! Wait for the mesh key, which the operator creates at about the time at which daemons start.
 //!
-//! A Secret that comes after its pod is shown there when the kubelet looks at the pod next, and that
-//! may take more than a minute. A pod that changes is looked at at once, so the daemon changes its own.
+//! A Secret that is created after its pod is mounted at the kubelet's next sync of the pod, which
+//! may take more than a minute. A changed pod is synced at once, so the daemon changes its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::objects::own_pod::OwnPod;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Has the kubelet look, with growing pauses, until the file of the key is there.
+/// Triggers syncs of the kubelet, with growing pauses, until the key file exists.
 pub(super) async fn ask_for_it(config: Arc<Config>, own: OwnPod) {
     let Some(file) = &config.peer_key_file else {
         return;
@@ -29,9 +29,9 @@ pub(super) async fn ask_for_it(config: Arc<Config>, own: OwnPod) {
         if file.exists() {
             return;
         }
-        // The API server may be away: then the key is not its only matter.
+        // The API server may be unreachable, which others log.
         if let Err(error) = ask(kubeconfig.as_deref(), &own, attempt).await {
-            tracing::debug!(%error, "the kubelet is not asked for the key of the mesh");
+            tracing::debug!(%error, "kubelet sync for the mesh key not triggered");
         }
         pause = longer(pause);
     }
@@ -42,7 +42,7 @@ async fn ask(kubeconfig: Option<&Path>, own: &OwnPod, attempt: u64) -> anyhow::R
     Ok(node_object::await_key(&client, own, attempt).await?)
 }
 
-/// By half: whenever the key comes, it is waited for half as long again at most.
+/// Grows by half: whenever the key appears, the wait is at most half as long again.
 fn longer(pause: Duration) -> Duration {
     (pause * 3 / 2).min(LONGEST_PAUSE)
 }

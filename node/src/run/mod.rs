@@ -1,4 +1,4 @@
-//! Putting the parts together, and taking them apart at the end.
+//! Start, supervision and shutdown of the daemon's parts.
 
 use std::fs;
 use std::io;
@@ -44,29 +44,29 @@ use objects::Ports;
 use probes::Observations;
 use tasks::Tasks;
 
-/// How long a daemon before this one may take to be gone.
+/// Longest wait for an earlier daemon to end.
 const HANDOVER: Duration = Duration::from_secs(5);
-/// How long plugins may still be answered when the node is to be clean.
+/// Longest wait for plugins' pending answers before uninstallation.
 const ANSWERS: Duration = Duration::from_secs(10);
-/// Steps for plugins at one time.
+/// Number of blocking threads for plugins' requests.
 const BLOCKING_THREADS: usize = 16;
 
-/// Runs the node until SIGTERM or SIGINT, then leaves the kernel as it is.
+/// Runs the node until SIGTERM or SIGINT, and leaves the kernel state in place.
 ///
 /// Blocks the calling thread; starts its own threads and runtime. The calling thread's network
-/// namespace is the node's: there the underlay is, and there tunnels have their sockets.
+/// namespace is the node's: it holds the underlay and the sockets of tunnels.
 ///
 /// # Errors
-/// Only what makes a start impossible: the directory, the state directory or the socket cannot be
-/// used. Whatever goes wrong later is logged, reported in status and tried again.
+/// Only errors that prevent a start: the directory, the state directory or the socket cannot be
+/// used. Later failures are logged, reported in status and retried.
 pub fn run(config: Config) -> Result<(), Error> {
     match dataplane::descriptors::raise_limit() {
         Ok(limit) => tracing::debug!(limit, "limit of open files raised"),
-        // Enough for a few hundred peers, mostly.
+        // Usually enough for a few hundred peers.
         Err(error) => tracing::warn!(%error, "limit of open files not raised"),
     }
     let lock = Arc::new(Lock::take(&config.state_dir, HANDOVER)?);
-    // Under the lock nobody else writes there.
+    // Under the lock no other daemon writes there.
     store::atomic::sweep_directory(&config.state_dir)?;
     let own = match config.origin {
         Origin::Kubernetes { .. } => OwnPod::from_environment(),
@@ -74,18 +74,18 @@ pub fn run(config: Config) -> Result<(), Error> {
     };
     let end = serve(config.clone(), own.as_ref(), Arc::clone(&lock))?;
     match (end, own) {
-        // Nothing of what served is there any more.
+        // All servers have ended.
         (End::Leave, Some(own)) => leave::leave(&config, &own),
         _ => Ok(()),
     }
 }
 
-/// Why the daemon does not serve any more.
+/// Reason why the daemon stops serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It was told to end.
+    /// SIGTERM or SIGINT.
     Told,
-    /// The node is to be clean.
+    /// Uninstall request.
     Leave,
 }
 
@@ -105,10 +105,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
     let (book, damage) = LeaseStore::open(&config.state_dir, &read_boot_id(&config.boot_id)?)?;
     let book = book.under(lock);
     if !damage.is_empty() {
-        tracing::warn!(
-            places = damage.len(),
-            "leases were lost with a damaged journal"
-        );
+        tracing::warn!(places = damage.len(), "lease journal damaged, leases lost");
     }
     let service = AttachService::new(
         book,
@@ -168,7 +165,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         peers: flood.as_ref().map(Flooding::status),
     };
     let (ended, end) = oneshot::channel::<()>();
-    // A pool of its own: threads inherit the network namespace of whoever starts them.
+    // A pool of its own: threads inherit the network namespace of their creator.
     let pool = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("engine-{number}"));
     let pool = pool
         .build()
@@ -182,7 +179,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
             pool.install(|| Engine::new(parts).run());
         })
         .map_err(started("the engine"))?;
-    tracing::info!(node = config.name, socket = %config.socket.display(), "started");
+    tracing::info!(node = config.name, socket = %config.socket.display(), "daemon started");
     let result = runtime.block_on(async {
         let (permit, is_permitted) = watch::channel(false);
         let tasks = Tasks {
@@ -212,18 +209,18 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         Ok(End::Told)
     });
     if let Ok(End::Leave) = result {
-        tracing::info!("the node is to be clean");
-        // First of all, so that no new pod comes; what fails is tried again.
+        tracing::info!("uninstallation requested");
+        // First of all, so that no new pod is attached; a failure is retried.
         let _ = installer.withdraw();
     }
     mailbox.tell(|pending| pending.stop = true);
     drop(flood);
     let is_sound = engine.join().is_ok();
-    // After everybody who reports: the snapshot holds what was reported last.
+    // After all writers: the snapshot holds the last reports.
     drop(links);
-    tracing::info!(is_sound, "stopped; the kernel stays as it is");
-    // A plugin that is being answered is not waited for: it asks the next daemon. There is none
-    // where the node is to be clean.
+    tracing::info!(is_sound, "daemon stopped, kernel state left in place");
+    // A pending answer to a plugin is not waited for: the plugin retries with the next daemon.
+    // After an uninstall request there is none.
     let patience = match result {
         Ok(End::Leave) => ANSWERS,
         _ => Duration::from_millis(500),

@@ -1,4 +1,4 @@
-//! The thread that hears of kernel events.
+//! Kernel event monitor thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::mailbox::{LinkEvent, Mailbox};
 use crate::routing::failover::Failover;
 
-/// How long the thread waits before it looks whether it should end.
+/// Interval at which the thread checks for a stop request.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The thread that hears of kernel events; it ends when this is dropped.
+/// Kernel event monitor thread; it ends when this is dropped.
 pub(super) struct MonitorThread {
     pub(super) monitor: Arc<Monitor>,
     is_over: Arc<AtomicBool>,
@@ -25,13 +25,13 @@ impl Drop for MonitorThread {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It ends by itself; a panic in it was logged.
+            // It ends by itself; a panic was logged.
             let _ = thread.join();
         }
     }
 }
 
-/// Starts to hear of kernel events. Where that is not possible the resync timer has to do.
+/// Starts the monitor. Where events cannot be received, the resync timer is the fallback.
 pub(super) fn start(
     mailbox: &Arc<Mailbox>,
     failover: &Arc<Failover>,
@@ -39,7 +39,7 @@ pub(super) fn start(
     let monitor = match Monitor::new() {
         Ok(monitor) => Arc::new(monitor),
         Err(error) => {
-            tracing::warn!(%error, "kernel events are not heard; links are looked at by timer");
+            tracing::warn!(%error, "kernel events not received, links are observed by the resync timer");
             return Ok(None);
         }
     };
@@ -78,7 +78,7 @@ fn hear(monitor: &Monitor, mailbox: &Mailbox, failover: &Failover) {
         }),
         Ok(Some(Event::Resync)) => mailbox.tell(|pending| pending.kernel_lost = true),
         Err(error) => {
-            tracing::warn!(%error, "failed to hear of kernel events");
+            tracing::warn!(%error, "kernel events not received");
             mailbox.tell(|pending| pending.kernel_lost = true);
             thread::sleep(PAUSE);
         }

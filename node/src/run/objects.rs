@@ -1,4 +1,4 @@
-//! The adapters of where Forwarders are declared.
+//! Adapters of the object source.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::objects::kubernetes::{Health, Kubernetes};
 use crate::objects::own_pod::OwnPod;
 use crate::objects::pods::{NoPods, Pods};
 
-/// Both ports to an origin.
+/// Both ports to the origin of objects.
 pub(super) struct Ports {
     pub(super) source: Box<dyn Source>,
     pub(super) pods: Arc<dyn Pods>,
-    /// How it gets on with the API server, where there is one.
+    /// Health of the API server, where there is one.
     pub(super) health: Option<Arc<Health>>,
 }
 
-/// Opens where Forwarders are declared, and who knows this node's pods; `mailbox` hears of changes.
+/// Opens the source of Forwarders and of this node's pods; `mailbox` receives changes.
 pub(super) fn open(
     config: &Config,
     own: Option<&OwnPod>,

@@ -16,26 +16,26 @@ use crate::install::Installer;
 use crate::objects::kubernetes::Health;
 use crate::telemetry::{self, Cni, Heartbeat, Metrics, Observed};
 
-/// What a daemon of a cluster says of itself that was given no key.
+/// Log message of a cluster's daemon without a mesh key.
 pub(super) const KEYLESS: &str =
     "no link states are exchanged with other nodes: there is no --peer-key-file";
 
-/// What probes and metrics are read from.
+/// Sources of probes and metrics.
 pub(super) struct Observations {
     pub(super) config: Arc<Config>,
     pub(super) heartbeat: Heartbeat,
     pub(super) metrics: Metrics,
     pub(super) installer: Arc<Installer>,
     pub(super) service: Arc<AttachService<KernelPodWiring>>,
-    /// Which file the plugin's socket is.
+    /// Identity of the plugin's socket file.
     pub(super) bound: Bound,
-    /// How the daemon gets on with the API server, where there is one.
+    /// Health of the API server, where there is one.
     pub(super) health: Option<Arc<Health>>,
-    /// State of the exchange of link states; none where there is none.
+    /// Status of flooding; `None` without a mesh key.
     pub(super) peers: Option<Arc<flooding::Status>>,
 }
 
-/// Serves probes and metrics for ever, where that is asked for.
+/// Serves probes and metrics for ever, where a listen address is configured.
 pub(super) async fn serve(observations: Observations, probes: Probes) {
     let Observations {
         config, metrics, ..
@@ -54,7 +54,7 @@ pub(super) async fn serve(observations: Observations, probes: Probes) {
 pub(super) fn probes(from: &Observations) -> Probes {
     let probes = telemetry::probes(&from.heartbeat);
     let (socket, bound) = (from.config.socket.clone(), from.bound.clone());
-    // Anew each time: somebody may have removed or replaced the file.
+    // Checked each time: the file may have been removed or replaced.
     probes.ready_when("socket", move || {
         let problem = || format!("{} is not ours", socket.display());
         Check::failed((!bound.is_there()).then(problem))
@@ -90,7 +90,7 @@ fn counts(peers: &flooding::Overview) -> (u64, u64) {
     (peers.total_count() as u64, peers.connected_count() as u64)
 }
 
-/// What is wrong with the exchange of link states. Whoever is away is routed around: the node serves.
+/// Problem of flooding. Unreachable peers are routed around, so the node stays ready.
 fn trouble(peers: &flooding::Overview) -> Option<String> {
     let all = peers.problems.iter();
     let all = all.map(|(part, problem)| format!("{part}: {problem}"));

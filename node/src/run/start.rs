@@ -1,4 +1,4 @@
-//! The start of the daemon from its command line: capabilities, then the log, then everything else.
+//! Start of the daemon from its command line: capabilities, logging, engine.
 
 use std::io::IsTerminal;
 
@@ -10,21 +10,22 @@ use crate::error::Error;
 use crate::host::capabilities;
 
 impl Arguments {
-    /// Logs to stderr and runs the engine until SIGTERM, which leaves the kernel as it is.
+    /// Logs to stderr and runs the engine until SIGTERM, which leaves the kernel state in place.
     ///
     /// # Errors
-    /// When the engine cannot start or cannot go on.
+    /// The engine cannot start, or ends.
     pub fn run(self) -> Result<(), Error> {
         if self.kubernetes {
-            // Before there is a second thread: rights are a thread's own.
+            // Before there is a second thread: capabilities are per thread.
             capabilities::confine()?;
         }
-        // What fails at the API server is said once by whoever asked, not at each try by the client.
+        // Failures at the API server are logged once by the caller, not at each retry by the
+        // client.
         let quiet = format!("kube_client=off,kube_runtime=off,{}", self.log_level);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            // Colours are for people at a terminal: a file or a pipe is searched by programs.
+            // Colours only on a terminal: files and pipes are searched by programs.
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         match self.log_format {
@@ -33,7 +34,7 @@ impl Arguments {
         }
         if self.kubernetes {
             for obstacle in capabilities::obstacles() {
-                tracing::error!(obstacle, "the node cannot be looked after");
+                tracing::error!(obstacle, "privilege missing");
             }
         }
         run(self.into())

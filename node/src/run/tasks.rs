@@ -1,4 +1,4 @@
-//! What runs beside the engine and the server.
+//! Background tasks beside the engine and the server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use crate::install::node_lifecycle::OwnNode;
 use crate::mailbox::Mailbox;
 use crate::objects::pods::Pods;
 
-/// Time between two looks for leases that nobody will release.
+/// Interval of garbage collection of leases.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// What runs beside the engine and the server, before it runs.
+/// Background tasks before their start.
 pub(super) struct Tasks {
     pub(super) config: Arc<Config>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) service: Arc<AttachService<KernelPodWiring>>,
     pub(super) pods: Arc<dyn Pods>,
     pub(super) installer: Arc<Installer>,
-    /// Changes of the directories that the daemon looks at.
+    /// File watches.
     pub(super) files: Watch,
-    /// The plugin has queued a deletion.
+    /// Notified when the plugin has queued a DEL.
     pub(super) replay_due: Arc<Notify>,
-    /// Whether the plugin may be installed.
+    /// True when the plugin may be installed.
     pub(super) permit: watch::Receiver<bool>,
     pub(super) observations: Observations,
 }
 
 impl Tasks {
-    /// Starts every task, a line for each; they end with the runtime.
+    /// Starts all tasks, one a line; they end with the runtime.
     pub(super) fn spawn(self) {
         let Tasks {
             config, service, ..
@@ -67,14 +67,14 @@ impl Tasks {
     }
 }
 
-/// Collects leases that nobody will release: at once, then now and again.
+/// Garbage collection of leases: at once, then at intervals.
 async fn collect_garbage(service: Arc<AttachService<KernelPodWiring>>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let service = Arc::clone(&service);
-        // A panic in it is logged by the runtime's hook; the next tick tries again.
+        // The panic is logged by the runtime's hook; the next tick retries.
         let _ = tokio::task::spawn_blocking(move || service.collect_garbage()).await;
     }
 }

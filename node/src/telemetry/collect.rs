@@ -1,4 +1,4 @@
-//! What is read at each scrape: never stale, and gone with what it is about.
+//! Gauges and counters that are read at scrape time.
 
 use std::fmt;
 
@@ -8,39 +8,39 @@ use prometheus_client::metrics::{MetricType, counter::ConstCounter, gauge::Const
 
 use super::Counts;
 
-/// What the parts of the daemon know of themselves. What is none is not told.
+/// Values read at scrape time; `None` values are not exported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    /// The engine's.
+    /// Counters of the engine.
     pub counts: Counts,
-    /// Attachments of pods.
+    /// Number of pods' attachments.
     pub attachments: u64,
-    /// Of these, what the daemon attached to pods that were running.
+    /// Number of hotplug attachments, made by the daemon.
     pub live_attachments: Option<u64>,
-    /// Pods that should be attached and are not: those that will be, and those that cannot be.
+    /// Numbers of pods that should be attached and are not: pending ones, and refused ones.
     pub missing: Option<(u64, u64)>,
-    /// The plugin is where the runtime finds it, and the runtime takes us.
+    /// Installation of the plugin.
     pub cni: Option<Cni>,
-    /// Nodes that this one exchanges link states with: all, and those that it does now.
+    /// Numbers of peers: all, and those with an open connection in both directions.
     pub peers: Option<(u64, u64)>,
-    /// Seconds for which the last known state may have been out of date.
+    /// Seconds since when a watch fails, so that the cache may be outdated.
     pub cache_age: Option<f64>,
-    /// Writes to the API server by result.
+    /// Writes to the API server, by result.
     pub api_writes: Vec<(&'static str, u64)>,
 }
 
-/// How the plugin's installation stands.
+/// State of the plugin's installation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cni {
-    /// Nothing keeps the runtime from calling it.
+    /// True when the runtime finds plugin and configuration.
     pub is_installed: bool,
-    /// The runtime takes another list.
+    /// True when the runtime uses another configuration.
     pub is_displaced: bool,
-    /// Times that something was written or removed.
+    /// Number of writes and removals.
     pub writes: u64,
 }
 
-/// Asks at each scrape.
+/// Collector that reads the values at each scrape.
 pub(super) struct Observations {
     observe: Box<dyn Fn() -> Observed + Send + Sync>,
 }
@@ -98,7 +98,7 @@ impl Collector for Observations {
     }
 }
 
-/// Where metrics are told one after another.
+/// Encoder of metrics, one after another.
 struct Told<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Told<'_, '_> {

@@ -1,4 +1,4 @@
-//! How the engine is doing: kept up to date by it, read by probes and metrics.
+//! Heartbeat of the engine: written by the engine, read by probes and metrics.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,42 +8,42 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 
-/// Upper bounds of durations: from an answer out of memory to one that waits for Kubernetes.
+/// Histogram buckets in seconds: from an answer out of memory to one that waits for Kubernetes.
 pub(super) const SECONDS: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// An engine that is silent for longer than it said it would be, and this, is stuck. The longest
-/// stretch between two beats is a look at thousands of namespaces.
+/// Grace period after a due heartbeat, beyond which the engine counts as stuck. The longest step
+/// between two heartbeats is an observation of thousands of namespaces.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Facts about the engine. Cheap to clone.
+/// Heartbeat and counters of the engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Heartbeat(Arc<Inner>);
 
 struct Inner {
     started: Instant,
-    /// Milliseconds from `started` to when the next beat is due.
+    /// Due time of the next heartbeat, in milliseconds since `started`.
     due: AtomicU64,
     counts: Mutex<Counts>,
     rounds: Histogram,
     is_ready: watch::Sender<bool>,
 }
 
-/// What the engine has, and what it has done so far.
+/// Counters of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Forwarders of this node.
     pub forwarders: u64,
-    /// Their links.
+    /// Number of their links.
     pub links: u64,
-    /// Of these, what can be used in both directions.
+    /// Number of links that are usable in both directions.
     pub links_up: u64,
-    /// Writes to the kernel.
+    /// Number of writes to the kernel.
     pub kernel_writes: u64,
-    /// Of these, what the kernel refused.
+    /// Number of writes that the kernel refused.
     pub kernel_failures: u64,
-    /// Looks at the whole kernel state.
+    /// Number of full resyncs.
     pub resyncs: u64,
 }
 
@@ -60,7 +60,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// Those of an engine that starts at `now`.
+    /// Heartbeat of an engine that starts at `now`.
     pub fn new(now: Instant) -> Heartbeat {
         Heartbeat(Arc::new(Inner {
             started: now,
@@ -71,13 +71,13 @@ impl Heartbeat {
         }))
     }
 
-    /// The engine is alive, and says when it will say so again at the latest.
+    /// Records a heartbeat; the next one is due by `until`.
     pub fn beat(&self, until: Instant) {
         let due = until.saturating_duration_since(self.0.started).as_millis();
         self.0.due.store(due as u64, Ordering::Relaxed);
     }
 
-    /// How long the engine has been silent without having said so; none when it is alive.
+    /// Time since the heartbeat was due, beyond the grace period; `None` for a live engine.
     pub fn silence(&self, now: Instant) -> Option<Duration> {
         let due = Duration::from_millis(self.0.due.load(Ordering::Relaxed));
         let late = now
@@ -86,34 +86,34 @@ impl Heartbeat {
         (late > SILENCE).then_some(late)
     }
 
-    /// Changes what is counted.
+    /// Updates the counters.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.lock());
     }
 
-    /// What is counted.
+    /// Current counters.
     pub fn counts(&self) -> Counts {
         *self.lock()
     }
 
-    /// Everything that was due is in the kernel, so long after the first of it was due.
+    /// Records a convergence time: from the first marked work until the kernel state was complete.
     pub fn converged(&self, took: Duration) {
         self.0.rounds.observe(took.as_secs_f64());
     }
 
-    /// From now on plugins get an answer, or none any more.
+    /// Sets readiness: whether the plugin is served.
     pub fn set_ready(&self, is_ready: bool) {
         self.0
             .is_ready
             .send_if_modified(|before| std::mem::replace(before, is_ready) != is_ready);
     }
 
-    /// Whether the desired state is complete, and plugins are answered by it.
+    /// Receiver of readiness: true when the desired state is complete and the plugin is served.
     pub fn readiness(&self) -> watch::Receiver<bool> {
         self.0.is_ready.subscribe()
     }
 
-    /// As [`Heartbeat::readiness`], now.
+    /// Current value of [`Heartbeat::readiness`].
     pub fn is_ready(&self) -> bool {
         *self.0.is_ready.borrow()
     }
@@ -123,7 +123,8 @@ impl Heartbeat {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        // Numbers: a panic elsewhere leaves them whole.
+        // Every change leaves the numbers whole, so a panic of another thread does not corrupt
+        // them.
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Counters and histograms, and the text that Prometheus reads.
+//! Counters and histograms, and their Prometheus text format.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +16,7 @@ use super::collect::{Observations, Observed};
 use super::heartbeat::SECONDS;
 use ::telemetry::Process;
 
-/// All metrics of the daemon. Cheap to clone.
+/// Metrics of the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -53,7 +53,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics of an engine, and of plugins that have asked nothing yet.
+    /// Metrics of an engine, with empty histograms.
     pub fn new(heartbeat: &Heartbeat) -> Metrics {
         let requests = Family::new_with_constructor(Seconds);
         let mut registry = Registry::default();
@@ -72,7 +72,7 @@ impl Metrics {
         Metrics(Arc::new(Inner { registry, requests }))
     }
 
-    /// From now on each scrape also tells what `observe` returns then.
+    /// Sets the function whose values are read at each scrape.
     pub fn observe(&self, observe: impl Fn() -> Observed + Send + Sync + 'static) {
         let mut registry = self
             .0
@@ -82,20 +82,20 @@ impl Metrics {
         registry.register_collector(Box::new(Observations::new(observe)));
     }
 
-    /// A plugin was answered.
+    /// Records the answer to a plugin's request.
     pub fn answered(&self, request: &'static str, reply: &Reply, took: Duration) {
         let result = result_of(reply);
         let seconds = self.0.requests.get_or_create(&Answered { request, result });
         seconds.observe(took.as_secs_f64());
     }
 
-    /// All of it in the text format of Prometheus (0.0.4).
+    /// Metrics in the Prometheus text format (0.0.4).
     pub fn text(&self) -> String {
         ::telemetry::text(&self.0.registry)
     }
 }
 
-/// One word for a request; an ADD is a claim and a confirm, a DEL a release.
+/// Label value of a request; an ADD is a claim and a confirm, a DEL a release.
 pub fn word_of(request: &Request) -> &'static str {
     match request {
         Request::Claim(_) => "claim",

@@ -6,7 +6,8 @@ use ::telemetry::{Check, Probes};
 
 use super::Heartbeat;
 
-/// Probes of a daemon with this engine: alive while the engine is, ready while it is and no further check fails.
+/// Probes of a daemon: live while the engine is, ready while the engine is and every further check
+/// passes.
 pub fn probes(heartbeat: &Heartbeat) -> Probes {
     let engine = heartbeat.clone();
     let probes = Probes::new("engine", move || {

@@ -279,7 +279,11 @@ pub(crate) fn a_torn_file_stops_no_other_and_deletes_nothing() {
     world.start("n1");
     wait_for("the others", || world.rounds("n1").len() > rounds + 1);
     assert_eq!(world.census(), before);
-    assert!(world.log("n1").contains("an object is left as it was"));
+    assert!(
+        world
+            .log("n1")
+            .contains("object unreadable, last readable version kept")
+    );
     fs::write(&file, text).unwrap();
     world.wait_until_ready(&tag);
     two_pods(&world, ["n1", "n1"]);

@@ -98,6 +98,6 @@ pub(crate) fn a_key_that_is_not_there_yet_is_waited_for_and_said_once() -> Resul
     let count = |text: &str| log.matches(text).count();
     ensure!(count("No such file") == 1, "{log}");
     ensure!(count("link states are not exchanged") == 3, "{log}");
-    ensure!(count("key of the mesh") == 1, "{log}");
+    ensure!(count("mesh keys loaded") == 1, "{log}");
     Ok(())
 }

@@ -201,7 +201,7 @@ pub(crate) fn what_is_refused_is_said_once_and_heals_when_it_is_granted() -> Res
     for healed in ["watch of pods", "report of a forwarder"] {
         daemon.waits(healed, || {
             let log = daemon.log();
-            let is_so = |line: &str| line.contains("answers again") && line.contains(healed);
+            let is_so = |line: &str| line.contains("succeeds again") && line.contains(healed);
             Ok(log.lines().any(is_so))
         })?;
     }

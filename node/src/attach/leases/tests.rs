@@ -22,7 +22,7 @@ pub(crate) fn key(number: u32) -> Key {
     }
 }
 
-/// What a pod with this address has in a topology.
+/// Share of a pod with this address in a topology.
 pub(crate) fn share(topology: &str, address: &str) -> Share {
     let mut shares = lease(1, topology, &[address.parse().unwrap()]).shares;
     shares.remove(0)
@@ -161,7 +161,7 @@ fn leases_of_another_boot_are_known_as_such() {
     );
 }
 
-/// What a runtime and a bad day can do.
+/// Step of a random history: runtime, kernel and failures.
 #[derive(Clone, Debug)]
 enum Step {
     Claim(u32),

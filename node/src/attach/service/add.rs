@@ -120,7 +120,7 @@ impl<W: PodWiring> AttachService<W> {
         };
         let attachments = lease.attachments();
         state.book.record(Record::Claimed(lease))?;
-        tracing::info!(container = claim.key.container_id, "claimed");
+        tracing::info!(container = claim.key.container_id, "lease claimed");
         Ok(Answer::Now(Reply::Claimed(attachments)))
     }
 

@@ -149,11 +149,11 @@ impl<W: PodWiring> AttachService<W> {
     fn follow(&self, pair: &Pair, lease: &Lease) -> Result<Fate, Error> {
         let (pod, interface) = (&lease.pod, &pair.pod_interface);
         if lease.phase == Phase::Releasing {
-            tracing::warn!(pod, interface, "is in no lease: taken apart");
+            tracing::warn!(pod, interface, "attachment without a lease removed");
             self.free(lease)?;
             return Ok(Fate::Gone);
         }
-        tracing::warn!(pod, interface, "is in no lease: taken back");
+        tracing::warn!(pod, interface, "attachment without a lease adopted");
         self.changed();
         Ok(Fate::Taken)
     }

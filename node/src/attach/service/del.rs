@@ -48,12 +48,17 @@ impl<W: PodWiring> AttachService<W> {
         match self.free(&lease) {
             Ok(()) => {}
             // Released for good; garbage collection retries the kernel part.
-            Err(Error::Kernel { source, .. }) => tracing::warn!(%source, "release is not done yet"),
+            Err(Error::Kernel { source, .. }) => {
+                tracing::warn!(%source, "lease released, links not removed yet")
+            }
             // A full disk must not block the deletion of a pod, which may free space. After a
             // restart the deleted namespace, or the runtime's GC, repeats the release.
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "release not recorded, address kept until it is");
+                tracing::warn!(
+                    error,
+                    "lease release not recorded, address kept until it is"
+                );
                 self.unrecorded().insert(key.clone());
                 self.cut_all(&lease);
             }
@@ -112,7 +117,7 @@ impl<W: PodWiring> AttachService<W> {
         for share in &lease.shares {
             if let Err(error) = self.wires.cut(lease, &share.attachment) {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "attachment not removed yet");
+                tracing::warn!(error, "attachment not removed, retried");
             }
         }
     }

@@ -42,7 +42,11 @@ impl<W: PodWiring> AttachService<W> {
             return Reply::TryLater { reason };
         }
         let container = &claim.key.container_id;
-        tracing::info!(container, reason, "passes: it was known not to be ours");
+        tracing::info!(
+            container,
+            reason,
+            "pod passed through, known not to be attached"
+        );
         Reply::NotOurs
     }
 

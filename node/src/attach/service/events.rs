@@ -23,7 +23,7 @@ impl<W: PodWiring> AttachService<W> {
             pod = pod.name,
             namespace = pod.namespace,
             message,
-            "not attached"
+            "pod not attached"
         );
         let name = (pod.namespace.as_str(), pod.name.as_str());
         self.tell(name, uid, true, "FailedAttach", message.to_owned());

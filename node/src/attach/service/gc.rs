@@ -18,15 +18,21 @@ impl<W: PodWiring> AttachService<W> {
             if !is_current {
                 continue;
             }
-            tracing::info!(container = lease.key.container_id, "collecting a lease");
+            tracing::info!(
+                container = lease.key.container_id,
+                "lease without an owner collected"
+            );
             if let Err(error) = self.free(lease) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "lease stays");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "lease not collected, retried"
+                );
             }
         }
         if let Err(error) = self.state().book.keep() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "journal stays as it is"
+                "lease journal not compacted"
             );
         }
     }

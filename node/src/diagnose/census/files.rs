@@ -1,4 +1,4 @@
-//! Files: the queue of DELs, reports of links, what writers left half done, and the socket.
+//! Files in the census: DEL queue, link-state snapshot, temporary files, and the socket.
 
 use super::{Needed, count, wires::leak};
 use crate::diagnose::{
@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-/// A writer that has not finished in this time never will.
+/// Age after which a temporary file is orphaned.
 const WRITING: Duration = Duration::from_secs(600);
-/// A daemon that runs has replayed a DEL in this time.
+/// Time within which a running daemon has replayed a DEL.
 const REPLAYING: Duration = Duration::from_secs(60);
 
-/// Counts files, and names those that nobody will read.
+/// Counts files, and lists the orphaned ones.
 pub(super) fn all(census: &mut Census, needed: &Needed, paths: &Paths) {
     queue(census, needed, paths);
     reports(census, needed, paths);
@@ -37,7 +37,7 @@ pub(super) fn all(census: &mut Census, needed: &Needed, paths: &Paths) {
     }
 }
 
-/// A DEL in the queue is a job for the daemon; one that stays there is none.
+/// A queued DEL is work of the daemon; one that stays in the queue is orphaned.
 fn queue(census: &mut Census, needed: &Needed, paths: &Paths) {
     let records = files(&cni::queue::directory(&paths.state_dir)).unwrap_or_default();
     count(census, "queue-files", records.len());
@@ -60,7 +60,7 @@ fn queue(census: &mut Census, needed: &Needed, paths: &Paths) {
     }
 }
 
-/// What other nodes said of Forwarders that are no more.
+/// Link-state files of Forwarders that no longer exist.
 fn reports(census: &mut Census, needed: &Needed, paths: &Paths) {
     let reports = files(&link_states(paths)).unwrap_or_default();
     count(census, "link-states", reports.len());
@@ -103,7 +103,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// A file that went meanwhile is as good as new.
+/// True when a file is older than `age`; false when it was removed meanwhile.
 fn is_older(file: &Path, age: Duration) -> bool {
     let changed = fs::metadata(file).and_then(|metadata| metadata.modified());
     changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > age))

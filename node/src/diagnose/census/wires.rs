@@ -1,4 +1,4 @@
-//! Links, both ends of attachments, and leases.
+//! Links, both ends of attachments, and leases in the census.
 
 use super::{Needed, count};
 use crate::attach::leases::Lease;
@@ -12,7 +12,8 @@ use crds::{
 use dataplane::{Kernel as _, LinuxKernel, Observed, SeenLink, SeenNexthop, Via, observe_again};
 use std::collections::BTreeSet;
 
-/// Links and next hops that the Forwarder has no use for. Its daemon removes them when it next looks.
+/// Links and next hops that the Forwarder does not need. Its daemon removes them at the next
+/// resync.
 pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> Vec<Leak> {
     let wanted: BTreeSet<String> = forwarder
         .spec
@@ -44,7 +45,7 @@ pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> 
     links.chain(groups).collect()
 }
 
-/// Next hops that routes lead over, groups and their members.
+/// Ids of next hops that routes use, including groups and their members.
 fn used_next_hops(observed: &Observed) -> BTreeSet<u32> {
     let named = observed.routes.iter().filter_map(|route| match route.via {
         Via::Nexthop(id) => Some(id),
@@ -86,11 +87,11 @@ fn unleased(link: &SeenLink) -> &'static str {
     }
 }
 
-/// Interfaces of ours in the named namespaces that are not Forwarders'.
+/// Own interfaces in named namespaces of pods.
 pub(super) fn pods(census: &mut Census, needed: &Needed, linux: &mut LinuxKernel) {
     let names = linux.namespaces("").unwrap_or_default();
     for netns in names.iter().filter(|name| !name.starts_with(NAMESPACES)) {
-        // One that goes meanwhile takes its interfaces with it.
+        // A namespace that is deleted meanwhile takes its interfaces with it.
         let observed = observe_again(linux, |linux| linux.observe_structure(netns));
         let Ok(Some(observed)) = observed else {
             continue;
@@ -111,7 +112,7 @@ pub(super) fn pods(census: &mut Census, needed: &Needed, linux: &mut LinuxKernel
     }
 }
 
-/// The pods' ends of the leases of one namespace.
+/// Pods' interface names in the leases of one namespace.
 fn interfaces_of<'a>(needed: &'a Needed, netns: &str) -> BTreeSet<&'a str> {
     let is_here = |lease: &&Lease| lease.netns.rsplit('/').next() == Some(netns);
     let shares = needed
@@ -124,7 +125,7 @@ fn interfaces_of<'a>(needed: &'a Needed, netns: &str) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// Leases whose pod is gone in both ways: its namespace, and the Forwarder's end of its interface.
+/// Leases whose pod is gone by both proofs: its namespace, and the Forwarder's end of its link.
 pub(super) fn leases(census: &mut Census, needed: &Needed) {
     count(census, "leases", needed.leases.len());
     for lease in &needed.leases {
@@ -142,7 +143,7 @@ pub(super) fn leases(census: &mut Census, needed: &Needed) {
     }
 }
 
-/// A lease in messages.
+/// Lease as shown in messages.
 pub(in crate::diagnose) fn shown(lease: &Lease) -> String {
     format!(
         "{}/{}/{}",

@@ -1,4 +1,4 @@
-//! Who has which key.
+//! Mesh keys of nodes, and their rotation.
 
 use std::fs;
 

@@ -138,7 +138,7 @@ impl Mesh {
         self.nodes.remove(&number).expect("it runs");
     }
 
-    /// What a node knows is lost, and its clock set back.
+    /// Loses a node's database, and sets its clock back.
     pub(super) fn forget(&mut self, number: u8) {
         self.databases.remove(&number).expect("it ran");
     }
@@ -160,7 +160,7 @@ impl Mesh {
             .unwrap();
     }
 
-    /// What a node knows of another one's Forwarder.
+    /// Report that a node has of another node's Forwarder.
     pub(super) fn known(&self, at: u8, of: u8) -> Option<Arc<Report>> {
         self.databases[&at].valid(&format!("t.f{of}"))
     }
@@ -210,7 +210,8 @@ impl Mesh {
     }
 }
 
-/// What comes first in loopback addresses that no other run of these tests has, while this is held.
+/// First octets of loopback addresses that are reserved for this run of the tests while this is
+/// held.
 fn hold(count: u8) -> (u8, TcpListener) {
     let process = u8::try_from(std::process::id() % 250).unwrap();
     let held = (1..=u8::MAX).find_map(|turn| {

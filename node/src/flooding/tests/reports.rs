@@ -1,4 +1,4 @@
-//! What is reported reaches whom it concerns.
+//! Reports reach the nodes of their topology.
 
 use super::mesh::{Mesh, wait_for};
 

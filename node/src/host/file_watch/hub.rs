@@ -141,7 +141,7 @@ impl Hub {
             }
         } else if let Some(watcher) = self.inotify_again() {
             *way = Way::Inotify(watcher);
-            tracing::info!("directories are watched by inotify again");
+            tracing::info!("directories watched by inotify again");
             drop(way);
             self.listeners.tell(&Change::Anything);
         }

@@ -32,7 +32,7 @@ impl Polling {
         let thread = thread::Builder::new().name("directories".into());
         if let Err(error) = thread.spawn(move || keep_looking(&listeners, &stopped)) {
             // Listeners read their files at intervals too.
-            tracing::error!(%error, "directories are not looked at");
+            tracing::error!(%error, "directories not watched, polling thread not started");
         }
         Polling { _stop: stop }
     }

@@ -125,7 +125,7 @@ fn inotify_that_is_there_again_is_used_again() {
     hears(&told, &root.join("new"));
 }
 
-/// What was watched and let go, in this order.
+/// Watched and unwatched directories, in order.
 type Log = Arc<Mutex<Vec<(&'static str, PathBuf)>>>;
 
 /// An inotify that lets so many directories be watched.

@@ -1,11 +1,12 @@
-//! The last known state on disk: one file an object, and an index of all that there was.
+//! Object cache on disk: one file for each object, and an index of all objects.
 //!
 //! ```text
-//! change -> mark -> (500 ms) -> files that changed -> index -> files that are no more -> unmark
+//! change -> mark -> (500 ms) -> changed files -> index -> removal of stale files -> unmark
 //! ```
-//! The mark is set before anyone can act on a change. A daemon that finds it knows that there may have
-//! been more than the index says: it serves what it finds, and deletes nothing. A file carries its own
-//! checksum and counts only when that is right; a topology of which one is missing is left out.
+//! The mark is set before anyone can act on a change. A daemon that finds it knows that there may
+//! be more objects than the index lists: it serves the cached ones and deletes nothing. A file
+//! carries its own checksum and is used only when that matches; a topology with a missing file is
+//! left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,41 +31,41 @@ mod record;
 mod tests;
 pub(crate) mod view;
 
-/// How long changes are gathered.
+/// Debounce time of changes.
 const GATHER: Duration = Duration::from_millis(500);
-/// The pause after a write that failed.
+/// Pause after a failed write.
 const RETRY: Duration = Duration::from_secs(5);
-/// Version of the index and of the files.
+/// Format version of the index and of the files.
 const VERSION: u32 = 1;
 const INDEX: &str = "index.json";
 const MARK: &str = "changing";
 const DIRECTORIES: [&str; 4] = ["forwarders", "nodes", "pods", "topologies"];
 
-/// The directory.
+/// Cache directory.
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
     node: String,
-    /// Counts changes.
+    /// Number of changes.
     changes: AtomicU64,
     is_marked: AtomicBool,
-    /// Knows why the last known state is not kept.
+    /// Holds the reason why the cache is not written.
     health: Arc<Health>,
     written: Mutex<Written>,
     due: Notify,
 }
 
-/// What the directory has, by file: its item's stamp, and its checksum.
+/// Written files: stamp of the item, and checksum.
 type Written = BTreeMap<PathBuf, (u64, u32)>;
 
-/// All that is to be there at one moment.
+/// Desired content of the directory at one moment.
 #[derive(Debug)]
 pub(super) struct Records {
     changes: u64,
     tables: BTreeMap<Feed, Table>,
 }
 
-/// All that there was.
+/// Index of all objects.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Index {
@@ -78,14 +79,14 @@ struct Index {
 struct IndexedTable {
     feed: Feed,
     is_whole: bool,
-    /// Checksums of the files, by key.
+    /// Checksums of files, by key.
     files: BTreeMap<String, u32>,
-    /// This node's Forwarders, which need no file of their own.
+    /// Topology by Forwarder of this node; these need no file of their own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     own: BTreeMap<String, TopologyKey>,
 }
 
-/// Keeps the directory up for ever.
+/// Writes changes to the directory for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         shared.cache.due.notified().await;
@@ -100,7 +101,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Cache {
-    /// Uses the directory `path`, and reads what is in it.
+    /// Opens the directory `path`, and reads its content.
     pub(super) fn open(
         path: &Path,
         node: &str,
@@ -120,7 +121,7 @@ impl Cache {
         (cache, tables)
     }
 
-    /// Makes the directories that are not there.
+    /// Creates missing directories.
     fn make(&self) -> Result<(), Error> {
         for name in DIRECTORIES {
             let directory = self.path.join(name);
@@ -129,7 +130,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Notes that the index is behind. To be called while nobody else sees the change.
+    /// Marks the index as outdated. Must be called while the change is not yet visible.
     pub(super) fn mark(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         self.due.notify_one();
@@ -137,12 +138,12 @@ impl Cache {
             return;
         }
         if fs::write(self.path.join(MARK), b"").is_err() {
-            // On a full disk something can still be taken away. Without an index nothing counts.
+            // A full disk still permits removals. Without an index the cache is not used.
             let _ = fs::remove_file(self.path.join(INDEX));
         }
     }
 
-    /// What is to be written of `tables`.
+    /// Records to write for `tables`.
     pub(super) fn records(&self, tables: &BTreeMap<Feed, Table>) -> Records {
         Records {
             changes: self.changes.load(Ordering::Relaxed),
@@ -150,7 +151,7 @@ impl Cache {
         }
     }
 
-    /// Takes the mark away, if `records` are written and nothing has changed since.
+    /// Removes the mark, if `records` are written and nothing has changed since.
     pub(super) fn unmark(&self, records: &Records, is_written: bool) {
         if is_written && self.changes.load(Ordering::Relaxed) == records.changes {
             let is_gone = match fs::remove_file(self.path.join(MARK)) {
@@ -161,7 +162,7 @@ impl Cache {
         }
     }
 
-    /// Makes the directory hold `records`. True when it does.
+    /// Writes `records` to the directory. True when that succeeded.
     pub(super) fn write(&self, records: &Records) -> bool {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.try_write(records, &mut written);
@@ -173,8 +174,8 @@ impl Cache {
     fn try_write(&self, records: &Records, written: &mut Written) -> Result<(), Error> {
         self.make()?;
         if !fs::exists(self.path.join(INDEX)).unwrap_or(false) {
-            // Somebody may have taken everything away; or the mark could not be made, and the disk is
-            // full: what is there is not written again.
+            // The directory may have been emptied; or the mark could not be created because the
+            // disk is full: then existing files are not written again.
             written.retain(|path, _| fs::exists(path).unwrap_or(false));
         }
         let mut index = Index {
@@ -197,7 +198,7 @@ impl Cache {
                 }
                 let Some(item) = &entry.item else { continue };
                 let Some(path) = self.file(feed, key) else {
-                    // What cannot be kept is missing the next time.
+                    // An object that cannot be written is missing after a restart.
                     indexed.is_whole = false;
                     continue;
                 };
@@ -226,7 +227,7 @@ impl Cache {
         written.retain(|path, _| {
             let is_wanted = wanted.contains(path);
             if !is_wanted {
-                // One that stays is in no index.
+                // A file that stays is in no index.
                 let _ = fs::remove_file(path);
             }
             is_wanted
@@ -234,7 +235,7 @@ impl Cache {
         Ok(())
     }
 
-    /// What the directory says. Takes away what counts for nothing.
+    /// Reads the directory, and removes unusable files.
     fn load(&self) -> BTreeMap<Feed, Table> {
         let index = fs::read(self.path.join(INDEX)).unwrap_or_default();
         let index = record::unseal(&index).map(|(json, _)| serde_json::from_slice(json));
@@ -284,7 +285,7 @@ impl Cache {
         table
     }
 
-    /// Takes away temporary files, and those that the index does not name.
+    /// Removes temporary files, and files that the index does not list.
     fn sweep(&self, written: &Written) {
         for name in DIRECTORIES {
             let entries = fs::read_dir(self.path.join(name));
@@ -298,7 +299,7 @@ impl Cache {
         }
     }
 
-    /// Where an object is kept; nowhere when its key is no name of a file.
+    /// Path of an object's file; `None` when its key is no valid file name.
     fn file(&self, feed: &Feed, key: &str) -> Option<PathBuf> {
         let directory = match feed {
             Feed::Own | Feed::Network(_) => "forwarders",
@@ -314,30 +315,30 @@ impl Cache {
         is_name.then(|| self.path.join(directory).join(format!("{key}.json")))
     }
 
-    /// Says once that the disk fails, and once that it works again.
+    /// Logs a failure of the disk once, and its recovery once.
     fn tell(&self, error: Option<Error>) {
         let problem = error.map(|error| super::health::chain(&error));
         let before = self.health.set_not_kept(problem.clone());
         let path = self.path.display();
         match problem {
             Some(error) if before.is_none() => {
-                tracing::warn!(%path, error, "the last known state is not kept");
+                tracing::warn!(%path, error, "object cache not written");
             }
             None if before.is_some() => {
-                tracing::info!(%path, "the last known state is kept again");
+                tracing::info!(%path, "object cache written again");
             }
             _ => {}
         }
     }
 }
 
-/// A file's item and checksum. One that is damaged is set aside.
+/// Item and checksum of a file. A damaged file is renamed.
 fn read(path: &Path, feed: &Feed) -> Option<(Item, u32)> {
     let bytes = fs::read(path).ok()?;
     let read = record::decode(&bytes, feed);
     if read.is_none() {
-        tracing::warn!(path = %path.display(), "a damaged file is set aside");
-        // One that stays is damaged the next time too.
+        tracing::warn!(path = %path.display(), "damaged file of the object cache set aside");
+        // A file that stays is damaged at the next read too.
         let _ = fs::rename(path, path.with_extension("damaged"));
     }
     read

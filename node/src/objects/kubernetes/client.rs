@@ -1,4 +1,4 @@
-//! How the API server is reached.
+//! Client of the API server.
 
 use std::io;
 use std::path::Path;
@@ -15,16 +15,17 @@ use super::pace::{Pace, Paced};
 use crate::error::Error;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take to begin. A server that is overloaded lets requests wait for half of it.
-/// Without it a watch over a connection that died in silence would be waited for without end.
+/// Timeout until an answer begins. An overloaded server queues requests for half of it. Without the
+/// timeout, a watch over a connection that died silently would wait for ever.
 pub(super) const BEGINNING: Duration = Duration::from_secs(30);
 
-/// A client as `kubeconfig` says, or the environment. It waits for no server.
+/// Client for `kubeconfig`, or for the in-cluster configuration or the environment. Waits for no
+/// server.
 pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
     paced(kubeconfig, Arc::default()).await
 }
 
-/// As [`client`], at this pace.
+/// As [`client`], with rate limiting by `pace`.
 pub(super) async fn paced(kubeconfig: Option<&Path>, pace: Arc<Pace>) -> Result<Client, Error> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Start {
         what: "the client of the API server",
@@ -42,7 +43,7 @@ pub(super) async fn paced(kubeconfig: Option<&Path>, pace: Arc<Pace>) -> Result<
             .map_err(|error| failed(error.into()))?,
     };
     settings.connect_timeout = Some(CONNECT);
-    // Whoever asks tries again by itself, and says so once.
+    // Callers retry by themselves, and log a failure once.
     settings.default_retry = false;
     let agent = concat!("beemesh-node/", env!("CARGO_PKG_VERSION"));
     if let (Ok(name), Ok(agent)) = ("user-agent".parse(), agent.parse()) {

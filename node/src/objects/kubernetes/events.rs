@@ -1,4 +1,4 @@
-//! What is told Kubernetes about this node's pods.
+//! Queue of events and annotations about this node's pods.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,21 +21,21 @@ use super::health::{Backoff, chain, code, is_for_all};
 use super::read::{NETWORK_STATUS, WirePod};
 use crate::objects::pods::{News, NodePod, Told};
 
-/// Events that wait at most; more are not told.
+/// Largest number of queued events; further ones are dropped.
 const QUEUE: usize = 256;
-/// Pods of which it is remembered what was told.
+/// Largest number of pods whose sent events are remembered.
 const REMEMBERED: usize = 1024;
-/// How long an answer may take.
+/// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Longest note that the API server takes, in bytes.
+/// Largest note of an event at the API server, in bytes.
 const NOTE_MAX: usize = 1024;
-/// Longest part of a pod's name in an event's name, in bytes.
+/// Largest part of a pod's name in an event's name, in bytes.
 const NAME_MAX: usize = 230;
 const CONTROLLER: &str = "beemesh-node";
-/// The pause after something was refused: there may be much of it.
+/// Pause after a refused request: there may be many.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// What is to be told.
+/// Queued events and annotations.
 #[derive(Debug, Default)]
 pub(super) struct Tells {
     waiting: Mutex<Waiting>,
@@ -44,29 +44,29 @@ pub(super) struct Tells {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// By uid; a later one takes the place of one before it.
+    /// Annotations by uid; a later one replaces an earlier one.
     statuses: BTreeMap<String, Slot>,
     events: VecDeque<Slot>,
-    /// What was told already, by uid.
+    /// Hashes of sent events, by uid.
     told: BTreeMap<String, BTreeSet<u64>>,
-    /// What was put back since nothing of the kind waits any more.
+    /// Kinds that were refused, while no request of the kind is queued.
     refused: BTreeSet<String>,
 }
 
-/// Something to tell.
+/// Queued request.
 #[derive(Debug)]
 struct Slot {
     told: Told,
-    /// When it is tried again; none when it was not refused yet.
+    /// Time of the retry; `None` before the first refusal.
     not_before: Option<Instant>,
     backoff: Backoff,
 }
 
-/// What is to be done.
+/// Next action.
 #[derive(Debug)]
 enum Next {
     Tell(Slot),
-    /// Nothing before then, if nothing is added.
+    /// Nothing before this time, unless a request is queued.
     At(Instant),
     Nothing,
 }
@@ -78,7 +78,7 @@ impl Tells {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,7 +114,7 @@ impl Waiting {
         }
     }
 
-    /// Makes room, if need be, at the cost of what was refused.
+    /// Makes room in a full queue by dropping refused events.
     fn has_room(&mut self) -> bool {
         if self.events.len() >= QUEUE {
             let refused = self
@@ -127,7 +127,7 @@ impl Waiting {
         true
     }
 
-    /// What has waited longest of what may be tried: one that is refused keeps nobody waiting.
+    /// Oldest request whose retry is due: a refused one does not block the others.
     fn next(&mut self, now: Instant) -> Next {
         let status = self.statuses.iter().min_by_key(|(_, it)| it.not_before);
         let status = status.map(|(uid, slot)| (slot.not_before, uid.clone()));
@@ -152,7 +152,7 @@ impl Waiting {
         }
     }
 
-    /// Puts back what could not be told, unless something newer is there.
+    /// Queues a failed request again, unless a newer one is there.
     fn put_back(&mut self, slot: Slot) {
         self.refused.insert(what(&slot.told));
         match slot.told.news {
@@ -164,7 +164,7 @@ impl Waiting {
         }
     }
 
-    /// What was refused, and is not to be told any more: it made room, or is said already.
+    /// Kinds of refused requests that are obsolete: dropped for room, or sent already.
     fn given_up(&mut self) -> Vec<String> {
         if self.refused.is_empty() {
             return Vec::new();
@@ -183,7 +183,7 @@ fn fact(reason: &str, message: &str) -> u64 {
     hasher.finish()
 }
 
-/// Tells for ever, one thing after the other.
+/// Sends requests for ever, one after another.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     loop {
@@ -194,7 +194,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 tokio::time::sleep(pause).await;
             }
             Next::At(at) => {
-                // What is added meanwhile is looked at.
+                // New requests are handled.
                 let _ = timeout_at(at, shared.tells.due.notified()).await;
             }
             Next::Nothing => shared.tells.due.notified().await,
@@ -202,7 +202,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Tells it, or puts it back; how long nothing is to be told after that.
+/// Sends one request, or queues it again; returns the pause before the next one.
 async fn attempt(shared: &Shared, mut slot: Slot, backoff: &mut Backoff) -> Duration {
     let told = &slot.told;
     let what = what(told);
@@ -217,9 +217,14 @@ async fn attempt(shared: &Shared, mut slot: Slot, backoff: &mut Backoff) -> Dura
         Err(late) => kube::Error::Service(late.into()),
     };
     let code = code(&error);
-    // The pod is gone, or another one has its name; or it was told already; or it can never be told.
+    // The pod is gone or replaced by another of its name; or the event exists already; or it is
+    // invalid.
     if let Some(404 | 409 | 413 | 422) = code {
-        tracing::debug!(pod = told.name, error = chain(&error), "not told");
+        tracing::debug!(
+            pod = told.name,
+            error = chain(&error),
+            "event or annotation of a pod dropped"
+        );
         shared.health.succeeded(&what);
         return Duration::ZERO;
     }
@@ -230,13 +235,13 @@ async fn attempt(shared: &Shared, mut slot: Slot, backoff: &mut Backoff) -> Dura
     } else {
         slot.backoff.next()
     };
-    // Others come first in any case: that nobody answers may be this one's own fault.
+    // Others come first in any case: a lost answer may be this request's own fault.
     slot.not_before = Some(Instant::now() + pause);
     shared.tells.lock().put_back(slot);
     if is_for_all { pause } else { REFUSED }
 }
 
-/// What is asked for: that it is refused in one namespace says nothing of another.
+/// Kind of the request in the health log: a refusal in one namespace does not concern another.
 fn what(told: &Told) -> String {
     let kind = match told.news {
         News::NetworkStatus(_) => "network status",
@@ -254,7 +259,7 @@ impl Shared {
         waiting.next(Instant::now())
     }
 
-    /// Whether the pod's object says it already.
+    /// True when the pod's object has the annotation already.
     fn is_said(&self, told: &Told) -> bool {
         let News::NetworkStatus(value) = &told.news else {
             return false;
@@ -272,7 +277,7 @@ async fn tell(shared: &Shared, told: &Told) -> Result<(), kube::Error> {
         News::NetworkStatus(value) => {
             let resource = ApiResource::erase::<Pod>(&());
             let api: Api<WirePod> = Api::namespaced_with(client, &told.namespace, &resource);
-            // The uid makes it a conflict where another pod has the name by now.
+            // The uid makes it a conflict when another pod has the name by now.
             let metadata = json!({"uid": told.uid, "annotations": {NETWORK_STATUS: value}});
             let patch = Patch::Merge(json!({"metadata": metadata}));
             let parameters = PatchParams::default();
@@ -325,7 +330,7 @@ fn event(node: &str, told: &Told, is_warning: bool, reason: &str, message: &str)
     }
 }
 
-/// As much of `text` as goes into `most` bytes.
+/// Prefix of `text` that fits into `most` bytes.
 fn cut(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {

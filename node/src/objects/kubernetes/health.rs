@@ -1,4 +1,4 @@
-//! Whether the API server does what it is asked, said once for each change.
+//! Health of the API server's requests; each change is logged once.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -8,49 +8,49 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::watcher;
 
-/// The first pause after a failure.
+/// First pause after a failure.
 const FIRST: Duration = Duration::from_millis(250);
-/// The longest one: an API server that comes back is heard again within this.
+/// Longest pause: an API server that recovers is used again within this time.
 const LAST: Duration = Duration::from_secs(5);
 
-/// What fails, by what was asked, how much was written, and whether what is known is kept.
+/// Failing requests by kind, numbers of writes, and the state of the cache.
 #[derive(Debug, Default)]
 pub struct Health {
     failing: Mutex<BTreeMap<String, Failure>>,
     written: AtomicU64,
     refused: AtomicU64,
-    /// Why what was said last would not outlive the daemon.
+    /// Reason why the object cache is not written.
     not_kept: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
 struct Failure {
     code: Option<u16>,
-    /// When a watch began to fail; none for what is no watch.
+    /// Time of a watch's first failure; `None` for other requests.
     unheard: Option<Instant>,
 }
 
 impl Health {
-    /// For how long a watch has failed; zero while none does.
+    /// Time for which a watch has failed; zero without a failure.
     pub fn unheard_for(&self) -> Duration {
         let failing = self.failing();
         let since = failing.values().filter_map(|it| it.unheard).min();
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Writes that were done, and those that failed.
+    /// Numbers of successful and of failed writes.
     pub fn writes(&self) -> (u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.written), read(&self.refused))
     }
 
-    /// Why the last known state is not kept on disk; none while it is.
+    /// Reason why the object cache is not written; `None` while it is.
     pub fn not_kept(&self) -> Option<String> {
         let not_kept = self.not_kept.lock();
         not_kept.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets it, and returns what it was.
+    /// Replaces the reason, and returns the earlier one.
     pub(super) fn set_not_kept(&self, problem: Option<String>) -> Option<String> {
         let mut not_kept = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *not_kept, problem)
@@ -66,12 +66,12 @@ impl Health {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The write `what` failed, with the HTTP status of the answer if there was one.
+    /// Records a failed write `what`, with the HTTP status of the answer if there was one.
     pub(super) fn failed(&self, what: &str, code: Option<u16>, error: &str) {
         self.note(what, code, None, error);
     }
 
-    /// As [`Health::failed`], of a watch.
+    /// As [`Health::failed`], for a watch.
     pub(super) fn unheard(&self, what: &str, code: Option<u16>, error: &str) {
         self.note(what, code, Some(Instant::now()), error);
     }
@@ -80,36 +80,36 @@ impl Health {
         let mut failing = self.failing();
         let before = failing.get(what);
         let is_known = match code {
-            // Nobody answers: that is one thing, whatever was asked.
+            // An unreachable server is one failure, whatever the request.
             None => failing.values().any(|it| it.code.is_none()),
             Some(_) => before.is_some_and(|it| it.code == code),
         };
         let unheard = before.and_then(|it| it.unheard).or(unheard);
         failing.insert(what.to_owned(), Failure { code, unheard });
         if is_known {
-            tracing::debug!(what, ?code, error, "the API server fails still");
-        } else {
-            tracing::warn!(
+            tracing::debug!(
                 what,
                 ?code,
                 error,
-                "the API server fails; tried again for ever"
+                "API server request still fails, retried"
             );
+        } else {
+            tracing::warn!(what, ?code, error, "API server request failed, retried");
         }
     }
 
-    /// `what` was done.
+    /// Records that the request `what` succeeded.
     pub(super) fn succeeded(&self, what: &str) {
         let mut failing = self.failing();
         let Some(Failure { code, .. }) = failing.remove(what) else {
             return;
         };
         if code.is_some() || !failing.values().any(|it| it.code.is_none()) {
-            tracing::info!(what, "the API server answers again");
+            tracing::info!(what, "API server request succeeds again");
         }
     }
 
-    /// `what` is not asked for any more.
+    /// Forgets the failure of `what`, which is not requested any more.
     pub(super) fn forget(&self, what: &str) {
         self.failing().remove(what);
     }
@@ -120,19 +120,19 @@ impl Health {
     }
 
     fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Failure>> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Pauses that double from failure to failure.
+/// Pauses that double with each failure.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     last: Option<(Instant, Duration)>,
 }
 
 impl Backoff {
-    /// The next pause, random by half; the first one again after a while without a failure.
+    /// Next pause with 50 % jitter; starts again at the first one after a time without failures.
     pub(super) fn next(&mut self) -> Duration {
         let now = Instant::now();
         let pause = match self.last {
@@ -146,7 +146,7 @@ impl Backoff {
     }
 }
 
-/// The HTTP status of a refusal; none when nobody answered.
+/// HTTP status of a refusal; `None` without an answer.
 pub(super) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
@@ -154,12 +154,12 @@ pub(super) fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-/// Whether what fails so fails for whoever asks: nobody answers, or we are not known, or it has no time.
+/// True for failures that concern all requests: no answer, 401, 429 and overload.
 pub(super) fn is_for_all(code: Option<u16>) -> bool {
     matches!(code, None | Some(401 | 429 | 502..=504))
 }
 
-/// As [`code`], of a watch.
+/// As [`code`], for a watch.
 pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
@@ -169,7 +169,7 @@ pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// An error with its causes, in one line; of a refusal what the API server said, which is all of it.
+/// Error chain in one line; of a refusal only the API server's message, which is complete.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     if let Some(said) = causes.into_iter().find_map(said) {
@@ -178,7 +178,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     ::telemetry::chain(error)
 }
 
-/// The words of the API server.
+/// Message of the API server.
 fn said<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
     let status = match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => status,

@@ -1,9 +1,9 @@
-//! What a status says, whoever wrote it down. Pure.
+//! Normal form of a Forwarder's status, independent of its writer. Pure.
 
 use crds::ForwarderStatus;
 use serde_json::{Map, Value};
 
-/// The fields that a node reports; `computed` is the operator's.
+/// Fields that a node reports; `computed` is written by the operator.
 const FIELDS: [&str; 8] = [
     "links",
     "linksUp",
@@ -15,7 +15,7 @@ const FIELDS: [&str; 8] = [
     "conditions",
 ];
 
-/// `status` as it is compared: only what a node reports, lists in the order of their keys.
+/// `status` in normal form: only fields that a node reports, lists sorted by key.
 pub(super) fn normal(mut status: ForwarderStatus) -> ForwarderStatus {
     status.computed = None;
     status.link_states.sort_by(|a, b| a.id.cmp(&b.id));
@@ -24,20 +24,20 @@ pub(super) fn normal(mut status: ForwarderStatus) -> ForwarderStatus {
     status
 }
 
-/// What is applied: the fields that are there.
+/// Document for server-side apply: the present fields.
 pub(super) fn applied(status: &ForwarderStatus) -> Value {
-    // A status is made of text, numbers and lists of those.
+    // A status consists of strings, numbers and lists of them.
     serde_json::to_value(status).unwrap_or_default()
 }
 
-/// What takes the place of all that was reported: absent fields are taken away.
+/// Merge patch that replaces all reported fields: absent ones are `null`.
 pub(super) fn replacing(status: &ForwarderStatus) -> Value {
     let mut applied = applied(status);
     let fields = FIELDS.map(|name| (name.to_owned(), applied[name].take()));
     Value::Object(Map::from_iter(fields))
 }
 
-/// `status` about the `generation` of its Forwarder.
+/// `status` with the observed `generation` of its Forwarder.
 pub(super) fn about(mut status: ForwarderStatus, generation: i64) -> ForwarderStatus {
     for condition in &mut status.conditions {
         condition.observed_generation = Some(generation);

@@ -1,4 +1,4 @@
-//! How hard the API server is asked: not before it wants to be, and no watch over and over.
+//! Rate limit of requests: honours `Retry-After`, and spaces out watches that end at once.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use tower::Service;
 
 use super::health::Backoff;
 
-/// Longest time for which the API server is left alone when it asks for that.
+/// Longest accepted `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(60);
-/// A watch that is over sooner was none: the next one waits.
+/// Least duration of a working watch; after a shorter one, the next has to wait.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What slows requests down.
+/// State of the rate limit.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     state: Mutex<State>,
@@ -25,9 +25,9 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until when the API server wants to be left alone.
+    /// End of the current `Retry-After`.
     alone: Option<Instant>,
-    /// When each watch began last.
+    /// Start of the last watch, by address.
     watches: BTreeMap<String, Began>,
 }
 
@@ -38,7 +38,7 @@ struct Began {
 }
 
 impl Pace {
-    /// For how long the API server wants to be left alone still.
+    /// Remaining time of the current `Retry-After`.
     pub(super) fn alone(&self) -> Duration {
         let alone = self.lock().alone;
         alone.map_or(Duration::ZERO, |at| {
@@ -46,8 +46,8 @@ impl Pace {
         })
     }
 
-    /// How long a request has to wait. Whoever asks waits by itself after a failure; that a watch ends
-    /// at once is none, and is not told to anybody.
+    /// Pause before a request. Callers pause by themselves after a failure; a watch that ends at
+    /// once is no failure to them.
     fn wait<B>(&self, request: &Request<B>) -> Duration {
         let Some(watch) = watch_of(request) else {
             return Duration::ZERO;
@@ -90,12 +90,12 @@ impl Pace {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is watched, when it is a watch: its address without the version that it begins at.
+/// Key of a watch request: its address without the resource version; `None` for other requests.
 fn watch_of<B>(request: &Request<B>) -> Option<String> {
     let uri = request.uri();
     let words: Vec<&str> = uri.query()?.split('&').collect();
@@ -106,7 +106,7 @@ fn watch_of<B>(request: &Request<B>) -> Option<String> {
     Some(format!("{}?{}", uri.path(), selector.unwrap_or(&"")))
 }
 
-/// A way to the API server that keeps the pace.
+/// Service with the rate limit.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     pub(super) inner: S,

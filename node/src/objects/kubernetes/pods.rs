@@ -13,10 +13,10 @@ use super::health::code;
 use super::read::{WirePod, pod_here};
 use crate::objects::pods::{Lookup, NodePod, Pods, Told, is_called};
 
-/// How long the API server is asked for one pod.
+/// Timeout of a lookup at the API server.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the watch knows, and where it does not know the API server.
+/// Pods from the watch, with the API server as fallback.
 #[derive(Debug)]
 pub(super) struct KubernetesPods {
     shared: Arc<Shared>,
@@ -27,7 +27,7 @@ impl KubernetesPods {
         KubernetesPods { shared }
     }
 
-    /// Asks the API server. Not to be called on a thread that runs tasks.
+    /// Asks the API server. Must not be called on a thread that runs tasks.
     fn ask(&self, namespace: &str, name: &str, uid: Option<&str>) -> Lookup {
         let (answer, answered) = mpsc::sync_channel(1);
         let client = self.shared.api.client.clone();
@@ -36,7 +36,7 @@ impl KubernetesPods {
         let name = name.to_owned();
         self.shared.api.handle.spawn(async move {
             let found = tokio::time::timeout(PATIENCE, api.get(&name)).await;
-            // Nobody waits for what comes late.
+            // The receiver may have timed out.
             let _ = answer.send(found);
         });
         let is_meant = |pod: &NodePod| {

@@ -1,4 +1,4 @@
-//! From objects on the wire to what is held of them. Nothing that is stored can make this fail.
+//! Conversion of wire objects to stored items. No stored object can make it fail.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::objects::check_forwarder;
 use crate::objects::pods::NodePod;
 use crds::TopologyKey;
 
-/// Annotation of a pod that tells which networks it is in.
+/// Network-status annotation of a pod.
 pub(super) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// Longest key in bytes: files are named by keys.
 pub(super) const KEY_MAX: usize = 200;
 
-/// A node without what is not needed of it.
+/// Node without unused fields.
 pub(super) type WireNode = Object<Ignored, NodeStatus>;
-/// A pod without what is not needed of it.
+/// Pod without unused fields.
 pub(super) type WirePod = Object<PodSpec, PodStatus>;
 
-/// What is not even looked at.
+/// Spec that is skipped during decoding.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ignored {}
 
-/// The part of a pod's spec that matters.
+/// Used part of a pod's spec.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpec {
@@ -40,14 +40,14 @@ pub(super) struct PodSpec {
     host_network: Option<bool>,
 }
 
-/// The part of a pod's status that matters.
+/// Used part of a pod's status.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct PodStatus {
     phase: Option<String>,
 }
 
-/// What no other object of its kind is called. A namespace has no dot.
+/// Unique key of an object within its kind. A namespace has no dot.
 pub(super) fn key(metadata: &ObjectMeta) -> String {
     let name = metadata.name.as_deref().unwrap_or_default();
     match &metadata.namespace {
@@ -56,7 +56,7 @@ pub(super) fn key(metadata: &ObjectMeta) -> String {
     }
 }
 
-/// Which topology has a Forwarder here.
+/// Topology of a Forwarder on this node.
 pub(super) fn own(object: &DynamicObject) -> Read {
     let topology = object.data.pointer("/spec/topology");
     match topology.and_then(Value::as_str) {
@@ -68,7 +68,7 @@ pub(super) fn own(object: &DynamicObject) -> Read {
     }
 }
 
-/// A Forwarder, and what is reported of it when it is on `node`.
+/// Forwarder, with its reported status when it is on `node`.
 pub(super) fn forwarder(mut object: DynamicObject, node: &str) -> Read {
     let spec = match serde_json::from_value::<ForwarderSpec>(part(&mut object.data, "spec")) {
         Ok(spec) => spec,
@@ -102,7 +102,7 @@ pub(super) fn forwarder(mut object: DynamicObject, node: &str) -> Read {
     }))
 }
 
-/// What is reported of a Forwarder; what cannot be read counts as not reported.
+/// Reported status of a Forwarder; an undecodable one counts as absent.
 pub(super) fn status(object: &mut DynamicObject) -> ForwarderStatus {
     let read = serde_json::from_value(part(&mut object.data, "status"));
     super::normal::normal(read.unwrap_or_default())

@@ -1,7 +1,7 @@
-//! What the engine sees of this node's Forwarders, on its way to their objects.
+//! Status reports of this node's Forwarders to the API server.
 //!
-//! A Forwarder has one slot: what is said twice is written once. Nothing is written that the object
-//! says already.
+//! Each Forwarder has one slot: repeated reports are merged into one write. A status that the
+//! object has already is not written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,17 +24,17 @@ use super::{read, store::Declared};
 
 /// Least time between two writes of one Forwarder.
 const PACE: Duration = Duration::from_secs(1);
-/// How long is waited for more to be said before the first write.
+/// Debounce time before the first write.
 const GATHER: Duration = Duration::from_millis(100);
-/// How long an answer may take.
+/// Timeout of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Writes at one time.
+/// Number of parallel writes.
 const AT_ONCE: usize = 4;
 /// Longest name of a field manager in bytes.
 const MANAGER_MAX: usize = 128;
 const WHAT: &str = "report of a forwarder";
 
-/// What is to be written.
+/// Pending reports.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     slots: Mutex<BTreeMap<String, Slot>>,
@@ -42,7 +42,7 @@ pub(super) struct Reports {
     due: Notify,
 }
 
-/// While the API server fails whoever asks, it is asked for all slots as for one.
+/// Common pause of all slots while the API server fails all requests.
 #[derive(Debug, Default)]
 struct Rest {
     until: Option<Instant>,
@@ -52,23 +52,23 @@ struct Rest {
 #[derive(Debug)]
 struct Slot {
     wanted: ForwarderStatus,
-    /// Whether it is to be looked at.
+    /// True when the slot has to be checked.
     is_due: bool,
     is_under_way: bool,
     not_before: Instant,
     backoff: Backoff,
-    /// What was written last, and what the object said then.
+    /// Last written status, and the object's status at that time.
     written: Option<(ForwarderStatus, ForwarderStatus)>,
 }
 
-/// A write.
+/// Write request.
 struct Job {
     key: String,
     forwarder: Arc<Forwarder>,
     wanted: ForwarderStatus,
 }
 
-/// What came of it.
+/// Result of a write.
 struct Done {
     key: String,
     wanted: ForwarderStatus,
@@ -76,7 +76,7 @@ struct Done {
 }
 
 impl Reports {
-    /// The object of a Forwarder is to say this.
+    /// Sets the desired status of a Forwarder.
     pub(super) fn want(&self, key: &str, wanted: ForwarderStatus) {
         let mut slots = self.lock();
         if let Some(slot) = slots.get_mut(key) {
@@ -97,7 +97,7 @@ impl Reports {
         self.due.notify_one();
     }
 
-    /// The objects of these Forwarders say something else now.
+    /// Marks Forwarders whose object's status changed.
     pub(super) fn look_again(&self, keys: &[String]) {
         let mut slots = self.lock();
         for key in keys {
@@ -108,14 +108,14 @@ impl Reports {
         }
     }
 
-    /// Until when nothing is written.
+    /// End of the pause in which nothing is written.
     fn rest(&self) -> MutexGuard<'_, Rest> {
         // As below.
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        // Every change leaves the value whole, so a panic elsewhere does not spoil it.
+        // Every change leaves the value whole, so a panic of another thread does not corrupt it.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,8 +132,8 @@ impl Slot {
         }
     }
 
-    /// Whether the object says what is wanted, or what it said when just that was written: a server
-    /// with older definitions leaves out what it does not know.
+    /// True when the object has the desired status, or still has the status that followed this
+    /// write: a server with an older CRD drops unknown fields.
     fn is_settled(&self, declared: &Declared) -> bool {
         let Some(observed) = declared.status.as_deref() else {
             return false;
@@ -145,7 +145,7 @@ impl Slot {
     }
 }
 
-/// Writes for ever.
+/// Writes reports for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut writes = FuturesUnordered::new();
     loop {
@@ -167,11 +167,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// What is to be done.
+/// Next writes.
 #[derive(Default)]
 struct Next {
     jobs: Vec<Job>,
-    /// When to look again, if nothing else happens.
+    /// Time of the next check without a change.
     at: Option<Instant>,
 }
 
@@ -187,7 +187,7 @@ impl Shared {
         let mut next = Next::default();
         let store = self.store();
         let mut slots = self.reports.lock();
-        // Of a Forwarder that is no longer this node's nothing is said.
+        // No status is written for a Forwarder that has left this node.
         slots.retain(|key, slot| slot.is_under_way || store.own(key).is_some());
         for (key, slot) in slots.iter_mut() {
             let Some(declared) = store.own(key).filter(|_| slot.is_due && !slot.is_under_way)
@@ -212,7 +212,7 @@ impl Shared {
             }
         }
         if !slots.values().any(|it| it.is_due || it.is_under_way) {
-            // What failed is gone, or said by somebody else.
+            // The failed write is obsolete, or done by another writer.
             self.health.forget(WHAT);
         }
         next
@@ -235,7 +235,7 @@ impl Shared {
         let answer = read::status(&mut object);
         if let Some(slot) = self.reports.lock().get_mut(&key) {
             slot.is_under_way = false;
-            // What came in between is looked at, and what the object says now.
+            // Reports that came in between are handled, and the object's current status.
             slot.is_due = true;
             slot.not_before = Instant::now() + PACE;
             slot.written = Some((wanted, answer.clone()));
@@ -249,7 +249,7 @@ impl Shared {
         let code = code(error);
         let mut slots = self.reports.lock();
         if code == Some(404) {
-            // It is gone; the watch says so soon.
+            // The object is gone; the watch reports it soon.
             slots.remove(key);
             return;
         }
@@ -294,7 +294,7 @@ async fn write(shared: &Shared, job: Job) -> Done {
         if read::status(&mut object.clone()) == wanted {
             return Ok(object);
         }
-        // Something is left that the node before this one reported: it is not ours to apply away.
+        // Fields of an earlier node are left, which apply cannot remove under this field manager.
         let document: Value = json!({"status": replacing(&wanted)});
         let parameters = PatchParams {
             field_manager: Some(manager),
@@ -319,7 +319,7 @@ async fn patch(
     answer.unwrap_or_else(|late| Err(kube::Error::Service(late.into())))
 }
 
-/// Who writes: one name a node.
+/// Field manager: one name a node.
 fn manager(node: &str) -> String {
     let name = format!("beemesh-agent/{node}");
     if name.len() <= MANAGER_MAX {

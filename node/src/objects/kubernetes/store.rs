@@ -1,7 +1,8 @@
-//! What is known of the cluster, a table for each watch. Pure.
+//! Store of cached objects, one table for each watch. Pure.
 //!
-//! Forwarders are taken from the watch of their topology alone, so that what is seen of a topology
-//! is what the API server had at one moment. The watch of this node's own says which topologies those are.
+//! Forwarders are taken only from the watch of their topology, so that the view of a topology is
+//! one consistent state of the API server. The watch of this node's own Forwarders determines the
+//! set of topologies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(super) use feed::Feed;
 use item::shared;
 pub(super) use item::{Declared, Entry, Item, Listing, Read, Table};
 
-/// Every table.
+/// All tables.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     tables: BTreeMap<Feed, Table>,
@@ -30,7 +31,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// A store that begins with what was known before.
+    /// Store that starts with the cached tables.
     pub(super) fn new(tables: BTreeMap<Feed, Table>) -> Store {
         let entries = tables.values().flat_map(|table| table.entries.values());
         let stamps = entries.map(|entry| entry.stamp).max().unwrap_or(0);
@@ -47,7 +48,7 @@ impl Store {
         self.tables.get(feed)
     }
 
-    /// Takes an object that was made or changed. One that is older than what is held is not taken.
+    /// Stores an added or changed object. An older version than the stored one is ignored.
     pub(super) fn put(&mut self, feed: &Feed, key: &str, read: Read) -> Change {
         let Some(table) = self.table_mut(feed) else {
             return Change::default();
@@ -67,12 +68,12 @@ impl Store {
         self.settle(feed, change)
     }
 
-    /// Takes what was deleted.
+    /// Removes a deleted object.
     pub(super) fn remove(&mut self, feed: &Feed, key: &str) -> Change {
         self.put(feed, key, Read::Nothing)
     }
 
-    /// Takes a whole list.
+    /// Replaces a table with a complete list.
     pub(super) fn complete(&mut self, feed: &Feed, listing: Listing) -> Change {
         let Some(table) = self.table_mut(feed) else {
             return Change::default();
@@ -96,7 +97,7 @@ impl Store {
         self.settle(feed, change)
     }
 
-    /// The table of a feed; none of a topology that has no Forwarder here any more.
+    /// Table of a feed; `None` for a topology without a Forwarder on this node.
     fn table_mut(&mut self, feed: &Feed) -> Option<&mut Table> {
         match feed {
             Feed::Network(_) => self.tables.get_mut(feed),
@@ -146,7 +147,7 @@ impl Store {
         change
     }
 
-    /// Tables of topologies come and go with this node's Forwarders.
+    /// Creates and drops tables of topologies, following this node's Forwarders.
     fn follow_networks(&mut self) {
         let wanted = self.networks();
         self.tables.retain(|feed, _| match feed {
@@ -158,7 +159,7 @@ impl Store {
         }
     }
 
-    /// The topologies that have a Forwarder here.
+    /// Topologies with a Forwarder on this node.
     pub(super) fn networks(&self) -> BTreeSet<TopologyKey> {
         let own = self.table(&Feed::Own).into_iter();
         let items = own.flat_map(|table| table.entries.values());
@@ -175,7 +176,7 @@ impl Store {
             .is_some_and(|table| table.entries.contains_key(key))
     }
 
-    /// A Forwarder of this node.
+    /// Forwarder of this node.
     pub(super) fn own(&self, key: &str) -> Option<&Declared> {
         let Some(Item::Own(network)) = &self.table(&Feed::Own)?.entries.get(key)?.item else {
             return None;
@@ -187,7 +188,7 @@ impl Store {
         }
     }
 
-    /// Takes the API server's answer to a report.
+    /// Stores the status in the API server's answer to a report.
     pub(super) fn answered(&mut self, key: &str, status: ForwarderStatus, version: u64) -> Change {
         let Some(mut declared) = self.own(key).cloned() else {
             return Change::default();

@@ -70,7 +70,7 @@ impl body::Body for Words {
     }
 }
 
-/// What a daemon has, and what its API server is asked.
+/// State of a daemon, and the requests that its API server receives.
 fn shared(status: u16) -> (Arc<Shared>, UnboundedReceiver<String>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let health = Arc::<Health>::default();

@@ -1,4 +1,4 @@
-//! One watch for each table, kept up for as long as the daemon lives.
+//! Watches of the API server, one for each table, for as long as the daemon runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use super::read::{self, WireNode, WirePod};
 use super::store::{Feed, Listing, Read};
 use crds::TopologyKey;
 
-/// Time of one watch request: a connection that died unnoticed is noticed by then.
+/// Timeout of one watch request: a dead connection is noticed by then.
 const WATCH_SECONDS: u32 = 120;
-/// A watch that says nothing for so long works: one that does not begin fails sooner.
+/// Time without an event after which a watch counts as working: one that cannot start fails sooner.
 const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
-/// Objects in one answer to a list: what is read at once is held at once.
+/// Page size of a list: a page is held in memory as a whole.
 const PAGE: u32 = 100;
-/// Time of one such answer: a connection that died in the middle of it is noticed by then.
+/// Timeout of one page: a connection that dies in the middle is noticed by then.
 const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
 
-/// Keeps every table like what the API server has. Never returns; stop it by dropping it.
+/// Synchronises every table with the API server. Never returns; dropping it ends the watches.
 pub(super) async fn run(shared: Arc<Shared>, client: Client) {
     let mut watches = Watches::default();
     for feed in [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods] {
@@ -51,7 +51,7 @@ struct Watches {
     networks: BTreeMap<TopologyKey, Task>,
 }
 
-/// A task that ends when this is dropped.
+/// Task that ends when this is dropped.
 struct Task(JoinHandle<()>);
 
 impl Drop for Task {
@@ -61,11 +61,11 @@ impl Drop for Task {
 }
 
 impl Watches {
-    /// Ends those of other networks.
+    /// Ends the watches of other networks.
     fn keep(&mut self, networks: &BTreeSet<TopologyKey>, shared: &Shared) {
         let others = self.networks.extract_if(.., |it, _| !networks.contains(it));
         for (network, task) in others {
-            // Before it is forgotten that it fails.
+            // The task ends before its failure is forgotten.
             drop(task);
             shared.health.forget(&Feed::Network(network).to_string());
         }
@@ -85,7 +85,7 @@ impl Watches {
     }
 }
 
-/// Keeps one table.
+/// Watch of one table.
 struct Watch {
     shared: Arc<Shared>,
     feed: Feed,
@@ -129,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// Watches for ever. After an error that only a new start mends, the watch is made anew.
+    /// Watches for ever. An error that the stream cannot recover from starts a new watch.
     async fn follow<K>(&self, api: Api<K>, selector: Option<String>, read: impl Fn(K) -> Read)
     where
         K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -138,7 +138,7 @@ impl Watch {
             field_selector: selector,
             timeout: Some(WATCH_SECONDS),
             page_size: Some(PAGE),
-            // What a list does not have is gone. A list that is streamed may be of any age.
+            // An object missing from a list is gone. A streamed list may be outdated.
             initial_list_strategy: InitialListStrategy::ListWatch,
             list_semantic: ListSemantic::MostRecent,
             ..watcher::Config::default()
@@ -150,7 +150,7 @@ impl Watch {
         }
     }
 
-    /// Takes events until the watch has to be made anew.
+    /// Handles events until the watch has to be started again.
     async fn take_all<K: Resource>(
         &self,
         events: impl Stream<Item = watcher::Result<Event<K>>>,
@@ -162,7 +162,7 @@ impl Watch {
         loop {
             let patience = if listing.is_some() { LISTING } else { QUIET };
             let (code, error) = match tokio::time::timeout(patience, events.next()).await {
-                // Nothing happens, and nothing fails.
+                // No event, and no failure.
                 Err(_) if listing.is_none() => {
                     self.shared.health.succeeded(&self.what);
                     continue;
@@ -179,7 +179,7 @@ impl Watch {
                 Ok(Some(Err(error))) => (watch_code(&error), chain(&error)),
                 Ok(None) => return,
             };
-            // That a watch is too old is how a new list begins.
+            // An expired resource version (410) is how a new list begins.
             if code != Some(410) {
                 self.shared.health.unheard(&self.what, code, &error);
             }
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    /// Pods are told apart by uid: one may follow another of its name.
+    /// Key of an object. Pods are identified by uid: a new pod may have the name of an earlier one.
     fn key<K: Resource>(&self, object: &K) -> String {
         match &self.feed {
             Feed::Pods => object.meta().uid.clone().unwrap_or_default(),

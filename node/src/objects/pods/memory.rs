@@ -1,4 +1,4 @@
-//! Kubernetes in memory.
+//! In-memory adapter of [`Pods`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,12 +8,12 @@ use crds::attach::Pod;
 
 use super::{Lookup, News, NodePod, Pods, Told, is_called};
 
-/// The pods of the node `n1`.
+/// Pods of the node `n1`.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryPods {
     pub(crate) here: Mutex<Vec<NodePod>>,
     pub(crate) is_away: AtomicBool,
-    /// How often one was looked for.
+    /// Number of lookups.
     pub(crate) asked: AtomicUsize,
     pub(crate) told: Mutex<Vec<Told>>,
 }
@@ -49,7 +49,7 @@ impl Pods for MemoryPods {
 }
 
 impl MemoryPods {
-    /// A running pod of the namespace `default` with these labels, in place of one of its name.
+    /// Puts a running pod in the namespace `default` with these labels, replacing one of its name.
     pub(crate) fn put(&self, name: &str, labels: &[(&str, &str)]) {
         let labels = labels.iter();
         let labels = labels.map(|(key, value)| (key.to_string(), value.to_string()));
@@ -70,14 +70,14 @@ impl MemoryPods {
         });
     }
 
-    /// Changes a pod that was put.
+    /// Changes a pod.
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut NodePod)) {
         let mut here = self.here.lock().unwrap();
         let of = here.iter_mut().find(|here| here.pod.name == name);
         change(of.expect("it was put"));
     }
 
-    /// Reasons and messages of the events so far.
+    /// Reasons and messages of the queued events.
     pub(crate) fn events(&self) -> Vec<(&'static str, String)> {
         let told = self.told.lock().unwrap();
         let events = told.iter().filter_map(|told| match &told.news {

@@ -122,7 +122,7 @@ fn mesh(down: &[(&str, &str)]) -> Mesh {
     mesh
 }
 
-/// What `from` routes `to` (a Forwarder, or a prefix) over.
+/// Next hops of `from` to `to` (a Forwarder, or a prefix).
 fn via(mesh: &Mesh, from: &str, to: &str) -> String {
     let forwarder = named(from);
     let root = mesh.index(&forwarder.metadata.name).unwrap();

@@ -25,7 +25,11 @@ impl Engine {
         }
         let gone = self.delete(unwanted.iter().map(|(netns, _)| netns.clone()).collect());
         for (netns, object) in unwanted.iter().filter(|(netns, _)| gone.contains(netns)) {
-            tracing::info!(forwarder = object, netns, "removed");
+            tracing::info!(
+                forwarder = object,
+                netns,
+                "forwarder removed, namespace deleted"
+            );
             if let Some(monitor) = &self.parts.monitor {
                 monitor.forget(netns);
             }
@@ -36,7 +40,7 @@ impl Engine {
             }
         }
         if let Err(error) = self.parts.owned.remove(&gone) {
-            tracing::warn!(error = chain(&error), "list of own namespaces not written");
+            tracing::warn!(error = chain(&error), "namespace registry not written");
         }
     }
 
@@ -52,7 +56,11 @@ impl Engine {
         for failure in &applied.failures {
             // Retried at the next resync.
             let error = chain(&failure.source);
-            tracing::warn!(netns = failure.netns, error, "failed to remove a namespace");
+            tracing::warn!(
+                netns = failure.netns,
+                error,
+                "namespace not deleted, retried at the next resync"
+            );
         }
         let has_failed = |netns: &String| applied.failures.iter().any(|f| f.netns == *netns);
         netns

@@ -1,4 +1,4 @@
-//! Who is attached, tried again, and detached.
+//! Attachment, retry and detachment.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is wired and in no lease.
+//! Attachments without a lease.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is told: events, annotations, and word for the plugin.
+//! Reports: events, annotations, and the plugin's cache.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A file: its checksum in a line, then JSON.
+//! File format of a cached object: a line with the checksum, then JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ struct PodRecord {
     is_leaving: bool,
 }
 
-/// The file, and its checksum.
+/// File content and its checksum.
 pub(super) fn encode(item: &Item) -> (Vec<u8>, u32) {
     let encoded = match item {
-        // It is in the index.
+        // Its content is part of the index.
         Item::Own(_) => Ok(Vec::new()),
         Item::Forwarder(declared) => serde_json::to_vec(&ForwarderRecord {
             forwarder: &*declared.forwarder,
@@ -49,11 +49,11 @@ pub(super) fn encode(item: &Item) -> (Vec<u8>, u32) {
         Item::Node(node) => serde_json::to_vec(&**node),
         Item::Pod(pod) => serde_json::to_vec(&PodRecord::from(&**pod)),
     };
-    // They are made of text, numbers, lists and maps with text for keys.
+    // The items consist of strings, numbers, lists, and maps with string keys.
     seal(&encoded.unwrap_or_default())
 }
 
-/// `json` with its checksum, and that.
+/// `json` with its checksum prepended, and the checksum.
 pub(super) fn seal(json: &[u8]) -> (Vec<u8>, u32) {
     let checksum = crc32fast::hash(json);
     let mut bytes = format!("{checksum:08x}\n").into_bytes();
@@ -61,7 +61,7 @@ pub(super) fn seal(json: &[u8]) -> (Vec<u8>, u32) {
     (bytes, checksum)
 }
 
-/// What was sealed, with its checksum; none when it is damaged.
+/// JSON of a file and its checksum; `None` for a damaged file.
 pub(super) fn unseal(bytes: &[u8]) -> Option<(&[u8], u32)> {
     let (line, json) = bytes.split_at_checked(9)?;
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
@@ -69,7 +69,7 @@ pub(super) fn unseal(bytes: &[u8]) -> Option<(&[u8], u32)> {
     (crc32fast::hash(json) == checksum).then_some((json, checksum))
 }
 
-/// The item of a file of a feed's, with its checksum; none when it is damaged.
+/// Item of a feed's file and its checksum; `None` for a damaged file.
 pub(super) fn decode(bytes: &[u8], feed: &Feed) -> Option<(Item, u32)> {
     let (rest, checksum) = unseal(bytes)?;
     let item = match feed {
@@ -82,7 +82,7 @@ pub(super) fn decode(bytes: &[u8], feed: &Feed) -> Option<(Item, u32)> {
     Some((item, checksum))
 }
 
-/// The Forwarder of an unsealed file.
+/// Forwarder in the JSON of a file.
 pub(super) fn forwarder(json: &[u8]) -> Option<Forwarder> {
     read::<ForwarderRecord<Forwarder>>(json).map(|record| record.forwarder)
 }

@@ -1,4 +1,4 @@
-//! The last known state as another process reads it: nothing is changed, nothing is set aside.
+//! Read-only view of the object cache for another process.
 
 use std::fs;
 use std::io;
@@ -8,10 +8,10 @@ use crds::Forwarder;
 
 use super::{INDEX, Index, MARK, VERSION, record};
 
-/// The Forwarder in a file of the cache; `None` when the file is no file of the cache.
+/// Forwarder in a file of the cache; `None` for a file of another format.
 ///
 /// # Errors
-/// Why it counts for nothing: a wrong checksum, or another format.
+/// Wrong checksum, or an undecodable object.
 pub(crate) fn forwarder(bytes: &[u8]) -> Option<Result<Forwarder, String>> {
     let is_sealed = bytes.get(8) == Some(&b'\n') && bytes[..8].iter().all(u8::is_ascii_hexdigit);
     is_sealed.then(|| {
@@ -20,7 +20,8 @@ pub(crate) fn forwarder(bytes: &[u8]) -> Option<Result<Forwarder, String>> {
     })
 }
 
-/// Why there may be more objects than files; `None` for a complete cache, and for a directory of plain objects.
+/// Reason why objects may be missing; `None` for a complete cache, and for a directory of plain
+/// objects.
 pub(crate) fn incomplete(cache: &Path) -> Option<String> {
     let path = cache.join(INDEX);
     let bytes = match fs::read(&path) {

@@ -1,4 +1,4 @@
-//! What is told, in which order, and what is given up.
+//! Order of sent events, and dropped ones.
 
 use super::*;
 

@@ -1,19 +1,19 @@
-//! What a change is to be told to.
+//! Effects of a change of the store.
 
 use super::Item;
 
-/// What a change is to be told to.
+/// Parts that a change affects.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::objects::kubernetes) struct Change {
-    /// The snapshot is another one.
+    /// The snapshot changed.
     pub(in crate::objects::kubernetes) source: bool,
-    /// The pods are others.
+    /// The pods changed.
     pub(in crate::objects::kubernetes) pods: bool,
-    /// Other topologies have a Forwarder here.
+    /// The set of topologies with a Forwarder on this node changed.
     pub(in crate::objects::kubernetes) networks: bool,
-    /// Something is to be kept on disk.
+    /// The cache has to be written.
     pub(in crate::objects::kubernetes) cache: bool,
-    /// Of these Forwarders something else is reported.
+    /// Forwarders whose reported status changed.
     pub(in crate::objects::kubernetes) statuses: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The watches.
+//! Feeds: the watches of the store.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crds::TopologyKey;
 
-/// A watch.
+/// Watch of the API server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::objects::kubernetes) enum Feed {
     /// This node's Forwarders.
@@ -17,12 +17,12 @@ pub(in crate::objects::kubernetes) enum Feed {
     Nodes,
     /// This node's pods.
     Pods,
-    /// The Forwarders of a topology that has one here.
+    /// Forwarders of a topology with a Forwarder on this node.
     Network(TopologyKey),
 }
 
 impl Feed {
-    /// What it is of, for people.
+    /// Kind of its objects, for messages.
     pub(in crate::objects::kubernetes) fn kind(&self) -> &'static str {
         match self {
             Feed::Own | Feed::Network(_) => "forwarder",

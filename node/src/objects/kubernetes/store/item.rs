@@ -1,4 +1,4 @@
-//! What is held of objects.
+//! Stored form of objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject};
 use crate::objects::pods::NodePod;
 use crds::TopologyKey;
 
-/// What is needed of an object.
+/// Used fields of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::objects::kubernetes) enum Item {
-    /// The topology that has a Forwarder here.
+    /// Topology of a Forwarder on this node.
     Own(TopologyKey),
     Forwarder(Declared),
     Topology(Arc<MicroServiceTopology>),
@@ -19,20 +19,20 @@ pub(in crate::objects::kubernetes) enum Item {
     Pod(Arc<NodePod>),
 }
 
-/// A Forwarder as it is declared and reported.
+/// Forwarder with its spec and reported status.
 #[derive(Clone, Debug)]
 pub(in crate::objects::kubernetes) struct Declared {
-    /// Without status.
+    /// Object without status.
     pub(in crate::objects::kubernetes) forwarder: Arc<Forwarder>,
     pub(in crate::objects::kubernetes) generation: i64,
-    /// Of this node's Forwarders only.
+    /// Reported status, of this node's Forwarders only.
     pub(in crate::objects::kubernetes) status: Option<Arc<ForwarderStatus>>,
     /// `metadata.resourceVersion` as a number.
     pub(in crate::objects::kubernetes) version: u64,
 }
 
 impl PartialEq for Declared {
-    /// Versions of what is otherwise the same say nothing.
+    /// Versions are ignored: they may differ for equal content.
     fn eq(&self, other: &Declared) -> bool {
         self.is_same_declaration(other) && self.status == other.status
     }
@@ -44,36 +44,36 @@ impl Declared {
     }
 }
 
-/// What came of reading an object.
+/// Result of decoding an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::objects::kubernetes) enum Read {
     Item(Item),
-    /// There is nothing in it for this node.
+    /// Object without relevance for this node.
     Nothing,
-    /// It cannot be understood, for this reason.
+    /// Undecodable object, with the reason.
     Bad(String),
 }
 
-/// What is held of an object.
+/// Stored entry of an object.
 #[derive(Clone, Debug, Default)]
 pub(in crate::objects::kubernetes) struct Entry {
-    /// As it could last be understood.
+    /// Last decodable version.
     pub(in crate::objects::kubernetes) item: Option<Item>,
     pub(super) problem: Option<String>,
-    /// Tells this item from what was here before.
+    /// Number that changes with the item.
     pub(in crate::objects::kubernetes) stamp: u64,
 }
 
-/// What a watch told.
+/// Table of one watch.
 #[derive(Clone, Debug, Default)]
 pub(in crate::objects::kubernetes) struct Table {
     pub(in crate::objects::kubernetes) entries: BTreeMap<String, Entry>,
-    /// Everything was listed once.
+    /// True after the first complete list.
     pub(in crate::objects::kubernetes) is_whole: bool,
 }
 
 impl Entry {
-    /// What was known before.
+    /// Entry from the cache.
     pub(in crate::objects::kubernetes) fn known(item: Option<Item>, stamp: u64) -> Entry {
         Entry {
             item,
@@ -83,10 +83,11 @@ impl Entry {
     }
 }
 
-/// A list that is under way, by key.
+/// List in progress, by key.
 pub(in crate::objects::kubernetes) type Listing = BTreeMap<String, Read>;
 
-/// `item`, with what is equal to `before` being the same value: the engine tells by that what is new.
+/// `item`, which shares its value with an equal `before`: the engine compares pointers to detect
+/// changes.
 pub(super) fn shared(item: Item, before: Option<&Item>) -> Item {
     match (item, before) {
         (Item::Forwarder(new), Some(Item::Forwarder(held))) if new.is_same_declaration(held) => {

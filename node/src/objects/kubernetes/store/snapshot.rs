@@ -1,4 +1,4 @@
-//! What the tables say together.
+//! Snapshot of the store's tables.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::objects::own_pod::{OwnPod, UninstallRequest};
 use crate::objects::pods::NodePod;
 
 impl Store {
-    /// The desired state.
+    /// Desired state.
     pub(in crate::objects::kubernetes) fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
             is_complete: self.is_complete(),
@@ -38,7 +38,7 @@ impl Store {
         snapshot
     }
 
-    /// Whether nothing can be missing that is this node's.
+    /// True when no object for this node can be missing.
     fn is_complete(&self) -> bool {
         let always = [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods];
         let is_whole = |feed: &Feed| self.table(feed).is_some_and(|table| table.is_whole);
@@ -64,15 +64,15 @@ impl Store {
         all.collect()
     }
 
-    /// Whether the node is known to be ours to look after: its pods were listed once, and the daemon's
-    /// own does not ask for a clean node.
+    /// True when this node may be managed: its pods were listed once, and the daemon's own pod does
+    /// not request uninstallation.
     pub(in crate::objects::kubernetes) fn may_begin(&self, own: Option<&OwnPod>) -> bool {
         let Some(own) = own else { return true };
         let are_listed = self.table(&Feed::Pods).is_some_and(|table| table.is_whole);
         are_listed && own.word(self.pods()) != UninstallRequest::Leave
     }
 
-    /// The pods of this node.
+    /// Pods of this node.
     pub(in crate::objects::kubernetes) fn pods(&self) -> impl Iterator<Item = &Arc<NodePod>> {
         let table = self.table(&Feed::Pods).into_iter();
         table
