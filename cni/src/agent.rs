@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 /// Version of this protocol; both sides refuse another one.
 pub const PROTOCOL: u32 = 1;
 
-/// Where the node listens unless the network configuration's `socket` says otherwise.
+/// Default socket of the node, when the network configuration has no `socket`.
 pub const DEFAULT_SOCKET: &str = "/run/beemesh/cni.sock";
 
 /// The plugin's durable state unless the network configuration's `stateDir` says otherwise.
@@ -102,7 +102,7 @@ pub struct NetnsId {
     pub inode: u64,
 }
 
-/// What an ADD asks for.
+/// Claim: the parameters of an ADD.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -158,7 +158,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pod: Option<Pod>,
     },
-    /// What is leased to this key?
+    /// Check of the lease of a key.
     Check {
         /// Which attachment.
         key: Key,
@@ -167,7 +167,7 @@ pub enum Request {
     Collect {
         /// Name of the network configuration.
         network: String,
-        /// What the runtime still has.
+        /// Attachments that the runtime still has.
         valid: Vec<Key>,
     },
     /// Could an ADD be answered?
@@ -206,7 +206,7 @@ pub enum Reply {
     Status {
         /// False: no pod can be attached.
         ready: bool,
-        /// What some pods suffer from, or why it is not ready.
+        /// Reason why the node is not ready, or degraded pods.
         degraded: Option<String>,
     },
 }
@@ -235,7 +235,7 @@ pub struct Attachment {
     pub addresses: Vec<IpNetwork>,
     /// The pod's gateways, one of a family: 169.254.1.1 and fe80::1.
     pub gateways: Vec<IpAddr>,
-    /// What the pod reaches through the gateway of the same family.
+    /// Destinations that the pod reaches through the gateway of the same family.
     pub routes: Vec<IpNetwork>,
     /// MTU of both ends in bytes.
     pub mtu: u32,

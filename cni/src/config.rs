@@ -20,7 +20,8 @@ pub const MAX_BYTES: usize = 8 << 20;
 /// Longest path of a unix socket (`sun_path` and its closing zero byte).
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Where the CRI hands on a pod's annotations, when the conflist asks for that capability.
+/// Key of a pod's annotations in the CRI's `runtimeConfig`, when the conflist asks for that
+/// capability.
 pub const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// A network configuration, as far as every verb needs it.
@@ -68,7 +69,7 @@ impl Config {
         })
     }
 
-    /// What an ADD must be able to rely on beyond [`Config::parse`]; a DEL must not stumble over it.
+    /// Checks that an ADD needs beyond [`Config::parse`]; a DEL must not fail on them.
     ///
     /// # Errors
     /// [`Code::InvalidConfig`] or [`Code::UnsupportedField`].

@@ -41,7 +41,7 @@ pub enum Code {
     InvalidEnvironment = 4,
     /// A file or stream failed.
     Io = 5,
-    /// What was read is not JSON.
+    /// Input is not JSON.
     Decode = 6,
     /// The configuration does not hold together.
     InvalidConfig = 7,
@@ -117,7 +117,7 @@ impl Code {
 pub struct Error {
     /// Which of the table.
     pub code: Code,
-    /// What exactly.
+    /// Details.
     pub details: String,
 }
 

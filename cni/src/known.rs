@@ -34,8 +34,8 @@ pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("known.json")
 }
 
-/// Whether a claim passes while nobody can tell whose its pod is: behind another plugin, and not ours
-/// by the file under `state_dir`.
+/// True when a claim passes while no daemon answers: chained behind another plugin, and not ours by
+/// the cache under `state_dir`.
 pub fn passes(state_dir: &Path, claim: &Claim) -> bool {
     let clears = |pod| Known::read(state_dir).is_ok_and(|known| known.clears(pod));
     claim.chained && claim.topology.is_none() && claim.pod.as_ref().is_some_and(clears)
@@ -54,7 +54,7 @@ impl Known {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// Whether it is certain that no topology takes `pod`.
+    /// True when no topology takes `pod` for certain.
     pub fn clears(&self, pod: &Pod) -> bool {
         let takes = |namespace: &str| self.namespaces.contains(namespace);
         let is_untaken = !takes(ALL) && !takes(&pod.namespace);

@@ -31,7 +31,7 @@ pub enum Request {
     },
 }
 
-/// What ADD, DEL and CHECK are about.
+/// Parameters of ADD, DEL and CHECK.
 #[derive(Clone, Debug)]
 pub struct Container {
     /// The network.
@@ -65,7 +65,7 @@ impl Container {
 pub struct Failure {
     /// Version of the answer.
     pub version: Version,
-    /// What is wrong.
+    /// Error.
     pub error: Error,
 }
 
@@ -240,7 +240,7 @@ fn pod(variable: &impl Fn(&str) -> Option<OsString>) -> Result<Option<Pod>, Erro
     }))
 }
 
-/// What the kernel takes as a name (`dev_valid_name`), of printable bytes only.
+/// True for a name that the kernel accepts (`dev_valid_name`), of printable bytes only.
 fn is_interface_name(name: &str) -> bool {
     (1..=MAX_INTERFACE_NAME).contains(&name.len())
         && !matches!(name, "." | "..")

@@ -67,8 +67,8 @@ pub fn added(
     Ok(Value::Object(result))
 }
 
-/// What `previous` (the `prevResult` of a CHECK) says differently from `attachments`. What other
-/// plugins added to it is theirs.
+/// Differences between `previous` (the `prevResult` of a CHECK) and `attachments`. Additions of
+/// other plugins are ignored.
 pub fn differences(previous: &Value, attachments: &[Attachment], netns: &str) -> Vec<String> {
     let mut found = Vec::new();
     for attachment in attachments {

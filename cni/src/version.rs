@@ -14,10 +14,10 @@ pub enum Version {
 }
 
 impl Version {
-    /// What we speak, oldest first.
+    /// Supported versions, oldest first.
     pub const ALL: [Self; 4] = [Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
-    /// What we answer in when the runtime's version is not known.
+    /// Version of the answer when the runtime's version is unknown.
     pub const LATEST: Self = Self::V1_1_0;
 
     /// The version of exactly this name; none for any that we do not speak.

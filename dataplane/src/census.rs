@@ -1,4 +1,5 @@
-//! Counting every object of the kernel and of the agents, so that a test can say that nothing was left behind.
+//! Census of all objects of kernel and agents, so that a test can prove that nothing is left
+//! behind.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::FileTypeExt, path::Path, path::PathBuf};
 
@@ -13,10 +14,10 @@ use crate::{
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE`.
 const GET_RULE: u16 = 10 << 8 | 7;
-/// How often a namespace is counted anew when it changes meanwhile.
+/// Number of attempts to count a namespace that changes meanwhile.
 const TRIES: usize = 5;
 
-/// What to count.
+/// Scope of a census.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
     /// Named namespaces to count in, by prefix; the empty prefix is all of them.
@@ -80,7 +81,7 @@ pub fn census(scope: &Scope) -> Result<BTreeMap<String, u64>, Error> {
     Ok(counts)
 }
 
-/// What is in `before` or `after` and not the same in both, as `name: before -> after`; empty when the census matches.
+/// Entries of `before` and `after` that differ, as `name: before -> after`; empty for equal ones.
 pub fn difference(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or(0);

@@ -1,40 +1,40 @@
-//! What can go wrong between a desired state and the kernel.
+//! Errors between a desired state and the kernel.
 
 use std::{io, time::Duration};
 
 use crate::netlink::Rejection;
 
-/// A failure of this crate. [`Error::is_transient`] says whether trying again may help.
+/// Error of this crate; [`Error::is_transient`] tells whether a retry may help.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed.
     #[error("failed to {action} {object}")]
     System {
-        /// What was tried, an infinitive: `open`.
+        /// Failed action, an infinitive: `open`.
         action: &'static str,
-        /// What it was tried on.
+        /// Object of the action.
         object: String,
-        /// The operating system's answer.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The kernel refused a netlink request.
     #[error("failed to program {object}")]
     Refused {
-        /// What was to be made, changed or deleted.
+        /// Object to create, change or delete.
         object: String,
-        /// The error number and the kernel's own words.
+        /// Error number and message of the kernel (extended ACK).
         source: Rejection,
     },
-    /// Something without our mark is where ours should be. It was left as it is.
+    /// A foreign object without our mark exists in place of ours. It was left unchanged.
     #[error("failed to program {object}: one that is not beemesh's is in the way")]
     Foreign {
-        /// What stands in the way.
+        /// The foreign object.
         object: String,
     },
     /// A named network namespace does not exist.
     #[error("failed to find network namespace {netns}")]
     NoNamespace {
-        /// Its name.
+        /// Name of the namespace.
         netns: String,
     },
     /// A path leads to something else than a network namespace.
@@ -52,13 +52,13 @@ pub enum Error {
     /// Messages were lost or a dump was interrupted: observe again.
     #[error("failed to read a consistent state: {reason}")]
     Resync {
-        /// Which of the two it was.
+        /// Reason: lost messages or an interrupted dump.
         reason: &'static str,
     },
-    /// The kernel's answer could not be read.
+    /// An answer of the kernel could not be decoded.
     #[error("failed to read a netlink message: {reason}")]
     Malformed {
-        /// What was expected.
+        /// Expected content.
         reason: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! Which groups to make, edit and delete, and which routes to move, so that routes reach their sets of next hops with few messages.
+//! Plan of nexthop groups and routes that reaches the desired sets of next hops with few messages.
 //! Pure.
 //!
 //! Every route names a group. When the set of next hops of many routes changes alike - a link is lost - their group
@@ -24,7 +24,7 @@ const MOST_DUPLICATES: usize = 2;
 /// As many duplicates are always left alone.
 const FEW_GROUPS: usize = 16;
 
-/// What is wanted and what is there.
+/// Desired and observed groups and routes.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// The distinct sets that routes want, none empty.

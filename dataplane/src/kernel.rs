@@ -1,4 +1,4 @@
-//! The port to the kernel, and what is done through it: observe, diff, apply.
+//! Port to the kernel, and its use: observe, diff, apply.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -12,19 +12,20 @@ use crate::{
 /// A note.
 const NO_RESILIENT: &str =
     "this kernel has no resilient nexthop groups: hash-threshold groups take their place";
-/// How often an observation is tried that is interrupted by changes.
+/// Number of attempts of an observation that changes interrupt.
 const OBSERVATIONS: usize = 5;
 
-/// What the planner needs from a kernel. Adapters: [`crate::LinuxKernel`], [`crate::MemoryKernel`].
+/// Port to the kernel that the planner uses. Adapters: [`crate::LinuxKernel`],
+/// [`crate::MemoryKernel`].
 ///
 /// # Guarantees
-/// `apply` goes on after a failure; what is there already counts as made, what is absent counts as deleted; what does
-/// not carry our mark is never changed or deleted.
+/// `apply` goes on after a failure; an existing object counts as created, an absent one as deleted;
+/// objects without our mark are never changed or deleted.
 pub trait Kernel {
     /// Names of the namespaces that begin with `prefix`, in byte order.
     fn namespaces(&mut self, prefix: &str) -> Result<Vec<String>, Error>;
 
-    /// What the namespace holds; none when there is no such namespace.
+    /// Content of a namespace; `None` when it does not exist.
     ///
     /// # Errors
     /// [`Error::Resync`] when it changed meanwhile: observe again.
@@ -43,31 +44,31 @@ pub trait Kernel {
     /// Applies the operations of many namespaces, kind by kind: a veth is made after both its namespaces.
     fn apply(&mut self, operations: Vec<(String, Vec<Operation>)>) -> Applied;
 
-    /// Takes one link out of all groups of a namespace at once, before routes are computed anew: one message for each
-    /// group. A group of which it is the only member is left as it is.
+    /// Removes one link from all groups of a namespace, before routes are recomputed: one message
+    /// for each group. A group without another member is left unchanged.
     fn evict(&mut self, netns: &str, link: &str) -> Result<Applied, Error>;
 }
 
-/// What came of applying operations.
+/// Result of applied operations.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Messages and files written.
+    /// Number of written messages and files.
     pub writes: u64,
-    /// What could not be done. The rest was.
+    /// Failed operations; all others succeeded.
     pub failures: Vec<Failure>,
-    /// What was done in another way than asked, in plain words: no resilient groups on this kernel.
+    /// Fallbacks, as sentences: no resilient groups on this kernel.
     pub notes: Vec<String>,
 }
 
 impl Applied {
-    /// Adds what came of something else.
+    /// Adds another result.
     pub fn merge(&mut self, other: Self) {
         self.writes += other.writes;
         self.failures.extend(other.failures);
         self.notes.extend(other.notes);
     }
 
-    /// Notes that `operation` in `netns` failed.
+    /// Records that `operation` in `netns` failed.
     pub(crate) fn fail(&mut self, netns: &str, operation: impl fmt::Display, source: Error) {
         let (netns, operation) = (netns.to_owned(), operation.to_string());
         self.failures.push(Failure {
@@ -77,7 +78,7 @@ impl Applied {
         });
     }
 
-    /// True when all was done.
+    /// True when no operation failed.
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty()
     }
@@ -87,11 +88,11 @@ impl Applied {
 #[derive(Debug, thiserror::Error)]
 #[error("{netns}: {operation}")]
 pub struct Failure {
-    /// In which namespace.
+    /// Namespace.
     pub netns: String,
-    /// What was to be done.
+    /// Operation.
     pub operation: String,
-    /// Why it was not.
+    /// Reason.
     pub source: Error,
 }
 
@@ -100,14 +101,14 @@ pub struct Failure {
 pub fn converge(kernel: &mut impl Kernel, desired: &BTreeMap<String, Namespace>) -> Applied {
     let (mut applied, replaced) = converge_once(kernel, desired);
     if replaced {
-        // With a veth its other end went, and what was on it.
+        // A deleted veth took its other end with it, and all that depended on it.
         applied.failures.clear();
         applied.merge(converge_once(kernel, desired).0);
     }
     applied
 }
 
-/// One round of [`converge`], and whether a link was deleted in it.
+/// One round of [`converge`]; true when a link was deleted in it.
 fn converge_once(
     kernel: &mut impl Kernel,
     desired: &BTreeMap<String, Namespace>,
@@ -180,7 +181,7 @@ pub fn remove(kernel: &mut impl Kernel, netns: impl IntoIterator<Item = String>)
     kernel.apply(operations.collect())
 }
 
-/// Observes, a few times when something changed meanwhile.
+/// Observes; repeated when the state changed meanwhile.
 pub fn observe_again<K: Kernel>(
     kernel: &mut K,
     observe: impl Fn(&mut K) -> Result<Option<Observed>, Error>,
@@ -188,7 +189,7 @@ pub fn observe_again<K: Kernel>(
     again(|| observe(kernel))
 }
 
-/// As [`observe_again`], of what needs no kernel for itself alone.
+/// As [`observe_again`], with a closure that holds the kernel.
 pub(crate) fn again(
     mut observe: impl FnMut() -> Result<Option<Observed>, Error>,
 ) -> Result<Option<Observed>, Error> {

@@ -10,7 +10,7 @@ pub type Mac = [u8; 6];
 /// The smallest MTU with which a link may carry IPv6 (RFC 8200, section 5).
 pub const IPV6_MIN_MTU: u32 = 1280;
 
-/// What a link without IPv6 uses as its next hop.
+/// Next hop on a link without IPv6.
 pub(crate) const IPV4_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 
 /// The address of one end of a link: locally administered, unicast, from a hash of `link` (unique in the

@@ -1,4 +1,4 @@
-//! What changes in many namespaces, through one socket.
+//! Kernel event monitor of many namespaces through one socket.
 //!
 //! The kernel hands a socket with `NETLINK_LISTEN_ALL_NSID` the notifications of every namespace that has a number (nsid) in
 //! the socket's own one. So a namespace costs a number and a name here, not a socket and a thread.
@@ -34,22 +34,24 @@ const DATAGRAM: usize = 32 * 1024;
 /// Bytes of `struct rtgenmsg`, padded.
 const RTGENMSG: [u8; 4] = [AF_UNSPEC, 0, 0, 0];
 
-/// Something changed in a watched namespace.
+/// Event in a watched namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A link came, changed between usable and not, or went. Told once for each change. With a link that is not up the kernel
-    /// flushed its nexthop object, groups of which that was the only member, and their routes; it does not tell of those.
+    /// A link was added, changed its usability, or was deleted. Reported once for each change. With
+    /// a link that is down the kernel flushes its nexthop object, groups without another member,
+    /// and their routes, without notifications.
     Link {
         /// Name of the namespace.
         netns: Arc<str>,
         /// Interface name.
         link: String,
-        /// Up and with carrier. False also when it went.
+        /// Up and with carrier. False also after the deletion.
         is_up: bool,
-        /// False when it went.
+        /// False after the deletion.
         exists: bool,
     },
-    /// Somebody deleted a nexthop object or group, and with it routes: observe again. Our own deletions are told too.
+    /// A nexthop object or group was deleted, and its routes with it: observe again. Own deletions
+    /// are reported too.
     Routing {
         /// Name of the namespace.
         netns: Arc<str>,
@@ -70,7 +72,7 @@ struct State {
     /// For numbers.
     socket: Socket,
     name_by_nsid: HashMap<u32, Arc<str>>,
-    /// The last told state of each link: (nsid, interface) to up.
+    /// Last reported state of each link: (nsid, interface) to up.
     up_by_link: HashMap<(u32, u32), bool>,
     queue: VecDeque<Event>,
 }
@@ -112,7 +114,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// Watches a namespace no more. One that was deleted should be forgotten before another is watched in its place.
+    /// Stops watching a namespace. Call it for a deleted one before another is watched under its
+    /// name.
     pub fn forget(&self, netns: &str) {
         let mut state = self.state();
         let State {
@@ -124,7 +127,7 @@ impl Monitor {
         up_by_link.retain(|(nsid, _), _| name_by_nsid.contains_key(nsid));
     }
 
-    /// The next event; none when `limit` passed without one. For one thread at a time.
+    /// Next event; `None` after `limit` without one. For one thread at a time.
     ///
     /// # Errors
     /// [`Error::System`] when the socket fails, which no test has seen; lost notifications are [`Event::Resync`].

@@ -1,4 +1,4 @@
-//! The one place where an MTU is computed.
+//! Computation of link MTUs.
 
 use crate::mac::IPV6_MIN_MTU;
 
@@ -7,10 +7,10 @@ pub const MAX_MTU: u32 = 65_535;
 /// The smallest MTU that IPv4 may have (RFC 791, page 25).
 pub const IPV4_MIN_MTU: u32 = 68;
 
-/// How a link's packets travel.
+/// Encapsulation of a link's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encapsulation {
-    /// A veth pair: nothing is added.
+    /// A veth pair: no overhead.
     Veth,
     /// VXLAN over IPv4: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, section 5).
     VxlanV4,
@@ -29,12 +29,12 @@ impl Encapsulation {
     }
 }
 
-/// What must be known to compute a link's MTU.
+/// Parameters of a link's MTU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
-    /// Bytes that the underlay carries in one packet; for a veth the wanted default.
+    /// MTU of the underlay in bytes; for a veth the desired default.
     pub underlay: u32,
-    /// How packets travel over it.
+    /// Encapsulation.
     pub encapsulation: Encapsulation,
     /// True when frames inside the tunnel carry a VLAN tag (4 bytes).
     pub vlan: bool,
@@ -46,31 +46,32 @@ pub struct Path {
     pub ipv6: bool,
 }
 
-/// Why a link can have no MTU.
+/// Error for a link without a valid MTU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MtuError {
-    /// Declared more than fits.
+    /// The declared MTU exceeds what the underlay leaves.
     #[error("mtu {declared} is more than the {largest} bytes that the underlay leaves")]
     TooLarge {
-        /// What was declared.
+        /// Declared MTU in bytes.
         declared: u32,
-        /// What fits.
+        /// Largest possible MTU in bytes.
         largest: u32,
     },
-    /// Too small for the families of the topology.
+    /// The MTU is too small for the address families of the topology.
     #[error("mtu {mtu} is less than the {least} bytes that the topology's address families need")]
     TooSmall {
-        /// What was declared or is left.
+        /// Declared or remaining MTU in bytes.
         mtu: u32,
         /// 1280 with IPv6, else 68.
         least: u32,
     },
 }
 
-/// The MTU of a link: what the underlay leaves, or what was declared if that fits.
+/// MTU of a link in bytes: the declared one, or what the underlay leaves.
 ///
 /// # Errors
-/// [`MtuError`] when what was declared does not fit, or what is left is below what IPv6 (1280) or IPv4 (68) needs.
+/// [`MtuError`] when the declared MTU does not fit, or the remaining one is below the minimum of
+/// IPv6 (1280) or IPv4 (68).
 pub fn link_mtu(path: &Path) -> Result<u32, MtuError> {
     let overhead = path.encapsulation.overhead() + if path.vlan { 4 } else { 0 };
     let largest = path

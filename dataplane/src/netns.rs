@@ -26,7 +26,7 @@ use topology::hash;
 
 use crate::Error;
 
-/// Where named namespaces are mounted. `ip netns` looks here too.
+/// Mount directory of named namespaces, as used by `ip netns`.
 pub const DIRECTORY: &str = "/run/netns";
 
 /// `_IO(0xb7, 3)`: the type of a namespace (`include/uapi/linux/nsfs.h`).
@@ -140,7 +140,7 @@ impl AsRawFd for Netns {
     }
 }
 
-/// Where the namespace called `name` is mounted.
+/// Mount path of the namespace called `name`.
 pub fn path(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }

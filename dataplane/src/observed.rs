@@ -14,7 +14,7 @@ use crate::{
     state::{ATTACHMENT_PREFIX, ATTACHMENT_PROTOCOL, Balance, PROTOCOL},
 };
 
-/// The content of one namespace as the kernel told it, with what is not ours where it could be in the way.
+/// Observed content of one namespace, including foreign objects that may conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// All interfaces by name, `lo` too.
@@ -31,9 +31,9 @@ pub struct Observed {
     pub nexthops: BTreeMap<u32, SeenNexthop>,
     /// Routes of the main table, apart from the kernel's own.
     pub routes: Vec<SeenRoute>,
-    /// Settings that are not what they should be: path below `/proc/sys/net` and the wanted value.
+    /// Sysctls with a wrong value: path below `/proc/sys/net` and the desired value.
     pub wrong_settings: BTreeSet<(&'static str, &'static str)>,
-    /// Routing rules of every namespace that are not there.
+    /// Missing routing rules.
     pub missing_rules: BTreeSet<Rule>,
     /// This kernel has no resilient groups: hash-threshold ones take their place.
     pub lacks_resilient: bool,
@@ -51,7 +51,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The rules without which no route counts.
+    /// Rules that every namespace needs for its routes to apply.
     pub const ALL: [Self; 4] = [
         Self {
             is_ipv4: true,
@@ -71,7 +71,7 @@ impl Rule {
         },
     ];
 
-    /// Its place among the rules, as the kernel gives it to a new namespace.
+    /// Priority of the rule, as in a new namespace.
     pub(crate) fn priority(self) -> u32 {
         if self.table == RT_TABLE_LOCAL {
             0
@@ -102,7 +102,7 @@ pub struct SeenLink {
     pub is_up: bool,
     /// Of a VXLAN: identifier, port, local address.
     pub vxlan: Option<(u32, u16, Option<IpAddr>)>,
-    /// Settings of it that are not what they should be.
+    /// Sysctls of the interface with a wrong value.
     pub wrong_settings: BTreeSet<InterfaceSetting>,
 }
 
@@ -138,12 +138,12 @@ pub enum SeenNexthop {
     Group {
         /// Ids of its members.
         members: BTreeSet<u32>,
-        /// How they share. The timer is not compared.
+        /// Balance of flows over the members. The timer is not compared.
         balance: Balance,
         /// It carries our mark.
         is_ours: bool,
     },
-    /// Something that we never make.
+    /// A kind that beemesh never creates.
     Other,
 }
 
@@ -162,9 +162,9 @@ impl SeenNexthop {
 pub struct SeenRoute {
     /// Destination.
     pub prefix: IpNetwork,
-    /// Who made it.
+    /// Protocol number of its creator.
     pub protocol: u8,
-    /// Where it leads.
+    /// Next hop.
     pub via: Via,
 }
 
@@ -180,15 +180,15 @@ impl SeenRoute {
     }
 }
 
-/// Where an observed route leads.
+/// Next hop of an observed route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Via {
     /// A nexthop object or group.
     Nexthop(u32),
     /// Straight out of an interface (by number).
     Device(u32),
-    /// Nowhere, and the sender is told.
+    /// Unreachable: the sender gets an ICMP error.
     Unreachable,
-    /// Something that we never make.
+    /// A kind that beemesh never creates.
     Other,
 }

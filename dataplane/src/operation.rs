@@ -1,4 +1,4 @@
-//! The changes that close the gap between desired and observed state.
+//! Operations that change the observed state into the desired one.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr};
 
@@ -20,7 +20,7 @@ pub enum Operation {
     WriteSetting {
         /// Path below `/proc/sys/net`.
         path: Cow<'static, str>,
-        /// What to write.
+        /// Value to write.
         value: &'static str,
     },
     /// Delete an interface of ours that differs in what cannot be changed, or is not wanted any more.
@@ -32,14 +32,14 @@ pub enum Operation {
     CreateLink {
         /// Interface name.
         name: String,
-        /// What it should be.
+        /// Desired link.
         link: Link,
     },
     /// Change MAC, MTU and alias of an interface of ours.
     ChangeLink {
         /// Interface name.
         name: String,
-        /// What it should be.
+        /// Desired link.
         link: Link,
     },
     /// Add a routing rule that every namespace begins with.
@@ -100,7 +100,7 @@ pub enum Operation {
         id: u32,
         /// Ids of its members, at least one.
         members: BTreeSet<u32>,
-        /// How they share.
+        /// Balance of flows over the members.
         balance: Balance,
     },
     /// Make a route or lead it elsewhere, atomically.

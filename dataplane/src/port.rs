@@ -1,4 +1,4 @@
-//! The ports of a routing engine: what it needs of a kernel, whichever one that is.
+//! Ports of a routing engine to a kernel.
 //!
 //! Adapters: [`crate::LinuxKernel`], and [`MemoryKernel`] behind a mutex. Marks by which an adapter tells its own objects (protocol numbers,
 //! aliases, link groups) stay below the port.
@@ -30,10 +30,10 @@ pub trait Fib: Send + Sync {
 
 /// Namespaces with their links, addresses, neighbours and forwarding entries. One value serves many threads.
 pub trait Structure: Send + Sync {
-    /// What [`crate::diff::structure`] needs of a namespace; none when there is no such namespace.
+    /// Part of a namespace that [`crate::diff::structure`] needs; `None` when it does not exist.
     ///
     /// # Errors
-    /// [`Error::Resync`] when it changed again and again meanwhile.
+    /// [`Error::Resync`] when it kept changing.
     fn observe_structure(&self, netns: &str) -> Result<Option<Observed>, Error>;
 
     /// Applies the operations of many namespaces, kind by kind, as [`Kernel::apply`].

@@ -39,7 +39,7 @@ pub const SETTINGS: [(&str, &str); 21] = [
 /// A setting of one interface: path below `/proc/sys/net` with `*` for its name, and the value.
 pub type InterfaceSetting = (&'static str, &'static str);
 
-/// The part that an interface has in a Forwarder's namespace.
+/// Role of an interface in a Forwarder's namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `lo`.
@@ -51,7 +51,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What an interface of this part needs of IPv4: the number among `IPV4_DEVCONF_`, the setting.
+    /// IPv4 sysctls of the role: number among `IPV4_DEVCONF_`, and setting.
     pub(crate) fn ipv4(self) -> &'static [(u16, InterfaceSetting)] {
         use crate::netlink::{
             IPV4_DEVCONF_FORWARDING as FORWARDING, IPV4_DEVCONF_RP_FILTER as RP_FILTER,

@@ -1,4 +1,4 @@
-//! What a Forwarder's namespace should hold, and what it was seen to hold, as values.
+//! Desired and observed content of a Forwarder's namespace, as values.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +21,8 @@ pub const LINK_GROUP: u32 = 0xbee;
 /// The names of all pod-facing interfaces begin so.
 pub const ATTACHMENT_PREFIX: &str = "app";
 
-/// What a namespace should hold, routes apart. Small: nothing here grows with the topology beyond the Forwarder's own links.
+/// Desired content of a namespace, without routes. Small: nothing here grows with the topology
+/// beyond the Forwarder's own links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Namespace {
     /// Links by interface name.
@@ -30,7 +31,7 @@ pub struct Namespace {
     pub addresses: BTreeSet<IpNetwork>,
     /// The Forwarder's ends of confirmed attachments by interface name: kept whole, never made or deleted by a convergence.
     pub pods: BTreeMap<String, PodEnd>,
-    /// How next hops share the flows.
+    /// Balance of flows over next hops.
     pub balance: Balance,
 }
 
@@ -46,7 +47,7 @@ pub struct PodEnd {
 /// One end of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it is made of.
+    /// Kind of the link.
     pub kind: LinkKind,
     /// This end's address.
     pub mac: Mac,
@@ -78,7 +79,7 @@ impl Link {
     }
 }
 
-/// What a link is made of.
+/// Kind of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkKind {
     /// Both ends are on this machine.
@@ -103,13 +104,15 @@ pub enum LinkKind {
     Attachment,
 }
 
-/// How the next hops of one group share the flows.
+/// Balance of the flows over the next hops of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Balance {
-    /// Each next hop has its part of the hash space; a change moves flows of all of them.
+    /// Hash threshold: each next hop has a part of the hash space; a change moves flows of all of
+    /// them.
     #[default]
     HashThreshold,
-    /// Buckets: only flows of what is lost move, and a new next hop gets idle buckets only.
+    /// Resilient: buckets, so that only flows of a lost next hop move, and a new one gets idle
+    /// buckets only.
     Resilient {
         /// Number of buckets: fixed for the life of a group.
         buckets: u16,
@@ -126,14 +129,14 @@ impl Balance {
     };
 }
 
-/// Where a route leads.
+/// Next hop of a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// Over any of these links (interface names), equally. Links that are down are left out.
     Links(BTreeSet<String>),
     /// Straight out of one interface: an attachment.
     Device(String),
-    /// Nowhere: the sender is told, and no wider route takes it.
+    /// Unreachable: the sender gets an ICMP error, and no wider route is used.
     Unreachable,
 }
 

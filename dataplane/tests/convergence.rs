@@ -36,7 +36,7 @@ fn declared() -> impl Strategy<Value = Declared> {
         })
 }
 
-/// What somebody does behind the planner's back.
+/// Foreign changes of the kernel state.
 #[derive(Debug, Clone)]
 enum Drift {
     DeleteLink(usize, usize),
@@ -108,7 +108,7 @@ impl Declared {
             .collect()
     }
 
-    /// What the kernel should hold: sets without the links that are not up, routes without empty sets.
+    /// Expected kernel state: sets without links that are down, routes without empty sets.
     fn expected(&self, up: &BTreeSet<String>) -> BTreeMap<IpNetwork, BTreeSet<String>> {
         self.routes
             .iter()

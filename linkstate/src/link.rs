@@ -37,9 +37,9 @@ pub enum Usage {
 /// Evidence of two ends that contradict each other on one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// What the sending end reports.
+    /// Report of the sending end.
     pub sender: Evidence,
-    /// What the receiving end reports.
+    /// Report of the receiving end.
     pub receiver: Evidence,
 }
 
@@ -49,7 +49,8 @@ impl Link {
         self.weaker(direction).passes()
     }
 
-    /// Who may route over the link. A link that passes packets one way only is used in neither (two-way check).
+    /// Usage of the link. A link that passes packets in one direction only is used in neither
+    /// (two-way check).
     pub fn usage(&self) -> Usage {
         let directions = [Direction::Forward, Direction::Backward];
         match directions

@@ -18,7 +18,7 @@ pub const MAX_FORWARDERS: usize = 1 << 14;
 pub struct LimitExceeded {
     /// Links or Forwarders.
     pub what: &'static str,
-    /// How many are kept.
+    /// Largest number of kept entries.
     pub limit: usize,
 }
 
@@ -48,8 +48,8 @@ impl Entry {
         self.report().map_or(0, |report| report.ends.len())
     }
 
-    /// Whether this one replaces `other`. Of one sequence there is one report, unless an origin misbehaves; the order by content
-    /// then makes the winner the same everywhere.
+    /// True when this one replaces `other`. Reports of one sequence are equal unless an origin
+    /// misbehaves; the order by content then makes the winner the same everywhere.
     fn is_newer_than(&self, other: &Entry) -> bool {
         let rank = |entry: &Entry| (entry.sequence(), entry.report().is_none());
         rank(self)
@@ -188,7 +188,7 @@ impl Lsdb {
         gone.flat_map(|(_, entries)| entries.into_keys()).collect()
     }
 
-    /// What differs from this database to `after`, in order of origins and Forwarders.
+    /// Changes from this database to `after`, in order of origins and Forwarders.
     pub fn diff(&self, after: &Lsdb) -> Vec<Change> {
         let find = |lsdb: &Lsdb, key: &(&str, &str)| lsdb.get(key.0, key.1).cloned();
         let keys = |lsdb: &'_ Lsdb| -> Vec<(String, String)> {

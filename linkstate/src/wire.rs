@@ -30,7 +30,7 @@ pub enum DecodeError {
     Name {
         /// The field.
         field: &'static str,
-        /// What it holds, cut at a length that a name may have.
+        /// Received value, truncated to the longest valid name.
         value: String,
     },
     /// More links than one Forwarder may have.
@@ -85,7 +85,8 @@ pub fn decode(bytes: &[u8]) -> Result<Report, DecodeError> {
     Ok(report)
 }
 
-/// Whether a text may be the key of a Forwarder or the name of a node. Keys become names of files.
+/// True when a text may be the key of a Forwarder or the name of a node. Keys become names of
+/// files.
 pub fn is_key(text: &str) -> bool {
     let is_plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);

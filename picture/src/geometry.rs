@@ -76,7 +76,7 @@ impl Mul<f64> for Point {
     }
 }
 
-/// Whether two segments cross in a point that is an end of neither.
+/// True when two segments cross in a point that is an end of neither.
 pub(super) fn cross(a: Point, b: Point, c: Point, d: Point) -> bool {
     let side = |p: Point, q: Point, r: Point| (q - p).normal().dot(r - p);
     side(a, b, c) * side(a, b, d) < -1e-6 && side(c, d, a) * side(c, d, b) < -1e-6

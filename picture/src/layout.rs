@@ -1,4 +1,4 @@
-//! Where Forwarders stand: by the declared shape where there is one, by stress otherwise.
+//! Positions of Forwarders: by the declared shape where there is one, by stress otherwise.
 
 use super::{Picture, geometry::Point, stress};
 use std::f64::consts::{FRAC_PI_2, TAU};

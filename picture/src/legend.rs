@@ -1,4 +1,4 @@
-//! What the signs in a picture mean.
+//! Legend of a picture's signs.
 
 use super::{
     Picture, Stage,
@@ -25,7 +25,7 @@ pub(super) enum Sign {
     Badge,
 }
 
-/// What the signs in this picture mean, broken into lines of `width`.
+/// Legend of the signs in this picture, broken into lines of `width`.
 pub(super) fn legend(picture: &Picture, placed: &Placed, width: f64) -> Vec<Item> {
     let mut entries: Vec<(Sign, String)> = Vec::new();
     for (position, node) in picture.nodes().into_iter().enumerate().take(24) {

@@ -39,7 +39,7 @@ pub enum Stage {
 pub struct Picture {
     /// The topology's name.
     pub title: String,
-    /// What is shown, in one line.
+    /// Description of the picture, in one line.
     pub subtitle: String,
     /// The epoch that it was computed from.
     pub epoch: String,
@@ -64,11 +64,11 @@ pub struct Forwarder {
     pub node: Option<String>,
     /// Distance from the root; `None` without a root, or when it cannot be reached.
     pub distance: Option<u64>,
-    /// Whether it is the root.
+    /// True for the root.
     pub is_root: bool,
-    /// Whether it was taken out.
+    /// True when it was removed.
     pub is_failed: bool,
-    /// Whether there is a root and no path from it.
+    /// True when there is a root and no path from it.
     pub is_unreachable: bool,
 }
 
@@ -85,13 +85,13 @@ pub struct Link {
     pub weight: u32,
     /// Weight from `b` to `a`.
     pub weight_back: u32,
-    /// Whether it, or one of its ends, was taken out.
+    /// True when it, or one of its ends, was removed.
     pub is_failed: bool,
-    /// Whether a parallel link weighs less in both directions: not in the MWT.
+    /// True when a parallel link weighs less in both directions: not in the MWT.
     pub is_heavier: bool,
-    /// Whether `a -> b` is an edge of the SPT-ECMP.
+    /// True when `a -> b` is an edge of the SPT-ECMP.
     pub is_tree_ab: bool,
-    /// Whether `b -> a` is an edge of the SPT-ECMP.
+    /// True when `b -> a` is an edge of the SPT-ECMP.
     pub is_tree_ba: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct Link {
 pub struct App {
     /// Its name.
     pub name: String,
-    /// Where it is attached.
+    /// Attachments to Forwarders.
     pub attachments: Vec<Attachment>,
     /// Distance from the root.
     pub distance: Option<u64>,
@@ -113,12 +113,12 @@ pub struct Attachment {
     pub forwarder: usize,
     /// Weight from the Forwarder to the App.
     pub weight: u32,
-    /// Whether a shortest path ends with this edge.
+    /// True when a shortest path ends with this edge.
     pub is_tree: bool,
 }
 
 impl Link {
-    /// Whether the link is an edge of the SPT-ECMP in either direction.
+    /// True when the link is an edge of the SPT-ECMP in either direction.
     pub fn is_tree(&self) -> bool {
         self.is_tree_ab || self.is_tree_ba
     }

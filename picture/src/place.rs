@@ -1,4 +1,4 @@
-//! Where lines bow, and where weights and Apps stand so that nothing covers anything.
+//! Curves of lines, and positions of weights and Apps without overlaps.
 
 use super::{
     Picture,
@@ -12,7 +12,7 @@ use std::f64::consts::TAU;
 /// Above so many links nobody reads a weight, and no line finds a way around circles.
 const MANY_LINKS: usize = 2000;
 
-/// Everything with its place.
+/// Placed elements.
 pub(super) struct Placed {
     pub(super) theme: Theme,
     pub(super) forwarders: Vec<Point>,
@@ -70,7 +70,8 @@ pub(super) fn place(picture: &Picture) -> Placed {
 }
 
 impl Placed {
-    /// Where on the rim of a circle a badge covers least: to the upper right if it can be.
+    /// Position of a badge on the rim of a circle with the least overlap: to the upper right if
+    /// possible.
     pub(super) fn corner(&self, forwarder: usize) -> Point {
         let at = self.forwarders[forwarder];
         let corner = |step: u32| {
@@ -277,7 +278,7 @@ fn best_box(placed: &Placed, name: &str, edge: &super::Attachment, middle: Point
     best.map_or(Rect::around(at, width, height), |(rect, _)| rect)
 }
 
-/// How much a box would cover or touch.
+/// Overlap of a box with other elements, or contact.
 fn covered(placed: &Placed, rect: Rect, own: usize, gap: f64) -> f64 {
     if placed.theme.detail == Detail::Dots {
         return 0.0;

@@ -328,7 +328,7 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    /// What the picture was computed from, in the corner.
+    /// Epoch that the picture was computed from, in the corner.
     fn epoch(&mut self, width: f64, height: f64) -> fmt::Result {
         writeln!(
             self.out,

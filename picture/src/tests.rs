@@ -1,4 +1,4 @@
-//! What a picture must not do, on shapes of many sizes.
+//! Constraints on pictures, on shapes of many sizes.
 
 use super::{App, Attachment, Forwarder, Link, Picture, Stage, place::place, svg};
 use topology::Shape;

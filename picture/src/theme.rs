@@ -1,6 +1,6 @@
 //! Sizes, colours and letters of a picture.
 
-/// How much is drawn, so that large pictures stay readable.
+/// Level of detail, so that large pictures stay readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
     /// Names, weights, distances, Apps with their names.
@@ -23,7 +23,7 @@ pub(super) struct Theme {
     pub(super) font: f64,
     /// Letters on links and badges.
     pub(super) small: f64,
-    /// Whether names stand inside the circles.
+    /// True when names are inside the circles.
     pub(super) names_inside: bool,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(em).sum::<f64>() * size
 }
 
-/// How many colours there are for nodes.
+/// Number of colours for nodes.
 pub(super) const COLOURS: usize = 8;
 
 /// The style sheet: light, and dark where the reader prefers it. Fonts are those of the machine.

@@ -16,7 +16,7 @@ pub struct FlowPath {
     pub ports: (u16, u16),
     /// Forwarders in order, both ends' own included.
     pub hops: Vec<String>,
-    /// Whether it arrived.
+    /// True when it arrived.
     pub reached: bool,
 }
 
@@ -28,7 +28,7 @@ impl FlowPath {
             .map(|pair| (pair[0].clone(), pair[1].clone()))
     }
 
-    /// Whether it arrived, and every hop is on a computed path.
+    /// True when it arrived and every hop is on a computed path.
     pub fn is_on(&self, from: &str, to: &str, edges: &BTreeSet<Edge>) -> bool {
         let ends = (self.hops.first(), self.hops.last());
         self.reached
@@ -70,7 +70,7 @@ struct Way {
 }
 
 impl Traced {
-    /// Whether every flow arrived over computed paths.
+    /// True when every flow arrived over computed paths.
     pub fn is_as_computed(&self) -> bool {
         self.on_computed_path == self.flows
     }
@@ -83,7 +83,7 @@ struct Leg {
     to: String,
     /// Flows that took it.
     flows: usize,
-    /// Whether it is on a shortest path.
+    /// True when it is on a shortest path.
     computed: bool,
 }
 

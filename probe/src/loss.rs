@@ -1,8 +1,8 @@
-//! What was lost of a stream of numbered packets. Pure.
+//! Loss in a stream of numbered packets. Pure.
 
 use std::time::Duration;
 
-/// What a flow lost.
+/// Loss of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// Packets sent.
@@ -16,7 +16,7 @@ pub struct Loss {
     pub greatest_gap: Duration,
 }
 
-/// What was lost, from when each packet was sent and which arrived. Pure.
+/// Loss, from the send time of each packet and the numbers that arrived. Pure.
 pub(super) fn loss(sent_at: &[u64], arrived: &[u64]) -> Loss {
     let mut has_arrived = vec![false; sent_at.len()];
     for &sequence in arrived {

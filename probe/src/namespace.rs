@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// Where `ip netns` keeps names of network namespaces.
+/// Mount directory of named network namespaces, as used by `ip netns`.
 pub const DIRECTORY: &str = "/run/netns";
 
 /// The file of a namespace: a name under [`DIRECTORY`], or a path as it is.

@@ -10,7 +10,7 @@ use socket2::{SockAddr, Socket};
 
 use super::{namespace, nonce, wait_readable};
 
-/// What to ping, and how.
+/// Parameters of a ping.
 #[derive(Clone, Debug)]
 pub struct Ping {
     /// Namespace to send from.
@@ -23,7 +23,7 @@ pub struct Ping {
     pub count: u64,
     /// Time between two of them.
     pub interval: Duration,
-    /// How long to wait for answers after the last was sent.
+    /// Timeout of replies after the last request.
     pub timeout: Duration,
 }
 
@@ -36,7 +36,7 @@ pub struct Reply {
     pub round_trip: Duration,
 }
 
-/// What came of it.
+/// Result of a ping.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Requests that the kernel took or refused.

@@ -208,7 +208,7 @@ fn receive(shared: &Shared, sinks: &[Socket], nonce: u64) -> io::Result<()> {
     }
 }
 
-/// How long packets may be on their way after the last was sent.
+/// Longest time that packets are in flight after the last was sent.
 const LINGER: Duration = Duration::from_millis(20);
 
 fn drain(shared: &Shared, sink: &Socket, nonce: u64) -> io::Result<()> {

@@ -22,7 +22,7 @@ use self::answers::{Answer, is_answer, read_error};
 use self::packet::{PROBE_BYTES, decode, encode};
 use super::{namespace, nonce, wait_readable};
 
-/// What to trace, and how hard to try.
+/// Parameters of a trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// Namespace to send from.
@@ -31,19 +31,19 @@ pub struct Trace {
     pub source: IpAddr,
     /// Destination, of the same family.
     pub to: IpAddr,
-    /// How arrivals are known.
+    /// Detection of arrivals.
     pub sink: Sink,
     /// Number of flows: as many source ports.
     pub flows: usize,
     /// Greatest time to live.
     pub max_hops: u8,
-    /// How often a probe is sent before its hop counts as silent.
+    /// Number of probes before a hop counts as silent.
     pub attempts: u32,
-    /// How long no answer may come before what is missing is sent again; doubled each time.
+    /// Time without an answer after which missing probes are sent again; doubled each time.
     pub quiet: Duration,
 }
 
-/// What is at the destination.
+/// Responder at the destination.
 #[derive(Clone, Debug)]
 pub enum Sink {
     /// This namespace of the same machine.
@@ -52,14 +52,14 @@ pub enum Sink {
     Echo(u16),
 }
 
-/// How a flow ended.
+/// End of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// At the destination.
     Reached,
     /// A router said that it has no way on.
     Unreachable(IpAddr),
-    /// Nothing more was heard.
+    /// No further answer.
     Silent,
 }
 
@@ -72,7 +72,7 @@ pub struct Path {
     pub port: u16,
     /// The address that each router answered with, in order; none: it stayed silent.
     pub hops: Vec<Option<IpAddr>>,
-    /// How it ended.
+    /// End of the flow.
     pub end: End,
 }
 
@@ -138,7 +138,7 @@ fn port_of(socket: &Socket) -> io::Result<u16> {
     Ok(address.as_socket().map_or(0, |address| address.port()))
 }
 
-/// Where a probe ended: how far it went is its time to live.
+/// End of a probe: the distance is its time to live.
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     after: u8,

@@ -126,7 +126,7 @@ fn is_temporary(path: &Path) -> bool {
     })
 }
 
-/// What writers of `path` left behind that were killed.
+/// Temporary files that killed writers of `path` left behind.
 ///
 /// # Errors
 /// [`Error`] when the directory cannot be read.

@@ -92,7 +92,7 @@ impl Probes {
         self.0.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no check of readiness fails.
+    /// True when no readiness check fails.
     pub fn is_ready(&self) -> bool {
         !self.ready().iter().any(|(_, check)| check.has_failed())
     }

@@ -63,7 +63,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Pause after the address could not be bound.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many connections there may be.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Of all remote peers together.

@@ -21,35 +21,35 @@ use crate::error::AddressError;
 pub struct Prefix {
     /// The first address.
     pub addr: IpAddr,
-    /// How many bits are fixed.
+    /// Prefix length in bits.
     pub len: u8,
 }
 
 impl Prefix {
-    /// How many bits an address of this family has.
+    /// Length of an address of this family in bits.
     pub fn width(&self) -> u8 {
         if self.addr.is_ipv4() { 32 } else { 128 }
     }
 
-    /// Whether `len` fits the family and no bit after it is set.
+    /// True when `len` fits the family and no host bit is set.
     pub fn is_network(&self) -> bool {
         self.len <= self.width() && self.first() & host_bits(self.width() - self.len) == 0
     }
 
-    /// Whether an address belongs to it.
+    /// True when the prefix contains an address.
     pub fn contains(&self, addr: IpAddr) -> bool {
         let width = if addr.is_ipv4() { 32 } else { 128 };
         self.covers(&Prefix { addr, len: width })
     }
 
-    /// Whether all of `other` belongs to it.
+    /// True when the prefix contains all of `other`.
     pub fn covers(&self, other: &Prefix) -> bool {
         self.width() == other.width()
             && self.first() <= other.first()
             && other.last() <= self.last()
     }
 
-    /// Whether they have an address in common.
+    /// True when both have an address in common.
     pub fn overlaps(&self, other: &Prefix) -> bool {
         self.width() == other.width()
             && self.first() <= other.last()
@@ -306,7 +306,7 @@ fn check_room(cidr: Prefix, len: u8, count: usize) -> Result<u8, AddressError> {
     Ok(len)
 }
 
-/// How many blocks of this length the network has (saturating).
+/// Number of blocks of this length in the network (saturating).
 fn block_count(cidr: Prefix, len: u8) -> u64 {
     let bits = len.checked_sub(cidr.len);
     bits.map_or(0, |bits| {

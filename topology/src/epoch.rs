@@ -66,7 +66,7 @@ pub(crate) fn forwarder(name: u64) -> u64 {
     mix(&[1, name])
 }
 
-/// What stays the same of a link when its weights change.
+/// Hash of a link without its weights.
 pub(crate) fn link_identity(a: u64, b: u64, ordinal: u32) -> u64 {
     mix(&[2, a, b, u64::from(ordinal)])
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a declaration.
+//! Errors of a declaration.
 
 use alloc::string::String;
 
@@ -64,17 +64,17 @@ pub enum TopologyError {
     /// A directed graph has an edge without one in the other direction.
     #[error("edge from {from:?} to {to:?} has no edge back, and links have both directions")]
     OneWay {
-        /// Where the edge starts.
+        /// Start of the edge.
         from: String,
-        /// Where the edge ends.
+        /// End of the edge.
         to: String,
     },
     /// More Forwarders, links or Apps than 31 bits count.
     #[error("too many {what}: {count}")]
     TooMany {
-        /// What there is too much of.
+        /// Kind of the items.
         what: &'static str,
-        /// How many there are.
+        /// Number of the items.
         count: usize,
     },
 }
@@ -117,9 +117,9 @@ pub enum AddressError {
     TooFewBlocks {
         /// The network.
         cidr: Prefix,
-        /// How many blocks it has (saturating).
+        /// Number of available blocks (saturating).
         blocks: u64,
-        /// How many Forwarders want one.
+        /// Number of Forwarders that need one.
         wanted: usize,
     },
 }

@@ -9,7 +9,7 @@ use crate::{
     shape::{self, Shape},
 };
 
-/// What to generate.
+/// Kind of a generated topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A shape; every link weighs 1.

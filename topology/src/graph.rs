@@ -16,7 +16,7 @@ use crate::{
     model::{ForwarderIndex, LinkIndex, Topology},
 };
 
-/// What an outgoing scan reads: 8 bytes.
+/// Entry of an outgoing scan: 8 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Half {
     pub(crate) to: u32,
@@ -65,7 +65,7 @@ pub enum Change {
     Forwarder {
         /// Which one.
         forwarder: ForwarderIndex,
-        /// Whether it is back.
+        /// True when it is up again.
         up: bool,
     },
 }
@@ -87,7 +87,7 @@ pub struct Graph {
     forwarders: Vec<ForwarderState>,
     /// No live half edge weighs more.
     max_weight: u32,
-    /// How many changes were made.
+    /// Number of changes so far.
     version: u64,
     sum: epoch::Sum,
 }
@@ -194,22 +194,22 @@ impl Graph {
             .for_each(|link| self.sum.add(epoch::link(link.identity, link.weights)));
     }
 
-    /// How many Forwarders there are, up or down.
+    /// Number of Forwarders, up or down.
     pub fn forwarder_count(&self) -> usize {
         self.forwarders.len()
     }
 
-    /// How many links there are, up or down.
+    /// Number of links, up or down.
     pub fn link_count(&self) -> usize {
         self.links.len()
     }
 
-    /// Whether traffic can use a link: it and both its ends are up.
+    /// True when a link is usable: it and both its ends are up.
     pub fn is_up(&self, link: LinkIndex) -> bool {
         self.weights(link).is_some()
     }
 
-    /// Whether a Forwarder is up.
+    /// True when a Forwarder is up.
     pub fn is_forwarder_up(&self, forwarder: ForwarderIndex) -> bool {
         self.forwarders[forwarder.position()].is_up
     }

@@ -16,9 +16,9 @@ const EXACT: usize = 1000;
 /// A shortest path with more Forwarders than others, by its ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Longest {
-    /// Where it begins.
+    /// Start of the path.
     pub from: ForwarderIndex,
-    /// Where it ends.
+    /// End of the path.
     pub to: ForwarderIndex,
     /// Forwarders on it, both ends included.
     pub forwarders: u32,

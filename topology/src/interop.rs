@@ -24,7 +24,7 @@ use crate::{
     stage,
 };
 
-/// What a vertex stands for. Forwarders come first, then Apps, each in order of their index.
+/// Vertex of the exported graph. Forwarders come first, then Apps, each in order of their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vertex {
     /// A Forwarder, up or down.
@@ -43,7 +43,7 @@ impl Vertex {
     }
 }
 
-/// What an edge weighs, and over which link it leads; to an App over none.
+/// Edge of the exported graph: weight, and link; an edge to an App has no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {
     /// At least 1.

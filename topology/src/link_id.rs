@@ -45,7 +45,7 @@ impl<'a> LinkId<'a> {
         self.ordinal
     }
 
-    /// Whether the link ends at `forwarder`.
+    /// True when the link ends at `forwarder`.
     pub fn has_end(&self, forwarder: &str) -> bool {
         self.a == forwarder || self.b == forwarder
     }
@@ -95,7 +95,7 @@ impl<'a> LinkSelector<'a> {
         self.ordinal
     }
 
-    /// Whether `link` is meant.
+    /// True when `link` matches.
     pub fn matches(&self, link: &LinkId<'_>) -> bool {
         self.ends() == link.ends() && self.ordinal.is_none_or(|ordinal| ordinal == link.ordinal)
     }

@@ -27,14 +27,14 @@ pub struct Hop {
 pub struct Entry {
     /// Weight of the shortest path.
     pub distance: u64,
-    /// Whether the destination is an App attached here.
+    /// True when the destination is an App attached to the Forwarder itself.
     pub attached: bool,
     /// Next hops in byte order of link ids, which the canonical order of links is not: `a-x/b`
     /// comes before `a/b`.
     pub next_hops: Vec<Hop>,
 }
 
-/// What changes for one Forwarder, by destination.
+/// Changed routes of one Forwarder, by destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// Destinations that become reachable.
@@ -46,7 +46,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether nothing changes.
+    /// True without a change.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether no route changes (epochs may differ all the same).
+    /// True without a changed route (epochs may still differ).
     pub fn is_empty(&self) -> bool {
         self.forwarders.is_empty()
     }
@@ -115,7 +115,7 @@ fn by_name<'a>((topology, tables): (&'a Topology, &'a [Table])) -> BTreeMap<&'a 
     tables.iter().map(|table| (name(table), table)).collect()
 }
 
-/// What each old link is in the new topology.
+/// New index of each old link.
 fn links_kept(old: &Topology, new: &Topology) -> Vec<Option<LinkIndex>> {
     let same = |old_link: LinkIndex| {
         let link = &old.links()[old_link.position()];
@@ -229,7 +229,7 @@ fn difference(
     difference
 }
 
-/// Whether two routes are the same by names. Both sets ascend by names, so they match in order.
+/// True when two routes are equal by names. Both sets ascend by names, so they match in order.
 fn is_same(old: Found<'_>, new: Found<'_>, kept: &[Option<LinkIndex>]) -> bool {
     let moved = old.links.iter().map(|link| kept[link.position()]);
     old.distance == new.distance

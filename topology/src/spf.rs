@@ -176,7 +176,7 @@ impl Spf {
         }
     }
 
-    /// Where all paths start.
+    /// Root of the shortest-path tree.
     pub fn root(&self) -> ForwarderIndex {
         self.root
     }

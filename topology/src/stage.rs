@@ -19,24 +19,24 @@ use crate::{
 /// A link in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arc {
-    /// Where it starts.
+    /// Start of the edge.
     pub from: ForwarderIndex,
-    /// Where it ends.
+    /// End of the edge.
     pub to: ForwarderIndex,
     /// Over which link.
     pub link: LinkIndex,
-    /// What it weighs in this direction.
+    /// Weight in this direction.
     pub weight: u32,
 }
 
 /// The edge to an App.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attachment {
-    /// Where the App is.
+    /// Forwarder of the App.
     pub from: ForwarderIndex,
     /// The App.
     pub to: AppIndex,
-    /// What the attachment weighs.
+    /// Weight of the attachment.
     pub weight: u32,
 }
 
@@ -57,7 +57,7 @@ pub struct Global {
 /// of least weight, and each node labelled with its least path weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mwt {
-    /// Where paths start.
+    /// Root of the shortest paths.
     pub root: ForwarderIndex,
     /// For each pair and direction all links of least weight, ascending.
     pub arcs: Vec<Arc>,
@@ -72,7 +72,7 @@ pub struct Mwt {
 /// The shortest-path DAG of a root: for each node all last edges of shortest paths to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SptEcmp {
-    /// Where paths start.
+    /// Root of the shortest paths.
     pub root: ForwarderIndex,
     /// Last edges to Forwarders, ascending by `to`, then link.
     pub arcs: Vec<Arc>,

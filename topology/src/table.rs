@@ -9,7 +9,7 @@ use crate::{
     spf::Spf,
 };
 
-/// How a Forwarder is reached.
+/// Route to a Forwarder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Weight of the shortest path.
@@ -18,12 +18,12 @@ pub struct Route {
     pub set: u32,
 }
 
-/// How an App is reached.
+/// Route to an App.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppRoute {
     /// Weight of the shortest path, attachment included.
     pub distance: u64,
-    /// Whether a nearest attachment is on the Forwarder itself; then the set is the empty one.
+    /// True when a nearest attachment is on the Forwarder itself; then the set is the empty one.
     pub attached: bool,
     /// Position in [`Table::sets`].
     pub set: u32,
@@ -35,7 +35,7 @@ pub struct AppRoute {
 /// (RFC 2991, RFC 2992). There are far fewer sets than destinations, so each is kept once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Whose table it is.
+    /// Owner of the table.
     pub from: ForwarderIndex,
     /// The global topology that it was computed from.
     pub epoch: Epoch,

@@ -113,7 +113,7 @@ fn replay(node: &mut Node, state_dir: &Path, key: &Key) -> Result<(), Failure> {
     }
 }
 
-/// What an ADD has done so far, undone when dropped before `is_done`.
+/// Progress of an ADD, undone when dropped before `is_done`.
 struct Undo<'a> {
     node: Node,
     socket: PathBuf,

@@ -12,7 +12,7 @@ use dataplane::attachment::PodLink;
 use dataplane::mac::{self, Mac};
 use dataplane::netns::Netns;
 
-/// How the node names the pod's ends when another plugin made `CNI_IFNAME`.
+/// Prefix of the pod's interface names when another plugin created `CNI_IFNAME`.
 pub(crate) const CHAINED_PREFIX: &str = "bm-";
 
 /// Longest time for opening a namespace. A file system of another machine, or of a process that hangs, may take for ever.
@@ -92,7 +92,7 @@ fn mac(text: &str) -> Result<Mac, Error> {
     mac::parse(text).ok_or_else(|| Error::new(Code::Node, format!("{text:?} is no MAC address")))
 }
 
-/// What the dataplane's error means to the runtime.
+/// CNI error of a dataplane error.
 pub(crate) fn wiring(error: &dataplane::Error) -> Error {
     let code = match error {
         dataplane::Error::Foreign { .. } => Code::AlreadyAttached,

@@ -45,7 +45,7 @@ pub struct PodLink {
     pub addresses: Vec<IpNetwork>,
     /// The pod's gateways, at most one of a family.
     pub gateways: Vec<IpAddr>,
-    /// What the pod reaches through the gateway of the same family.
+    /// Destinations that the pod reaches through the gateway of the same family.
     pub routes: Vec<IpNetwork>,
     /// Of both ends, in bytes.
     pub mtu: u32,

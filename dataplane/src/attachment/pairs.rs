@@ -21,7 +21,7 @@ pub struct Pair {
     pub pod_mac: Mac,
     /// All IP addresses of it, also such as the kernel made.
     pub addresses: BTreeSet<IpAddr>,
-    /// Where the pod sends by it; default routes are left out.
+    /// Destinations of the pod's routes over it; default routes are left out.
     pub routes: BTreeSet<IpNetwork>,
     /// The larger one of both ends, in bytes.
     pub mtu: u32,

@@ -15,7 +15,7 @@ use crate::{
     netns::Netns,
 };
 
-/// What differs between `attachment` and the kernel, a sentence each; empty when nothing does.
+/// Differences between `attachment` and the kernel, a sentence each; empty without any.
 ///
 /// A smaller MTU, another MAC address of the pod, more addresses and more routes are no differences: later plugins may set them.
 pub fn verify(pod: &Netns, forwarder: &Netns, attachment: &PodLink) -> Result<Vec<String>, Error> {

@@ -220,7 +220,7 @@ struct Plan {
     objects: Vec<Object>,
 }
 
-/// What a message is about; text is made only when it was refused.
+/// Object of a message; its text is built only after a refusal.
 #[derive(Clone, Copy)]
 enum Object {
     Interface,
@@ -333,7 +333,7 @@ fn run(socket: &mut Socket, plan: Plan) -> Result<(), Error> {
     first(refusals(socket, plan)?)
 }
 
-/// What the kernel refused, in order.
+/// Refusals of the kernel, in order.
 fn refusals(socket: &mut Socket, mut plan: Plan) -> Result<Vec<(Object, Rejection)>, Error> {
     let rejections = socket.run(&mut plan.batch)?.into_iter();
     let refused = rejections.map(|rejection| (plan.objects[rejection.index], rejection));

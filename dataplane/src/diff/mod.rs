@@ -12,7 +12,7 @@ use crate::{Error, kernel::Failure, operation::Operation};
 /// Operations in the order in which they are to be applied, and what cannot be done because something foreign is in the way.
 #[derive(Debug, Default)]
 pub struct Diff {
-    /// What to apply.
+    /// Operations to apply.
     pub operations: Vec<Operation>,
     /// Objects that are not ours where ours should be.
     pub conflicts: Vec<Failure>,

@@ -19,8 +19,8 @@ use crate::{
 const FIRST_NEXTHOP: u32 = 1;
 /// The first id for groups.
 pub const FIRST_GROUP: u32 = 1 << 20;
-/// What must change in the routing of one namespace: nexthop objects, groups, routes. Links that are down or absent are left
-/// out of every set; a route of which nothing is left is not programmed.
+/// Operations on the routing of one namespace: nexthop objects, groups, routes. Links that are down
+/// or absent are left out of every set; a route with an empty set is not programmed.
 pub fn routing(netns: &str, desired: &Namespace, routes: &Routes, observed: &Observed) -> Diff {
     let mut diff = Diff::default();
     let mut ids = Ids::new(observed);

@@ -73,7 +73,7 @@ fn whole() -> Observed {
     }
 }
 
-/// What is to be done when one thing is another than it should be.
+/// Operations after one change of the observed state.
 fn after(change: impl FnOnce(&mut Observed)) -> Vec<String> {
     let mut seen = whole();
     change(&mut seen);
@@ -311,7 +311,7 @@ fn over_tunnel() -> Routes {
     to("10.0.1.0/24", Target::Links(["l-b".to_owned()].into()))
 }
 
-/// What is to be done for `routes` when one thing is another than in [`routed`].
+/// Operations for `routes` after one change of [`routed`].
 fn rerouted(routes: &Routes, change: impl FnOnce(&mut Observed)) -> Vec<String> {
     let mut seen = routed();
     change(&mut seen);

@@ -4,7 +4,7 @@ use proptest::{collection, prelude::*};
 
 use super::*;
 
-/// What routing would look like: the kernel's rules for groups, and no more.
+/// Model of a FIB: the kernel's rules for groups only.
 #[derive(Debug, Clone, Default)]
 struct Fib {
     groups: BTreeMap<u32, Set>,

@@ -383,7 +383,7 @@ fn refused(netns: &str, operation: &Operation, source: Rejection) -> Error {
     }
 }
 
-/// Whether a link that was to be made is there now: made, or there before and the same.
+/// Succeeds when the link exists now: created, or already there and equal.
 fn adopt(
     netns: &str,
     operation: &Operation,

@@ -137,7 +137,7 @@ pub(super) fn operation(
 /// `RT_SCOPE_NOWHERE`: a deletion that matches any scope.
 const RT_SCOPE_NOWHERE: u8 = 255;
 
-/// Whether a refusal means that what was wanted is so already.
+/// True when a refusal means that the operation was done already.
 pub(super) fn is_done(operation: &Operation, errno: i32) -> bool {
     match operation {
         Operation::DeleteLink { .. }

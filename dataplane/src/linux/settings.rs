@@ -16,7 +16,7 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// Where the settings of the calling thread's namespace are.
+/// Directory of the sysctls of the calling thread's namespace.
 pub(super) const ROOT: &str = "/proc/sys/net";
 
 /// The two directories of one namespace.
@@ -28,7 +28,7 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    /// Those of the calling thread's namespace.
+    /// Directories of the calling thread's namespace.
     pub(super) fn open() -> io::Result<Self> {
         Self::open_below(Path::new(ROOT))
     }

@@ -11,7 +11,7 @@ use crate::{
     state::{ATTACHMENT_PROTOCOL, PROTOCOL},
 };
 
-/// What concerns one namespace only.
+/// Applies an operation that concerns one namespace only.
 pub(super) fn apply_inside(
     namespace: &mut Observed,
     netns: &str,

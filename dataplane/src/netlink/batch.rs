@@ -13,7 +13,7 @@ const NLA_F_NESTED: u16 = 1 << 15;
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Where each message begins.
+    /// Start offset of each message.
     offsets: Vec<u32>,
 }
 
@@ -73,7 +73,7 @@ impl Batch {
         &self.bytes[self.offsets[first] as usize..self.end(last)]
     }
 
-    /// Where message `count - 1` ends.
+    /// End offset of message `count - 1`.
     fn end(&self, count: usize) -> usize {
         self.offsets
             .get(count)

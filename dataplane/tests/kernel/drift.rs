@@ -1,4 +1,4 @@
-//! What others change in a Forwarder's namespace is seen as a whole, and put right.
+//! Detection and repair of foreign changes in a Forwarder's namespace.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ pub(crate) fn tests<T: Testbed>() -> Vec<Test> {
     ]
 }
 
-/// What needs a real kernel.
+/// Tests that need a real kernel.
 pub(crate) fn real_tests() -> Vec<Test> {
     vec![
         (

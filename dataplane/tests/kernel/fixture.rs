@@ -362,7 +362,7 @@ pub(crate) fn routes_of_a(others: u32) -> Routes {
     routes
 }
 
-/// Where our routes really lead: prefix to names of links.
+/// Programmed next hops of our routes: prefix to names of links.
 pub(crate) fn programmed(observed: &Observed) -> BTreeMap<IpNetwork, BTreeSet<String>> {
     let link = |id: &u32| match &observed.nexthops[id] {
         SeenNexthop::Single { link, .. } => link.clone(),
@@ -380,7 +380,7 @@ pub(crate) fn programmed(observed: &Observed) -> BTreeMap<IpNetwork, BTreeSet<St
     routes
 }
 
-/// What [`programmed`] should say.
+/// Expected result of [`programmed`].
 pub(crate) fn wanted(routes: &Routes) -> BTreeMap<IpNetwork, BTreeSet<String>> {
     let set = |target: &Target| match target {
         Target::Links(links) => links.clone(),

@@ -1,4 +1,4 @@
-//! What only a real kernel can show, without traffic.
+//! Behaviour of a real kernel, without traffic.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What every kernel must do.
+//! Behaviour of every kernel adapter.
 
 use std::time::{Duration, Instant};
 

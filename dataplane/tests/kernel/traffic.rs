@@ -1,4 +1,4 @@
-//! What packets show.
+//! Behaviour of packets.
 
 use std::{collections::BTreeMap, net::UdpSocket, process::Command};
 

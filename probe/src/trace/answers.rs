@@ -1,4 +1,4 @@
-//! What routers say of probes, from a socket's own error queue.
+//! ICMP errors of routers about probes, from a socket's error queue.
 
 use std::{
     io::{self, IoSliceMut},
@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::packet::PROBE_BYTES;
 
-/// Whether a socket reports what a router said of an earlier probe.
+/// True when a socket error reports an ICMP error about an earlier probe.
 pub(super) fn is_answer(error: &io::Error) -> bool {
     let kinds = [
         nix::libc::EHOSTUNREACH,
@@ -23,7 +23,7 @@ pub(super) fn is_answer(error: &io::Error) -> bool {
         .is_some_and(|number| kinds.contains(&number) || number == nix::libc::EPROTO)
 }
 
-/// What a router said about a probe.
+/// ICMP error of a router about a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Expired(IpAddr),

@@ -1,4 +1,4 @@
-//! What a probe carries, so that its answer tells which one it is of.
+//! Payload of a probe, which identifies its answer.
 
 /// Nonce, flow and time to live.
 pub(super) const PROBE_BYTES: usize = 8 + 4 + 1;

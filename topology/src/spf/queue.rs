@@ -39,12 +39,12 @@ impl Buckets {
     }
 }
 
-/// How many buckets hold all distances that can be pending: a power of two, in whole words.
+/// Number of buckets that hold all pending distances: a power of two, in whole words.
 pub(crate) fn circle(max_weight: u32) -> usize {
     (max_weight as usize + 1).next_power_of_two().max(64)
 }
 
-/// How far the next bucket with entries is from the one at `slot`, around the circle.
+/// Distance from `slot` to the next bucket with entries, around the circle.
 #[inline]
 pub(crate) fn steps(occupied: &[u64], slot: usize) -> Option<u64> {
     let words = occupied.len();

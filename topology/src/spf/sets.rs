@@ -109,7 +109,7 @@ pub(crate) struct Wide {
     /// Words in a row.
     width: usize,
     words: Vec<u64>,
-    /// How many Forwarders use each row.
+    /// Number of Forwarders that use each row.
     users: Vec<u32>,
     free: Vec<u32>,
     gathered: Vec<u64>,
@@ -158,7 +158,7 @@ impl Wide {
         &self.words[start..start + self.width]
     }
 
-    /// Whether all members of `part` are in `whole`.
+    /// True when all members of `part` are in `whole`.
     fn contains(&self, whole: u32, part: u32) -> bool {
         if whole == part || part == EMPTY {
             return true;

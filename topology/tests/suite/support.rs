@@ -25,7 +25,7 @@ pub(crate) fn for_each_seed(count: u64, property: impl Fn(&mut SplitMix64)) {
     }
 }
 
-/// What a table says, in the oracle's terms.
+/// Answers of a table, in the oracle's terms.
 pub(crate) fn answers(table: &Table, topology: &Topology) -> Vec<Option<Answer>> {
     let set = |links: &[LinkIndex]| -> BTreeSet<LinkIndex> {
         assert!(links.is_sorted(), "next hops are in order of links");
@@ -225,7 +225,7 @@ pub(crate) fn random_change(numbers: &mut SplitMix64, topology: &Topology) -> Ch
     Change::Link { link, weights }
 }
 
-/// What a destination costs from a root, and over which first links it can be had.
+/// Cost of a destination from a root, and its first links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) distance: u64,

@@ -29,7 +29,7 @@ fn updates_are_those_of_a_full_run_and_walks_arrive() {
     });
 }
 
-/// What is down in a graph, and the same topology without it, have the same epoch and distances.
+/// A graph with losses and the topology without the lost parts have the same epoch and distances.
 #[test]
 fn a_graph_with_losses_is_the_topology_without_them() {
     for_each_seed(10_000, |numbers| {

@@ -14,7 +14,7 @@ use cni::agent::{self, Attachment, Claim, Key, Reply, Request, code};
 use dataplane::netns::{self, Netns};
 use socket2::SockRef;
 
-/// How the agent meets the next requests.
+/// Behaviour of the agent towards the next requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// As the protocol asks.

@@ -1,4 +1,4 @@
-//! What may pass while nobody answers, and what must not.
+//! Requests that pass or fail while no daemon answers.
 
 use std::fs;
 use std::process::Command;

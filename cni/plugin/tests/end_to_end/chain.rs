@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::lab::{Lab, ip};
 
-/// Where distributions put the reference plugins.
+/// Directories of the reference plugins in distributions.
 const DIRECTORIES: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// Versions that the reference plugins of every distribution know, and in which CHECK exists.
 const VERSIONS: [&str; 2] = ["0.4.0", "1.0.0"];

@@ -1,4 +1,4 @@
-//! What each verb promises when something goes wrong.
+//! Promises of each verb after a failure.
 
 use std::fs;
 use std::process::{Child, Command};

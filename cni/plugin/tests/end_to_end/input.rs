@@ -1,4 +1,4 @@
-//! What no runtime should send.
+//! Input that no runtime should send.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::agent::Agent;
 
-/// Everything of one test; removed when dropped.
+/// State of one test; removed when dropped.
 pub(crate) struct Lab {
     pub(crate) agent: Option<Agent>,
     pub(crate) forwarder: String,
@@ -23,7 +23,7 @@ pub(crate) struct Lab {
     pods: Vec<String>,
 }
 
-/// What the plugin answered.
+/// Output of the plugin.
 pub(crate) struct Answer {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,

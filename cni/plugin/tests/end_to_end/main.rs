@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial, run};
 
-/// What a test cannot do without.
+/// Requirement of a test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,

@@ -1,4 +1,4 @@
-//! Whose an interface is, and what `CNI_NETNS` may be.
+//! Ownership of interfaces, and valid values of `CNI_NETNS`.
 
 use std::fs;
 use std::os::unix::fs::symlink;

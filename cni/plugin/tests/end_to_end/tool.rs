@@ -43,7 +43,7 @@ pub(crate) fn cnitool_adds_checks_and_deletes() {
     }
 }
 
-/// Where distributions put other plugins.
+/// Directories of other plugins in distributions.
 fn plugin_paths() -> impl Iterator<Item = PathBuf> {
     ["/usr/lib/cni", "/opt/cni/bin"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What each verb that concerns a pod promises when all goes well.
+//! Promises of each verb about a pod without failures.
 
 use std::process::Command;
 
