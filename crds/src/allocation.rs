@@ -115,5 +115,5 @@ pub struct VniRangeSpec {
     pub uid: String,
 }
 
-/// How many VNIs one [`VniRangeSpec`] claims.
+/// Number of VNIs that one [`VniRangeSpec`] claims.
 pub const VNIS_OF_RANGE: u32 = 64;

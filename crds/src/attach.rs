@@ -1,10 +1,10 @@
-//! Which pods are instances of which Apps, and on which Forwarder each is. Pure.
+//! Assignment of pods to Apps and Forwarders. Pure.
 //!
 //! ```text
 //! topology, places, pods -> assign -> Attachments -> expand_with, to_topology_with
 //! ```
-//! Operator and nodes go by this one rule, so that the graph has an edge where a pod is wired.
-//! A pod has one attachment for each topology that takes it:
+//! The operator and all nodes use this one rule, so that the graph has an edge where a pod is
+//! attached. A pod has one attachment for each topology that takes it:
 //!
 //! 1. *Which topology*: those that [`TOPOLOGIES`] names (`NAME` in the pod's own namespace,
 //!    `NAMESPACE/NAME` elsewhere), where they are of the pod's namespace or list it among their
@@ -35,7 +35,7 @@ pub const FORWARDER: &str = "beemesh.io/forwarder";
 
 /// Annotation of a static pod's mirror in the API: the uid that kubelet and runtime use.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
-/// First characters of the annotations of pods that [`assign`] reads, besides [`MIRROR`].
+/// Prefix of the pod annotations that [`assign`] reads, besides [`MIRROR`].
 const OURS: &str = "beemesh.io/";
 
 /// A Forwarder and its node.
@@ -57,10 +57,11 @@ impl<'a> From<&'a Forwarder> for Place<'a> {
     }
 }
 
-/// How many instances each App has, where it is not one.
+/// Number of instances of each App; one for an absent App.
 pub type Instances = BTreeMap<String, u32>;
 
-/// A pod that runs: bound to a node, in a network of its own, neither finished nor on its way out.
+/// Running pod: bound to a node, with a network namespace of its own, neither finished nor
+/// terminating.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Kubernetes namespace.
@@ -73,18 +74,18 @@ pub struct Pod {
     pub node: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Annotations; only those that [`is_read`] accepts matter.
+    /// Annotations; only those that [`is_read`] accepts are used.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Where the Apps of one topology are.
+/// Attachments of one topology: Forwarders by App, and pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachments {
-    /// The Forwarders with an instance, by App. External Apps need no entry: they always are.
+    /// Forwarders with an instance, by App. External Apps need no entry: they are always attached.
     pub edges: BTreeMap<String, BTreeSet<String>>,
-    /// The pods that are instances, in the order of the pods.
+    /// Pods that are instances, in the order of the pods.
     pub instances: Vec<Instance>,
-    /// The pods that should be instances and cannot be, in the order of the pods.
+    /// Pods that should be instances and cannot be, in the order of the pods.
     pub unattached: Vec<Unattached>,
 }
 
@@ -104,16 +105,16 @@ pub struct Instance {
 pub struct Unattached {
     /// Its position among the pods.
     pub pod: usize,
-    /// In one word.
+    /// Reason.
     pub reason: Reason,
-    /// In a sentence for people.
+    /// Message, a sentence.
     pub message: String,
 }
 
-/// Why a pod is not attached; its name is the reason of the event.
+/// Reason why a pod is not attached; its name is the reason of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// The topology does not take pods of this namespace.
+    /// The topology does not allow pods of this namespace.
     NamespaceNotAllowed,
     /// It has no App that the pod could be an instance of.
     NoApp,
@@ -138,24 +139,24 @@ impl Reason {
     }
 }
 
-/// Whether the annotation `key` of a pod matters to [`assign`].
+/// True when [`assign`] reads the annotation `key` of a pod.
 pub fn is_read(key: &str) -> bool {
     key.starts_with(OURS) || key == MIRROR
 }
 
-/// The uid that kubelet and runtime know a pod by. A static pod keeps it when its mirror is deleted and created
-/// anew with another uid in the API.
+/// Uid of a pod at kubelet and runtime. A static pod keeps it when its mirror is deleted and
+/// recreated with another uid in the API.
 pub fn runtime_uid(pod: &Pod) -> &str {
     pod.annotations.get(MIRROR).unwrap_or(&pod.uid)
 }
 
-/// Decides which of `pods` are instances of `topology`, and where.
+/// Assigns `pods` to Apps and Forwarders of `topology`.
 ///
 /// `places` are its Forwarders with their nodes ([`crate::expand::Layout::places`], or made from
 /// Forwarder objects), in any order.
 ///
 /// # Guarantees
-/// Equal arguments give equal results; a pod's place depends on no other pod.
+/// Equal arguments give equal results; the assignment of a pod depends on no other pod.
 pub fn assign(
     topology: &MicroServiceTopology,
     places: &[Place<'_>],
@@ -177,22 +178,22 @@ pub fn assign(
     attachments
 }
 
-/// Whether pods of a Kubernetes namespace may be instances of `topology`: one of another namespace
-/// than the topology's has to name it as well.
+/// True when pods of a Kubernetes namespace may be instances of `topology`; one of another
+/// namespace than the topology's has to name it as well.
 pub fn admits(topology: &MicroServiceTopology, namespace: &str) -> bool {
     let mut allowed = topology.spec.allowed_namespaces.iter();
     topology.metadata.namespace == namespace
         || allowed.any(|allowed| allowed == namespace || allowed == "*")
 }
 
-/// Whether `pod` may be an instance of `topology`, or should be one: [`assign`] says nothing of other
-/// pods, but that their namespace is not allowed.
+/// True when `pod` may or should be an instance of `topology`: for other pods, [`assign`] reports
+/// only a namespace that is not allowed.
 pub fn concerns(topology: &MicroServiceTopology, pod: &Pod) -> bool {
     choose::concerns(topology, pod)
 }
 
 impl Attachments {
-    /// Those of the lab: instance i of an App with `forwarder: Auto` is on Forwarder i mod n in
+    /// Attachments in a lab: instance i of an App with `forwarder: Auto` is on Forwarder i mod n in
     /// byte order; an App has one instance unless `instances` says otherwise.
     pub fn of_instances<'a>(
         topology: &MicroServiceTopology,
@@ -215,7 +216,7 @@ impl Attachments {
         }
     }
 
-    /// Whether an instance of `app` is on `forwarder`.
+    /// True when an instance of `app` is on `forwarder`.
     pub fn is_edge(&self, app: &str, forwarder: &str) -> bool {
         let forwarders = self.edges.get(app);
         forwarders.is_some_and(|forwarders| forwarders.contains(forwarder))

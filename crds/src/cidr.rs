@@ -48,7 +48,7 @@ pub fn router_address(block: IpNetwork) -> IpAddr {
     }
 }
 
-/// Whether the two share an address.
+/// True when both have an address in common.
 pub fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
     match (a, b) {
         (IpNetwork::V4(a), IpNetwork::V4(b)) => a.overlaps(b),

@@ -1,4 +1,4 @@
-//! What is wrong with a declaration: where, and what was expected there.
+//! Problems of a declaration, with path and expected value.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Problem {
     pub file: String,
     /// The field, such as `spec.links[2].weight`.
     pub path: String,
-    /// What is wrong and what was expected.
+    /// Problem and expected value.
     pub message: String,
 }
 

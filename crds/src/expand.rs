@@ -117,7 +117,7 @@ pub fn expand_with(
     })
 }
 
-/// What [`expand_with`] gives.
+/// Result of [`expand_with`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
     /// The Forwarders, sorted by name.

@@ -16,7 +16,7 @@ use crate::{
     topology::{Liveness, Routing},
 };
 
-/// All that one node must know to make one Forwarder real, and what it reports back.
+/// Object with all that a node needs to program one Forwarder, and with the node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Forwarder {
@@ -26,14 +26,14 @@ pub struct Forwarder {
     pub kind: String,
     /// Object name (see [`crate::names::object`]) and the topology's namespace.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// Desired state.
     pub spec: ForwarderSpec,
-    /// What its node sees.
+    /// Status, reported by the Forwarder's node.
     #[serde(default, skip_serializing_if = "ForwarderStatus::is_empty")]
     pub status: ForwarderStatus,
 }
 
-/// What is wanted of one Forwarder.
+/// Desired state of one Forwarder.
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
 )]
@@ -60,11 +60,11 @@ pub struct ForwarderSpec {
     /// The node it is on; empty until it has one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
-    /// The topology's CIDRs: what pods route to it.
+    /// CIDRs of the topology, which pods route to it.
     #[serde(with = "cidr", default)]
     #[schemars(with = "Vec<String>")]
     pub cidrs: Vec<IpNetwork>,
-    /// All external prefixes of the topology: what pods route to it as well.
+    /// External prefixes of the topology, which pods route to it as well.
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub external: Vec<IpNetwork>,
@@ -81,10 +81,10 @@ pub struct ForwarderSpec {
     /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
-    /// How routes are made.
+    /// Routing.
     #[serde(default)]
     pub routing: Routing,
-    /// How dead links are noticed.
+    /// Liveness detection of links.
     #[serde(default)]
     pub liveness: Liveness,
 }
@@ -103,7 +103,7 @@ pub struct ForwarderLink {
     pub weight: u32,
     /// Weight from `peer` to here.
     pub weight_back: u32,
-    /// What it is made of, resolved.
+    /// Type of the link, resolved.
     pub r#type: WireType,
     /// The VXLAN network identifier, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +113,7 @@ pub struct ForwarderLink {
     pub mtu: Option<u32>,
 }
 
-/// What a link is made of, once both ends have a node.
+/// Type of a link, once both ends have a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WireType {
     /// A veth pair: both ends on one node.
@@ -133,10 +133,10 @@ pub struct ForwarderApp {
     pub selector: Option<LabelSelector>,
     /// Weight from the Forwarder to the App.
     pub weight: u32,
-    /// Whether the App is pinned to this Forwarder.
+    /// True when the App is pinned to this Forwarder.
     #[serde(default)]
     pub insist: bool,
-    /// Whether the attachment is an edge of the graph.
+    /// True when the attachment is an edge of the graph.
     #[serde(default)]
     pub attached: bool,
     /// The prefixes, where the App is external.
@@ -145,11 +145,11 @@ pub struct ForwarderApp {
     pub external: Vec<IpNetwork>,
 }
 
-/// What a Forwarder's node sees.
+/// Status of a Forwarder, reported by its node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ForwarderStatus {
-    /// How many of its links are up.
+    /// Numbers of links: up, and in total.
     pub links: LinkCount,
     /// The same as text, such as `4/4`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -194,7 +194,7 @@ pub struct Computed {
 pub struct AttachmentStatus {
     /// The App that the pod is an instance of.
     pub app: String,
-    /// What the container runtime calls it: container id and interface.
+    /// Container id and interface, the attachment's key at the container runtime.
     pub key: String,
     /// `namespace/name` of the pod, where there is one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -211,9 +211,9 @@ pub struct AttachmentStatus {
 pub struct LinkState {
     /// The link's id.
     pub id: String,
-    /// Whether this end can use it.
+    /// True when this end can use the link.
     pub up: bool,
-    /// Why not; empty when up.
+    /// Reason why it cannot; empty when up.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }

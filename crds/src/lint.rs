@@ -1,7 +1,8 @@
-//! What makes a declaration wrong although it is well formed.
+//! Semantic checks of a well-formed declaration.
 //!
 //! ```text
-//! names -> addressing -> links -> apps -> settings -> (all right so far) drain, derived names
+//! names -> addressing -> links -> apps -> settings -> (without a problem so far) drain, derived
+//! names
 //! ```
 
 mod addressing;
@@ -38,12 +39,12 @@ pub const MAX_LINKS: usize = 262_144;
 pub const MAX_APPS: usize = 16_384;
 /// Most requirements of one selector.
 pub const MAX_REQUIREMENTS: usize = 16;
-/// Above it the CIDRs of a topology are not even compared; two are right.
+/// Number of CIDRs above which they are not compared; valid are at most two.
 const MAX_CIDRS: usize = 16;
 /// Most entries of any other list.
 pub const MAX_ENTRIES: usize = 4_096;
 
-/// Every problem of `topology`; none when it can be applied.
+/// Problems of `topology`; empty for a valid one.
 pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
     let lint = Lint::new(&topology.spec);
     let mut problems = Problems::default();
@@ -55,7 +56,7 @@ pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
         apps::check(&lint, &mut problems);
         settings::check(&lint, &mut problems);
     }
-    // Derived names and links make sense only of names that are right.
+    // Derived names and links are checked for valid names only.
     if problems.0.is_empty() {
         drain::check(&lint, &mut problems);
         problems
@@ -65,7 +66,7 @@ pub fn lint(topology: &MicroServiceTopology) -> Vec<Problem> {
     problems.0
 }
 
-/// What the checks look at.
+/// Input of the checks.
 struct Lint<'a> {
     spec: &'a MicroServiceTopologySpec,
     forwarders: BTreeMap<&'a str, &'a ForwarderEntry>,
@@ -83,7 +84,7 @@ impl<'a> Lint<'a> {
         }
     }
 
-    /// False when a list is so long that nothing else should be looked at.
+    /// False when a list is too long for further checks.
     fn check_sizes(&self, problems: &mut Problems) -> bool {
         let spec = self.spec;
         let sizes = [
@@ -113,7 +114,8 @@ impl<'a> Lint<'a> {
         problems.0.len() == before
     }
 
-    /// Checks names and sizes of what follows from the Forwarders. With one per node, `expand::Layout` does.
+    /// Checks names and numbers that follow from the Forwarders. With one per node,
+    /// `expand::Layout` does.
     fn check_derived(&self, topology: &str) -> Vec<Problem> {
         let forwarders = self.spec.forwarders.iter();
         let forwarders: Vec<&str> = forwarders.map(|entry| entry.name.as_str()).collect();
@@ -124,7 +126,7 @@ impl<'a> Lint<'a> {
         problems
     }
 
-    /// Checks that `name` is a declared Forwarder. One per node has names that are not known yet.
+    /// Checks that `name` is a declared Forwarder. With one per node, the names are not known yet.
     fn check_forwarder(&self, path: &str, name: &str, problems: &mut Problems) {
         let is_possible = match self.spec.forwarder_per_node {
             Some(_) => names::is_name(name),
@@ -133,7 +135,7 @@ impl<'a> Lint<'a> {
         if is_possible {
             return;
         }
-        // Looking for the nearest name costs as much as there are names: done for the first ones.
+        // The search for the nearest name is linear in the names: done for the first problems only.
         let is_cheap = problems.0.len() < 10 && self.forwarders.len() <= 10_000;
         let names = self.forwarders.keys().copied();
         let hint = if is_cheap {

@@ -18,7 +18,7 @@ pub struct NodeObject {
     pub kind: String,
     /// The node's name and labels.
     pub metadata: Metadata,
-    /// Where it can be reached.
+    /// Addresses of the node.
     #[serde(default)]
     pub status: NodeStatus,
 }

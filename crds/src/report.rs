@@ -1,9 +1,9 @@
-//! What is told of a topology as data: the same JSON from the command line and from the operator.
+//! Reports on a topology as data: the same JSON from the command line and from the operator.
 //!
 //! ```text
 //! Topology, Graph, Spf --> graph: GraphReport, one stage
 //! Topology, Table -------> routes: RoutesReport
-//! two of them -----------> plan: PlanReport, what changes
+//! two of them -----------> plan: PlanReport, changes
 //! ```
 
 mod graph;
@@ -19,7 +19,7 @@ pub use self::{
     routes::{Hop, Route, RoutesReport, TableReport, table},
 };
 
-/// Which of the three stages of the computation is told.
+/// Stage of the computation.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which objects are meant, by their labels. An empty selector means all.
+/// Label selector. An empty one matches all objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
@@ -23,7 +23,7 @@ pub struct LabelSelector {
 pub struct Requirement {
     /// The label's key.
     pub key: String,
-    /// How the label's value relates to `values`.
+    /// Relation of the label's value to `values`.
     pub operator: Operator,
     /// Needed by `In` and `NotIn`, forbidden with the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,7 +44,7 @@ pub enum Operator {
 }
 
 impl LabelSelector {
-    /// Whether an object with these labels is meant.
+    /// True when the selector matches an object with these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         matches_labels(&self.match_labels, labels)
             && self
@@ -66,7 +66,7 @@ impl Requirement {
     }
 }
 
-/// Whether `labels` has all of `wanted`: the meaning of a `nodeSelector`.
+/// True when `labels` has all of `wanted`: the semantics of a `nodeSelector`.
 pub fn matches_labels(
     wanted: &BTreeMap<String, String>,
     labels: &BTreeMap<String, String>,

@@ -143,7 +143,7 @@ fn kilo(bytes: usize) -> usize {
     bytes.div_ceil(1_000)
 }
 
-/// What Forwarder objects consist of.
+/// Parts of Forwarder objects.
 struct Parts<'a> {
     spec: &'a MicroServiceTopologySpec,
     /// Addressing, routing and all external prefixes.

@@ -1,23 +1,23 @@
-//! What is reported of a topology, and conditions, in the manner of Kubernetes.
+//! Status of a topology, and conditions as in Kubernetes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What has become of a topology. Small: nothing here grows with Forwarders or links.
+/// Status of a topology. Small: nothing here grows with Forwarders or links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TopologyStatus {
-    /// The `metadata.generation` that all below is about.
+    /// `metadata.generation` of the spec that the status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// How many Forwarders there are, and how many report what was computed.
+    /// Numbers of Forwarders: programmed with the computed table, and in total.
     pub forwarders: ForwarderCount,
-    /// How many links are up at both ends.
+    /// Numbers of links: up at both ends, and in total.
     pub links: LinkCount,
     /// The same as text, such as `4/4`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub links_up: String,
-    /// How many pods are instances of its Apps.
+    /// Number of pods that are instances of its Apps.
     pub pods: u32,
     /// Epoch of the global topology, 16 hexadecimal digits.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -25,11 +25,13 @@ pub struct TopologyStatus {
     /// Digest of the tables of all Forwarders, 16 hexadecimal digits.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
-    /// Time from the last change being observed to all being computed and written, such as `350ms`.
+    /// Time from the observation of the last change until everything is computed and written, such
+    /// as `350ms`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub convergence: String,
-    /// The newest changes that all above was made from, such as `forwarders=512,nodes=100,pods=300`: a replica
-    /// of the operator that has not heard of them writes nothing over it.
+    /// Newest object versions that the status was computed from, such as
+    /// `forwarders=512,nodes=100,pods=300`: a replica of the operator with older ones does not
+    /// overwrite it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub observed_versions: String,
     /// `Accepted`, `Computed`, `Programmed`, `Ready`, `Degraded`, `Progressing`.
@@ -41,30 +43,30 @@ pub struct TopologyStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderCount {
-    /// Those whose node reports the table that was computed.
+    /// Forwarders whose node reports the computed table.
     pub programmed: u32,
-    /// All.
+    /// All Forwarders.
     pub total: u32,
 }
 
-/// A condition, in the manner of Kubernetes.
+/// Condition, as in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about, such as `Ready`.
+    /// Type, such as `Ready`.
     pub r#type: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// One CamelCase word.
+    /// Reason, one CamelCase word.
     #[serde(default)]
     pub reason: String,
-    /// A sentence for people.
+    /// Message, a sentence.
     #[serde(default)]
     pub message: String,
     /// The `metadata.generation` that it was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When `status` last changed (RFC 3339).
+    /// Time of the last change of `status` (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::{
     API_VERSION, Metadata, cidr, duration, selector::LabelSelector, status::TopologyStatus,
 };
 
-/// A topology as a user declares it.
+/// Topology as declared by a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MicroServiceTopology {
@@ -21,11 +21,11 @@ pub struct MicroServiceTopology {
     pub kind: String,
     /// Its name (a DNS label) and namespace.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// Desired state.
     pub spec: MicroServiceTopologySpec,
 }
 
-/// What a user wants of a topology.
+/// Desired state of a topology.
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
 )]
@@ -43,7 +43,7 @@ pub struct MicroServiceTopology {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MicroServiceTopologySpec {
-    /// Where addresses come from.
+    /// Address ranges.
     #[serde(default)]
     pub addressing: Addressing,
     /// Named Forwarders; not together with `forwarder_per_node`.
@@ -52,26 +52,26 @@ pub struct MicroServiceTopologySpec {
     /// One Forwarder on each matching node, named as the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarder_per_node: Option<ForwarderPerNode>,
-    /// How the Forwarders are linked, in the order they are declared.
+    /// Shape of the links, with Forwarders in the order of their declaration.
     #[serde(default)]
     pub shape: Shape,
-    /// Links by hand: they replace the shape's link between the same two, or are added.
+    /// Explicit links: they replace the shape's link between the same two Forwarders, or are added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkEntry>,
-    /// How routes are made.
+    /// Routing.
     #[serde(default)]
     pub routing: Routing,
-    /// How dead links are noticed.
+    /// Liveness detection of links.
     #[serde(default)]
     pub liveness: Liveness,
-    /// What is attached.
+    /// Attached Apps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<AppEntry>,
-    /// Other Kubernetes namespaces whose pods may join; `*` means all. They do so by naming the topology
-    /// in their annotation `beemesh.io/topologies`: no selector reaches them.
+    /// Other Kubernetes namespaces whose pods may join; `*` means all. Such a pod names the
+    /// topology in its annotation `beemesh.io/topologies`: no selector reaches it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_namespaces: Vec<String>,
-    /// What traffic is to keep away from, while it has another way.
+    /// Drained Forwarders and links, which carry traffic only without another path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
 }
@@ -88,7 +88,7 @@ pub struct Drain {
     pub links: Vec<String>,
 }
 
-/// Where a topology's addresses come from.
+/// Address ranges of a topology.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Addressing {
@@ -107,10 +107,10 @@ pub struct Addressing {
 pub struct ForwarderEntry {
     /// Its name, unique among Forwarders and Apps of the topology.
     pub name: String,
-    /// The node that it must be on.
+    /// Node that it must be on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Labels of the node that it must be on. With neither it may be anywhere.
+    /// Labels that its node must have. With neither field it may be on any node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
 }
@@ -124,7 +124,7 @@ pub struct ForwarderPerNode {
     pub node_selector: BTreeMap<String, String>,
 }
 
-/// How Forwarders are linked where `links` says nothing. Twin of the shapes in `topology`.
+/// Shape of the links that `links` does not declare. Twin of the shapes in `topology`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Shape {
     /// Each with each.
@@ -141,7 +141,7 @@ pub enum Shape {
     Grid,
     /// A leaf-spine fabric, the first ones are the spines.
     Fabric,
-    /// No links but those written.
+    /// Only the declared links.
     #[default]
     Custom,
 }
@@ -164,7 +164,7 @@ pub struct LinkEntry {
         deserialize_with = "crate::number::some_weight"
     )]
     pub weight_back: Option<u32>,
-    /// What the link is made of.
+    /// Type of the link.
     #[serde(default)]
     pub r#type: LinkType,
     /// MTU in bytes; computed from the underlay when absent.
@@ -176,7 +176,7 @@ pub struct LinkEntry {
     pub mtu: Option<u32>,
 }
 
-/// What a link is made of.
+/// Type of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LinkType {
     /// veth on one node, VXLAN between nodes.
@@ -190,37 +190,38 @@ pub enum LinkType {
     Encrypted,
 }
 
-/// How routes are made.
+/// Routing settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Routing {
     /// Most next hops of one route, 1 to 256.
     #[serde(deserialize_with = "crate::number::whole")]
     pub max_paths: u32,
-    /// Whether flows keep their next hop when another one goes, where the kernel can.
+    /// True when flows keep their next hop while another one is lost, where the kernel supports it
+    /// (resilient next-hop groups).
     pub resilient: bool,
 }
 
-/// How dead links are noticed (BFD, RFC 5880).
+/// Liveness detection of links (BFD, RFC 5880).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Liveness {
-    /// Time between two packets, such as `100ms`.
+    /// Interval between two packets, such as `100ms`.
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub interval: Duration,
-    /// How many may be lost before the link counts as dead.
+    /// Number of lost packets after which the link counts as down (detect multiplier).
     #[serde(deserialize_with = "crate::number::whole")]
     pub multiplier: u32,
 }
 
-/// What is attached: pods by selector, pods by annotation (neither field), or an external prefix.
+/// Attached App: pods by selector, pods by annotation (neither field), or an external prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppEntry {
     /// Its name, unique among Forwarders and Apps of the topology.
     pub name: String,
-    /// The pods that are instances of it.
+    /// Selector of the pods that are instances of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
     /// Hosts or networks outside the cluster.
@@ -254,7 +255,7 @@ pub struct External {
 /// all but the strangest topologies, and low enough that thousands of them add up.
 pub const DRAINED_WEIGHT: u32 = (1 << 24) - 2;
 
-/// What [`AppEntry::forwarder`] says when any Forwarder will do.
+/// Value of [`AppEntry::forwarder`] for any Forwarder.
 pub const AUTO: &str = "Auto";
 
 impl MicroServiceTopology {
@@ -314,7 +315,7 @@ impl AppEntry {
         }
     }
 
-    /// The one Forwarder that it must be on, if there is one.
+    /// Forwarder that it must be on; `None` for any.
     pub fn pinned(&self) -> Option<&str> {
         match &self.external {
             Some(external) => Some(&external.forwarder),

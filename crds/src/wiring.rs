@@ -54,7 +54,7 @@ pub(crate) fn wires<'a>(
     wires
 }
 
-/// What is drained, to be looked up.
+/// Drained Forwarders and links, prepared for lookups.
 struct Drained<'a> {
     forwarders: BTreeSet<&'a str>,
     links: BTreeSet<((&'a str, &'a str), Option<u32>)>,

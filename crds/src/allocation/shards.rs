@@ -112,8 +112,9 @@ fn clone<V: Clone>(part: &BTreeMap<String, V>) -> impl Iterator<Item = (String, 
     part.iter().map(|(key, value)| (key.clone(), value.clone()))
 }
 
-/// How many shards an allocation of `size` bytes gets that has `before` of them. They stay as many while they
-/// are neither too full nor too empty, so that a change of one Forwarder rewrites one shard.
+/// Number of shards of an allocation of `size` bytes that has `before` of them. The number stays
+/// while they are neither too full nor too empty, so that a change of one Forwarder rewrites one
+/// shard.
 fn count(size: usize, before: usize, target: usize) -> usize {
     let fits_head = if before == 0 { target } else { target / 2 };
     if size <= fits_head {

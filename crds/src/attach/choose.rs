@@ -1,4 +1,4 @@
-//! One pod at a time: topology, App, Forwarder.
+//! Assignment of one pod: topology, App, Forwarder.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// App and Forwarder of `pod`; `None` when it is none of this topology's.
+    /// App and Forwarder of `pod`; `None` when the pod does not belong to this topology.
     pub(super) fn choose(&self, pod: &Pod) -> Result<Option<(&'a str, &'a str)>, Refusal> {
         let Some(is_named) = asks(self.topology, pod) else {
             return Ok(None);
@@ -153,7 +153,7 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// Whether `pod` may be an instance, wherever Forwarders are: rather too many than too few.
+/// True when `pod` may be an instance, independent of Forwarders: an over-approximation.
 pub(super) fn concerns(topology: &MicroServiceTopology, pod: &Pod) -> bool {
     let is_selected = || {
         let apps = topology.spec.apps.iter();
@@ -164,9 +164,9 @@ pub(super) fn concerns(topology: &MicroServiceTopology, pod: &Pod) -> bool {
     admits(topology, &pod.namespace) && asks(topology, pod).is_some_and(may_join)
 }
 
-/// Whether the pod names the topology; `None` when it is none of its pods.
+/// True when the pod names the topology; `None` when it is not one of its pods.
 ///
-/// Who may declare a topology has a say over pods of its namespace alone: any other has to name it.
+/// A topology reaches only pods of its own namespace; any other pod has to name it.
 fn asks(topology: &MicroServiceTopology, pod: &Pod) -> Option<bool> {
     let metadata = &topology.metadata;
     let is_at_home = pod.namespace == metadata.namespace;
@@ -181,7 +181,7 @@ fn asks(topology: &MicroServiceTopology, pod: &Pod) -> Option<bool> {
     names.any(is_meant).then_some(true)
 }
 
-/// What the pod asks for, by annotation or by label.
+/// Value of a pod's annotation or label `key`.
 fn wish<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     let wish = pod.annotations.get(key).or_else(|| pod.labels.get(key))?;
     (!wish.is_empty()).then_some(wish.as_str())

@@ -1,4 +1,4 @@
-//! A computed table held against the routes that a kernel holds. Pure.
+//! Comparison of a computed table with the routes of a kernel. Pure.
 //!
 //! Distances are not in the kernel, and Apps are no prefixes, so the kernel's table is the computed one with
 //! the next hops that the kernel has: it has the computed digest if and only if every route is as computed.
@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::{AppIndex, Change, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
 
-/// Tables of one topology, as the kernels of its nodes are to hold them.
+/// Expected FIBs of one topology on its nodes.
 #[derive(Debug)]
 pub struct Expected<'a> {
     topology: &'a Topology,
@@ -18,7 +18,7 @@ pub struct Expected<'a> {
     max_paths: usize,
 }
 
-/// Where one prefix is to lead.
+/// Expected next hops of one prefix.
 struct Wanted {
     to: Destination,
     name: String,
@@ -31,7 +31,7 @@ enum Destination {
     App(AppIndex),
 }
 
-/// Which interfaces are right.
+/// Accepted interfaces.
 enum Interfaces {
     /// All of these.
     All(BTreeSet<String>),
@@ -40,7 +40,7 @@ enum Interfaces {
 }
 
 impl<'a> Expected<'a> {
-    /// Of these Forwarders, without the links that are down.
+    /// Expected FIBs of these Forwarders, without the links that are down.
     pub fn new(topology: &'a Topology, forwarders: &'a [Forwarder], down: &[LinkIndex]) -> Self {
         let max_paths = forwarders
             .first()
@@ -63,7 +63,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Holds the table of `forwarder` against its namespace; `None` when it is not in the topology.
+    /// Compares the table of `forwarder` with its namespace; `None` when it is not in the topology.
     pub fn hold(&self, forwarder: &Forwarder, kernel: &Namespace) -> Option<Held> {
         let root = self.topology.forwarder(&forwarder.spec.name)?;
         let spf = Spf::compute(&self.graph, root);
@@ -108,7 +108,7 @@ impl<'a> Expected<'a> {
         })
     }
 
-    /// Every prefix that the table has a route for, and those of Forwarders that it has none for.
+    /// Expected next hops of every prefix in the table, and of the Forwarders without a route.
     fn wanted(
         &self,
         forwarder: &Forwarder,
@@ -179,7 +179,7 @@ impl<'a> Expected<'a> {
             .collect()
     }
 
-    /// Next hops as people say them.
+    /// Next hops in readable form.
     fn named(
         &self,
         forwarder: &Forwarder,
@@ -214,7 +214,7 @@ impl Interfaces {
     }
 }
 
-/// Gives a destination the next hops that were found, as a set of its own.
+/// Replaces the next hops of a destination with the observed ones, as a set of its own.
 fn replace(
     table: &mut Table,
     to: Option<Destination>,

@@ -4,13 +4,13 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the kernel of a node holds of ours.
+/// Kernel state of beemesh on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Kernel {
     /// By name.
     pub namespaces: Vec<Namespace>,
-    /// Namespaces that could not be looked at, and why.
+    /// Namespaces that could not be observed, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unread: BTreeMap<String, String>,
 }
@@ -21,7 +21,7 @@ pub struct Kernel {
 pub struct Namespace {
     /// Its name, one that `ip netns exec` takes.
     pub netns: String,
-    /// The Forwarder object that it was made for, as the daemon has noted it.
+    /// Forwarder object of the namespace, from the daemon's registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// Interfaces that are ours, by name.
@@ -32,7 +32,7 @@ pub struct Namespace {
     pub groups: Vec<Group>,
     /// Routes of the main table that are not the kernel's own, by prefix.
     pub routes: Vec<Route>,
-    /// What was computed here from the last known objects, and what of it the kernel does not hold.
+    /// Table computed from the cached objects, and its differences from the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<Held>,
 }
@@ -45,9 +45,9 @@ pub struct Link {
     pub interface: String,
     /// `veth`, `vxlan`, ...
     pub kind: String,
-    /// What it stands for: `TOPOLOGY/LINK`, or an attachment.
+    /// Link or attachment: `TOPOLOGY/LINK`, or the attachment's key.
     pub alias: String,
-    /// Packets can pass.
+    /// True when packets can pass.
     pub up: bool,
     /// In bytes.
     pub mtu: u32,
@@ -64,7 +64,7 @@ pub struct Group {
     pub id: u32,
     /// The interfaces that share the flows.
     pub interfaces: Vec<String>,
-    /// Only flows of what is lost move.
+    /// True for a resilient group: only flows of a lost next hop move.
     pub resilient: bool,
 }
 
@@ -74,27 +74,27 @@ pub struct Group {
 pub struct Route {
     /// Destination.
     pub prefix: IpNetwork,
-    /// Who made it.
+    /// Creator.
     pub origin: Origin,
-    /// The interfaces it leads over, by name; none where that cannot be told.
+    /// Interfaces of the next hops, by name; empty where they are unknown.
     pub interfaces: Vec<String>,
 }
 
-/// Who made a route.
+/// Creator of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The daemon, from a table.
     Table,
-    /// The daemon: a prefix of the topology, where nothing longer leads.
+    /// The daemon: fallback for a prefix of the topology.
     Unreachable,
     /// The CNI plugin, to a pod.
     Attachment,
-    /// Somebody else.
+    /// Another program.
     Foreign,
 }
 
-/// A computed table, held against the kernel.
+/// Comparison of a computed table with the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Held {
@@ -104,21 +104,21 @@ pub struct Held {
     pub computed: String,
     /// Digest of the table that the kernel holds.
     pub kernel: String,
-    /// What differs, by prefix.
+    /// Differences, by prefix.
     pub differences: Vec<Differing>,
 }
 
-/// A prefix that the kernel sends elsewhere than was computed.
+/// Prefix whose next hops in the kernel differ from the computed ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Differing {
     /// Destination.
     pub prefix: IpNetwork,
-    /// The Forwarder or external App that has the prefix; empty for a prefix of nobody.
+    /// Forwarder or external App of the prefix; empty for an unassigned prefix.
     pub to: String,
     /// Next hops as `PEER by LINK`; empty for no route.
     pub expected: Vec<String>,
-    /// The same of the kernel; an interface that is no link under its own name.
+    /// Next hops in the kernel; an interface that is no link under its own name.
     pub found: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ pub struct Differing {
 pub struct Leases<L = Lease> {
     /// In the order of their keys.
     pub leases: Vec<L>,
-    /// Places in the journal that cannot be read.
+    /// Number of unreadable ranges in the journal.
     pub damaged: usize,
 }
 
@@ -154,36 +154,36 @@ pub struct LeaseKey {
     pub ifname: String,
 }
 
-/// What of ours a node holds.
+/// Objects of beemesh on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Census {
-    /// How many of each kind there are.
+    /// Numbers of objects, by kind.
     pub counts: BTreeMap<String, u64>,
-    /// What nobody needs.
+    /// Orphaned objects.
     pub leaks: Vec<Leak>,
-    /// Why leaks of some kinds cannot be told from what is needed.
+    /// Reasons why orphans of some kinds cannot be identified.
     pub unknown: Vec<String>,
 }
 
-/// One thing that nobody needs.
+/// Orphaned object, which nothing needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Leak {
-    /// What it is.
+    /// Kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// The namespace that it is in.
+    /// Network namespace of the object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub netns: String,
-    /// Why nobody needs it.
+    /// Reason why it is orphaned.
     pub why: String,
-    /// Whether there are two proofs of that.
+    /// True when two proofs agree, so that `gc` may remove it.
     pub removable: bool,
 }
 
-/// Kinds of things that a node holds.
+/// Kinds of objects on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -205,12 +205,12 @@ pub enum Kind {
     LinkState,
     /// A temporary or damaged file.
     StrayFile,
-    /// A socket that nobody serves.
+    /// A socket without a listener.
     Socket,
 }
 
 impl Kind {
-    /// As in JSON.
+    /// Name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Namespace => "namespace",
@@ -227,21 +227,21 @@ impl Kind {
     }
 }
 
-/// What `gc` came to.
+/// Result of `gc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Collected {
-    /// Nothing was changed.
+    /// True when nothing was changed.
     pub dry_run: bool,
-    /// What was removed, or would be.
+    /// Removed objects; in a dry run, those that would be removed.
     pub removed: Vec<Leak>,
-    /// What has but one proof against it, or could not be removed: in `why`.
+    /// Kept objects, with a single proof or a failed removal: the reason is in `why`.
     pub kept: Vec<Leak>,
-    /// Why leaks of some kinds cannot be told from what is needed.
+    /// Reasons why orphans of some kinds cannot be identified.
     pub unknown: Vec<String>,
 }
 
-/// What came of pinging.
+/// Result of a ping.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pinged {
@@ -249,25 +249,25 @@ pub struct Pinged {
     pub to: Vec<PingedOne>,
 }
 
-/// What came of pinging one address.
+/// Result of pinging one address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PingedOne {
     /// The address.
     pub address: std::net::IpAddr,
-    /// Requests.
+    /// Number of requests.
     pub sent: u64,
-    /// Requests that were answered.
+    /// Number of answered requests.
     pub received: u64,
     /// Mean round trip in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_ms: Option<f64>,
-    /// What the sender's own kernel refused.
+    /// Error of the sender's own kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// The ways that flows took.
+/// Paths of flows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Traced {
@@ -275,14 +275,14 @@ pub struct Traced {
     pub flows: Vec<Flow>,
 }
 
-/// The way of one flow.
+/// Path of one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Flow {
     /// Source port.
     pub source_port: u16,
-    /// What each router answered with, in order; none: it stayed silent.
+    /// Answering address of each router, in order; `None` for a silent one.
     pub hops: Vec<Option<std::net::IpAddr>>,
-    /// Whether it arrived.
+    /// True when the flow arrived.
     pub reached: bool,
 }

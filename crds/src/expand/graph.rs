@@ -134,7 +134,8 @@ pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> 
     Topology::new(names, links, apps.collect())
 }
 
-/// Whether `app` is on `forwarder`, which is one that it may be on: what is external always is.
+/// True when `app` is attached to `forwarder`, one of its possible Forwarders; an external App
+/// always is.
 pub(super) fn is_attached(app: &AppEntry, forwarder: &str, attachments: &Attachments) -> bool {
     app.external.is_some() || attachments.is_edge(&app.name, forwarder)
 }

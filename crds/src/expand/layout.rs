@@ -1,4 +1,4 @@
-//! What a declaration means on these nodes, before anything is given.
+//! Layout of a declaration on these nodes, before addresses and VNIs are granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::{
     wiring::{self, Wire},
 };
 
-/// What is given to the Forwarders and links of one topology.
+/// Addresses and VNIs of the Forwarders and links of one topology.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// One block of each CIDR, by the Forwarder's name.
@@ -134,7 +134,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// What lint could not check, since the nodes name the Forwarders.
+/// Checks that need the names of Forwarders, which come from the nodes.
 fn check_expanded(
     topology: &MicroServiceTopology,
     names: &[&str],

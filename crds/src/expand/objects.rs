@@ -90,7 +90,7 @@ pub(super) fn ends<'a>(
     ends
 }
 
-/// What the objects are put together from.
+/// Sources of the Forwarder objects.
 pub(super) struct Objects<'a> {
     pub(super) topology: &'a MicroServiceTopology,
     pub(super) attachments: &'a Attachments,

@@ -72,7 +72,7 @@ pub struct LeftOut<'a> {
 /// The nodes that `forwarderPerNode` means, each list sorted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matching<'a> {
-    /// Those that name a Forwarder.
+    /// Names of the nodes that get a Forwarder.
     pub(super) names: Vec<&'a str>,
     /// The others: whoever names a node has no say over topologies.
     pub(super) left_out: Vec<LeftOut<'a>>,

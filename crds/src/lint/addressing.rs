@@ -1,4 +1,4 @@
-//! Where addresses come from: families, sizes, overlaps.
+//! Checks of address ranges: families, sizes, overlaps.
 
 use ipnetwork::IpNetwork;
 

@@ -1,4 +1,4 @@
-//! What is drained: Forwarders and links that there are.
+//! Checks that drained Forwarders and links exist.
 
 use std::collections::BTreeSet;
 

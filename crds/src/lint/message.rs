@@ -1,4 +1,4 @@
-//! What lint and admission both say, word for word; lint may add what it found.
+//! Messages that lint and admission share word for word; lint may add the found value.
 
 /// A name of the topology or its namespace.
 pub(crate) const DNS_LABEL: &str =

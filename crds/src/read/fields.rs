@@ -100,7 +100,7 @@ pub(super) fn remove_nulls(value: &mut Value, pattern: &str) {
     }
 }
 
-/// What the API server adds to an object: `kubectl get -o yaml` can be read back.
+/// Fields that the API server adds to an object: `kubectl get -o yaml` can be read back.
 const WRITTEN_BY_SERVER: [&str; 12] = [
     "status",
     "metadata.creationTimestamp",

@@ -37,7 +37,7 @@ pub(super) fn plain(error: &str) -> String {
     error.to_owned()
 }
 
-/// What `value` is, in a word or two.
+/// Short description of `value`.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),

@@ -52,7 +52,7 @@ pub(super) fn of_ignored(path: &serde_ignored::Path<'_>) -> Path {
     steps
 }
 
-/// What was taken out of a document, so that places in what is left can be told as written.
+/// Fields removed from a document, so that paths in the rest can be shown as written.
 #[derive(Default)]
 pub(super) struct Removed {
     fields: BTreeSet<Path>,
@@ -86,7 +86,7 @@ impl Removed {
         }
     }
 
-    /// Whether the field at `path` (as written) was taken out.
+    /// True when the field at `path` (as written) was removed.
     pub(super) fn has_field(&self, path: &[Step]) -> bool {
         self.fields.contains(path)
     }

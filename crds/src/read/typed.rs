@@ -17,7 +17,7 @@ const MAX_WORK: usize = 4_000_000;
 /// Unknown fields of one attempt that are kept.
 const MAX_UNKNOWN: usize = error::MAX_PROBLEMS + 1;
 
-/// How fields are treated that no type has.
+/// Treatment of unknown fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     /// Each is a problem: what somebody writes is to have an effect.
@@ -100,7 +100,7 @@ fn attempt(document: &Value) -> Attempt {
     Attempt { result, unknown }
 }
 
-/// How many values there are in `value`, itself included.
+/// Number of values in `value`, itself included.
 fn size(value: &Value) -> usize {
     1 + match value {
         Value::Array(entries) => entries.iter().map(size).sum(),

@@ -23,7 +23,7 @@ pub struct GraphReport {
     pub nodes: Vec<NodeReport>,
     /// Links; in the stage `mwt` without heavier parallel ones.
     pub links: Vec<LinkReport>,
-    /// Where Apps are attached.
+    /// Attachments of Apps.
     pub attachments: Vec<AttachmentReport>,
     /// Least path weight from the root, by Forwarder or App; what cannot be reached is absent.
     pub distances: BTreeMap<String, u64>,
@@ -36,16 +36,16 @@ pub struct GraphReport {
 pub struct NodeReport {
     /// Its name.
     pub name: String,
-    /// Which of both it is.
+    /// Kind.
     pub kind: NodeKind,
     /// The node that a Forwarder is on, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Whether it is up; an App is while one of its Forwarders is.
+    /// True when it is up; an App is while one of its Forwarders is.
     pub up: bool,
 }
 
-/// What a node of the graph is.
+/// Kind of a node of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
@@ -69,7 +69,7 @@ pub struct LinkReport {
     pub weight: u32,
     /// Weight from `b` to `a`.
     pub weight_back: u32,
-    /// Whether it and both its ends are up.
+    /// True when it and both its ends are up.
     pub up: bool,
 }
 
@@ -87,23 +87,23 @@ pub struct AttachmentReport {
 /// A last edge of a shortest path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edge {
-    /// Where it starts.
+    /// Start of the edge.
     pub from: String,
-    /// Where it ends.
+    /// End of the edge.
     pub to: String,
-    /// Over which link; absent to an App.
+    /// Id of the link; absent for an App.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// What a [`GraphReport`] is made from.
+/// Sources of a [`GraphReport`].
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// Name of the topology.
     pub name: &'a str,
     /// The topology.
     pub topology: &'a Topology,
-    /// Its graph, with what is taken out.
+    /// Graph, without the removed parts.
     pub graph: &'a Graph,
     /// Shortest paths on `graph`, in the stages that have a root.
     pub spf: Option<&'a Spf>,
@@ -116,7 +116,7 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Spells it out.
+    /// Builds the report.
     pub fn report(&self) -> GraphReport {
         GraphReport {
             topology: self.name.to_owned(),
@@ -134,7 +134,7 @@ impl Seen<'_> {
         }
     }
 
-    /// Whether a link and both its ends are up.
+    /// True when a link and both its ends are up.
     pub fn is_up(&self, link: LinkIndex) -> bool {
         let ends = &self.topology.links()[link.position()];
         let are_ends_up = [ends.a, ends.b]
@@ -143,7 +143,7 @@ impl Seen<'_> {
         are_ends_up && self.graph.is_up(link)
     }
 
-    /// By link, whether a parallel one that is up weighs less in both directions.
+    /// True for each link with a parallel one that is up and weighs less in both directions.
     pub fn heavier(&self) -> Vec<bool> {
         let links = || self.topology.links().iter().zip((0..).map(LinkIndex));
         let mut least: BTreeMap<(ForwarderIndex, ForwarderIndex), (u32, u32)> = BTreeMap::new();

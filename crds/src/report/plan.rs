@@ -1,4 +1,4 @@
-//! What changes from one topology to another, as data.
+//! Changes from one topology to another, as data.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use topology::{
 
 use super::Route;
 
-/// Forwarders, links, Apps and routes that come, go or change.
+/// Added, removed and changed Forwarders, links, Apps and routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
@@ -21,37 +21,37 @@ pub struct PlanReport {
     pub new_epoch: String,
     /// Forwarders, by name.
     pub forwarders: Changes,
-    /// Links, by id; changed are those with other weights.
+    /// Links, by id; a changed one has other weights.
     pub links: Changes,
     /// Apps, by name.
     pub apps: Changes,
-    /// Routes that change, by Forwarder, then destination.
+    /// Changed routes, by Forwarder, then destination.
     pub routes: BTreeMap<String, BTreeMap<String, Change>>,
 }
 
-/// Names that come, go, or stay with other weights.
+/// Names that are added, removed or changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changes {
-    /// Those that come.
+    /// Added names.
     pub added: Vec<String>,
-    /// Those that go.
+    /// Removed names.
     pub removed: Vec<String>,
-    /// Those that stay and are not the same.
+    /// Names with other weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
 }
 
-/// One route: without `before` it is new, without `after` it goes.
+/// Change of a route: without `before` it is new, without `after` it is removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// As it is.
+    /// Current route.
     pub before: Option<Route>,
-    /// As it would be.
+    /// Planned route.
     pub after: Option<Route>,
 }
 
 impl PlanReport {
-    /// What comes and goes, without routes: those are added by [`PlanReport::extend`].
+    /// Changes without routes, which [`PlanReport::extend`] adds.
     pub fn new(old: &Topology, new: &Topology) -> PlanReport {
         PlanReport {
             old_epoch: old.epoch().to_string(),

@@ -14,20 +14,20 @@ use topology::{
 pub struct RoutesReport {
     /// Epoch of the global topology, 16 hexadecimal digits.
     pub epoch: String,
-    /// By the Forwarder that routes start from.
+    /// Tables by the Forwarder that routes start from.
     pub tables: BTreeMap<String, TableReport>,
 }
 
-/// The routes of one Forwarder, by Forwarder or App. What cannot be reached is absent.
+/// Routes of one Forwarder, by Forwarder or App. Unreachable destinations are absent.
 pub type TableReport = BTreeMap<String, Route>;
 
-/// How one destination is reached.
+/// Route to one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// Weight of the shortest path.
     pub distance: u64,
-    /// Whether it is an App on the Forwarder itself; then there is no next hop.
+    /// True for an App on the Forwarder itself; then there is no next hop.
     pub attached: bool,
     /// All next hops, sorted by link.
     pub next_hops: Vec<Hop>,

@@ -1,4 +1,4 @@
-//! What `kubectl get` shows; with `-o wide` those of priority 1 as well.
+//! Columns of `kubectl get`; `-o wide` adds those of priority 1.
 
 use serde_json::{Value, json};
 

@@ -88,7 +88,7 @@ fn stored(forwarder: &Forwarder) -> usize {
     serde_json::to_vec(&forwarder).expect("JSON").len()
 }
 
-/// What must hold of any one expansion.
+/// Invariants of any expansion.
 fn check(topology: &MicroServiceTopology, forwarders: &[Forwarder], instances: &Instances) {
     let by_name: BTreeMap<&str, &Forwarder> = forwarders
         .iter()

@@ -1,4 +1,4 @@
-//! Where Forwarders go, and what only the nodes can tell.
+//! Placement of Forwarders, and checks that need the nodes.
 
 use std::collections::BTreeMap;
 
