@@ -8,37 +8,38 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// One attempt ends after so long, whatever is on the other side.
+/// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// What is asked, and for how long.
+/// URLs and timeout of a readiness check.
 #[derive(Clone, Debug, Args)]
 pub struct Check {
-    /// What must answer with success, such as `http://NAME.NAMESPACE.svc:8080/readyz`. Certificates are not verified.
+    /// URLs that must answer with success, such as `http://NAME.NAMESPACE.svc:8080/readyz`.
+    /// Certificates are not verified.
     #[arg(required = true)]
     pub urls: Vec<Uri>,
-    /// Seconds to try for.
+    /// Timeout in seconds.
     #[arg(long, default_value = "60", value_parser = crate::parse::seconds)]
     pub timeout: Duration,
 }
 
-/// Who did not answer, and what came instead.
+/// URL without a successful answer, and the reason.
 #[derive(Debug, Error)]
 #[error("{url}: {reason}")]
 pub struct NoAnswer {
-    /// What was asked.
+    /// URL.
     pub url: Uri,
-    /// The last attempt's end.
+    /// Result of the last attempt.
     pub reason: String,
 }
 
-/// Asks each URL until it answers with success.
+/// Requests each URL until it answers with success.
 ///
 /// # Errors
-/// The first one that does not in time.
+/// The first URL without success in time.
 pub async fn check(check: &Check) -> Result<(), NoAnswer> {
     let deadline = Instant::now() + check.timeout;
     for url in &check.urls {
@@ -58,16 +59,16 @@ pub async fn check(check: &Check) -> Result<(), NoAnswer> {
     Ok(())
 }
 
-/// One GET. The client of the API server speaks HTTP, with and without TLS, to anyone.
+/// One GET request. The HTTP client of kube works without TLS too.
 async fn ask(url: &Uri) -> Result<(), String> {
     let mut parts = Parts::default();
     parts.scheme = url.scheme().cloned();
     parts.authority = url.authority().cloned();
     parts.path_and_query = Some("/".parse().expect("a path"));
     let mut config = Config::new(Uri::from_parts(parts).map_err(|error| error.to_string())?);
-    // What is asked for is whether it answers; there is no secret in the question.
+    // Only the answer's status matters; the request holds no secret.
     config.accept_invalid_certs = true;
-    // Else the system's are looked for, and our image has none.
+    // Otherwise the system's root certificates are loaded, which the image does not have.
     config.root_cert = Some(Vec::new());
     config.default_retry = false;
     let client = Client::try_from(config).map_err(|error| ::telemetry::chain(&error))?;

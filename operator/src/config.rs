@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits, telemetry::LogFormat};
 
-/// Makes MicroServiceTopology objects real: Forwarder objects, addresses, conditions.
+/// Reconciles MicroServiceTopology objects: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "beemesh-operator", version)]
 pub struct Config {
@@ -16,7 +16,8 @@ pub struct Config {
     /// Watch only these namespaces, separated by commas [default: all].
     #[arg(long, env = "BEEMESH_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
-    /// Make the Secret of this name, with the key that the daemons of the nodes share, where there is none [default: make none].
+    /// Create the Secret of this name, with the mesh key of the nodes' daemons, where it is missing
+    /// [default: none].
     #[arg(long, env = "BEEMESH_MESH_KEY_SECRET")]
     pub mesh_key_secret: Option<String>,
     /// Namespace of that Secret [default: this pod's].
@@ -25,20 +26,21 @@ pub struct Config {
     /// Labels of the nodes that daemons run on, as KEY=VALUE separated by commas: Forwarders are placed there only [default: all Linux nodes].
     #[arg(long, env = "BEEMESH_NODE_SELECTOR", value_delimiter = ',', value_parser = label)]
     pub node_selector: Vec<(String, String)>,
-    /// Most Forwarders of one topology; 0 is no limit.
+    /// Largest number of Forwarders of one topology; 0 is no limit.
     #[arg(
         long,
         env = "BEEMESH_MAX_FORWARDERS_PER_TOPOLOGY",
         default_value = "10000"
     )]
     pub max_forwarders_per_topology: u32,
-    /// Most Forwarders on one node, of all topologies; 0 is no limit.
+    /// Largest number of Forwarders on one node, of all topologies; 0 is no limit.
     #[arg(long, env = "BEEMESH_MAX_FORWARDERS_PER_NODE", default_value = "500")]
     pub max_forwarders_per_node: u32,
-    /// Where /metrics, /livez, /readyz and /healthz are served.
+    /// Listen address of /metrics, /livez, /readyz and /healthz.
     #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
     pub listen_metrics: SocketAddr,
-    /// Where the REST API is served [default: 0.0.0.0:8443 with a certificate, 127.0.0.1:8081 without].
+    /// Listen address of the REST API [default: 0.0.0.0:8443 with a certificate, 127.0.0.1:8081
+    /// without].
     #[arg(long, env = "BEEMESH_LISTEN_API")]
     pub listen_api: Option<SocketAddr>,
     /// Certificate of the REST API, a PEM file.
@@ -47,10 +49,12 @@ pub struct Config {
     /// Key of the REST API, a PEM file.
     #[arg(long, env = "BEEMESH_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Serve the REST API without a certificate on other addresses than loopback too: tokens can then be read on the way.
+    /// Serve the REST API without a certificate on non-loopback addresses too: tokens are then sent
+    /// in clear text.
     #[arg(long, env = "BEEMESH_INSECURE_API")]
     pub insecure_api: bool,
-    /// Whether the REST API may be read without a token [default: true on loopback, false on other addresses].
+    /// Allow reads of the REST API without a token [default: true on loopback, false on other
+    /// addresses].
     #[arg(
         long,
         env = "BEEMESH_ANONYMOUS_READ",
@@ -59,27 +63,27 @@ pub struct Config {
         default_missing_value = "true"
     )]
     pub anonymous_read: Option<bool>,
-    /// How logs are written.
+    /// Format of log lines.
     #[arg(long, env = "BEEMESH_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: a level, or directives such as `info,operator::apply=debug`.
+    /// Log filter: a level, or directives such as `info,operator::apply=debug`.
     #[arg(long, env = "BEEMESH_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// A kubeconfig [default: KUBECONFIG, ~/.kube/config, or the pod's service account].
+    /// Path of a kubeconfig [default: KUBECONFIG, ~/.kube/config, or the pod's service account].
     #[arg(long, env = "BEEMESH_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// Seconds between two looks at a topology that nothing happened to.
+    /// Seconds between two reconciles of an unchanged topology.
     #[arg(long, env = "BEEMESH_RESYNC", default_value = "600", value_parser = seconds)]
     pub resync: Duration,
-    /// What to do instead of running.
+    /// Subcommand, instead of running the operator.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do instead of running.
+/// Subcommands, instead of running the operator.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Ask an operator whether it answers: what `helm test` does.
+    /// Check that an operator is ready, as `helm test` does.
     Check(Check),
 }
 
@@ -92,7 +96,7 @@ impl Config {
             .unwrap_or_else(|| "beemesh-operator".to_owned())
     }
 
-    /// What is watched, and the bounds of what is made of it.
+    /// Watched namespaces, and limits of the objects created in them.
     pub fn scope(&self) -> Scope {
         Scope {
             namespaces: self.namespaces.clone(),
@@ -105,7 +109,7 @@ impl Config {
         }
     }
 
-    /// Where the REST API is served.
+    /// Listen address of the REST API.
     pub fn api_address(&self) -> SocketAddr {
         let default = match self.tls_cert {
             Some(_) => SocketAddr::from(([0, 0, 0, 0], 8443)),
@@ -114,7 +118,7 @@ impl Config {
         self.listen_api.unwrap_or(default)
     }
 
-    /// Whether the REST API may be read without a token.
+    /// True when reads of the REST API need no token.
     pub fn is_read_anonymous(&self) -> bool {
         let default = self.api_address().ip().is_loopback();
         self.anonymous_read.unwrap_or(default)

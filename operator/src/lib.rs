@@ -1,7 +1,7 @@
 //! The operator: topologies as Kubernetes objects become Forwarder objects, addresses and conditions.
 //!
-//! Knows: what is declared, what exists, and what the API server must be told for both to agree.
-//! Refuses to know: kernels, links that flap (nodes route around those alone), leaders.
+//! Knows: declared and existing objects, and the writes that make them agree. Refuses to know:
+//! kernels, flapping links (nodes route around those alone), leaders.
 //!
 //! ```text
 //! API server -> observe (caches) -> Observed -> plan (pure) -> Plan -> apply -> API server
@@ -9,8 +9,9 @@
 //!                   +--- rest, metrics <--- Computed (graph, tables, epoch)
 //! ```
 //!
-//! Any number of replicas do the same at once. What must not be given twice is persisted under a
-//! resourceVersion before it is used; everything else is a function of what the API server holds.
+//! Any number of replicas work at once. Grants that must be unique are persisted under a
+//! resourceVersion before their use; everything else is a function of the objects at the API
+//! server.
 #![forbid(unsafe_code)]
 
 pub mod apply;

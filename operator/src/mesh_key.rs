@@ -1,7 +1,7 @@
-//! The key that the daemons of the nodes share: a Secret, made once.
+//! Mesh key of the nodes' daemons: a Secret, created once.
 //!
-//! Nothing waits for it, and an API server that is away is asked again. Whoever wants another key
-//! changes the Secret: it is never overwritten.
+//! Nothing waits for it, and an unreachable API server is retried. A new key is set by editing the
+//! Secret: it is never overwritten.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 /// The Secret's only entry.
 const ENTRY: &str = "key";
-/// Bytes of a key before they are written as text.
+/// Length of a new key in bytes, before its encoding as text.
 const KEY_BYTES: usize = 32;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ enum Error {
     Random,
 }
 
-/// Makes sure for ever that the Secret `name` is there, looking every `resync`.
+/// Ensures for ever that the Secret `name` exists, checking every `resync`.
 pub async fn run(client: Client, namespace: Option<String>, name: String, resync: Duration) {
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let secrets: Api<Secret> = Api::namespaced(client, &namespace);
@@ -59,7 +59,7 @@ pub async fn run(client: Client, namespace: Option<String>, name: String, resync
     }
 }
 
-/// True when the Secret was made now.
+/// True when the Secret was created by this call.
 async fn ensure(secrets: &Api<Secret>, name: &str) -> Result<bool, Error> {
     if secrets.get_opt(name).await.map_err(Error::Ask)?.is_some() {
         return Ok(false);
@@ -67,7 +67,7 @@ async fn ensure(secrets: &Api<Secret>, name: &str) -> Result<bool, Error> {
     let secret = secret(name, &random()?);
     match secrets.create(&PostParams::default(), &secret).await {
         Ok(_) => Ok(true),
-        // Another replica was faster: its key counts.
+        // Another replica was faster: its key is used.
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
         Err(error) => Err(Error::Make(error)),
     }
@@ -80,7 +80,7 @@ fn random() -> Result<[u8; KEY_BYTES], Error> {
     filled.map(|()| key).map_err(|_| Error::Random)
 }
 
-/// The Secret of a key. The key is text there: more can be written below it, a line each.
+/// Secret with a key. The key is text: further ones can be added below it, one a line.
 fn secret(name: &str, key: &[u8; KEY_BYTES]) -> Secret {
     let labels = [("app.kubernetes.io/managed-by", "beemesh-operator")];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -36,25 +36,25 @@ use crate::{
     telemetry::{Heartbeat, Logs, Metrics, Observed, ObservedTopology},
 };
 
-/// How long writes in hand may take after SIGTERM.
+/// Time for pending writes after SIGTERM.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Why the operator cannot run at all. An API server that is away is no such reason.
+/// Error that ends the operator. An unreachable API server is none.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// There is no usable kubeconfig and no service account.
+    /// No usable kubeconfig and no service account.
     #[error("failed to find out where the API server is")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was found is not usable.
+    /// The configuration is not usable.
     #[error("failed to set up the client of the API server")]
     Client(#[source] kube::Error),
-    /// Metrics and probes cannot be served.
+    /// Metrics and probes could not be served.
     #[error("failed to serve metrics and probes")]
     Listen(#[source] io::Error),
-    /// The REST API cannot be served.
+    /// The REST API could not be served.
     #[error("failed to serve the REST API")]
     Api(#[source] ListenError),
-    /// No signals.
+    /// Signals could not be handled.
     #[error("failed to wait for signals")]
     Signal(#[source] io::Error),
 }
@@ -62,7 +62,7 @@ pub enum Error {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot even begin.
+/// Errors of the start.
 pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let settings = settings(&config).await?;
     let client = client(settings.clone()).map_err(Error::Client)?;
@@ -123,8 +123,8 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long an answer of the API server may take to begin. One that is overloaded lets requests wait for
-/// half of it; without it a watch over a connection that died in silence is waited for without end.
+/// Timeout until an answer of the API server begins. An overloaded server queues requests for half
+/// of it; without the timeout a watch over a dead connection waits for ever.
 const BEGINNING: Duration = Duration::from_secs(30);
 
 fn client(settings: kube::Config) -> Result<Client, kube::Error> {
@@ -133,7 +133,7 @@ fn client(settings: kube::Config) -> Result<Client, kube::Error> {
     Ok(builder.with_layer(&begun).build())
 }
 
-/// How a client reaches the API server: it waits for none, and says who it is.
+/// Client settings: no wait for the API server, and a user agent.
 async fn settings(config: &Config) -> Result<kube::Config, Error> {
     let wrong = |error: Box<dyn std::error::Error + Send + Sync>| Error::Config(error);
     let mut settings = match &config.kubeconfig {
@@ -191,7 +191,7 @@ async fn serve_metrics(
     metrics: Metrics,
     probes: Probes,
 ) -> Result<impl Future<Output = ()> + use<>, Error> {
-    // Plain everywhere: there is no secret in them, and nothing can be changed.
+    // Without TLS: they hold no secret and are read-only.
     let server = Server::bind(config.listen_metrics, Limits::PROBES).await;
     let routes = ::telemetry::router(move || metrics.text(), probes);
     Ok(server

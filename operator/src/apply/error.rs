@@ -7,63 +7,64 @@ use thiserror::Error;
 
 use super::events::shortened;
 
-/// Longest sentence about a failure in a status, in bytes.
+/// Largest message about a failure in a status, in bytes.
 const TOLD_MAX: usize = 512;
 
-/// A request that was not answered as hoped.
+/// Failed request to the API server.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The API server refused, or could not be asked.
+    /// The API server refused or was unreachable.
     #[error("failed to {} {kind} {name}", what(verb))]
     Request {
-        /// What was asked.
+        /// Verb of the request.
         verb: &'static str,
         /// Kind of the object.
         kind: &'static str,
         /// Name of the object.
         name: String,
-        /// Why.
+        /// Reason.
         #[source]
         source: Box<kube::Error>,
     },
     /// No answer in time.
     #[error("failed to {} {kind} {name}: no answer within {limit:?}", what(verb))]
     TimedOut {
-        /// What was asked.
+        /// Verb of the request.
         verb: &'static str,
         /// Kind of the object.
         kind: &'static str,
         /// Name of the object.
         name: String,
-        /// How long was waited.
+        /// Timeout.
         limit: Duration,
     },
-    /// None of the ranges that were tried is free.
+    /// No free VNI range was found.
     #[error("failed to claim {missing} more ranges of VNIs")]
     NoRange {
-        /// How many are missing.
+        /// Number of missing ranges.
         missing: usize,
     },
 }
 
 impl Error {
-    /// Someone else was quicker, or the object is gone: what is there is to be looked at again.
+    /// Another writer was faster, or the object is gone: observe again.
     pub fn is_conflict(&self) -> bool {
         matches!(self.code(), Some(404 | 409 | 410))
     }
 
-    /// The object is not there.
+    /// The object does not exist.
     pub fn is_absent(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
-    /// An object of this name is there.
+    /// An object of this name exists already.
     pub fn is_taken(&self) -> bool {
         self.status()
             .is_some_and(kube::core::Status::is_already_exists)
     }
 
-    /// The API server cannot apply anything to what it has: its fields are of other types than its schema's.
+    /// The API server cannot apply to the stored object: its fields have other types than the
+    /// schema.
     pub(super) fn is_mistyped(&self) -> bool {
         self.status().is_some_and(|status| {
             status.code == 500
@@ -73,7 +74,7 @@ impl Error {
         })
     }
 
-    /// The object is larger than the API server or its etcd takes: it stays so.
+    /// The object is too large for the API server or etcd, permanently.
     pub fn is_too_large(&self) -> bool {
         let says_so = |status: &kube::core::Status| {
             let words = [
@@ -86,12 +87,12 @@ impl Error {
         self.status().is_some_and(says_so)
     }
 
-    /// Status code of the answer, where there was one.
+    /// HTTP status of the answer, where there was one.
     pub fn code(&self) -> Option<u16> {
         self.status().map(|status| status.code)
     }
 
-    /// One CamelCase word of a fixed set, for a metric.
+    /// Reason in one CamelCase word of a fixed set, for a metric.
     pub fn reason(&self) -> &'static str {
         if self.is_too_large() {
             return "TooLarge";
@@ -109,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Whether trying again later may help without anyone doing anything.
+    /// True when a later retry may succeed without a change of configuration.
     pub fn is_transient(&self) -> bool {
         match self.status() {
             Some(status) => (status.code == 429 || status.code >= 500) && !self.is_too_large(),
@@ -117,7 +118,7 @@ impl Error {
         }
     }
 
-    /// What went wrong in the API server's own words, for who cannot read the log.
+    /// Message of the API server, for users without access to the log.
     pub fn told(&self) -> String {
         let said = self.status().map(|status| status.message.as_str());
         let text = match said.filter(|said| !said.is_empty()) {
@@ -138,7 +139,7 @@ impl Error {
     }
 }
 
-/// What was asked, for a sentence.
+/// Verb as used in a sentence.
 fn what(verb: &str) -> &str {
     match verb {
         "status" => "write the status of",

@@ -16,14 +16,14 @@ use crate::{
     status,
 };
 
-/// Longest note that the API server takes, in bytes.
+/// Largest note of an event at the API server, in bytes.
 const NOTE_MAX: usize = 1024;
 
 impl Writer {
-    /// Tells of a transition of a topology.
+    /// Emits an event on a transition of a topology.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub async fn tell(&self, entry: &Entry, told: &status::Event) -> Result<(), Error> {
         let regarding = ObjectReference {
             api_version: Some(crds::API_VERSION.to_owned()),
@@ -43,10 +43,10 @@ impl Writer {
         self.post(name, regarding, told, now).await
     }
 
-    /// Tells a standing fact of a topology: once, whichever replica does it.
+    /// Emits an event about a lasting state of a topology: once, by any replica.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub async fn tell_fact(&self, entry: &Entry, told: &status::Event) -> Result<(), Error> {
         let regarding = ObjectReference {
             api_version: Some(crds::API_VERSION.to_owned()),
@@ -66,10 +66,10 @@ impl Writer {
         }
     }
 
-    /// Tells why a pod is not attached: once, whichever replica does it.
+    /// Emits an event about an unattached pod: once, by any replica.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// The API server refuses.
     pub async fn tell_pod(&self, topology: &Key, unattached: &Unattached) -> Result<(), Error> {
         let Unattached {
             pod,
@@ -125,7 +125,7 @@ impl Writer {
     }
 }
 
-/// One name for one fact of one pod, the same on every replica.
+/// Name of the event about one fact of one pod, the same on every replica.
 fn pod_event(topology: &Key, pod: &Pod, reason: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (&pod.uid, &pod.node, topology, reason).hash(&mut hasher);
@@ -142,7 +142,7 @@ fn reference(key: &Key, uid: &str) -> ObjectReference {
     }
 }
 
-/// As much of `text` as goes into `most` bytes.
+/// Prefix of `text` that fits into `most` bytes.
 pub(super) fn shortened(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! The fresh look: objects that a grant depends on, read live in the order that makes it safe.
+//! Live read of the objects that a grant depends on, in a safe order.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::{
     plan::{ExistingAllocation, Observed, Plan},
 };
 
-/// What a fresh look found.
+/// Result of a live read.
 #[derive(Debug)]
 pub enum Fresh {
-    /// The observed state with everything read live that grants depend on.
+    /// Observed state with live versions of all objects that grants depend on.
     Observed(Box<Observed>),
-    /// The topology is gone, or another one has its name.
+    /// The topology is gone, or replaced by another of its name.
     Gone,
 }
 
 impl Writer {
-    /// Reads the allocation, the Forwarders, the nodes that `plan` asks for, then the topology: see
-    /// [`crate::plan`] for why in this order.
+    /// Reads the allocation, the Forwarders, the nodes that `plan` needs, then the topology: see
+    /// [`crate::plan`] for the order.
     ///
     /// # Errors
-    /// When the API server cannot be asked, or what it has cannot be read.
+    /// The API server does not answer, or an object is undecodable.
     pub async fn look(&self, mut observed: Observed, plan: &Plan) -> Result<Fresh, Error> {
         let metadata = &observed.topology.metadata;
         let key = Key::new(&metadata.namespace, &metadata.name);
@@ -77,7 +77,8 @@ impl Writer {
         }
         for name in &plan.crowded_nodes {
             let count = match self.count_forwarders(name).await {
-                // An operator of some namespaces only may not list all: it counts what it watches.
+                // An operator for some namespaces only may not list all: it counts the watched
+                // ones.
                 Err(error) if error.code() == Some(403) => continue,
                 count => count?,
             };
@@ -86,7 +87,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Number of Forwarder objects of all topologies on a node, now.
+    /// Current number of Forwarder objects of all topologies on a node.
     async fn count_forwarders(&self, node: &str) -> Result<u32, Error> {
         let resource = ApiResource::erase::<crds::ForwarderObject>(&());
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);

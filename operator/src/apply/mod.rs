@@ -1,4 +1,4 @@
-//! Carries out plans: every write to the API server is here, with its preconditions.
+//! Execution of plans: every write to the API server, with its preconditions.
 //!
 //! ```text
 //! Plan -> create -> claim -> [fresh look] allocation -> fill, delete -> publish, status, events
@@ -6,7 +6,7 @@
 //!                        v
 //!                   observe::Cache
 //! ```
-//! A write that finds something else than the plan was made from fails, and the object is planned again.
+//! A write whose precondition fails changes nothing, and the object is planned again.
 
 mod error;
 mod events;
@@ -34,12 +34,12 @@ use crate::{
     telemetry::{Metrics, Written},
 };
 
-/// Who owns the fields that the operator writes.
+/// Field manager of the operator's fields.
 pub const FIELD_MANAGER: &str = "beemesh-operator";
 
-/// The longest that one request may take.
+/// Timeout of one request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
-/// Requests of one topology that are under way at once.
+/// Number of parallel requests of one topology.
 const PARALLEL: usize = 8;
 
 /// Writes to the API server. Clones share the connection.
@@ -52,7 +52,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer whose answers go into `cache`. `replica` is named in events.
+    /// Writer that stores answers in `cache`. `replica` is named in events.
     pub fn new(client: Client, cache: Cache, metrics: Metrics, replica: &str) -> Writer {
         Writer {
             client,
@@ -80,7 +80,7 @@ impl Writer {
         }
     }
 
-    /// Makes one request: in bounded time, counted, and with a name when it fails.
+    /// Sends one request with a timeout, counts it, and adds the object's name to an error.
     async fn ask<T>(
         &self,
         verb: &'static str,
@@ -111,14 +111,14 @@ impl Writer {
     }
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Writes that were made.
+    /// Number of writes.
     pub written: usize,
-    /// Writes that found something else than was planned from.
+    /// Number of writes with a failed precondition.
     pub conflicts: usize,
-    /// The first failure of another kind; the rest was still tried.
+    /// First failure of another kind; the other writes were still tried.
     pub error: Option<Error>,
 }
 
@@ -140,7 +140,7 @@ impl Done {
         None
     }
 
-    /// Makes these requests, some at once; one that fails does not keep the others back.
+    /// Sends these requests, some in parallel; a failed one does not hold back the others.
     async fn count_all<T>(&mut self, requests: Vec<impl Future<Output = Result<T, Error>>>) {
         let mut answers = stream::iter(requests).buffer_unordered(PARALLEL);
         while let Some(answer) = answers.next().await {
@@ -148,14 +148,14 @@ impl Done {
         }
     }
 
-    /// Adds what another step came to.
+    /// Adds the result of another step.
     fn add(&mut self, other: Done) {
         self.written += other.written;
         self.conflicts += other.conflicts;
         self.error = self.error.take().or(other.error);
     }
 
-    /// Whether everything that was tried was done.
+    /// True without a failure and without a conflict.
     pub fn is_clean(&self) -> bool {
         self.conflicts == 0 && self.error.is_none()
     }

@@ -19,12 +19,12 @@ use crate::{
     plan::names::{Name, NamesPlan, NamesWorld, Write, controller},
 };
 
-/// What writing the names of one topology came to.
+/// Result of writing the names of one topology.
 #[derive(Debug, Default)]
 pub struct Named {
-    /// What was written.
+    /// Writes.
     pub done: Done,
-    /// Apps whose Service would have the name of somebody else's, with that name.
+    /// Apps whose Service name is taken by a foreign Service, with that name.
     pub foreign: Vec<(String, String)>,
 }
 

@@ -18,10 +18,11 @@ use crate::{
 };
 
 impl Writer {
-    /// Those of ours in a namespace, or in all; none where there is no such kind.
+    /// Own NetworkAttachmentDefinitions in a namespace, or in all; empty where the kind does not
+    /// exist.
     ///
     /// # Errors
-    /// When the API server cannot be asked.
+    /// The API server does not answer.
     pub async fn network_attachments(&self, namespace: Option<&str>) -> Result<Vec<Key>, Error> {
         let api = self.network_attachments_api(namespace);
         let parameters = ListParams::default().labels(TOPOLOGY_LABEL);

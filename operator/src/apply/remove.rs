@@ -82,7 +82,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// Whether the API server has the topology with this uid.
+    /// True when the topology with this uid exists at the API server.
     async fn lives(&self, key: &Key, uid: &str) -> Result<bool, Error> {
         Ok(self
             .read(Kind::Topology, key)
@@ -141,7 +141,7 @@ impl Writer {
     }
 }
 
-/// Whether the topology with this uid owns the object.
+/// True when the topology with this uid is the controller owner of the object.
 pub(super) fn is_controlled(object: &DynamicObject, topology: &str) -> bool {
     let mut owners = object.owner_references().iter();
     owners.any(|owner| owner.uid == topology)

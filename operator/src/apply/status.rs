@@ -1,4 +1,4 @@
-//! What is told in statuses.
+//! Writes of statuses.
 
 use crds::{MicroServiceTopology, TopologyStatus};
 use kube::api::{Patch, PatchParams};

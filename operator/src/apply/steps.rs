@@ -179,7 +179,7 @@ impl Writer {
         }
     }
 
-    /// Whether the range that is there was claimed for this topology, perhaps by another replica.
+    /// True when the existing range was claimed for this topology, perhaps by another replica.
     async fn is_ours(&self, owner: &Owner, first: u32) -> Result<bool, Error> {
         let name = name_of_range(first);
         let api = self.api(Kind::VniRange, "");

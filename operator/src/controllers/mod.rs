@@ -22,14 +22,14 @@ use thiserror::Error;
 
 use crate::{apply, observe::Cache, telemetry::Metrics};
 
-/// What every controller works with.
+/// Dependencies of every controller.
 #[derive(Clone)]
 pub struct Context {
-    /// What is observed.
+    /// Observed objects.
     pub cache: Cache,
-    /// Where writes go.
+    /// Writer to the API server.
     pub writer: apply::Writer,
-    /// Where figures go.
+    /// Metrics.
     pub metrics: Metrics,
     /// Time between two looks at an object that nothing happened to.
     pub resync: Duration,

@@ -146,7 +146,7 @@ impl Definitions {
         })
     }
 
-    /// Whether a topology has one, perhaps from before this process.
+    /// True when the topology has one, perhaps from an earlier process.
     async fn is_made(&self, key: &Key) -> Result<bool, apply::Error> {
         // Held while it is asked for: once, however many wait.
         let mut made = self.made.lock().await;

@@ -32,7 +32,7 @@ impl Failures {
         jittered(backoff.or_insert(Backoff::new(MIN, MAX)).failed())
     }
 
-    /// Whether people are to be told of `error`: it does not pass by itself, or has not for a while.
+    /// True when `error` is worth a report: it is permanent, or has lasted for a while.
     pub(super) fn is_lasting(&self, key: &Key, error: &apply::Error) -> bool {
         let is_old = |backoff: &Backoff| backoff.failures() >= LASTING;
         !error.is_transient() || self.backoffs().get(key).is_some_and(is_old)
@@ -63,7 +63,7 @@ struct Rewrite {
 }
 
 impl Rewrites {
-    /// How long to wait before this is written once more; `None` when it may be written now.
+    /// Pause before this content may be written again; `None` when it may be written now.
     pub(super) fn pause(&self, key: &Key, fingerprint: u64) -> Option<Duration> {
         let by_key = self.by_key();
         let same = by_key.get(key).filter(|it| it.fingerprint == fingerprint)?;

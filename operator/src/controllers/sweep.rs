@@ -45,7 +45,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()>) {
     }
 }
 
-/// What `work` comes to; `None` when `stop` comes first.
+/// Result of `work`; `None` when `stop` comes first.
 pub(super) async fn until<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,

@@ -22,7 +22,7 @@ pub struct CachedForwarder {
     pub resource_version: String,
     /// uid of the topology that controls it.
     pub owner: Option<String>,
-    /// Whether it is being deleted.
+    /// True while it is being deleted.
     pub is_going: bool,
     /// Revision of the allocation that it was last written from.
     pub revision: u64,

@@ -6,7 +6,7 @@ use crds::{MicroServiceTopologySpec, Node, selector::matches_labels};
 
 use crate::plan::Unfit;
 
-/// Whether the existence or the labels of `node` may change where Forwarders are.
+/// True when the existence or the labels of `node` may change the placement of Forwarders.
 pub(super) fn may_hold(spec: &MicroServiceTopologySpec, node: &Node) -> bool {
     let per_node = spec
         .forwarder_per_node
@@ -22,8 +22,8 @@ pub(super) fn may_hold(spec: &MicroServiceTopologySpec, node: &Node) -> bool {
         })
 }
 
-/// Whether no daemon can be on a node: the DaemonSet takes Linux nodes with the labels of `selector`. One that
-/// does not say its system is taken for Linux.
+/// Reason why no daemon can run on a node: the DaemonSet takes Linux nodes with the labels of
+/// `selector`. A node without an OS label counts as Linux.
 pub(super) fn no_daemon(selector: &BTreeMap<String, String>, node: &Node) -> Option<Unfit> {
     let system = node.labels.get("kubernetes.io/os").map(String::as_str);
     let is_linux = system.is_none_or(|system| system == "linux");

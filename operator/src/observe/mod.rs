@@ -1,9 +1,10 @@
-//! What the API server holds, as values: one watch for each kind, trimmed before it is stored.
+//! Cached objects of the API server, as values: one watch for each kind, trimmed before it is
+//! stored.
 //!
 //! ```text
 //! watch (8 kinds) -> read (objects to values) -> State (indices) -> Observed of one topology
 //!                                                  |
-//!                                                  +-> queues: which topologies and Forwarders to look at
+//!                                                  +-> queues: topologies and Forwarders to reconcile
 //! ```
 //! Answers to our own writes go the same way ([`Cache::learn_forwarder`] and its like), so that the next step of
 //! a plan need not wait for the watch.
@@ -81,7 +82,7 @@ pub struct Entry {
     pub resource_version: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// Whether it is being deleted.
+    /// True while it is being deleted.
     pub is_going: bool,
     /// The object as the API server has it, without `managedFields` and `status`.
     pub object: Arc<DynamicObject>,
@@ -91,15 +92,15 @@ pub struct Entry {
     pub ignored: Vec<String>,
     /// Why it cannot be read, or why it was rejected when it was last planned.
     pub problems: Vec<Problem>,
-    /// What it means; that of the last accepted declaration when this one is rejected.
+    /// Computed topology; that of the last accepted declaration while this one is rejected.
     pub computed: Option<Arc<Computed>>,
-    /// What its status says.
+    /// Current status.
     pub status: TopologyStatus,
     /// When this generation was seen first.
     pub seen: Instant,
 }
 
-/// Everything that is observed. Clones share it.
+/// Cache of all observed objects. Clones share it.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
@@ -118,7 +119,7 @@ struct Inner {
     definitions: Queue<Key>,
     /// Something may have lost its owner.
     sweep: Queue<()>,
-    /// Whether everything has been listed once.
+    /// True after everything has been listed once.
     is_complete: watch::Sender<bool>,
     /// Name of this replica: replicas do not all act at once.
     replica: String,
@@ -160,7 +161,7 @@ impl Cache {
         self.state().nodes().0.as_ref().clone()
     }
 
-    /// How many objects of each kind are held.
+    /// Numbers of cached objects, by kind.
     pub fn sizes(&self) -> Vec<(Kind, usize)> {
         let state = self.state();
         KINDS
@@ -169,7 +170,7 @@ impl Cache {
             .collect()
     }
 
-    /// How many objects of each kind wait to be looked at.
+    /// Numbers of queued objects, by kind.
     pub fn waiting(&self) -> [(Kind, usize); 2] {
         [
             (Kind::Topology, self.inner.topologies.len()),
@@ -196,12 +197,12 @@ impl Cache {
         self.state().names(topology)
     }
 
-    /// How each kind is doing, in the order of [`KINDS`]: for `/readyz?verbose`.
+    /// Readiness of each kind, in the order of [`KINDS`]: for `/readyz?verbose`.
     pub fn readiness(&self) -> Vec<Readiness> {
         self.state().readiness.report()
     }
 
-    /// Whether every kind has been listed and can be watched.
+    /// True when every kind has been listed and can be watched.
     pub fn is_synced(&self) -> bool {
         self.readiness().iter().all(|kind| kind.is_ready)
     }
@@ -211,7 +212,7 @@ impl Cache {
         self.state().observed(key)
     }
 
-    /// Whether an allocation object, head or shard, is cached.
+    /// True when an allocation object, head or shard, is cached.
     pub(crate) fn has_allocation(&self, key: &Key) -> bool {
         self.state().allocations.contains_key(key)
     }

@@ -7,7 +7,7 @@ use super::{Key, readiness::Kind, state::State};
 /// An object whose topology is not there any more, as far as is observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
-    /// What it is.
+    /// Kind of the object.
     pub kind: Kind,
     /// Its namespace (none for a range) and name.
     pub key: Key,

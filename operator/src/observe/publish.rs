@@ -41,7 +41,7 @@ impl State {
         objects
     }
 
-    /// What is to be published of a Forwarder, when it is not there yet.
+    /// Computed table to publish for a Forwarder; `None` when it is published already.
     pub(super) fn to_publish(
         &self,
         key: &Key,

@@ -1,4 +1,4 @@
-//! What is to be looked at, each thing once, and not before its time.
+//! Queue of keys to reconcile: each once, and not before its time.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -71,12 +71,12 @@ impl<T: Clone + Ord + Hash> Queue<T> {
         }
     }
 
-    /// How many things are in.
+    /// Number of queued keys.
     pub fn len(&self) -> usize {
         self.waiting().due.len()
     }
 
-    /// Whether nothing is in.
+    /// True for an empty queue.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

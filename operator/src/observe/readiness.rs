@@ -1,4 +1,4 @@
-//! How well each kind can be watched.
+//! Readiness of each kind's watches.
 
 use std::fmt;
 
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// Whether its objects are in namespaces.
+    /// True for a namespaced kind.
     pub fn is_namespaced(self) -> bool {
         !matches!(self, Kind::Node | Kind::VniRange)
     }
@@ -79,21 +79,21 @@ impl fmt::Display for Kind {
 /// One watch: a kind, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
-    /// What is watched.
+    /// Watched kind.
     pub(super) kind: Kind,
     /// Where; everywhere when absent.
     pub(super) namespace: Option<String>,
 }
 
 impl Source {
-    /// Whether it tells of objects of this kind and namespace.
+    /// True when the watch delivers objects of this kind and namespace.
     pub(super) fn covers(&self, kind: Kind, namespace: &str) -> bool {
         let within = self.namespace.as_deref();
         self.kind == kind && within.is_none_or(|within| within == namespace)
     }
 }
 
-/// How one kind is doing.
+/// Readiness of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// The kind.
@@ -104,7 +104,7 @@ pub struct Readiness {
     pub message: String,
 }
 
-/// How each watch is doing.
+/// States of all watches.
 #[derive(Debug)]
 pub(super) struct Watches {
     watches: Vec<Watch>,
@@ -132,7 +132,7 @@ impl Watches {
         }
     }
 
-    /// Whether objects of this kind and namespace are watched.
+    /// True when objects of this kind and namespace are watched.
     pub(super) fn covers(&self, kind: Kind, namespace: &str) -> bool {
         let mut watches = self.watches.iter();
         watches.any(|watch| watch.source.covers(kind, namespace))
@@ -149,7 +149,7 @@ impl Watches {
         watch.map_or(everywhere, |watch| watch.source.clone())
     }
 
-    /// Whether objects of this kind are watched in other namespaces only.
+    /// True when objects of this kind are watched in other namespaces only.
     pub(super) fn misses(&self, kind: Kind, namespace: &str) -> bool {
         let mut watches = self.watches.iter();
         watches.any(|watch| watch.source.kind == kind) && !self.covers(kind, namespace)

@@ -1,4 +1,4 @@
-//! What is held, with its indices. Each change says what it concerns.
+//! Cached objects with their indices. Each change returns the affected keys.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,7 +21,7 @@ use crate::plan::{Delete, Limits, Observed, Pod, Publish, Unfit, Versions};
 /// Every node, and those that are unfit for new Forwarders.
 pub(super) type Nodes = (Arc<Vec<Node>>, Arc<BTreeMap<String, Unfit>>);
 
-/// What a change concerns.
+/// Keys that a change affects.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Concerned {
     pub(super) topologies: BTreeSet<Key>,
@@ -33,7 +33,7 @@ pub(super) struct Concerned {
     pub(super) sweep: bool,
 }
 
-/// Everything that is held.
+/// State of the cache.
 pub(super) struct State {
     pub(super) readiness: Watches,
     /// resourceVersion of each object, so that an older answer never replaces a newer one.
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) slices: BTreeMap<Key, Arc<EndpointSlice>>,
     /// Keys of the slices of each topology.
     pub(super) slices_by_topology: HashMap<Key, BTreeSet<Key>>,
-    /// What the last plan of each topology wants in `status.computed`, by the Forwarder's object.
+    /// Desired `status.computed` from the last plan of each topology, by Forwarder object.
     pub(super) wanted: HashMap<Key, BTreeMap<Key, Publish>>,
 }
 

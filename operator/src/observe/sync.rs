@@ -29,9 +29,9 @@ use super::{
 };
 use crate::plan::{Computed, Plan};
 
-/// What the topology controller is given: name and namespace only.
+/// Reduced object for the topology controller: name and namespace only.
 pub type TopologyKey = PartialObjectMeta<TopologyObject>;
-/// What the Forwarder controller is given: name and namespace only.
+/// Reduced object for the Forwarder controller: name and namespace only.
 pub type ForwarderKey = PartialObjectMeta<ForwarderObject>;
 
 /// A change waits at least so long, so that others that come with it are dealt with at once.
@@ -40,7 +40,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const STAGGER_MAX_MS: u64 = 250;
 /// Time between two writes of `status.computed` of one topology.
 const PACE: Duration = Duration::from_millis(20);
-/// How long what has lost its owner is left to the cluster's own garbage collector.
+/// Time for which objects without an owner are left to the cluster's own garbage collector.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Which objects there are, in the form that kube's `applier` takes.
@@ -280,7 +280,8 @@ impl Cache {
         self.state().topology(key).cloned()
     }
 
-    /// What is to be published of a Forwarder, and the object that it was compared with; `None` when it is there.
+    /// Computed table to publish for a Forwarder, and the object that it was compared with; `None`
+    /// when it is published already.
     pub fn to_publish(
         &self,
         key: &Key,
@@ -342,12 +343,12 @@ impl Cache {
         self.inner.sweep.push((), delay);
     }
 
-    /// What kube's `applier` reads topologies from; empty until everything is listed.
+    /// Store of topologies for kube's `applier`; empty until everything is listed.
     pub fn topology_store(&self) -> Store<TopologyKey> {
         self.inner.stores.topologies()
     }
 
-    /// What kube's `applier` reads Forwarders from; empty until everything is listed.
+    /// Store of Forwarders for kube's `applier`; empty until everything is listed.
     pub fn forwarder_store(&self) -> Store<ForwarderKey> {
         self.inner.stores.forwarders()
     }
@@ -381,7 +382,7 @@ impl Cache {
         }
     }
 
-    /// How long this replica leaves a change of `key` to the others.
+    /// Delay with which this replica handles a change of `key`, so that others may be first.
     fn stagger(&self, key: &Key) -> Duration {
         let mut hasher = DefaultHasher::new();
         (&self.inner.replica, key).hash(&mut hasher);

@@ -21,7 +21,7 @@ use super::{
     vni,
 };
 
-/// How many released grants are remembered.
+/// Largest number of remembered released grants.
 const RELEASED_MAX: usize = 64;
 
 /// The allocation to persist.
@@ -229,9 +229,9 @@ fn ends(observed: &Observed) -> BTreeMap<&str, Vec<&ExistingForwarder>> {
     ends
 }
 
-/// Whether nobody can write this VNI into an end of this link any more: each end that exists was
-/// written since, and is never written from a lower revision. One that does not exist yet is granted
-/// nothing in the revisions that have the VNI.
+/// True when nobody can write this VNI into an end of this link any more: each existing end was
+/// written since, and is never written from a lower revision. A missing end is granted nothing in
+/// the revisions that have the VNI.
 fn is_safe(
     observed: &Observed,
     ends: &BTreeMap<&str, Vec<&ExistingForwarder>>,

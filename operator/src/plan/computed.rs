@@ -25,7 +25,7 @@ pub struct Computed {
     pub max_paths: usize,
 }
 
-/// What was computed before for one topology: spares shortest paths while its graph stays.
+/// Earlier result for one topology: shortest paths are reused while its graph stays.
 #[derive(Clone, Debug, Default)]
 pub struct Memo {
     /// Digests of all tables while every link is up, of this epoch and limit of paths.

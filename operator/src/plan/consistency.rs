@@ -46,13 +46,13 @@ fn foreign(observed: &Observed, wanted: &[Forwarder]) -> Option<String> {
     ))
 }
 
-/// Whether nothing in the persisted allocation is given twice, not even to one that this replica has
-/// not heard of.
+/// True when the persisted allocation grants nothing twice, including grants to Forwarders that
+/// this replica does not know.
 pub(super) fn is_consistent(observed: &Observed, persisted: &AllocationSpec) -> bool {
     fault(observed, persisted, true).is_none()
 }
 
-/// Whether `blocks` are one out of each CIDR.
+/// True when `blocks` are one out of each CIDR.
 pub(super) fn fits(cidrs: &[IpNetwork], blocks: &[IpNetwork]) -> bool {
     let contains = |(cidr, block): (&IpNetwork, &IpNetwork)| {
         cidr::overlap(*cidr, *block) && cidr.prefix() <= block.prefix()
@@ -60,7 +60,7 @@ pub(super) fn fits(cidrs: &[IpNetwork], blocks: &[IpNetwork]) -> bool {
     blocks.len() == cidrs.len() && cidrs.iter().zip(blocks).all(contains)
 }
 
-/// Whether a VNI is one that a topology can be given at all.
+/// True for a VNI that may be granted to a topology.
 pub(super) fn is_possible(vni: u32) -> bool {
     (FIRST_VNI..=LAST_VNI).contains(&vni)
 }

@@ -14,31 +14,31 @@ use super::{
     observed::{ExistingForwarder, Observed},
 };
 
-/// What nodes report of one topology.
+/// Convergence of one topology, from its nodes' reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Convergence {
-    /// How many Forwarders there should be.
+    /// Number of desired Forwarders.
     pub total: u32,
-    /// How many of them report anything.
+    /// Number of Forwarders with any report.
     pub reported: u32,
-    /// How many report the table that follows from the links reported.
+    /// Number of Forwarders that report the table computed from the reported links.
     pub programmed: u32,
-    /// The others, in order of names.
+    /// Forwarders that do not report it yet, in order of names.
     pub waiting: Vec<Waiting>,
-    /// How many links there are.
+    /// Number of links.
     pub links: u32,
-    /// How many are reported up from both ends.
+    /// Number of links that are reported up from both ends.
     pub links_up: u32,
-    /// Those that are reported down, in order of ids.
+    /// Links that are reported down, in order of ids.
     pub down: Vec<DownLink>,
-    /// How many are neither.
+    /// Number of links without a complete report.
     pub links_unknown: u32,
     /// Forwarders on nodes that are not there: Forwarder, node.
     pub gone: Vec<(String, String)>,
     /// Names of the Forwarders that reach one another over links that are not down, the largest part
     /// first; one part when nothing is cut off, none without Forwarders.
     pub parts: Vec<Vec<String>>,
-    /// How many pods are instances of Apps.
+    /// Number of pods that are instances of Apps.
     pub pods: u32,
 }
 
@@ -49,7 +49,7 @@ pub struct DownLink {
     pub id: String,
     /// The Forwarder that reports it.
     pub at: String,
-    /// What it says.
+    /// Reason.
     pub reason: String,
 }
 
@@ -62,7 +62,7 @@ pub struct Waiting {
     pub node: String,
     /// The epoch it reported last; empty when it reports nothing.
     pub epoch: String,
-    /// What its node says of it in `Ready`, unless that is true.
+    /// Message of its `Ready` condition, unless that is true.
     pub problem: String,
 }
 
@@ -157,13 +157,13 @@ enum State {
     Down(DownLink),
 }
 
-/// What is reported, by position in the graph.
+/// Reports, by position in the graph.
 struct Reports<'a> {
     computed: &'a Computed,
     forwarders: Vec<Option<&'a ExistingForwarder>>,
-    /// Whether the object is as it should be.
+    /// True for each object that is up to date.
     written: Vec<bool>,
-    /// What each Forwarder says of its links.
+    /// Reported link states of each Forwarder.
     links: Vec<BTreeMap<&'a str, &'a crds::forwarder::LinkState>>,
 }
 
@@ -246,8 +246,8 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// Whether a node reports the table that follows from the links reported. A table that is not known is
-    /// computed only when the epoch is right, so that a graph in motion costs nothing.
+    /// True when a node reports the table computed from the reported links. An unknown table is
+    /// computed only when the epoch matches, so that a changing graph costs nothing.
     fn is_reported(&mut self, from: ForwarderIndex, existing: &ExistingForwarder) -> bool {
         let status = &existing.status;
         let is_cheap = self.known.contains_key(&from.0) || status.epoch == self.epoch;

@@ -31,12 +31,12 @@ pub struct Unattached {
     pub message: String,
 }
 
-/// What the declaration asks for.
+/// Desired objects of the declaration.
 #[derive(Debug, Default)]
 pub(super) struct Desired {
     /// Sorted by name; blocks and VNIs are still to be granted.
     pub(super) forwarders: Vec<Forwarder>,
-    /// How many pods are instances.
+    /// Number of pods that are instances.
     pub(super) pods: u32,
     /// Pods that cannot be.
     pub(super) unattached: Vec<Unattached>,
@@ -49,7 +49,7 @@ pub(super) struct Desired {
 pub(super) struct Rejection {
     /// One CamelCase word.
     pub(super) reason: &'static str,
-    /// Where and why.
+    /// Problems, with paths.
     pub(super) problems: Vec<Problem>,
 }
 
@@ -106,9 +106,10 @@ fn reason(topology: &MicroServiceTopology, problems: &[Problem]) -> &'static str
     }
 }
 
-/// What was granted must lie in the CIDRs: they cannot change under Forwarders that have blocks.
+/// Checks that granted blocks lie in the CIDRs: these cannot change under Forwarders that have
+/// blocks.
 ///
-/// When a Forwarder carries blocks that do, not the declaration was changed but the allocation.
+/// When a Forwarder has such blocks, the allocation was changed, not the declaration.
 fn check_addressing(observed: &Observed) -> Result<(), Problem> {
     let cidrs = &observed.topology.spec.addressing.cidrs;
     let Some(persisted) = observed.persisted() else {

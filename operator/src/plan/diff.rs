@@ -39,7 +39,7 @@ pub(super) fn deletes(observed: &Observed, desired: &[Forwarder]) -> Vec<Delete>
     surplus.map(delete).collect()
 }
 
-/// How many objects should not be there.
+/// Number of superfluous objects.
 pub(super) fn surplus(observed: &Observed, desired: &[Forwarder]) -> usize {
     let is_surplus = |f: &&ExistingForwarder| !(f.is_usable() && is_desired(f, desired));
     observed.forwarders.iter().filter(is_surplus).count()

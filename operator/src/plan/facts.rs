@@ -60,7 +60,7 @@ impl Facts {
 }
 
 impl Writing {
-    /// Whether every object is as it should be.
+    /// True when every object is up to date.
     pub fn is_done(&self) -> bool {
         self.missing.is_empty() && self.surplus == 0 && self.blocked.is_none()
     }

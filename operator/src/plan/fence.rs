@@ -23,7 +23,7 @@ pub struct Versions {
     pub pods: u64,
 }
 
-/// What a plan was made from.
+/// Versions and generation that a plan was computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Basis {
     /// `metadata.generation` of the topology.
@@ -51,7 +51,7 @@ impl Versions {
         }
     }
 
-    /// Whether everything in `other` is in these.
+    /// True when these include everything in `other`.
     pub fn covers(self, other: Versions) -> bool {
         self.max(other) == self
     }
@@ -74,10 +74,11 @@ impl Basis {
     }
 }
 
-/// How a replica that has heard `heard` of a topology of `generation` lags behind what is `written`.
+/// Lag of a replica with the versions `heard` and a topology of `generation` behind the `written`
+/// versions.
 ///
-/// `is_live`: the generation was read live after what is written. `disbelieved` are versions that nobody was
-/// told of in a long time: someone wrote them by hand, or etcd was restored to an earlier state.
+/// `is_live`: the generation was read live after the written objects. `disbelieved` are versions
+/// that no watch has delivered in a long time: edited by hand, or from before a restore of etcd.
 pub(super) fn lag(
     written: impl Iterator<Item = Basis>,
     (generation, is_live): (i64, bool),

@@ -78,7 +78,7 @@ pub(super) fn crowded(observed: &Observed, wanted: &[crds::Forwarder]) -> Vec<St
 #[derive(Default)]
 struct Own {
     total: u32,
-    /// Those that are more than an announcement.
+    /// Number of those that are filled, not only announced.
     filled: u32,
 }
 

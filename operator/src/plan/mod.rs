@@ -65,10 +65,10 @@ pub use self::{
     },
 };
 
-/// What is to be done about one topology.
+/// Plan for one topology.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// What the declaration means now; `None` when it is rejected.
+    /// Computed topology of the declaration; `None` when it is rejected.
     pub computed: Option<Computed>,
     /// Why it is rejected; empty when it is not.
     pub problems: Vec<Problem>,
@@ -78,7 +78,7 @@ pub struct Plan {
     ///
     /// One that exists counts as claimed when it has this topology's uid.
     pub claim: Vec<u32>,
-    /// How many ranges are missing.
+    /// Number of missing ranges.
     pub claim_count: usize,
     /// The allocation to write before anything is filled, when it differs; step (c).
     ///
@@ -103,7 +103,7 @@ pub struct Plan {
     pub delete_shards: Vec<Delete>,
     /// `status.computed` with another digest; step (f).
     pub publish: Vec<Publish>,
-    /// What there is to tell: see [`crate::status::next`].
+    /// Facts for the status: see [`crate::status::next`].
     pub facts: Facts,
     /// Pods that would be instances but cannot be attached, and why.
     pub unattached: Vec<Unattached>,
@@ -118,9 +118,9 @@ pub struct Fill {
     pub uid: String,
     /// Precondition.
     pub resource_version: String,
-    /// What goes into [`REVISION_ANNOTATION`].
+    /// Value of [`REVISION_ANNOTATION`].
     pub revision: u64,
-    /// What goes into [`BASIS_ANNOTATION`].
+    /// Value of [`BASIS_ANNOTATION`].
     pub basis: Basis,
     /// The desired spec.
     pub spec: ForwarderSpec,
@@ -142,12 +142,12 @@ pub struct Publish {
     pub object: String,
     /// Precondition.
     pub uid: String,
-    /// What is computed.
+    /// Computed table.
     pub computed: crds::forwarder::Computed,
 }
 
 impl Plan {
-    /// Whether nothing is to be written but, perhaps, a status.
+    /// True when nothing is to be written, except perhaps a status.
     pub fn is_settled(&self) -> bool {
         self.create.is_empty()
             && self.claim_count == 0
@@ -159,8 +159,8 @@ impl Plan {
             && self.lag.is_none()
     }
 
-    /// Whether to look again, live, before going on after step (b): something is to be granted, deleted
-    /// or moved.
+    /// True when a live read is needed before the plan goes on after step (b): a grant, a deletion
+    /// or a move is pending.
     pub fn needs_fresh_look(&self) -> bool {
         !self.create.is_empty()
             || self.claim_count > 0
@@ -192,7 +192,8 @@ pub fn plan_with(observed: &Observed, memo: &mut Memo) -> Plan {
     }
 }
 
-/// What exists stays as it is: a slip of the pen must not tear down a network.
+/// Plan for a rejected declaration: existing objects stay, so that a typing error does not tear
+/// down a network.
 fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo) -> Plan {
     let existing: Vec<Forwarder> = observed
         .usable()

@@ -72,10 +72,10 @@ pub struct AttachedPod {
     pub addresses: Vec<IpAddr>,
 }
 
-/// What is to be done about the names of one topology.
+/// Plan for the names of one topology.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NamesPlan {
-    /// What each App is to be found by, sorted by App.
+    /// Service of each App, sorted by App.
     pub names: Vec<Name>,
     /// Services in the way that are nobody's we know, by App.
     pub foreign: Vec<(String, String)>,
@@ -85,14 +85,14 @@ pub struct NamesPlan {
     pub delete_services: Vec<Delete>,
 }
 
-/// What one App is to be found by.
+/// Service of one App.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Name {
     /// The App.
     pub app: String,
     /// The Service.
     pub service: String,
-    /// How it is to be written; `None` when it is as it should be.
+    /// Write of the Service; `None` when it is up to date.
     pub write: Option<Write<Service>>,
     /// The slices that differ.
     pub slices: Vec<Write<EndpointSlice>>,
@@ -108,7 +108,7 @@ pub enum Write<T> {
 }
 
 impl NamesPlan {
-    /// Whether nothing is to be written.
+    /// True when nothing is to be written.
     pub fn is_settled(&self) -> bool {
         let is_settled = |name: &Name| name.write.is_none() && name.slices.is_empty();
         self.names.iter().all(is_settled)
@@ -191,7 +191,7 @@ enum Choice<'a> {
 }
 
 impl NamesWorld {
-    /// What an App is found by stays, whatever others are named.
+    /// Chooses the Service name of an App; an existing one stays, whatever names others get.
     fn choose(&self, app: &str) -> Choice<'_> {
         let is_of_app =
             |service: &&Arc<Service>| service.labels().get(APP_LABEL).is_some_and(|of| of == app);
@@ -233,12 +233,12 @@ impl NamesWorld {
         });
     }
 
-    /// Whether it is this topology's, and stays.
+    /// True when it belongs to this topology and stays.
     fn is_own(&self, object: &ObjectMeta) -> bool {
         controller(object) == Some(&self.uid) && object.deletion_timestamp.is_none()
     }
 
-    /// Whether it was of a topology of the same name that is gone.
+    /// True when it belonged to a deleted topology of the same name.
     fn is_former(&self, object: &ObjectMeta) -> bool {
         controller(object).is_some_and(|owner| *owner != self.uid)
             && object.deletion_timestamp.is_none()

@@ -17,7 +17,7 @@ pub const API_VERSION: &str = "k8s.cni.cncf.io/v1";
 /// The kind.
 pub const KIND: &str = "NetworkAttachmentDefinition";
 
-/// Whether a topology with these annotations wants one.
+/// True when a topology with these annotations wants one.
 pub fn is_wanted(annotations: &BTreeMap<String, String>) -> bool {
     annotations
         .get(ANNOTATION)
@@ -53,7 +53,7 @@ pub fn wanted(namespace: &str, name: &str, uid: &str) -> Value {
     })
 }
 
-/// What is to be done about the one that is there, or is not.
+/// Change of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// All is as it should be.
@@ -90,7 +90,7 @@ pub fn step(there: Option<&DynamicObject>, wanted: Option<&Value>, uid: &str) ->
     }
 }
 
-/// Whether it says what is wanted, in whatever order.
+/// True when the content is equal, in any order of fields.
 fn is_like(there: &DynamicObject, wanted: &Value) -> bool {
     let config = |spec: &Value| -> Option<Value> {
         let text = spec["config"].as_str()?;

@@ -28,9 +28,9 @@ pub struct Observed {
     pub uid: String,
     /// `metadata.generation` of the topology object.
     pub generation: i64,
-    /// Whether the topology object is being deleted: then nothing is done any more.
+    /// True while the topology object is being deleted: then nothing is written any more.
     pub is_going: bool,
-    /// What its status says now.
+    /// Current status.
     pub status: TopologyStatus,
     /// Every node of the cluster.
     pub nodes: Arc<Vec<crds::Node>>,
@@ -46,7 +46,7 @@ pub struct Observed {
     pub heard: Versions,
     /// Changes of which the watches should have told long ago: see [`Observed::lag`].
     pub disbelieved: Versions,
-    /// Whether the topology was read live, after the Forwarders and the allocation.
+    /// True when the topology was read live, after the Forwarders and the allocation.
     pub is_live: bool,
     /// Pods that are or may be instances: of the namespaces that may join, running, bound to a node.
     pub pods: Vec<Pod>,
@@ -72,9 +72,9 @@ pub struct ExistingForwarder {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
-    /// Whether its controller owner is this topology (by uid).
+    /// True when its controller owner is this topology (by uid).
     pub is_owned: bool,
-    /// Whether it is being deleted.
+    /// True while it is being deleted.
     pub is_going: bool,
     /// The number in [`REVISION_ANNOTATION`]; 0 without one.
     pub revision: u64,
@@ -132,9 +132,9 @@ pub struct ExistingAllocation {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub resource_version: String,
-    /// Whether its controller owner is this topology (by uid).
+    /// True when its controller owner is this topology (by uid).
     pub is_owned: bool,
-    /// Whether it is being deleted.
+    /// True while it is being deleted.
     pub is_going: bool,
     /// All that is given, in whatever shards; `None` when it cannot be read: then nothing is given until
     /// someone has mended it.
@@ -182,7 +182,7 @@ impl Observed {
         usable.map(|f| (f.spec.name.as_str(), f)).collect()
     }
 
-    /// What is persisted for this topology; nothing while the object is another one's.
+    /// Persisted allocation of this topology; `None` while the object belongs to another one.
     pub(super) fn persisted(&self) -> Option<&AllocationSpec> {
         let allocation = self.allocation.as_ref()?;
         let is_own = allocation.is_owned && !allocation.is_going;
@@ -207,7 +207,7 @@ impl Observed {
         basis
     }
 
-    /// How this lags behind what is written for the topology.
+    /// Lag of this state behind the versions written for the topology.
     pub fn lag(&self) -> Option<Lag> {
         let forwarders = self.forwarders.iter().filter(|f| f.is_owned);
         let allocation = self.allocation.iter().filter(|a| a.is_owned);
@@ -254,7 +254,7 @@ impl ExistingForwarder {
         self.is_owned && !self.is_going
     }
 
-    /// Whether it was never filled.
+    /// True when it was never filled.
     pub(super) fn is_bare(&self) -> bool {
         self.spec.blocks.is_empty() && self.revision == 0
     }

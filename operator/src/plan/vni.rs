@@ -10,9 +10,9 @@ use crds::{
 
 use super::{consistency, observed::Observed};
 
-/// How many ranges there are.
+/// Number of ranges.
 const RANGES: u32 = (LAST_VNI - FIRST_VNI + 1) / VNIS_OF_RANGE;
-/// How many more candidates are named than are missing: others claim at the same time.
+/// Number of additional candidates: other topologies claim at the same time.
 const SPARE: usize = 16;
 
 /// The first VNI of the range that `vni` is of.
@@ -20,7 +20,7 @@ pub(super) fn first_of(vni: u32) -> u32 {
     vni - vni % VNIS_OF_RANGE
 }
 
-/// Whether another topology has claimed the range that `vni` is of.
+/// True when another topology has claimed the range of `vni`.
 pub(super) fn is_foreign(observed: &Observed, vni: u32) -> bool {
     let range = first_of(vni);
     observed.ranges.binary_search(&range).is_err()
@@ -74,7 +74,7 @@ pub(super) fn claims(
     (claim, count)
 }
 
-/// Where a topology looks first: different ones in different places, so that they seldom meet.
+/// First candidate of a topology: spread by its uid, so that topologies seldom collide.
 fn start(uid: &str) -> u32 {
     let hash = blake3::hash(uid.as_bytes());
     let [a, b, c, d, ..] = *hash.as_bytes();

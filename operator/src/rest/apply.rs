@@ -23,10 +23,11 @@ use super::{
     read::tagged,
 };
 
-/// Who owns, in `managedFields`, what was applied here.
+/// Field manager of applied fields in `managedFields`.
 const FIELD_MANAGER: &str = "beemesh-rest";
 
-/// What a caller may write into `metadata`; the rest is the API server's, and is left out.
+/// Fields of `metadata` that a caller may write; all others belong to the API server and are
+/// dropped.
 const METADATA: [&str; 5] = [
     "name",
     "namespace",
@@ -186,7 +187,7 @@ fn own_metadata(object: &mut Value) -> &mut Map<String, Value> {
     fields
 }
 
-/// Where the API server has topologies of `namespace`. Names go into a path: only such are let through.
+/// URL path of a topology or of its namespace at the API server. Only valid names are accepted.
 fn url_path(namespace: &str, name: &str) -> Result<String, Problem> {
     let is_safe = |text: &str| {
         let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

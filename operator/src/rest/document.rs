@@ -20,7 +20,7 @@ use super::{
     stages::{self, TablesReport},
 };
 
-/// Where schemas of the document are.
+/// Path of the schemas in the document.
 const SCHEMAS: &str = "/components/schemas";
 
 /// Every handler with its route.

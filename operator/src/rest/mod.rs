@@ -39,10 +39,10 @@ use crate::{
     telemetry::{Logs, Metrics},
 };
 
-/// Where the API is served.
+/// Listen address and TLS files of the API.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 is any free one.
+    /// Listen address; port 0 is any free one.
     pub address: SocketAddr,
     /// Certificate and key; without them the API is served plain, on loopback only.
     pub tls: Option<TlsFiles>,
@@ -50,7 +50,7 @@ pub struct Options {
     pub insecure: bool,
 }
 
-/// What handlers work with. Cheap to clone.
+/// State of the handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct Rest(Arc<Inner>);
 

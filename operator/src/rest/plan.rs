@@ -1,4 +1,4 @@
-//! What would change if a topology were applied.
+//! Dry run: changes from the current to a proposed topology.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -107,7 +107,7 @@ fn compare(applied: Option<Arc<Computed>>, world: &Observed) -> Result<PlanRepor
     Ok(report)
 }
 
-/// How many routes there are.
+/// Number of routes.
 fn size(topology: &Topology) -> usize {
     let forwarders = topology.forwarders().len();
     forwarders * (forwarders + topology.apps().len())

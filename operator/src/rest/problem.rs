@@ -19,7 +19,7 @@ pub(super) struct Problem {
     pub(super) title: String,
     /// The status code of the answer.
     pub(super) status: u16,
-    /// What is wrong and what was expected.
+    /// Problem and expected value.
     pub(super) detail: String,
     /// Each field that is wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -31,7 +31,7 @@ pub(super) struct Problem {
 pub(super) struct FieldError {
     /// Where, such as `spec.links[2].weight`; empty for the whole document.
     pub(super) path: String,
-    /// What is wrong and what was expected.
+    /// Problem and expected value.
     pub(super) message: String,
 }
 
@@ -81,7 +81,7 @@ impl Problem {
         }
     }
 
-    /// Nothing is computed of what is applied, for these problems.
+    /// Rejected declaration, with these problems: nothing is computed.
     pub(super) fn rejected(problems: Vec<crds::Problem>) -> Problem {
         let Problem { detail, errors, .. } = Problem::invalid(problems);
         Problem {
@@ -98,7 +98,7 @@ impl Problem {
         Problem::invalid(vec![crds::Problem::new(path, message)])
     }
 
-    /// What the API server had against a request that was made for the caller.
+    /// Refusal of the API server to a request made for the caller.
     pub(super) fn of_api_server(error: kube::Error) -> Problem {
         let kube::Error::Api(status) = error else {
             return Problem::unreachable(&error);

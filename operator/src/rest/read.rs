@@ -37,7 +37,7 @@ pub(super) struct TopologySummary {
     generation: i64,
     /// Changes with the object; good for `If-Match`.
     resource_version: String,
-    /// What has become of it.
+    /// Status of the topology.
     status: TopologyStatus,
 }
 

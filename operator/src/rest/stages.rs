@@ -1,4 +1,4 @@
-//! What was computed of a topology: each stage, routes, and the tables' digests.
+//! Computed results of a topology: each stage, routes, and the tables' digests.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
@@ -40,7 +40,7 @@ pub(super) struct TablesReport {
     forwarders: BTreeMap<String, TableDigests>,
 }
 
-/// Whose table is which.
+/// Digest of each Forwarder's table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct TableDigests {
     /// The table while all links are up.
@@ -181,7 +181,7 @@ enum StageName {
     Spt,
 }
 
-/// What was computed of a topology that the asker may read.
+/// Computed topology, after a check that the caller may read it.
 async fn computed(
     rest: &Rest,
     headers: &HeaderMap,

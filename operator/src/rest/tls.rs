@@ -13,7 +13,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Where certificate and key are, in PEM.
+/// Paths of certificate and key, in PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The certificate, then those that vouch for it.
@@ -40,7 +40,7 @@ pub enum TlsError {
         what: &'static str,
         /// Which one.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Error of the parser.
         source: rustls::pki_types::pem::Error,
     },
     /// They do not fit.
@@ -48,14 +48,14 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// What is served with now.
+/// TLS configuration in use.
 pub(super) struct Tls {
     files: TlsFiles,
     seen: Option<[Stamp; 2]>,
     acceptor: TlsAcceptor,
 }
 
-/// What changes when a file is written or replaced: inode, length, time in seconds and nanoseconds.
+/// Version of a file: inode, length, time in seconds and nanoseconds.
 type Stamp = (u64, u64, i64, i64);
 
 impl Tls {

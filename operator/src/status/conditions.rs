@@ -5,7 +5,7 @@ use crds::Condition;
 use super::messages;
 use crate::plan::Facts;
 
-/// What one condition says.
+/// Content of one condition.
 struct Finding {
     r#type: &'static str,
     status: &'static str,

@@ -9,12 +9,12 @@ pub struct Event {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
-    /// Whether someone should look at it.
+    /// True for an event of type `Warning`.
     pub warning: bool,
 }
 
-/// What is worth telling when a status becomes another one: conditions that change their status, or
-/// their reason while they are not as they should be.
+/// Events on a change of status: conditions whose status changed, or whose reason changed while
+/// they are not as desired.
 pub fn events(before: &TopologyStatus, after: &TopologyStatus) -> Vec<Event> {
     let told = ["Accepted", "Computed", "Programmed", "Ready", "Degraded"];
     let find = |status: &TopologyStatus, name: &str| {

@@ -11,10 +11,10 @@ const QUOTED: usize = 256;
 /// Most problems in one message.
 const MOST_PROBLEMS: usize = 20;
 
-/// What follows from a declaration that is not accepted.
+/// Message that follows from a rejected declaration.
 pub(super) const NOT_ACCEPTED: &str = "the declaration is not accepted";
 
-/// What is declared for each node, of which none matches.
+/// Message for `forwarderPerNode` without a matching node.
 pub(super) const NO_FORWARDERS: &str =
     "there are no forwarders: no node matches spec.forwarderPerNode.nodeSelector";
 
@@ -103,7 +103,7 @@ pub(super) fn writing(facts: &Facts) -> String {
     text.join("; ")
 }
 
-/// What a rejected declaration does to the network of the one before: nothing.
+/// Effect of a rejected declaration on the existing network: none.
 pub(super) fn what_stays(facts: &Facts) -> String {
     match facts
         .convergence

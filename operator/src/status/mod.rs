@@ -1,4 +1,4 @@
-//! What is told of a topology: its status, and events when that changes. Pure; time is given.
+//! Status of a topology, and events on its changes. Pure; time is a parameter.
 
 mod conditions;
 mod events;
@@ -19,7 +19,7 @@ use crate::plan::Facts;
 pub struct Now<'a> {
     /// RFC 3339.
     pub time: &'a str,
-    /// How long ago this replica first saw this generation, where it knows.
+    /// Time since this replica first observed this generation, where it is known.
     pub waited: Option<std::time::Duration>,
 }
 
@@ -56,7 +56,7 @@ pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologySta
     status
 }
 
-/// Whether two different statuses say the same but for the words.
+/// True when two different statuses differ in messages only.
 pub fn is_reworded(before: &TopologyStatus, after: &TopologyStatus) -> bool {
     let mut as_before = after.clone();
     for (now, then) in as_before.conditions.iter_mut().zip(&before.conditions) {
@@ -65,7 +65,7 @@ pub fn is_reworded(before: &TopologyStatus, after: &TopologyStatus) -> bool {
     as_before == *before
 }
 
-/// Whether all is written for a generation for which it was not before.
+/// True when everything is written for a generation for which it was not before.
 fn is_newly_computed(before: &TopologyStatus, after: &TopologyStatus) -> bool {
     let computed = |status: &TopologyStatus| {
         let mut conditions = status.conditions.iter();

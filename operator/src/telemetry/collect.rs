@@ -9,16 +9,16 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-/// What the caches hold.
+/// Sizes of the caches.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Every topology.
     pub topologies: Vec<ObservedTopology>,
-    /// How many objects of each kind are cached.
+    /// Numbers of cached objects, by kind.
     pub cached: Vec<(&'static str, usize)>,
-    /// How many objects of each kind wait for a reconcile.
+    /// Numbers of objects that wait for a reconcile, by kind.
     pub queued: Vec<(&'static str, usize)>,
-    /// How many VNI ranges are claimed, by all topologies of the cluster.
+    /// Number of VNI ranges that are claimed by all topologies of the cluster.
     pub ranges: usize,
 }
 

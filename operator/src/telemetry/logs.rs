@@ -15,7 +15,7 @@ use tracing_subscriber::{
     reload,
 };
 
-/// How events are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.

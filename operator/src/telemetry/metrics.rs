@@ -38,7 +38,7 @@ struct Inner {
     request_seconds: Family<Route, Histogram, Seconds>,
 }
 
-/// How a write to the API server ended.
+/// Result of a write to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Written {
     /// It is done.
@@ -49,7 +49,7 @@ pub enum Written {
     Forbidden,
     /// The API server has something against it (other 4xx).
     Refused,
-    /// Nothing is known of it (5xx, time limit, no connection).
+    /// Unknown result (5xx, time limit, no connection).
     Failed,
 }
 

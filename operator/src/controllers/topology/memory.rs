@@ -16,10 +16,11 @@ use crate::{
 
 /// The least time between two statuses that say the same in other words, as answers to what fails may.
 const REWORDED: Duration = Duration::from_secs(60);
-/// How long a topology that another replica has begun to create is left to it.
+/// Time for which a topology is left to another replica that has begun to create its objects.
 const HOLD: Duration = Duration::from_millis(500);
-/// How long a watch may be behind what another replica has written; a connection that died in silence is
-/// noticed by then. After that what is written is taken for wrong: by a hand, or from before a restore of etcd.
+/// Longest accepted lag of a watch behind the writes of another replica; a dead connection is
+/// noticed by then. After that, the written versions count as wrong: edited by hand, or from before
+/// a restore of etcd.
 const LAG_MAX: Duration = Duration::from_secs(150);
 
 /// Memory about one topology.
@@ -73,7 +74,8 @@ impl Memories {
         known.get(key)?.since.map(|since| since.elapsed())
     }
 
-    /// Whether it is long ago that a status was written in other words only; if so, it is now.
+    /// True when the last status write that changed only messages is long ago; records the time of
+    /// this one.
     pub(super) fn may_reword(&self, key: &Key) -> bool {
         let mut all = self.lock();
         let known = all.entry(key.clone()).or_default();
@@ -91,7 +93,7 @@ impl Memories {
         }
     }
 
-    /// How long the topology is still left to another replica.
+    /// Remaining time for which the topology is left to another replica.
     pub(super) fn held(&self, key: &Key) -> Option<Duration> {
         let until = self.lock().get(key)?.held_until?;
         let left = until.saturating_duration_since(Instant::now());
@@ -117,7 +119,8 @@ impl Memories {
         known.disbelieved
     }
 
-    /// Whether a replica that has heard `heard` may write over a status that was made from `written`.
+    /// True when a replica with the versions `heard` may replace a status that was computed from
+    /// `written`.
     pub(super) fn may_replace(&self, key: &Key, written: Versions, heard: Versions) -> bool {
         let mut all = self.lock();
         let known = all.entry(key.clone()).or_default();

@@ -25,9 +25,9 @@ fn fact(pod: &Unattached) -> (String, String) {
 /// The newest changes that a plan was made from.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PlannedFrom {
-    /// Those that concerned the topology.
+    /// Versions that concern the topology.
     pub(super) basis: Versions,
-    /// Those that the watches had told of.
+    /// Versions that the watches have delivered.
     pub(super) heard: Versions,
 }
 
@@ -104,7 +104,7 @@ impl Topologies {
         self.memories.keep_told(key, told);
     }
 
-    /// What was told of the pod; `None` when the event could not be written.
+    /// Reason and message of the event that was written for the pod; `None` when the write failed.
     async fn tell_pod(&self, key: &Key, pod: &Unattached) -> Option<(String, String)> {
         match self.context.writer.tell_pod(key, pod).await {
             Ok(()) => Some(fact(pod)),

@@ -47,7 +47,7 @@ impl NamesWorld {
     }
 }
 
-/// Whether all that is `wanted` of a Service is there.
+/// True when the Service has all of `wanted`.
 pub(super) fn is_like(there: &Service, wanted: &Service) -> bool {
     let cluster_ip = |service: &Service| {
         let spec = service.spec.as_ref();

@@ -174,7 +174,7 @@ fn endpoint(pod: &AttachedPod, address: IpAddr, has_name: bool) -> Endpoint {
     }
 }
 
-/// Whether the API server takes `address` in a slice; one that it does not take would keep the others out.
+/// True when the API server accepts `address` in a slice; a refused one would hold back the others.
 fn can_serve(address: IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
