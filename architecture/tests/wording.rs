@@ -6,7 +6,7 @@ use architecture::{members, sources};
 const RIDDLES: [&str; 5] = ["What", "Whether", "Who", "Whose", "Those"];
 
 /// Such comments that are still there, over all crates. The number only falls.
-const LEFT: usize = 120;
+const LEFT: usize = 49;
 
 #[test]
 fn doc_comments_begin_with_their_subject() {

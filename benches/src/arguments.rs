@@ -8,11 +8,11 @@ use crate::bench::Context;
 
 /// The command line, read.
 pub(crate) struct Arguments {
-    /// What to do.
+    /// Task to run.
     pub(crate) task: Task,
 }
 
-/// What to do.
+/// Tasks.
 pub(crate) enum Task {
     /// Print the names.
     List,

@@ -23,7 +23,7 @@ pub(crate) const SETS: usize = (1 << LINKS) - 1;
 pub(crate) struct Ours {
     /// Where the routes go.
     pub(crate) near: Netns,
-    /// What `near` should hold.
+    /// Desired structure of `near`.
     pub(crate) structure: Namespace,
     _far: Netns,
 }

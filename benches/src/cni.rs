@@ -102,7 +102,8 @@ fn peer_configuration(work: &Path) -> Value {
     })
 }
 
-/// What a runtime makes of a list for its only plugin (CNI 1.1, section 3).
+/// Network configuration that a runtime derives from a list for its only plugin (CNI 1.1, section
+/// 3).
 fn configuration(conflist: &Value) -> Result<Value> {
     let plugins = conflist["plugins"]
         .as_array()

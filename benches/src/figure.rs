@@ -1,4 +1,4 @@
-//! What a bench found, as a value.
+//! Result of a bench, as a value.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// Unit of both values.
     pub(crate) unit: &'static str,
-    /// What did the same work beside us.
+    /// Other implementation that did the same work.
     pub(crate) peer: Option<String>,
     /// The peer's, in `unit`.
     pub(crate) peer_value: Option<f64>,

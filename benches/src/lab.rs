@@ -36,7 +36,7 @@ pub(crate) struct Lab {
     is_up: bool,
 }
 
-/// What `beemesh lab status -o json` says, as far as it is used here.
+/// Output of `beemesh lab status -o json`, its used part.
 #[derive(Deserialize)]
 pub(crate) struct Status {
     /// Forwarders by name.

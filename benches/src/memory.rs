@@ -1,4 +1,4 @@
-//! What the node daemon keeps in memory.
+//! Memory of the node daemon.
 
 use std::{
     fs,

@@ -110,7 +110,7 @@ fn settle(cluster: &Cluster, replicas: &[Process]) -> Result<Vec<Figure>> {
     Ok(vec![settle, writes, reads, memory])
 }
 
-/// What a minute costs in which only nodes renew their leases.
+/// Cost of a minute in which only nodes renew their leases.
 fn idle(cluster: &Cluster, replicas: &[Process]) -> Result<Vec<Figure>> {
     eventually("the writes of the last change are over", PATIENCE, || {
         let before = cluster.server.metrics()?;

@@ -1,4 +1,4 @@
-//! Who asked the API server for what.
+//! Audit log of the API server: requests by user.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    /// Whether the request would change what is stored.
+    /// True for a request that may change stored objects.
     #[must_use]
     pub fn is_write(&self) -> bool {
         ["create", "update", "patch", "delete", "deletecollection"].contains(&self.verb.as_str())

@@ -1,4 +1,4 @@
-//! What was measured on the way: printed at the end, never asserted.
+//! Measured figures: printed at the end, never asserted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

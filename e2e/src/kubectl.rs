@@ -13,12 +13,12 @@ use crate::{ApiServer, eventually, tools};
 /// New kinds are served, and described in OpenAPI, a moment after they are applied.
 const ESTABLISHED: Duration = Duration::from_secs(60);
 
-/// What a program said and whether it succeeded.
+/// Output and success of a program.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// The command line, for messages.
     pub command: String,
-    /// Whether it exited with 0.
+    /// True for exit code 0.
     pub is_success: bool,
     /// Its standard output.
     pub stdout: String,

@@ -86,7 +86,7 @@ enum Verb {
     },
 }
 
-/// What a cluster is made with.
+/// Settings of a new cluster.
 #[derive(Debug, clap::Args)]
 struct Make {
     /// How many nodes, 1 to 9.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::nodes::BACK;
 use crate::world::{SYSTEM, World};
 
-/// What is not so after this long will not be.
+/// Timeout of a condition in the mesh.
 pub(crate) const SETTLED: Duration = Duration::from_secs(90);
 
 /// A `MicroServiceTopology` in the making.
@@ -228,7 +228,8 @@ impl World {
         })
     }
 
-    /// Whether `from` gets an answer from `address`: three requests, so that one that is lost does not tell.
+    /// True when `from` gets a reply from `address`: three requests, so that a single loss does not
+    /// matter.
     pub(crate) fn is_reached(&self, from: &str, address: IpAddr) -> Result<bool> {
         let ran = self.exec(from, &format!("ping -n -q -i 0.2 -c 3 -W 1 {address}"))?;
         Ok(ran.is_success)

@@ -1,4 +1,4 @@
-//! What the API server counted.
+//! Request counters of the API server.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ impl Requests {
         self.count(|request| WRITES.contains(&request.verb.as_str()) && filter(&request.resource))
     }
 
-    /// What came after `earlier`.
+    /// Increase since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let more = self.0.iter().filter_map(|(request, count)| {

@@ -1,4 +1,4 @@
-//! What stories see on nodes, and break there.
+//! Observation and disturbance of nodes by stories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const INSIDE: &str = r#"for n in $(ls /run/netns | grep '^bm-'); do
 { ip -n $n -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//'; ip -n $n -o address | awk '{print $2, $3, $4}'
 ip -n $n route show table all; ip -n $n -6 route show table all; ip -n $n nexthop; } | sed "s/^/$n /"; done"#;
 
-/// What was seen on one node.
+/// Observed state of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     census: Census,
@@ -42,7 +42,7 @@ impl Held {
         })
     }
 
-    /// What is more and less in `later`, a line each.
+    /// Differences in `later`, a line each.
     pub(crate) fn changes(&self, later: &Self) -> Vec<String> {
         let more = later.inside.difference(&self.inside);
         let less = self.inside.difference(&later.inside);
@@ -54,7 +54,7 @@ impl Held {
         lines
     }
 
-    /// What the Forwarders' namespaces hold.
+    /// Content of the Forwarders' namespaces.
     pub(crate) fn inside(&self) -> &BTreeSet<String> {
         &self.inside
     }
@@ -77,7 +77,7 @@ impl Held {
 pub(crate) type Holdings = BTreeMap<String, Held>;
 
 impl World {
-    /// What all nodes hold.
+    /// Observed state of all nodes.
     pub(crate) fn holdings(&self) -> Result<Holdings> {
         let nodes = self.cluster()?.nodes();
         let held = nodes
@@ -86,7 +86,8 @@ impl World {
         held.collect()
     }
 
-    /// What all nodes hold, once what was deleted is gone from them too: from the API server it goes earlier.
+    /// Observed state of all nodes, after deleted objects are gone from them too: the API server
+    /// drops them earlier.
     pub(crate) fn settled_holdings(&self) -> Result<Holdings> {
         eventually("nodes hold nothing but what is declared", SETTLED, || {
             self.is_swept()
@@ -94,7 +95,8 @@ impl World {
         self.unchanging_holdings()
     }
 
-    /// Whether nothing is being deleted, and nodes have the namespaces of the Forwarders that there are, and no others.
+    /// Succeeds when nothing is being deleted, and nodes have exactly the namespaces of the
+    /// existing Forwarders.
     fn is_swept(&self) -> Result<()> {
         let get = ["get", "pods,mst,fwd", "--all-namespaces"];
         let objects = items(&self.access.json(&get)?);
@@ -128,7 +130,8 @@ impl World {
         })
     }
 
-    /// What all nodes hold once a topology and its pods have come and gone: some files come with the first, and stay.
+    /// Observed state of all nodes after a topology and its pods have come and gone: some files are
+    /// created with the first one, and stay.
     pub(crate) fn used_holdings(&self) -> Result<Holdings> {
         self.pair("before")?;
         let pods = PAIR.map(|pod| format!("pod/{pod}"));
@@ -159,7 +162,7 @@ impl World {
         Ok(())
     }
 
-    /// What all nodes hold, once it is the same twice.
+    /// Observed state of all nodes, once two observations are equal.
     pub(crate) fn unchanging_holdings(&self) -> Result<Holdings> {
         let mut before = self.holdings()?;
         eventually("nothing changes any more", SETTLED, || {

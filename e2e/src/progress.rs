@@ -32,7 +32,7 @@ impl Progress {
         }))
     }
 
-    /// Whether `story` begins; `false` when its time is over.
+    /// True when `story` may begin; false when its time is over.
     pub(crate) fn begin(&self, story: &Story) -> bool {
         let is_late = self
             .0

@@ -49,7 +49,7 @@ impl ApiServer {
         Options::default().start()
     }
 
-    /// What can be chosen.
+    /// Default options.
     #[must_use]
     pub fn options() -> Options {
         Options::default()

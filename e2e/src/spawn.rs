@@ -121,7 +121,7 @@ impl Drop for Running {
     }
 }
 
-/// Whether `status` says that a signal, not the program, ended the process.
+/// True when a signal ended the process, not the program itself.
 pub(crate) fn was_killed(status: ExitStatus) -> bool {
     status.signal().is_some()
 }

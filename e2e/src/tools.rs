@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-/// What [`find`] has found: kubectl is asked for hundreds of times.
+/// Results of [`find`]: kubectl is looked up hundreds of times.
 static FOUND: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// Without these there is no API server.

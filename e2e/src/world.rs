@@ -1,4 +1,5 @@
-//! What a story has at hand: an API server, a namespace of its own, and the nodes when the cluster is ours.
+//! Resources of a story: an API server, a namespace of its own, and the nodes when the cluster is
+//! ours.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::figures::Figures;
 
-/// What is not there after this long does not come.
+/// Timeout of readiness.
 const READY: Duration = Duration::from_secs(120);
 /// The label of namespaces that stories make, and may delete.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -28,7 +29,7 @@ pub(crate) const UNINSTALL: [&str; 6] = [
     "--timeout=180s",
 ];
 
-/// Whether beemesh has been installed, and with what end: all stories share one installation.
+/// Result of the installation of beemesh, which all stories share; `None` before it.
 type Installed = Arc<Mutex<Option<Result<(), String>>>>;
 
 /// The world as one story sees it. Clones share the cluster.
@@ -38,7 +39,7 @@ pub(crate) struct World {
     pub(crate) access: Access,
     /// The story's own Kubernetes namespace.
     pub(crate) namespace: String,
-    /// What is told at the end.
+    /// Figures that are printed at the end.
     pub(crate) figures: Figures,
     cluster: Option<Arc<Cluster>>,
     installed: Installed,
@@ -255,10 +256,11 @@ impl World {
     }
 }
 
-/// Whether there is the namespace `name`, made by stories. `told` is the object, or nothing when there is none.
+/// True when the namespace `name` exists and was created by stories. `told` is the object, or empty
+/// without one.
 ///
 /// # Errors
-/// When it is somebody else's.
+/// The namespace belongs to somebody else.
 fn is_of_stories(name: &str, told: &str) -> Result<bool> {
     if told.trim().is_empty() {
         return Ok(false);

@@ -39,8 +39,8 @@ pub async fn run(client: Client, namespace: Option<String>, name: String, resync
         let pause = match ensure(&secrets, &name).await {
             Ok(is_new) => {
                 match is_new {
-                    true => tracing::info!(namespace, name, "made the key of the mesh"),
-                    false => tracing::debug!(namespace, name, "the key of the mesh is there"),
+                    true => tracing::info!(namespace, name, "mesh key Secret created"),
+                    false => tracing::debug!(namespace, name, "mesh key Secret exists"),
                 }
                 backoff.succeeded();
                 logged = None;
@@ -49,7 +49,12 @@ pub async fn run(client: Client, namespace: Option<String>, name: String, resync
             Err(error) => {
                 let error = chain(&error);
                 if logged.as_ref() != Some(&error) {
-                    tracing::warn!(namespace, name, error, "no key of the mesh yet");
+                    tracing::warn!(
+                        namespace,
+                        name,
+                        error,
+                        "mesh key Secret not created, retried"
+                    );
                     logged = Some(error);
                 }
                 backoff.failed()

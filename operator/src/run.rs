@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(4);
 #[derive(Debug, Error)]
 pub enum Error {
     /// No usable kubeconfig and no service account.
-    #[error("failed to find out where the API server is")]
+    #[error("failed to load the client configuration of the API server")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The configuration is not usable.
     #[error("failed to set up the client of the API server")]
@@ -113,12 +113,12 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     work.spawn(controllers::sweep::run(context, until(stopping)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %replica, "running");
     stopped.await;
-    tracing::info!("stopping: no new work, writes in hand are finished");
+    tracing::info!("stopping: no new work, pending writes are finished");
     probes.stop();
     stop.send_replace(true);
     let finish = async { while work.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, finish).await.is_err() {
-        tracing::warn!(grace = ?GRACE, "some writes were not answered in time");
+        tracing::warn!(grace = ?GRACE, "pending writes not answered in time");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What objects of ours there are, and which of them were written since.
+//! Inventory of our objects, and of those written since.
 
 use std::collections::{BTreeMap, BTreeSet};
 

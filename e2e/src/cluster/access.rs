@@ -65,10 +65,10 @@ impl Access {
         self.kubectl(arguments)?.ok()
     }
 
-    /// What kubectl prints with `-o json`.
+    /// Output of kubectl with `-o json`.
     ///
     /// # Errors
-    /// When it fails, with what it says.
+    /// kubectl fails; with its message.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         self.kubectl(&[arguments, &["-o", "json"]].concat())?.json()
     }
@@ -159,7 +159,7 @@ impl Access {
     }
 }
 
-/// What the API server, or kubectl, says of a kind that it learns in a moment.
+/// True for an error of the API server or kubectl about a kind that is not served yet.
 fn is_too_early(words: &str) -> bool {
     [
         "unable to handle the request",

@@ -14,7 +14,7 @@ use crate::keys;
 
 const MASTERS: &str = "system:masters";
 
-/// Who signs them all.
+/// Certificate authority of all certificates.
 type Authority = Issuer<'static, KeyPair>;
 
 /// Writes all of them to the cluster's folder of keys.

@@ -29,7 +29,8 @@ fn create_in(mounted: &Path, root: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is written where, in this order, before nodes' folders are made in `own`, which is right below `hierarchy`.
+/// Cgroup files and their values, in order, written before nodes' directories are created in `own`,
+/// which is directly below `hierarchy`.
 fn settings(hierarchy: &Path, own: &Path) -> Result<Vec<(PathBuf, String)>> {
     let read = |file: &str| {
         let file = hierarchy.join(file);

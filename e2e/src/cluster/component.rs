@@ -20,14 +20,14 @@ pub enum Component {
 }
 
 impl Component {
-    /// Those of the control plane, in the order in which they start.
+    /// Components of the control plane, in the order of their start.
     pub const CONTROL: [Self; 4] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
         Self::Scheduler,
     ];
-    /// Those of a node, in the order in which they start.
+    /// Components of a node, in the order of their start.
     pub const NODE: [Self; 3] = [Self::Containerd, Self::Kubelet, Self::KubeProxy];
 
     /// The program's name, also that of its log.

@@ -146,7 +146,8 @@ fn left_over(dir: &Path) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// Whether a process is in the cluster's cgroups, or in a mount namespace that its folder is mounted in.
+/// True for a process in the cluster's cgroups, or in a mount namespace with the cluster's
+/// directory mounted.
 fn is_of(pid: u32, path: &str, own_cgroup: &str) -> bool {
     let holds = |file: &str, text: &str| {
         let words = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -155,7 +156,7 @@ fn is_of(pid: u32, path: &str, own_cgroup: &str) -> bool {
     holds("cgroup", &format!("/{own_cgroup}/")) || holds("mountinfo", &format!("{path}/"))
 }
 
-/// Whether there is a cluster in `dir`, running or not.
+/// True when there is a cluster in `dir`, running or not.
 #[must_use]
 pub fn exists(dir: &Path) -> bool {
     let root = dir.to_owned();

@@ -1,4 +1,4 @@
-//! What is written down when a story fails.
+//! Dump of the cluster's state when a story fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};

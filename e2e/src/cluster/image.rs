@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::kubectl::run;
 use crate::tools;
 
-/// What sandboxes run.
+/// Image of sandboxes.
 pub const PAUSE: &str = "localhost/pause:1";
 /// dash, curl, ping, ip, ss, nft, traceroute, tcpdump, iperf3, socat, and busybox for the rest.
 pub const TEST: &str = "localhost/e2e-test:1";

@@ -23,7 +23,7 @@ pub(super) fn addresses(name: &str) -> [String; 2] {
     [format!("172.30.0.{number}"), format!("fd30::{number}")]
 }
 
-/// What pods of the node `name` get addresses from, IPv4 and IPv6.
+/// Pod networks of the node `name`, IPv4 and IPv6.
 pub(super) fn pod_networks(name: &str) -> [String; 2] {
     let number = number(name);
     [
@@ -76,12 +76,12 @@ impl Layout {
         self.logs().join(format!("{name}-{program}.log"))
     }
 
-    /// What a node keeps over a reboot.
+    /// Directory of a node's state that survives a reboot.
     pub(super) fn state(&self, name: &str) -> PathBuf {
         self.root.join(name).join("state")
     }
 
-    /// What a node loses in a reboot: process ids too.
+    /// Directory of a node's state that a reboot removes, such as process ids.
     pub(super) fn boot(&self, name: &str) -> PathBuf {
         self.root.join(name).join("boot")
     }
@@ -102,7 +102,7 @@ pub(super) fn cgroup(root: &Path) -> String {
     format!("beemesh-e2e-{short}")
 }
 
-/// Whether the node runs Debian's containerd 1.6 rather than containerd 2.
+/// True when the node runs Debian's containerd 1.6 instead of containerd 2.
 pub(super) fn has_containerd_1(settings: &Settings, name: &str) -> bool {
     use super::options::Runtime::{Containerd1, Containerd2, Mixed};
     match settings.runtime {

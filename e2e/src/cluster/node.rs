@@ -56,7 +56,7 @@ impl Node {
         addresses(self.name())
     }
 
-    /// Whether its runtime is Debian's containerd 1.6, which never asks a plugin for its STATUS.
+    /// True when its runtime is Debian's containerd 1.6, which never calls a plugin's STATUS.
     #[must_use]
     pub fn has_containerd_1(&self) -> bool {
         has_containerd_1(&self.settings, self.name())
@@ -74,10 +74,10 @@ impl Node {
         crate::kubectl::run(command, "")
     }
 
-    /// What a script that succeeds prints.
+    /// Output of a script that succeeds.
     ///
     /// # Errors
-    /// When it fails.
+    /// The script fails.
     pub fn ok(&self, script: &str) -> Result<String> {
         self.run(script)?.ok()
     }

@@ -1,4 +1,4 @@
-//! What a cluster is made with.
+//! Options of a cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};

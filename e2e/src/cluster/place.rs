@@ -165,7 +165,7 @@ impl Place {
         found
     }
 
-    /// What its process 1 has said.
+    /// Output of its process 1.
     fn words(&self) -> String {
         fs::read_to_string(self.layout.log(&self.name, "holder")).unwrap_or_default()
     }

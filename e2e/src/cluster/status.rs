@@ -1,4 +1,4 @@
-//! What runs, and what it takes.
+//! Running processes of a cluster, and their resources.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -33,7 +33,7 @@ const PROGRAMS: [&str; 15] = [
     "cni-loopback",
 ];
 
-/// What Debian's packages bring, by a file of each.
+/// Debian packages, each with one of its files.
 const PACKAGED: [(&str, &str); 9] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/runc", "runc"),

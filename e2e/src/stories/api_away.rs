@@ -21,7 +21,7 @@ pub(super) const STORIES: &[Story] = &[story!(
 const RESTARTED: Duration = Duration::from_secs(120);
 const PODS: [&str; 3] = ["one", "two", "three"];
 
-/// What is known of a pod before the API server goes.
+/// State of a pod before the API server goes away.
 struct Known {
     node: String,
     uid: String,

@@ -1,4 +1,4 @@
-//! What is no pod: a network behind a Forwarder.
+//! External App: a network behind a Forwarder.
 
 use anyhow::Result;
 use e2e::{ensure, eventually};

@@ -114,7 +114,7 @@ fn routes_lead_to_the_topology_alone(world: &World, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the interface promises is carried whole, and nothing larger is.
+/// Packets up to the interface's MTU pass, and no larger ones.
 fn packets_as_large_as_the_mtu_pass(world: &World) -> Result<()> {
     let mtu = world
         .exec("sensors", "cat /sys/class/net/bm-iot/mtu")?

@@ -1,4 +1,4 @@
-//! What nobody needs any more is named and removed, and nothing else.
+//! Orphaned objects are listed and removed, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ const LEAKS: [&str; 8] = [
     "stray-file /var/lib/beemesh/cni/stray.tmp",
     "VniRange vni-16776960",
 ];
-/// What only the daemon may let go.
+/// Lease that only the daemon may free.
 const LEASE: &str = "lease outside/gc-guest/eth0";
 /// Against these there is but one proof.
 const KEPT: [&str; 2] = ["attachment app0live", "namespace bm-gc-other"];
@@ -174,7 +174,7 @@ fn plant(world: &World, node: &Node, place: &Place) -> Result<()> {
     node.ok(&script).map(drop)
 }
 
-/// What `beemesh gc` says, whatever it exits with.
+/// Output of `beemesh gc`, with any exit code.
 fn gc(world: &World, words: &[&str]) -> Result<Value> {
     let ran = world.beemesh(&[&["gc", "-o", "json"], words].concat())?;
     serde_json::from_str(&ran.stdout).with_context(|| ran.stderr)

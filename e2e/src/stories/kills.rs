@@ -18,7 +18,7 @@ pub(super) const STORIES: &[Story] = &[
 
 const MANY: usize = 12;
 
-/// What is killed, at a step of the work.
+/// Kill of a process at a step of the work.
 type Kill<'a> = &'a dyn Fn(&World, &str) -> Result<()>;
 
 /// Scales up and down, and calls `kill` for a node each time that the work is half done.

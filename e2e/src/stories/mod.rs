@@ -1,4 +1,4 @@
-//! What users do and see, on a real cluster. One file for each subject; each lists its stories in `STORIES`.
+//! User stories on a real cluster. One file for each subject; each lists its stories in `STORIES`.
 
 use anyhow::Result;
 
@@ -41,9 +41,9 @@ mod tenants;
 /// One thing that a user counts on. Its name is a sentence.
 pub(crate) struct Story {
     pub(crate) name: &'static str,
-    /// Whether it breaks or looks into nodes, and so cannot run on a cluster of the user's.
+    /// True when the story breaks or inspects nodes, and so cannot run on a user's cluster.
     pub(crate) needs_nodes: bool,
-    /// Whether every run has it, however little time there is.
+    /// True for a story of every run, however little time there is.
     pub(crate) is_core: bool,
     /// Runs in a namespace of its own, which goes when it succeeds.
     pub(crate) tell: fn(&World) -> Result<()>,

@@ -130,7 +130,7 @@ impl Done {
                 return Some(answer);
             }
             Err(error) if error.is_conflict() => {
-                tracing::debug!(error = %chain(&error), "someone else was quicker");
+                tracing::debug!(error = %chain(&error), "write conflict, planned again");
                 self.conflicts += 1;
             }
             Err(error) => {

@@ -78,7 +78,7 @@ impl Writer {
             resource_version,
         );
         deleted.await?;
-        tracing::info!(kind = %orphan.kind, object = %key, topology = %orphan.topology, "deleted: its topology is gone");
+        tracing::info!(kind = %orphan.kind, object = %key, topology = %orphan.topology, "orphan deleted, its topology is gone");
         Ok(true)
     }
 

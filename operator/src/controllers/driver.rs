@@ -64,7 +64,7 @@ pub(super) async fn drive<K, C: Controller>(
     let on_error = |object: Arc<K>, error: &Error, controller: Arc<C>| {
         let key = key(object.as_ref());
         let delay = controller.failures().failed(&key);
-        tracing::warn!(kind = C::KIND, object = %key, error = %chain(error), ?delay, "failed, will try again");
+        tracing::warn!(kind = C::KIND, object = %key, error = %chain(error), ?delay, "reconcile failed, retried");
         Action::requeue(delay)
     };
     let queue = Box::pin(queue.map(Ok::<_, watcher::Error>).take_until(stop));

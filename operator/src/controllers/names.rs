@@ -136,7 +136,7 @@ impl Events {
             if !before.contains(&fact)
                 && let Err(error) = context.writer.tell_fact(&entry, &event).await
             {
-                tracing::debug!(topology = %key, error = %chain(&error), "failed to write an event");
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
                 continue;
             }
             written.insert(fact);
@@ -158,7 +158,7 @@ impl Events {
         match context.writer.tell_fact(&entry, &event).await {
             Ok(()) => drop(lock(&self.refused).insert(key.clone())),
             Err(error) => {
-                tracing::debug!(topology = %key, error = %chain(&error), "failed to write an event");
+                tracing::debug!(topology = %key, error = %chain(&error), "event not written");
             }
         }
     }

@@ -177,7 +177,7 @@ impl Definitions {
         }
         match self.context.writer.tell_fact(entry, &event).await {
             Ok(()) => drop(self.events().insert(fact)),
-            Err(error) => tracing::debug!(error = %chain(&error), "failed to write an event"),
+            Err(error) => tracing::debug!(error = %chain(&error), "event not written"),
         }
     }
 

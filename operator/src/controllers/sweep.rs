@@ -88,7 +88,7 @@ async fn sweep_one(context: &Context, orphan: &Orphan) -> bool {
         Ok(is_gone) => is_gone,
         Err(error) => {
             let error = chain(&error);
-            tracing::debug!(kind = %orphan.kind, object = %orphan.key, %error, "not swept");
+            tracing::debug!(kind = %orphan.kind, object = %orphan.key, %error, "orphan not deleted, retried");
             false
         }
     }

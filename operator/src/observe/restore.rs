@@ -35,7 +35,7 @@ pub(super) async fn detect(
         let listed = match api.list_metadata(&one).await {
             Ok(listed) => listed,
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "failed to ask for the revision of the store");
+                tracing::debug!(error = %chain(&error), "revision of etcd not readable");
                 continue;
             }
         };
@@ -47,7 +47,7 @@ pub(super) async fn detect(
             tracing::warn!(
                 before,
                 revision,
-                "the store of the API server was restored: listing everything again"
+                "etcd was restored: listing everything again"
             );
             restored.send_replace(());
         }

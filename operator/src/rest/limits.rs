@@ -101,8 +101,8 @@ async fn around(State(rest): State<Rest>, request: Request, next: Next) -> Respo
     span.in_scope(|| {
         let (status, milliseconds) = (status.as_u16(), took.as_millis() as u64);
         match method {
-            Method::GET | Method::HEAD => tracing::debug!(status, milliseconds, "answered"),
-            _ => tracing::info!(status, milliseconds, "answered"),
+            Method::GET | Method::HEAD => tracing::debug!(status, milliseconds, "request answered"),
+            _ => tracing::info!(status, milliseconds, "request answered"),
         }
     });
     if let Ok(trace) = HeaderValue::from_str(&trace) {
@@ -119,7 +119,7 @@ async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
     match tokio::time::timeout(TIME, answer).await {
         Ok(Ok(response)) => response.map(|body| held(body, permit)),
         Ok(Err(_)) => {
-            tracing::error!("a handler panicked");
+            tracing::error!("REST handler panicked");
             let detail = "the operator failed to answer; its log says why";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
         }

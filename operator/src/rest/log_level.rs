@@ -63,6 +63,6 @@ pub(super) async fn change(
         .map_err(|error| Problem::field("", format!("expected {{\"level\": ...}}: {error}")))?;
     let level = rest.0.logs.set_level(&wanted.level);
     let level = level.map_err(|error| Problem::field("level", error.to_string()))?;
-    tracing::info!(user = caller.user, level, "changed what is logged");
+    tracing::info!(user = caller.user, level, "log filter changed");
     Ok(Json(LogLevel { level }))
 }

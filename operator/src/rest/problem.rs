@@ -60,7 +60,7 @@ impl Problem {
 
     /// A fault of ours: the asker is told that it is, the log is told what.
     pub(super) fn internal(error: &dyn Error) -> Problem {
-        tracing::error!(error = chain(error), "failed to answer");
+        tracing::error!(error = chain(error), "REST request failed");
         let detail = "the operator failed to answer; its log says why";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
@@ -120,7 +120,7 @@ impl Problem {
 
     /// The API server did not answer, or not to what the operator itself asked.
     pub(super) fn unreachable(error: &kube::Error) -> Problem {
-        tracing::warn!(error = chain(error), "failed to ask the API server");
+        tracing::warn!(error = chain(error), "API server request failed");
         Problem::unavailable("failed to ask the API server; try again")
     }
 }

@@ -73,10 +73,12 @@ impl Tls {
         if stamps != self.seen {
             match load(&self.files) {
                 Ok(acceptor) => {
-                    tracing::info!(file = %self.files.certificate.display(), "read the certificate again");
+                    tracing::info!(file = %self.files.certificate.display(), "certificate reloaded");
                     self.acceptor = acceptor;
                 }
-                Err(error) => tracing::warn!(%error, "kept the old certificate"),
+                Err(error) => {
+                    tracing::warn!(%error, "certificate not reloaded, the old one stays in use")
+                }
             }
             // Half-written files change once more.
             self.seen = stamps;

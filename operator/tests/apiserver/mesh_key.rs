@@ -21,7 +21,11 @@ pub(crate) fn the_key_of_the_mesh_is_made_once() -> Result<()> {
     };
     let first = namespace.eventually("the key is made", key)?;
     for replica in &replicas {
-        ensure!(!replica.log().contains("no key of the mesh yet"));
+        ensure!(
+            !replica
+                .log()
+                .contains("mesh key Secret not created, retried")
+        );
     }
     // Somebody's own key is left alone, also by those who start later.
     let data = json!({"stringData": {"key": "x".repeat(44)}}).to_string();
@@ -39,7 +43,7 @@ pub(crate) fn the_key_of_the_mesh_is_made_once() -> Result<()> {
     ensure!(own != first);
     let last = replica("mesh-key-4", &namespace.name)?;
     eventually("it looks", DEADLINE, || {
-        ensure!(last.log().contains("the key of the mesh is there"));
+        ensure!(last.log().contains("mesh key Secret exists"));
         Ok(())
     })?;
     ensure!(key()? == own);

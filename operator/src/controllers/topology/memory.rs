@@ -109,7 +109,7 @@ impl Memories {
         match (lag, known.lag) {
             (Some(Lag::Watches(missing)), Some((since, at))) if since == missing => {
                 if at.elapsed() >= LAG_MAX {
-                    tracing::warn!(topology = %key, %missing, "changes that are written never came over a watch: ignored");
+                    tracing::warn!(topology = %key, %missing, "written object versions never delivered by a watch, ignored");
                     known.disbelieved = known.disbelieved.max(missing);
                 }
             }

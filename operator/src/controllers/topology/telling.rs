@@ -62,7 +62,7 @@ impl Topologies {
         }
         let Ok(written): Result<Versions, _> = entry.status.observed_versions.parse();
         if !self.memories.may_replace(key, written, versions.heard) {
-            tracing::debug!(topology = %key, "status is newer than what the watches have told: left as it is");
+            tracing::debug!(topology = %key, "status is newer than the caches, not written");
             return Ok(false);
         }
         if is_failing && status::is_reworded(&entry.status, &next) && !self.memories.may_reword(key)
