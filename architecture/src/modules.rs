@@ -7,7 +7,7 @@ use petgraph::graph::DiGraph;
 
 use crate::Source;
 
-/// Which top-level module uses which others.
+/// Top-level modules that each top-level module uses.
 pub type Edges = BTreeMap<String, BTreeSet<String>>;
 
 /// The edges among the top-level modules of the crate with these `sources`. A name that the crate's

@@ -3,10 +3,28 @@
 use architecture::{members, sources};
 
 /// Beginnings of a doc comment that say nothing of its subject.
-const RIDDLES: [&str; 5] = ["What", "Whether", "Who", "Whose", "Those"];
+const RIDDLES: [&str; 17] = [
+    "What",
+    "Whether",
+    "Who",
+    "Whose",
+    "Those",
+    "How",
+    "Where",
+    "Which",
+    "Why",
+    "That",
+    "Anything",
+    "Everything",
+    "Nothing",
+    "Something",
+    "Somebody",
+    "Nobody",
+    "Told",
+];
 
 /// Such comments that are still there, over all crates. The number only falls.
-const LEFT: usize = 49;
+const LEFT: usize = 77;
 
 #[test]
 fn doc_comments_begin_with_their_subject() {

@@ -18,7 +18,7 @@ pub(crate) enum Task {
     List,
     /// Measure.
     Measure {
-        /// Where everything is.
+        /// Directories and output file.
         context: Context,
         /// Names; none means all.
         chosen: Vec<String>,

@@ -21,7 +21,7 @@ pub(crate) const SETS: usize = (1 << LINKS) - 1;
 
 /// The pair as our dataplane makes it, without routes.
 pub(crate) struct Ours {
-    /// Where the routes go.
+    /// Namespace that the routes are in.
     pub(crate) near: Netns,
     /// Desired structure of `near`.
     pub(crate) structure: Namespace,
@@ -89,7 +89,7 @@ pub(crate) fn check(applied: Applied) -> Result<()> {
 
 /// The pair made by hand, with next hops 1 to [`LINKS`], without routes.
 pub(crate) struct ByHand {
-    /// Where the routes go.
+    /// Namespace that the routes are in.
     pub(crate) near: Netns,
     _far: Netns,
 }

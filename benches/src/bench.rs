@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::figure::Figure;
 
-/// Where everything is.
+/// Directories and output file of a run.
 pub(crate) struct Context {
     /// Directory of the static release programs.
     pub(crate) programs: PathBuf,

@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Figure {
-    /// Which bench.
+    /// Name of the bench.
     pub(crate) name: String,
     /// Ours, in `unit`.
     pub(crate) value: f64,
@@ -18,12 +18,12 @@ pub(crate) struct Figure {
     pub(crate) peer_value: Option<f64>,
     /// Above 1: we are better, by so many times.
     pub(crate) ratio: Option<f64>,
-    /// How it came about, for the table only.
+    /// Note on the measurement, for the table only.
     #[serde(skip)]
     pub(crate) note: String,
 }
 
-/// Which of two values is the better one.
+/// Direction in which a value is better.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Better {
     /// Times and sizes.

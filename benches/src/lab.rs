@@ -57,9 +57,9 @@ pub(crate) struct Forwarder {
 /// Ends of links.
 #[derive(Deserialize)]
 pub(crate) struct Ends {
-    /// That can be used.
+    /// Usable ends.
     pub(crate) up: usize,
-    /// That there are.
+    /// All ends.
     pub(crate) total: usize,
 }
 

@@ -27,10 +27,10 @@ const WRITTEN: [&str; 5] = [
     "vniranges",
 ];
 
-/// How long the operator is watched while nothing of ours changes.
+/// Duration of the idle phase, in which none of our objects changes.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long nodes and pods come and go; `BEEMESH_BENCH_CHURN` in seconds replaces it.
+/// Duration of the churn of nodes and pods; `BEEMESH_BENCH_CHURN` in seconds replaces it.
 const CHURN: Duration = Duration::from_secs(90);
 
 /// Most that anything here may take before it counts as failed.

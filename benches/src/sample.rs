@@ -35,7 +35,7 @@ impl Samples {
         self.0[self.0.len() - 1]
     }
 
-    /// How many there are.
+    /// Number of samples.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
@@ -69,7 +69,7 @@ pub(crate) fn paired(
     Ok((Samples::new(our_times), Samples::new(their_times)))
 }
 
-/// How long `work` takes, and what it gives.
+/// Duration and result of `work`.
 pub(crate) fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = work();

@@ -106,7 +106,7 @@ pub struct NetnsId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
-    /// Which attachment.
+    /// Key of the attachment.
     pub key: Key,
     /// `CNI_NETNS`: path of the pod's namespace.
     pub netns: String,
@@ -140,17 +140,17 @@ pub enum Request {
     Claim(Claim),
     /// The pod is wired as claimed.
     Confirm {
-        /// Which attachment.
+        /// Key of the attachment.
         key: Key,
     },
     /// The pod could not be wired; what was wired is gone again.
     Abort {
-        /// Which attachment.
+        /// Key of the attachment.
         key: Key,
     },
     /// The runtime is done with the attachment.
     Release {
-        /// Which attachment.
+        /// Key of the attachment.
         key: Key,
         /// `CNI_NETNS`, if the namespace is still there.
         netns: Option<String>,
@@ -160,7 +160,7 @@ pub enum Request {
     },
     /// Check of the lease of a key.
     Check {
-        /// Which attachment.
+        /// Key of the attachment.
         key: Key,
     },
     /// Free everything of `network` that is not in `valid`, and nothing else.

@@ -115,7 +115,7 @@ impl Code {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {details}", code.message())]
 pub struct Error {
-    /// Which of the table.
+    /// Error code (CNI 1.1, section 5).
     pub code: Code,
     /// Details.
     pub details: String,

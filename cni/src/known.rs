@@ -1,8 +1,9 @@
-//! Which pods are certainly not ours: what to go by while the daemon is away, hangs or cannot tell yet.
+//! Cache of pods that are certainly not ours, which the plugin uses while the daemon does not
+//! answer or does not know a pod yet.
 //!
-//! The daemon keeps `<state dir>/known.json`; it writes one only of a complete desired state. A pod
-//! that the file does not clear may be ours. One that it clears wrongly, as a topology came since, is
-//! attached by the daemon once that is back.
+//! The daemon writes `<state dir>/known.json` from a complete desired state only. A pod that the
+//! file does not clear may be ours. A pod that it clears wrongly, because a topology was created
+//! since, is attached by the daemon later.
 
 use std::collections::BTreeSet;
 use std::fs::File;

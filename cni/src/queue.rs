@@ -20,7 +20,7 @@ const ABANDONED: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// Which attachment is to be released.
+    /// Key of the attachment to release.
     pub key: Key,
     /// `CNI_NETNS` of the DEL, if it had one.
     #[serde(default)]

@@ -22,9 +22,9 @@ pub enum Request {
     Check(Box<Container>),
     /// Free what is not in the configuration's list.
     Gc(Box<Config>),
-    /// Could an ADD be answered?
+    /// STATUS: readiness for an ADD.
     Status(Box<Config>),
-    /// Which versions are spoken?
+    /// VERSION: supported versions.
     Version {
         /// The runtime's own, if it told one that we speak.
         asked: Version,

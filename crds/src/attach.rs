@@ -116,9 +116,9 @@ pub struct Unattached {
 pub enum Reason {
     /// The topology does not allow pods of this namespace.
     NamespaceNotAllowed,
-    /// It has no App that the pod could be an instance of.
+    /// No App of the topology matches the pod.
     NoApp,
-    /// It has several Apps that pods join by name, and the pod names none.
+    /// Several Apps are joined by name, and the pod names none.
     AmbiguousApp,
     /// The pod names a Forwarder that the App is not on, or that is not there.
     WrongForwarder,

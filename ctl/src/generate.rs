@@ -27,13 +27,13 @@ pub(crate) struct Args {
     /// Arrangement of the links
     #[arg(value_enum, ignore_case = true)]
     shape: GeneratedShape,
-    /// How many Forwarders
+    /// Number of Forwarders
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     forwarders: u32,
     /// Another seed gives another random graph
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many Apps, spread over the Forwarders
+    /// Number of Apps, spread over the Forwarders
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     apps: u32,

@@ -15,7 +15,7 @@ const NO_FILES: &str = ":4";
 /// The shell completes by itself, which means files.
 const DEFAULT: &str = ":0";
 
-/// Which name the program was started by.
+/// Name by which the program was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Called {
     /// Its own.

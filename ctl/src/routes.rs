@@ -78,7 +78,8 @@ struct Printer<'a> {
     epoch: String,
     forwarders: Vec<String>,
     links: Vec<String>,
-    /// Where each link stands when ids are sorted as text, which the canonical order of links is not: `a-x/b` comes before
+    /// Rank of each link by its id as text, which differs from the canonical order: `a-x/b` comes
+    /// before `a/b`.
     /// `a/b`.
     rank: Vec<u32>,
 }

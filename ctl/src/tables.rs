@@ -82,7 +82,7 @@ impl<'a> Computer<'a> {
     }
 }
 
-/// How many tables to hold at once: the larger the topology, the fewer.
+/// Number of tables that are held at once: the larger the topology, the fewer.
 pub(crate) fn chunk(topology: &Topology) -> usize {
     (CHUNK * 1000 / topology.forwarders().len().max(1)).clamp(8, CHUNK)
 }

@@ -94,7 +94,7 @@ pub struct SeenLink {
     pub mtu: u32,
     /// Alias, empty when there is none.
     pub alias: String,
-    /// It carries our mark: alias or group.
+    /// True when it carries our mark: alias or group.
     pub is_ours: bool,
     /// Administratively up.
     pub is_enabled: bool,
@@ -118,7 +118,7 @@ impl SeenLink {
 pub struct SeenNeighbour {
     /// Its link-layer address.
     pub mac: Mac,
-    /// It carries our mark.
+    /// True when it carries our mark.
     pub is_ours: bool,
 }
 
@@ -131,7 +131,7 @@ pub enum SeenNexthop {
         link: String,
         /// The gateway.
         gateway: Option<IpAddr>,
-        /// It carries our mark.
+        /// True when it carries our mark.
         is_ours: bool,
     },
     /// Several ways out.
@@ -140,7 +140,7 @@ pub enum SeenNexthop {
         members: BTreeSet<u32>,
         /// Balance of flows over the members. The timer is not compared.
         balance: Balance,
-        /// It carries our mark.
+        /// True when it carries our mark.
         is_ours: bool,
     },
     /// A kind that beemesh never creates.

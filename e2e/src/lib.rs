@@ -45,7 +45,7 @@ pub use server::ApiServer;
 pub use tools::{needs, needs_servers};
 pub use trial::{tell, trial};
 
-/// How long [`eventually`] rests between two looks.
+/// Pause of [`eventually`] between two checks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Looks until `look` returns `Ok`, or `deadline` has passed; the error then says `what` and the last look's error.

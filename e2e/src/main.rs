@@ -64,7 +64,8 @@ enum Verb {
         /// Only name them.
         #[arg(long)]
         list: bool,
-        /// How many clusters to make, 1 to 4: they share the stories, and most of a story is waiting.
+        /// Number of clusters to create, 1 to 4: they share the stories, and most of a story is
+        /// waiting.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
         clusters: u8,
         /// Order: the core set first, then the others, beginning at the N-th of them (a number that changes with each commit).
@@ -89,7 +90,7 @@ enum Verb {
 /// Settings of a new cluster.
 #[derive(Debug, clap::Args)]
 struct Make {
-    /// How many nodes, 1 to 9.
+    /// Number of nodes, 1 to 9.
     #[arg(long, default_value_t = 3)]
     nodes: u8,
     /// mixed (containerd 1.6 on n1, containerd 2 elsewhere), containerd1 or containerd2.

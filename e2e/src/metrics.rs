@@ -31,12 +31,12 @@ pub struct Request {
     pub code: u16,
 }
 
-/// How often each kind of request was answered since the API server started.
+/// Number of answers to each kind of request since the API server started.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Requests(pub BTreeMap<Request, u64>);
 
 impl Requests {
-    /// How many requests pass `filter`.
+    /// Number of requests that pass `filter`.
     #[must_use]
     pub fn count(&self, filter: impl Fn(&Request) -> bool) -> u64 {
         self.0
@@ -46,7 +46,7 @@ impl Requests {
             .sum()
     }
 
-    /// How many writes (refused ones too) went to resources that pass `filter`.
+    /// Number of writes (refused ones too) to resources that pass `filter`.
     #[must_use]
     pub fn writes(&self, filter: impl Fn(&str) -> bool) -> u64 {
         self.count(|request| WRITES.contains(&request.verb.as_str()) && filter(&request.resource))

@@ -19,7 +19,7 @@ pub(crate) const PATIENT: &str = "node.livenessProbe.failureThreshold=60";
 pub(crate) const PAIR: [&str; 2] = ["one", "two"];
 
 const MIB: f64 = 1024.0 * 1024.0;
-/// Where a node, before there is any beemesh, mounts a folder of its disk; what is in it is in a section of its own.
+/// Mount point of a node's disk, also without beemesh; its content is in a section of its own.
 const DISK: &str = "/var/lib/beemesh";
 /// All that the Forwarders' namespaces hold, a line for each thing, none of which changes by itself.
 const INSIDE: &str = r#"for n in $(ls /run/netns | grep '^bm-'); do

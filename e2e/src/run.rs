@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::stories::{self, Story};
 use crate::world::World;
 
-/// How the stories are run.
+/// Settings of a run of stories.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
     /// The kubeconfig of a cluster of the user's: they run there, and none is made.
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) fresh: bool,
     /// Only name them.
     pub(crate) list: bool,
-    /// How many clusters to make.
+    /// Number of clusters to create.
     pub(crate) clusters: u8,
     /// The core set first, then the others beginning at this one; `None`: as listed.
     pub(crate) turn: Option<u64>,

@@ -136,7 +136,7 @@ impl ApiServer {
         Ok(path)
     }
 
-    /// Where the server listens, such as `https://127.0.0.1:12345`.
+    /// URL of the server, such as `https://127.0.0.1:12345`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)

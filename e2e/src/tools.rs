@@ -1,4 +1,4 @@
-//! Where the programs come from: the user's `KUBEBUILDER_ASSETS`, or the cache that `e2e/tools/fill` builds.
+//! Lookup of programs: the user's `KUBEBUILDER_ASSETS`, or the cache that `e2e/tools/fill` builds.
 
 use std::collections::BTreeMap;
 use std::env;

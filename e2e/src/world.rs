@@ -17,7 +17,7 @@ const READY: Duration = Duration::from_secs(120);
 /// The label of namespaces that stories make, and may delete.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const RUNNER: &str = "beemesh-e2e";
-/// Where the chart is installed.
+/// Namespace of the chart.
 pub(crate) const SYSTEM: &str = "beemesh-system";
 /// Words of helm.
 pub(crate) const UNINSTALL: [&str; 6] = [

@@ -30,7 +30,7 @@ pub struct Ping {
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// Which request, from 0.
+    /// Sequence number of the request, from 0.
     pub sequence: u64,
     /// From sending to reading the answer.
     pub round_trip: Duration,

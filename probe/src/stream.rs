@@ -50,7 +50,7 @@ struct Shared {
 struct FlowState {
     sent_at: Mutex<Vec<u64>>,
     arrived: Mutex<Vec<u64>>,
-    /// When the first and the last packet of the present unbroken run were sent.
+    /// Send times of the first and the last packet of the current run without a loss.
     run_since: AtomicU64,
     run_until: AtomicU64,
 }

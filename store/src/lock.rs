@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Why a directory is not locked.
+/// Error of a directory that is not locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds the lock.

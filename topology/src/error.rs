@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use crate::address::Prefix;
 
-/// Why a [`crate::Topology`] cannot be made.
+/// Error of an invalid [`crate::Topology`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// A name is empty, or holds `/` or `#`, which link ids use.
@@ -79,7 +79,7 @@ pub enum TopologyError {
     },
 }
 
-/// Why blocks cannot be assigned.
+/// Error of the assignment of blocks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// A prefix is longer than its family allows, or has bits set after its length.

@@ -51,19 +51,19 @@ struct ForwarderState {
     digest: u64,
 }
 
-/// Something that happens to a live topology.
+/// Change of a live topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A link comes up, goes down, or changes its weights.
     Link {
-        /// Which one.
+        /// Index of the link.
         link: LinkIndex,
         /// From the first end to the second and back, each >= 1; `None` is down.
         weights: Option<(u32, u32)>,
     },
     /// A Forwarder is lost with its links and attachments, or is back.
     Forwarder {
-        /// Which one.
+        /// Index of the Forwarder.
         forwarder: ForwarderIndex,
         /// True when it is up again.
         up: bool,

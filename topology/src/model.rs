@@ -105,7 +105,7 @@ pub struct App {
     pub attachments: Vec<(ForwarderIndex, u32)>,
 }
 
-/// Something that [`Topology::without`] takes out.
+/// Part that [`Topology::without`] removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// One link.

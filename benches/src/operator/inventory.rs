@@ -67,7 +67,7 @@ impl Inventory {
         entries.any(|entry| entry.says_node_gone)
     }
 
-    /// How many objects of the topologies in `of` are not in `after` as they were, and how many of others.
+    /// Numbers of objects that changed until `after`: those of the topologies in `of`, and others.
     pub(crate) fn written(&self, after: &Self, of: &BTreeSet<String>) -> (usize, usize) {
         let versions = |inventory: &Self| -> BTreeSet<(String, String, String)> {
             let entries = inventory.objects.iter();

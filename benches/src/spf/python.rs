@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use topology::ForwarderIndex;
 
-/// How it is called in `bench.json`.
+/// Name in `bench.json`.
 pub(super) const NAME: &str = "networkit";
 
 const SCRIPT: &str = include_str!("../../peers/spf.py");

@@ -1,4 +1,4 @@
-//! Which Forwarders there are, and on which node each is.
+//! Placement of Forwarders on nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ pub(super) fn places<'a>(
 pub struct LeftOut<'a> {
     /// The node's name.
     pub node: &'a str,
-    /// Why it names no Forwarder.
+    /// Reason why it names no Forwarder.
     pub reason: &'static str,
 }
 

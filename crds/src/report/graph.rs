@@ -49,9 +49,9 @@ pub struct NodeReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
-    /// It forwards.
+    /// Forwarder: forwards packets.
     Forwarder,
-    /// It is attached, and never transits.
+    /// App: attached, and never transits.
     App,
 }
 

@@ -56,7 +56,7 @@ impl Archive {
         self.builder.append_data(&mut header, path, text.as_bytes())
     }
 
-    /// How many files there are.
+    /// Number of files.
     pub(super) fn entries(&self) -> usize {
         self.entries
     }

@@ -29,7 +29,7 @@ const LOG_BYTES: i64 = 4 << 20;
 /// Questions to each node, each the name of its file.
 const QUESTIONS: [&str; 3] = ["kernel", "leases", "census"];
 
-/// Why nothing of beemesh itself is in the archive.
+/// Message when no installation of beemesh was found.
 const NOT_INSTALLED: &str = "no ClusterRoleBinding of beemesh: expected one, or --system-namespace";
 
 struct Collector<'a> {

@@ -75,7 +75,7 @@ impl Given {
         Ok(layout.forwarders(&grants, &attachments))
     }
 
-    /// Where Apps are attached as the Forwarder objects have it, of those named in `forwarders`.
+    /// Attachments of Apps in the Forwarder objects, restricted to those named in `forwarders`.
     pub(crate) fn attachments(
         &self,
         object: &MicroServiceTopology,

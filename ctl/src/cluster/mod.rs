@@ -35,7 +35,8 @@ use std::{fmt::Debug, net::IpAddr, path::PathBuf, time::Duration};
 /// Longest time that one request may take; a watch is bounded by its verb instead.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// Which cluster is meant, to be flattened into the arguments of a verb; the words are kubectl's.
+/// Connection options of a cluster, to be flattened into the arguments of a verb; their names are
+/// kubectl's.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Connection {
     /// Kubernetes namespace [default: that of the context]
@@ -316,7 +317,7 @@ impl Cluster {
     }
 }
 
-/// Why there is no answer.
+/// Reason of a missing answer.
 enum Trouble {
     Refused(kube::Error),
     Late,

@@ -3,7 +3,7 @@
 use super::{Cluster, Connection, stored::Stored};
 use crate::{failure::Failure, output::Output};
 
-/// Which topologies of which cluster, and how they are printed.
+/// Selection of topologies in a cluster, and output format.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Selected {
     /// Topology; without it all of the namespace

@@ -92,7 +92,7 @@ enum Seen {
     Forwarder(Box<ForwarderObject>),
 }
 
-/// Why a pod does not run is as good as a phase.
+/// Records the phase of a pod, with the reason why it does not run.
 fn note_pod(phases: &mut BTreeMap<String, String>, pod: &Pod) {
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.iter().flatten();

@@ -43,7 +43,7 @@ enum Verb {
         /// Milliseconds that each may take
         #[arg(long, default_value_t = 5000)]
         timeout_ms: u64,
-        /// Where other probes listen
+        /// Listen addresses of other probes
         #[arg(required = true)]
         to: Vec<IpAddr>,
     },
@@ -56,7 +56,7 @@ pub(super) struct Reached {
     pub(super) address: IpAddr,
     /// There and back, in milliseconds; none where it was not reached.
     pub(super) ms: Option<f64>,
-    /// Why not.
+    /// Error, where it was not reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }

@@ -45,7 +45,7 @@ pub(super) struct Outcome {
     pub(super) family: &'static str,
     /// There and back, in milliseconds.
     pub(super) ms: Option<f64>,
-    /// Why it was not reached.
+    /// Error, where it was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }

@@ -41,7 +41,7 @@ impl Effect {
         }
     }
 
-    /// Why it would not run empty; `None` when it would.
+    /// Reason why the parts would not run empty; `None` when they would.
     pub(super) fn refusal(&self) -> Option<String> {
         if self.only_way.is_empty() {
             return None;

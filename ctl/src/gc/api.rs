@@ -30,7 +30,7 @@ pub(super) struct Orphan {
     pub(super) namespace: String,
     /// Its name.
     pub(super) name: String,
-    /// Why nobody needs it.
+    /// Reason why it is orphaned.
     pub(super) why: String,
     /// True with two proofs of that.
     pub(super) removable: bool,
@@ -56,7 +56,7 @@ impl Orphan {
 /// Objects of beemesh in the API.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// How many of each kind there are.
+    /// Numbers of objects, by kind.
     pub(super) counts: BTreeMap<String, u64>,
     /// Objects without a topology.
     pub(super) orphans: Vec<Orphan>,

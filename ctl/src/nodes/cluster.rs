@@ -24,17 +24,17 @@ pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
 pub(crate) const PROGRAM: &str = "/beemesh";
 /// The daemon in the image, which is its diagnosis too.
 const DAEMON: &str = "/beemesh-node";
-/// Why no node can be asked.
+/// Message when no daemon runs.
 const NO_DAEMON: &str = "no daemon runs in this cluster";
 /// The same, with what was looked for.
 pub(crate) const NO_DAEMON_SET: &str = "no daemon runs in this cluster: expected the DaemonSet of a labelled \
      ClusterRoleBinding's ServiceAccount, or --system-namespace";
-/// How many nodes are asked at once.
+/// Number of nodes that are asked in parallel.
 const AT_ONCE: usize = 16;
 /// Longest time that one node may take.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Where the daemons are, to be flattened into the arguments of a verb that asks nodes.
+/// Namespace of the daemons, to be flattened into the arguments of a verb that asks nodes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct System {
     /// Kubernetes namespace of beemesh itself [default: that of the daemons' ServiceAccount]
@@ -49,7 +49,7 @@ struct Daemon {
     /// The program that runs: an older release's daemon is not called [`DAEMON`].
     program: String,
     options: Vec<String>,
-    /// Why it cannot be asked.
+    /// Reason why it cannot be asked.
     away: Option<String>,
 }
 

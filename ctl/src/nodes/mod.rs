@@ -19,7 +19,7 @@ pub(crate) trait Nodes {
     /// The nodes that there are.
     fn names(&self) -> BTreeSet<String>;
 
-    /// Why a node cannot be asked; `None` for one that can.
+    /// Reason why a node cannot be asked; `None` for one that can.
     fn away(&self, node: &str) -> Option<String>;
 
     /// Answers to the questions (node and arguments of `beemesh-node inspect`), in their order; several nodes at once.
@@ -35,7 +35,7 @@ pub(crate) trait Nodes {
     ) -> Result<(String, Box<dyn Listening + 'a>), String>;
 }
 
-/// Something that runs on a node until this is dropped.
+/// Process on a node that ends when this is dropped.
 pub(crate) trait Listening {}
 
 /// A question to a node.

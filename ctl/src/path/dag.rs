@@ -21,7 +21,7 @@ pub(crate) struct Dag {
     pub(crate) from: String,
     /// Weight of the shortest paths; none when there is no way.
     pub(crate) distance: Option<u64>,
-    /// How many paths there are; the greatest number stands for more.
+    /// Number of paths; saturates at the greatest number.
     pub(crate) paths: u64,
     /// Each Forwarder on the way, the farthest first.
     pub(crate) forwarders: Vec<Step>,
@@ -37,11 +37,11 @@ pub(crate) struct Step {
     pub(crate) node: String,
     /// Distance from here to the destination.
     pub(crate) distance: u64,
-    /// How many paths lead on from here.
+    /// Number of paths from here on.
     pub(crate) paths: u64,
     /// True where the destination is attached here.
     pub(crate) arrives: bool,
-    /// Where packets go next.
+    /// Next hops of packets.
     pub(crate) next_hops: Vec<Hop>,
 }
 

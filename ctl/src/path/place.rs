@@ -24,7 +24,7 @@ pub(crate) enum Place {
 pub(crate) struct At {
     /// Its name.
     pub(crate) name: String,
-    /// Where it is.
+    /// Index of the Forwarder.
     pub(crate) forwarder: ForwarderIndex,
     /// Its addresses, where they are known.
     pub(crate) addresses: Vec<IpAddr>,

@@ -1,4 +1,4 @@
-//! Which Forwarders, blocks and VNIs come, go or move when a topology is applied.
+//! Changes of Forwarders, blocks and VNIs when a topology is applied.
 
 use super::show::shortened;
 use crate::{cluster::expected::Given, output};
@@ -35,7 +35,7 @@ struct BeforeAfter<T> {
 /// VXLAN network identifiers, by link.
 #[derive(Serialize)]
 struct Vnis {
-    /// How many stay.
+    /// Number of unchanged VNIs.
     kept: usize,
     /// Links that get one.
     needed: Vec<String>,

@@ -160,7 +160,7 @@ fn side(object: &MicroServiceTopology, forwarders: &[Forwarder]) -> Result<Side,
     })
 }
 
-/// Where kubectl would apply it; a namespace `default` in the file counts as not written.
+/// Namespace to which kubectl would apply it; a namespace `default` in the file counts as absent.
 fn namespace(
     args: &Args,
     cluster: &Cluster,

@@ -21,7 +21,7 @@ pub(super) struct Advised {
 /// Most names in one line.
 const NAMES: usize = 5;
 
-/// Everything that is wrong, the cause before what follows from it.
+/// Problems of a topology, causes before their consequences.
 pub(super) fn problems(
     stored: &Stored,
     lines: &[ForwarderLine],

@@ -1,4 +1,4 @@
-//! Everything about one topology.
+//! Status of one topology in detail.
 
 use super::advice::{self, Advised};
 use crate::{
@@ -59,7 +59,7 @@ impl ForwarderLine {
     }
 }
 
-/// How the table of a node stands against the computed one.
+/// State of a node's table, compared with the computed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum State {

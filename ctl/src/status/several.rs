@@ -20,7 +20,7 @@ struct Line {
     name: String,
     /// `True`, `False` or `Unknown`.
     ready: String,
-    /// Why it is so: that of the condition `Ready`, or that nobody has looked yet.
+    /// Reason of the condition `Ready`, or that there is none yet.
     reason: String,
     forwarders: ForwarderCount,
     links: LinkCount,

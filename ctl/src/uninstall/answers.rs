@@ -9,11 +9,11 @@ pub(crate) use crds::uninstall::{ANNOTATION, CENSUS, REQUESTED};
 /// State of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nothing is left.
+    /// Clean: nothing is left.
     Clean,
-    /// Something is left.
+    /// Objects are left.
     Left,
-    /// It did not answer yet.
+    /// No answer yet.
     Silent,
 }
 

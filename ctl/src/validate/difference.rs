@@ -1,4 +1,4 @@
-//! Where two objects differ, field by field.
+//! Differences between two objects, field by field.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -23,7 +23,7 @@ pub(super) struct Layer {
     against: &'static str,
     /// `ok`, `differs`, or `unknown` where nothing could be compared.
     state: State,
-    /// How many objects were compared.
+    /// Number of compared objects.
     pub(super) checked: usize,
     /// Forwarders whose nodes have said nothing: they are not compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -146,7 +146,7 @@ impl Layer {
         }
     }
 
-    /// Which nodes could not be asked, and why.
+    /// Nodes that could not be asked, with the reason.
     fn unasked(&self) -> String {
         let mut by_why: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for unknown in &self.unknown {

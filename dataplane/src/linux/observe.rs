@@ -24,7 +24,8 @@ const RTPROT_ANY: u8 = 0;
 /// `RTM_F_CLONED`: a cached exception, not a route.
 const CLONED: u32 = 0x200;
 
-/// Everything in the namespace of `socket`, which the calling thread must be in (for the settings).
+/// Complete content of the namespace of `socket`, which the calling thread must be in (for the
+/// settings).
 pub(super) fn everything(socket: &mut Socket) -> Result<Observed, Error> {
     let Observed {
         nexthops, routes, ..
@@ -36,7 +37,8 @@ pub(super) fn everything(socket: &mut Socket) -> Result<Observed, Error> {
     })
 }
 
-/// Everything but next hops; of routes those to pods. The calling thread must be in the namespace.
+/// Content without next hops; of the routes only those to pods. The calling thread must be in the
+/// namespace.
 pub(super) fn structure(socket: &mut Socket) -> Result<Observed, Error> {
     let links = links(socket)?;
     let names = names(&links);

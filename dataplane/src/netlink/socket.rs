@@ -33,7 +33,7 @@ const PIECE: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}", io::Error::from_raw_os_error(*.errno), display(.message))]
 pub struct Rejection {
-    /// Which message of the batch, from 0.
+    /// Index of the message in the batch, from 0.
     pub index: usize,
     /// Positive error number: `libc::EEXIST`.
     pub errno: i32,

@@ -19,7 +19,7 @@ const SERVED: Duration = Duration::from_secs(60);
 /// An API server that can be reached, by an administrator.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Where it is reached from; none is this machine's own network.
+    /// Place from which it is reached; `None` for this machine's own network.
     place: Option<Place>,
     kubeconfig: PathBuf,
 }

@@ -56,14 +56,15 @@ fn end_strays(dir: &Path) -> Result<()> {
     })
 }
 
-/// Where the logs of the cluster in `dir` are once it was taken down, until the next one in a folder of that name is.
+/// Directory of the logs of the stopped cluster in `dir`, until the next one of that name is
+/// stopped.
 #[must_use]
 pub fn kept_logs(dir: &Path) -> PathBuf {
     let name = dir.file_name().unwrap_or_default();
     artifacts().join("logs").join(name)
 }
 
-/// Where stories and clusters leave what is to be read afterwards.
+/// Directory of artifacts of stories and clusters.
 pub(super) fn artifacts() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");

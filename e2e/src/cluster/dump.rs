@@ -28,7 +28,7 @@ const NODE: [(&str, &str); 6] = [
     ),
 ];
 
-/// Where the dump of `story` goes.
+/// Directory of the dump of `story`.
 #[must_use]
 pub fn folder(story: &str) -> PathBuf {
     artifacts().join(story)

@@ -39,7 +39,7 @@ pub(super) fn number(name: &str) -> u8 {
         .unwrap_or(0)
 }
 
-/// Where the API server listens.
+/// URL of the API server.
 pub(super) fn api_url() -> String {
     format!("https://{}:6443", addresses(CONTROL)[0])
 }

@@ -64,7 +64,7 @@ use layout::{CONTROL, Layout, MOST_NODES};
 /// A cold, busy machine of two cores has been seen to need 20 s.
 const READY: Duration = Duration::from_secs(180);
 
-/// Where a cluster lives when no folder is named.
+/// Default directory of a cluster.
 #[must_use]
 pub fn default_dir() -> PathBuf {
     PathBuf::from("/var/tmp/beemesh-e2e")
@@ -74,7 +74,7 @@ pub fn default_dir() -> PathBuf {
 #[derive(Debug)]
 pub struct Cluster {
     settings: Settings,
-    /// How many nodes there are by now.
+    /// Current number of nodes.
     count: AtomicU8,
     access: Access,
 }
@@ -139,13 +139,13 @@ impl Cluster {
         found.with_context(|| format!("no node {name}"))
     }
 
-    /// Where programs' logs, images and nodes' disks are.
+    /// Directory of programs' logs, images and nodes' disks.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.settings.dir
     }
 
-    /// Where programs' logs are, `PLACE-PROGRAM.log`.
+    /// Directory of programs' logs, `PLACE-PROGRAM.log`.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.layout().logs()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::layout::Layout;
 
-/// Which container runtime the nodes have.
+/// Container runtime of a node.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Runtime {
     /// Debian's containerd 1.6 on `n1`, containerd 2 on the others.
@@ -40,9 +40,9 @@ impl std::str::FromStr for Runtime {
 /// Settings of [`super::Cluster::up`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many nodes: 1 to 9, named `n1`, `n2`, ...
+    /// Number of nodes: 1 to 9, named `n1`, `n2`, ...
     pub nodes: u8,
-    /// Which container runtime they have.
+    /// Container runtime of the nodes.
     pub runtime: Runtime,
     /// Its minor version, such as `1.35`; none is the newest that `e2e/tools` has.
     pub kubernetes: Option<String>,

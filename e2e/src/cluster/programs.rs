@@ -37,7 +37,7 @@ pub(super) fn line(settings: &Settings, component: Component, name: &str) -> Res
     Ok([vec![program], arguments].concat())
 }
 
-/// Where the programs of the place `name` find other programs: its own containerd's shim, above all.
+/// `PATH` of the programs in the place `name`, above all with its own containerd's shim.
 pub(super) fn path(settings: &Settings, name: &str) -> Result<String> {
     if name == CONTROL || has_containerd_1(settings, name) {
         return Ok(DEBIAN.to_owned());

@@ -1,4 +1,4 @@
-//! How a cluster starts: what does not wait for each other runs side by side.
+//! Start of a cluster: independent steps run in parallel.
 
 use std::fs;
 use std::path::Path;

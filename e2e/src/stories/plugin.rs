@@ -1,4 +1,4 @@
-//! How long an ADD takes on a node: the figures of the plugin, run as a runtime runs it.
+//! Duration of an ADD on a node: the figures of the plugin, run as a runtime runs it.
 
 use anyhow::{Context, Result};
 use e2e::cluster::Node;

@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-/// Everything that `stat` tells of a file and that writing would change, with its bytes.
+/// File state that a write would change: `stat` fields and bytes.
 fn state(path: &Path) -> (u64, i64, i64, i64, u32, Vec<u8>) {
     let it = path.symlink_metadata().expect("a file");
     let bytes = fs::read(path).unwrap_or_default();

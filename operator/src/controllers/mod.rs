@@ -35,7 +35,7 @@ pub struct Context {
     pub resync: Duration,
 }
 
-/// Why an object could not be brought to where it should be, this time.
+/// Error of one reconcile.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API server did not do as it was asked.

@@ -55,7 +55,7 @@ pub async fn run(
     drive(definitions, store, queue, stop).await;
 }
 
-/// When to look again, if nothing happens before.
+/// Time of the next reconcile without a change.
 enum Again {
     Never,
     AtResync,

@@ -68,7 +68,7 @@ pub(super) struct CachedAllocation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CachedNode {
     pub(super) node: Node,
-    /// Why no Forwarder should be placed there now, apart from its labels.
+    /// Reason why no Forwarder is placed on the node now, apart from its labels.
     pub(super) unfit: Option<Unfit>,
 }
 

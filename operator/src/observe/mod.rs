@@ -90,13 +90,13 @@ pub struct Entry {
     pub topology: Option<Arc<MicroServiceTopology>>,
     /// Fields of the declaration that this version does not have.
     pub ignored: Vec<String>,
-    /// Why it cannot be read, or why it was rejected when it was last planned.
+    /// Problems that make the object undecodable, or rejected by the last plan.
     pub problems: Vec<Problem>,
     /// Computed topology; that of the last accepted declaration while this one is rejected.
     pub computed: Option<Arc<Computed>>,
     /// Current status.
     pub status: TopologyStatus,
-    /// When this generation was seen first.
+    /// Time when this generation was first observed.
     pub seen: Instant,
 }
 
@@ -117,7 +117,7 @@ struct Inner {
     names: Queue<Key>,
     /// Topologies whose NetworkAttachmentDefinition is to be looked at.
     definitions: Queue<Key>,
-    /// Something may have lost its owner.
+    /// Signal that an object may have lost its owner.
     sweep: Queue<()>,
     /// True after everything has been listed once.
     is_complete: watch::Sender<bool>,

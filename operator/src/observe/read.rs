@@ -244,7 +244,7 @@ impl CachedAllocation {
         whole.ok().map(Arc::new)
     }
 
-    /// It as a shard of an allocation of the topology with this uid.
+    /// Shard of an allocation of the topology with this uid, if the object is one.
     pub(super) fn as_shard(&self, name: &str, topology: &str) -> Option<Shard> {
         let is_owned = self.owner.as_deref() == Some(topology);
         let spec = self.spec.as_ref().filter(|_| is_owned && !self.is_going)?;

@@ -155,7 +155,7 @@ impl Watches {
         watches.any(|watch| watch.source.kind == kind) && !self.covers(kind, namespace)
     }
 
-    /// Something came from this watch.
+    /// Records an event from this watch.
     pub(super) fn heard(&mut self, source: &Source) {
         if let Some(watch) = self.find(source) {
             watch.is_missing = false;

@@ -43,7 +43,7 @@ const PACE: Duration = Duration::from_millis(20);
 /// Time for which objects without an owner are left to the cluster's own garbage collector.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Which objects there are, in the form that kube's `applier` takes.
+/// Stores of existing objects, as kube's `applier` needs them.
 #[derive(Default)]
 pub struct Stores {
     topologies: Mutex<Writer<TopologyKey>>,

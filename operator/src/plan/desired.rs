@@ -44,7 +44,7 @@ pub(super) struct Desired {
     pub(super) left_out: Vec<String>,
 }
 
-/// Why nothing is wanted that is not there.
+/// Rejected declaration, of which no new objects are created.
 #[derive(Debug)]
 pub(super) struct Rejection {
     /// One CamelCase word.

@@ -32,7 +32,7 @@ pub struct Basis {
     pub versions: Versions,
 }
 
-/// Why a plan may be older than what is written.
+/// Reason why a plan may be older than the written objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lag {
     /// A later generation of the topology is written: to be read live.

@@ -70,7 +70,7 @@ pub use self::{
 pub struct Plan {
     /// Computed topology of the declaration; `None` when it is rejected.
     pub computed: Option<Computed>,
-    /// Why it is rejected; empty when it is not.
+    /// Problems of a rejected declaration; empty for an accepted one.
     pub problems: Vec<Problem>,
     /// Forwarders to create bare, by their names in the topology; step (a).
     pub create: Vec<String>,
@@ -91,7 +91,7 @@ pub struct Plan {
     /// Nodes whose Forwarders are to be counted live in a fresh look: new ones are to be placed there, and
     /// the administrator's bound is not far.
     pub crowded_nodes: Vec<String>,
-    /// Why this plan writes nothing for now: something newer than what it was made from is written.
+    /// Lag behind the written objects, during which this plan writes nothing.
     pub lag: Option<Lag>,
     /// Forwarder objects that should not be, with preconditions; step (e).
     ///

@@ -101,9 +101,9 @@ pub struct Name {
 /// An object to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write<T> {
-    /// It is not there.
+    /// Create an absent object.
     Create(T),
-    /// It is there and differs; uid and resourceVersion are in it, as preconditions.
+    /// Apply to a differing object; its uid and resourceVersion are preconditions.
     Apply(T),
 }
 
@@ -178,7 +178,7 @@ pub fn names(world: &NamesWorld) -> NamesPlan {
     plan
 }
 
-/// Which Service an App gets.
+/// Service of an App.
 enum Choice<'a> {
     /// This one, which it has.
     Have(&'a Service),

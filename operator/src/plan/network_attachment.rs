@@ -58,13 +58,13 @@ pub fn wanted(namespace: &str, name: &str, uid: &str) -> Value {
 pub enum Step {
     /// All is as it should be.
     Nothing,
-    /// It is to be made.
+    /// Create it.
     Create,
-    /// It is to be written again.
+    /// Apply it again.
     Apply,
-    /// It is to go.
+    /// Delete it.
     Delete,
-    /// It is somebody else's: a fact to tell.
+    /// Leave a foreign one, and report it.
     Foreign,
     /// One of a former topology of this name is on its way out.
     Wait,

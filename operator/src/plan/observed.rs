@@ -86,7 +86,7 @@ pub struct ExistingForwarder {
     pub status: Arc<ForwarderStatus>,
 }
 
-/// Why no new Forwarder is placed on a node.
+/// Reason why no new Forwarder is placed on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// The DaemonSet of the nodes has no pod there: not Linux, or not in `node.nodeSelector`.

@@ -53,7 +53,7 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// Something that cannot be now, and may be soon.
+    /// Temporary failure (503): a retry may succeed soon.
     pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }

@@ -22,13 +22,13 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Why there is no TLS.
+/// Error of the TLS setup.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is not there, or may not be read.
     #[error("failed to read {file}")]
     Read {
-        /// Which one.
+        /// Path of the file.
         file: PathBuf,
         /// Why.
         source: io::Error,
@@ -38,7 +38,7 @@ pub enum TlsError {
     Pem {
         /// A certificate or a key.
         what: &'static str,
-        /// Which one.
+        /// Path of the file.
         file: PathBuf,
         /// Error of the parser.
         source: rustls::pki_types::pem::Error,

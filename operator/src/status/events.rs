@@ -2,7 +2,7 @@
 
 use crds::{Condition, TopologyStatus};
 
-/// Something to tell of a topology, once.
+/// Event about a topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// One CamelCase word.

@@ -31,7 +31,7 @@ pub struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// Why logs are not as was asked.
+/// Error of the log settings.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Neither a level nor `TARGET=LEVEL`, separated by commas.

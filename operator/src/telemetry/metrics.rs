@@ -41,7 +41,7 @@ struct Inner {
 /// Result of a write to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Written {
-    /// It is done.
+    /// Done.
     Ok,
     /// Another one was first (409): the plan is made again.
     Conflict,

@@ -161,11 +161,11 @@ impl<W: PodWiring> AttachService<W> {
 
 /// Fate of an attachment without a lease.
 enum Fate {
-    /// It has a lease now.
+    /// Adopted: it has a lease now.
     Taken,
-    /// It is unchanged and has no lease.
+    /// Kept unchanged, without a lease.
     Left,
-    /// It is absent, has a lease already, or is not ours.
+    /// Absent, leased already, or not ours.
     Gone,
 }
 

@@ -66,7 +66,7 @@ struct Slot {
 #[derive(Debug)]
 enum Next {
     Tell(Slot),
-    /// Nothing before this time, unless a request is queued.
+    /// No action before this time, unless a request is queued.
     At(Instant),
     Nothing,
 }

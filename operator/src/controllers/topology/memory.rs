@@ -30,7 +30,7 @@ struct Memory {
     memo: Memo,
     generation: i64,
     since: Option<Instant>,
-    /// When a status was last written in other words only.
+    /// Time of the last status write that changed only messages.
     reworded: Option<Instant>,
     /// Unattached pods, by uid and reason, that have an event already.
     told: HashSet<(String, String)>,

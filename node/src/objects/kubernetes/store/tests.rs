@@ -42,7 +42,7 @@ fn listing<const N: usize>(reads: [(&str, Read); N]) -> Listing {
     reads.map(|(key, read)| (key.to_owned(), read)).into()
 }
 
-/// Everything listed once: `a` is here, `b` elsewhere.
+/// Store with every table listed once: `a` is on this node, `b` on another.
 fn furnished() -> Store {
     let mut store = Store::default();
     for feed in [Feed::Topologies, Feed::Nodes, Feed::Pods] {
