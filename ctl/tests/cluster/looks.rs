@@ -1,4 +1,4 @@
-//! What is looked at beyond the topology's own objects: paths, leftovers, the archive for support.
+//! Views beyond the topology's own objects: paths, leftovers, the support archive.
 
 use crate::{
     daemons,

@@ -165,7 +165,7 @@ pub(crate) fn ring(name: &str, forwarders: &[(&str, &str)]) -> String {
     .to_string()
 }
 
-/// Whether the text has these words one after the other on one line.
+/// Checks that the text has these words in order on one line.
 pub(crate) fn has_row(text: &str, words: &[&str]) -> Result<()> {
     let is_row = |line: &str| {
         let line: Vec<&str> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! What is not possible is told by sentence and exit code.
+//! Refusals, each with a message and an exit code.
 
 use crate::world::{beemesh, beemesh_with, command, has, namespace, root, shared};
 use anyhow::Result;

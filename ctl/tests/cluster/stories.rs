@@ -1,4 +1,4 @@
-//! What a user does with a topology, from the plan until it is ready.
+//! Life of a topology, from the plan until it is ready.
 
 use crate::{
     operated::{DEADLINE, Operated, has_row, ring, story},

@@ -1,4 +1,4 @@
-//! What does not agree with what is declared is found.
+//! Detection of differences from the declaration.
 
 use crate::{
     operated::{Operated, has_row, ring, story},

@@ -1,4 +1,4 @@
-//! What is shown of a topology in a cluster.
+//! Views of a topology in a cluster.
 
 use crate::world::{beemesh, has, namespace, root, shared};
 use anyhow::Result;

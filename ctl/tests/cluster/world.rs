@@ -58,7 +58,7 @@ pub(crate) fn root() -> PathBuf {
     ctl.parent().expect("ctl is in the root").to_owned()
 }
 
-/// What a run of `beemesh` said.
+/// Output of a run of `beemesh`.
 pub(crate) struct Said {
     line: String,
     output: Output,
@@ -77,10 +77,10 @@ pub(crate) fn beemesh_with(kubeconfig: Option<&Path>, line: &str) -> Result<Said
 }
 
 impl Said {
-    /// Whether it ended with this exit code.
+    /// Checks the exit code.
     ///
     /// # Errors
-    /// When it did not.
+    /// Another exit code.
     pub(crate) fn code(self, code: i32) -> Result<Self> {
         if self.output.status.code() == Some(code) {
             return Ok(self);
@@ -94,7 +94,7 @@ impl Said {
         )
     }
 
-    /// Whether it ended with exit code 0.
+    /// True for exit code 0.
     pub(crate) fn is_done(&self) -> bool {
         self.output.status.success()
     }
@@ -117,19 +117,19 @@ impl Said {
         serde_json::from_slice(&self.output.stdout).with_context(|| self.stdout())
     }
 
-    /// Whether standard error has all of these.
+    /// Checks that standard error has all of these.
     ///
     /// # Errors
-    /// When one is missing.
+    /// One is missing.
     pub(crate) fn tells(&self, parts: &[&str]) -> Result<()> {
         has(&self.stderr(), parts)
     }
 }
 
-/// Whether `text` has all of these.
+/// Checks that `text` has all of these.
 ///
 /// # Errors
-/// When one is missing.
+/// One is missing.
 pub(crate) fn has(text: &str, parts: &[&str]) -> Result<()> {
     match parts.iter().find(|part| !text.contains(**part)) {
         None => Ok(()),

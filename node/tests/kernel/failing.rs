@@ -1,4 +1,4 @@
-//! What fails of a Forwarder keeps back nothing else of it.
+//! Independence of a Forwarder's other work from one failure.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, UdpSocket};

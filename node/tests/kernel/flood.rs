@@ -39,7 +39,7 @@ fn count(world: &World, node: &str, what: &str) -> usize {
     world.log(node).matches(what).count()
 }
 
-/// Whether a link of a Forwarder is up, as a node was told.
+/// True when a link of a Forwarder is up, by the link states of a node.
 fn is_up(world: &World, node: &str, forwarder: &str, link: &str) -> Option<bool> {
     let name = crds::names::object(&world.tag, forwarder);
     let directory = world.run_dir(node).join("link-states");
@@ -63,7 +63,7 @@ fn routes(world: &World) -> String {
     netns.map(show).concat()
 }
 
-/// What the daemons of the others wrote to their kernels.
+/// Number of kernel writes by the daemons of the other nodes.
 fn writes(world: &World) -> u64 {
     let rounds = ["n2", "n3"].map(|node| world.rounds(node));
     rounds.iter().flatten().sum()
@@ -241,7 +241,7 @@ fn is_up_at(world: &World, node: &str) -> Option<bool> {
     is_up(world, node, "f1", "f1/f2")
 }
 
-/// Whether any route of a namespace leads over a link.
+/// True when any route of a namespace uses a link.
 fn uses(kernel: &LinuxKernel, netns: &str, link: &str) -> bool {
     let observed = Fib::observe_routing(kernel, netns);
     let Ok(Some(observed)) = observed else {

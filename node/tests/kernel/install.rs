@@ -56,7 +56,7 @@ impl Runtime {
         fs::write(self.conf("10-ptp.conflist"), content).expect("a file");
     }
 
-    /// What our list is of; none without one. Panics when it is not whole.
+    /// Primary plugin in our conflist; `None` without one. Panics when it is truncated.
     fn list(&self) -> Option<String> {
         let bytes = fs::read(self.conf(LIST)).ok()?;
         let mut list: Value = serde_json::from_slice(&bytes).expect("a list is whole or not there");
@@ -119,7 +119,7 @@ impl Runtime {
     }
 }
 
-/// What installing is made of.
+/// System calls of an installation.
 const CALLS: [i64; 6] = [
     nix::libc::SYS_write,
     nix::libc::SYS_copy_file_range,

@@ -53,7 +53,7 @@ pub(crate) fn a_plugin_killed_at_any_system_call_leaves_nothing() {
     }
 }
 
-/// What the daemon does to its journal, its plugin and the kernel begins with one of these.
+/// System calls with which the daemon's work on journal, plugin and kernel begins.
 const CALLS: [i64; 4] = [
     nix::libc::SYS_write,
     nix::libc::SYS_sendto,

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 pub(crate) struct Killer {
     process: Pid,
     traced: BTreeSet<Pid>,
-    /// What counts; every begin and end of a call when empty.
+    /// Counted system calls; all when empty.
     calls: Vec<i64>,
 }
 

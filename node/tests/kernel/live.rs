@@ -224,7 +224,7 @@ pub(crate) struct Node {
     _process: Process,
 }
 
-/// What a daemon does for pods that run.
+/// Hotplug part of a daemon.
 pub(crate) struct Daemon {
     pub(crate) service: Arc<AttachService<KernelPodWiring>>,
     pub(crate) rounds: Reconciler<KernelPodWiring>,

@@ -109,7 +109,7 @@ impl World {
         addresses(&output.borrow())
     }
 
-    /// Whether `pod` reaches `address` within the time of a few packets.
+    /// True when `pod` reaches `address` within the time of a few packets.
     pub(crate) fn reaches(&self, pod: &str, address: IpAddr) -> bool {
         let netns = self.netns(pod);
         let line =
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-/// Whether the plugin succeeded, and its output.
+/// Success of the plugin, and its output.
 fn answer(child: Child) -> (bool, String) {
     let output = child.wait_with_output().expect("the plugin");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

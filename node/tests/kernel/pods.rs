@@ -14,7 +14,7 @@ const PAIR: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n\
                     \x20 shape: Line\n\
                     \x20 apps: [{name: a, podSelector: {matchLabels: {app: a}}}]\n";
 
-/// What `pod` gets from CNI as labels.
+/// Labels of `pod` in the CNI arguments.
 pub(crate) const LABELS: &str = "app=a";
 
 pub(crate) fn pair() -> (World, String) {

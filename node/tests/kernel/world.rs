@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) resync_seconds: u64,
     /// Daemons have no more rights than in a cluster.
     pub(crate) is_confined: bool,
-    /// What daemons are told beyond the usual.
+    /// Additional arguments of daemons.
     pub(crate) arguments: Vec<String>,
     directory: tempfile::TempDir,
     hosts: BTreeMap<String, Vec<IpAddr>>,

@@ -32,7 +32,7 @@ pub(crate) fn program() -> Command {
     program
 }
 
-/// What a daemon answers to whoever asks on this port; nothing while it does not listen.
+/// Answer of a daemon on this port; empty while it does not listen.
 pub(crate) fn probe(port: u16, path: &str) -> String {
     http_get(port, path).map_or_else(|_| String::new(), |(_, body)| body)
 }
@@ -44,7 +44,7 @@ pub(crate) struct Daemon<'a> {
     pub(crate) process: Option<Child>,
     /// How it reaches the API server.
     pub(crate) kubeconfig: PathBuf,
-    /// What it is told beyond the usual.
+    /// Additional arguments.
     pub(crate) arguments: Vec<String>,
     port: u16,
 }
@@ -154,7 +154,7 @@ impl Daemon<'_> {
         fs::read_to_string(self.at("log")).unwrap_or_default()
     }
 
-    /// Whether its node has the startup taint.
+    /// True when its node has the startup taint.
     pub(crate) fn is_tainted(&self) -> Result<bool> {
         let node = self.bed.get("default", "node", self.name)?;
         let taints = node["spec"]["taints"].as_array();

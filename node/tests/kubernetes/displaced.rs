@@ -1,4 +1,4 @@
-//! What a daemon tells of itself once: of the runtime that takes another list, of keys that are not there.
+//! Reports of a daemon, each written once: a displaced conflist, missing keys.
 
 use std::fs;
 use std::path::Path;

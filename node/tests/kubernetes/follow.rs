@@ -1,4 +1,4 @@
-//! What a node sees of what others write.
+//! Changes by other writers, as a node observes them.
 
 use std::net::IpAddr;
 use std::sync::Arc;

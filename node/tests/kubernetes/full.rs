@@ -55,7 +55,7 @@ fn fill(directory: &Path, by_bytes: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a daemon that is started without an API server would find now.
+/// Snapshot of a daemon that starts without an API server.
 fn found(bed: &Bed, here: &Follower) -> Result<Snapshot> {
     let copy = TempDir::new()?;
     copy_all(&cache(&here.directory), &cache(&copy))?;

@@ -47,7 +47,7 @@ fn number(snapshot: &Snapshot) -> Option<u32> {
     u32::try_from(first.spec.links.len()).ok()
 }
 
-/// What state `number` looks like: the second topology is there in every other one.
+/// Applies state `number`: the second topology exists in every other one.
 fn put(bed: &Bed, number: u32) -> Result<()> {
     let peers: Vec<String> = (0..number).map(|peer| format!("p{peer}")).collect();
     let peers: Vec<&str> = peers.iter().map(String::as_str).collect();

@@ -114,7 +114,7 @@ pub(crate) fn a_token_that_expires_is_read_anew_and_nothing_goes_meanwhile() -> 
     })
 }
 
-/// What the daemon may do in a cluster, with these verbs on pods and on status.
+/// RBAC rules of the daemon, with these verbs on pods and on status.
 fn rules(pods: &[&str], status: &[&str]) -> Value {
     let seen = ["get", "list", "watch"];
     json!([

@@ -1,4 +1,4 @@
-//! What a node reports.
+//! Reports of a node.
 
 use anyhow::{Result, ensure};
 use crds::forwarder::LinkState;

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-/// What was asked for.
+/// Request to the API server.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) at: Instant,
@@ -28,7 +28,7 @@ pub(crate) struct Asked {
     pub(crate) uri: String,
 }
 
-/// What is answered instead of the API server's own.
+/// Answer in place of the API server's own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     /// Status, `Retry-After`, body.
@@ -110,7 +110,7 @@ impl Warden {
         *self.shared.rule() = None;
     }
 
-    /// What was asked for since there is a rule, the first thing first.
+    /// Requests since the rule was set, oldest first.
     pub(crate) fn asked(&self, which: impl Fn(&Asked) -> bool) -> Vec<Asked> {
         let all = self.shared.asked();
         all.iter().filter(|asked| which(asked)).cloned().collect()
@@ -118,19 +118,19 @@ impl Warden {
 }
 
 impl Asked {
-    /// Whether it is a watch of all of these.
+    /// True for a watch of all of these.
     pub(crate) fn is_watch_of(&self, plural: &str) -> bool {
         self.uri.contains("watch=true") && self.uri.contains(&format!("/{plural}?"))
     }
 
-    /// Whether it is a list of all of these, streamed or not.
+    /// True for a list of all of these, streamed or not.
     pub(crate) fn is_list_of(&self, plural: &str) -> bool {
         let is_streamed = self.uri.contains("sendInitialEvents=true");
         let is_list = is_streamed || !self.uri.contains("watch=true");
         is_list && self.uri.contains(&format!("/{plural}?"))
     }
 
-    /// Whether a state of any age is good enough.
+    /// True when the request accepts a state of any age.
     pub(crate) fn is_for_any_age(&self) -> bool {
         self.uri
             .split(['?', '&'])
@@ -143,7 +143,7 @@ impl Asked {
 }
 
 impl Shared {
-    /// What is answered to that. Who comes before a rule is not counted as asking after it.
+    /// Answer to a request. Requests before the rule are not counted.
     fn note(&self, asked: Asked) -> Option<Answer> {
         let rule = self.rule();
         let answer = rule.as_ref().and_then(|rule| rule(&asked));

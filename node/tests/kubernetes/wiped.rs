@@ -175,7 +175,7 @@ impl Node {
         fs::read_to_string(self.at("log")).unwrap_or_default()
     }
 
-    /// What the Forwarder says of its only attachment.
+    /// Status of the Forwarder's only attachment.
     fn attachment(&self) -> Result<Value> {
         let mut forwarder = self.bed.get(&NAME, "fwd", "iot.a")?;
         let attachments = forwarder["status"]["attachments"].take();

@@ -21,7 +21,7 @@ const PUT_RIGHT: [&str; 4] = [
     "metadata-namespace-empty",
 ];
 
-/// What became of one file.
+/// Outcome of one file.
 enum Outcome {
     Refused,
     FoundByLint,

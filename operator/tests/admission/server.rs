@@ -46,7 +46,7 @@ impl Server {
         self.api.apply_crds(&definitions())
     }
 
-    /// What the server would store, or why it refuses.
+    /// Object that the server would store, or its refusal.
     pub(crate) fn post(&self, content_type: &str, body: &str) -> Result<Result<Value, String>> {
         let request = Request::post(DRY_RUN).header("Content-Type", content_type);
         let request = request.body(body.as_bytes().to_vec())?;

@@ -1,4 +1,4 @@
-//! What is larger than one object of etcd, and what is more than the administrator allows.
+//! Topologies beyond one etcd object, and beyond the administrator's limits.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -20,7 +20,7 @@ fn mesh(forwarders: usize) -> Value {
     json!({"forwarders": forwarders, "shape": "Mesh"})
 }
 
-/// What is given would be 2 MB in one object: etcd takes 1.5 MiB.
+/// Allocation of 2 MB: one etcd object holds 1.5 MiB.
 pub(crate) fn more_than_one_object_holds() -> Result<()> {
     const FORWARDERS: usize = 170;
     let cluster = shared()?;

@@ -27,7 +27,7 @@ fn settled<'a>(name: &str) -> Result<Namespace<'a>> {
     Ok(namespace)
 }
 
-/// What the node would report: these pods, each with one address of both families.
+/// Reports of the node: these pods, each with one address of both families.
 fn attach(namespace: &Namespace<'_>, pods: &[&str]) -> Result<()> {
     let attachment = |(number, pod): (usize, &&str)| {
         let app = pod.split('-').next();

@@ -1,4 +1,4 @@
-//! What is said of a topology, and when.
+//! Status of a topology over time.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn published(namespace: &Namespace<'_>) -> Result<Vec<Value>> {
     })
 }
 
-/// What the node of `forwarder` would report, with its link up or down.
+/// Report of the node of `forwarder`, with its link up or down.
 fn report(namespace: &Namespace<'_>, forwarder: &Value, is_up: bool, table: &Value) -> Result<()> {
     let object = forwarder["metadata"]["name"].as_str().context("a name")?;
     let reason = if is_up { "" } else { "Timeout" };

@@ -1,4 +1,4 @@
-//! What the chart renders, held beside files that a reviewer can read. `UPDATE_GOLDEN=1` rewrites them.
+//! Rendered chart, compared with files for review. `UPDATE_GOLDEN=1` rewrites them.
 
 use std::{env, fs};
 

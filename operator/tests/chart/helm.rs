@@ -83,7 +83,7 @@ pub(crate) fn helm(folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// What `helm template` prints of the release `release` with `arguments` added.
+/// Output of `helm template` for the release `release` with additional `arguments`.
 pub(crate) fn template(release: &str, arguments: &[String]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let mut command = helm(folder.path())?;

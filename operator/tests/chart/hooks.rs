@@ -1,4 +1,4 @@
-//! What helm runs by itself: its tests, and the Job before the release goes.
+//! Hooks of helm: its tests, and the Job before the uninstallation.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -59,7 +59,8 @@ pub(crate) fn the_uninstallation_runs_on_no_node_that_is_down() -> Result<()> {
     Ok(())
 }
 
-/// Whether one of the tolerations is for `taint`, whatever its effect; without a key it is for every taint.
+/// True when one of the tolerations is for `taint`, whatever its effect; without a key it is for
+/// every taint.
 fn tolerates(tolerations: &Value, taint: &str) -> bool {
     let tolerations = tolerations.as_array().into_iter().flatten();
     let mut keys = tolerations.map(|toleration| toleration["key"].as_str());

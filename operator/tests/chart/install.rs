@@ -226,7 +226,7 @@ fn version(server: &ApiServer, definition: &str) -> Result<Value> {
     Ok(definition["spec"]["versions"][0].clone())
 }
 
-/// What the API server makes by itself, each in its own time, after it has said that it is ready.
+/// Objects that the API server creates by itself, some time after it is ready.
 const LATE: [&str; 8] = [
     "ConfigMap.v1 kube-system/kube-apiserver-legacy-service-account-token-tracking",
     "IPAddress.networking.k8s.io/v1 /10.96.0.1",

@@ -1,4 +1,4 @@
-//! What Chart.yaml says of itself, against what is there.
+//! Contents of Chart.yaml, compared with the repository.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -116,7 +116,7 @@ fn panels(dashboard: &Value) -> Result<&Vec<Value>> {
     dashboard["panels"].as_array().context("no panels")
 }
 
-/// What all panels ask Prometheus.
+/// Prometheus expressions of all panels.
 fn expressions() -> Result<Vec<String>> {
     let mut expressions = vec![];
     for dashboard in dashboards()? {

@@ -57,7 +57,7 @@ const CONNECTIVITY: [(&str, &str, &str); 5] = [
     ("apps",       "daemonsets",             "get list"),
 ];
 
-/// What the operator may in its own namespace: make the key of the mesh, and look for it by name.
+/// Rights of the operator in its own namespace: create the mesh key Secret, and get it by name.
 const KEY: [(&str, &str, &str); 2] = [("", "secrets", "create"), ("", "secrets", "get")];
 
 pub(crate) fn the_operator_may_what_it_needs_and_nothing_else() -> Result<()> {
@@ -134,7 +134,8 @@ pub(crate) fn no_rule_has_a_star() -> Result<()> {
     Ok(())
 }
 
-/// What the restricted Pod Security Standard asks for, and a root that is not writable; of all but the daemon.
+/// All pods but the daemon's meet the restricted Pod Security Standard, with a read-only root file
+/// system.
 pub(crate) fn pods_have_no_privilege() -> Result<()> {
     let mut count = 0;
     for kind in ["Deployment", "Job", "Pod"] {

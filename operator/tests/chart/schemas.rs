@@ -15,8 +15,8 @@ use crate::{metadata, server};
 /// kubeconform's own pattern: kind, then `-group-version` or `-version`.
 const LAYOUT: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
 
-/// What no server describes offline; `server::the_api_server_accepts_what_is_rendered` holds them against definitions
-/// written by hand, promcheck against its own parser.
+/// Kinds without an offline schema; `server::the_api_server_accepts_what_is_rendered` checks them
+/// against definitions written by hand, promcheck with its own parser.
 const SKIPPED: &str = "PodMonitor,PrometheusRule,ServiceMonitor";
 
 const ROOT: &str = "#/components/schemas/";

@@ -69,7 +69,7 @@ pub(crate) fn the_api_server_accepts_the_examples_of_the_catalogue() -> Result<(
     Ok(())
 }
 
-/// What helm tells after an installation.
+/// Notes of helm after an installation.
 pub(crate) fn golden_notes() -> Result<()> {
     let server = shared()?;
     for values in Values::ALL {
@@ -83,7 +83,7 @@ pub(crate) fn golden_notes() -> Result<()> {
     Ok(())
 }
 
-/// What it tells where `helm test` wires no pods.
+/// Notes of helm where `helm test` attaches no pods.
 pub(crate) fn notes_tell_what_is_not_tested() -> Result<()> {
     let unwatched = r#"--set-json=operator.watchNamespaces=["plant"]"#;
     let arguments = ["install", "beemesh", "--dry-run=server", unwatched];

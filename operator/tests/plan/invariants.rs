@@ -1,4 +1,4 @@
-//! What holds, whatever happened.
+//! Invariants of every history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::{
     view::whole,
 };
 
-/// What must hold at every moment, whoever was late and whoever died.
+/// Invariants at every moment, with replicas late or dead.
 pub(super) fn check(state: &State) {
     let mut blocks: BTreeMap<&str, Vec<(&str, &ForwarderSpec)>> = BTreeMap::new();
     let mut links_by_vni: BTreeMap<u32, (&str, &str)> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(super) fn check(state: &State) {
     }
 }
 
-/// What must hold in the end.
+/// Invariants at the end.
 pub(super) fn check_settled(state: &State) {
     let seen = |server: &Server| [server.revision(); 6];
     let server = Server::of(state.clone());

@@ -23,7 +23,7 @@ type Shared = Rc<RefCell<Server>>;
 /// One process of the operator.
 pub(crate) struct Replica {
     server: Shared,
-    /// What its watches have told it.
+    /// State that its watches have delivered.
     pub(crate) seen: Seen,
     pass: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }

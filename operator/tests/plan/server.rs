@@ -346,7 +346,7 @@ impl Server {
         Ok(())
     }
 
-    /// What Kubernetes' garbage collector would delete next, and lingering ends.
+    /// Runs one step of Kubernetes' garbage collector, and ends lingering deletions.
     pub(crate) fn collect(&mut self) -> bool {
         let state = self.now();
         let is_alive = |owner: &String| state.topologies.values().any(|t| t.uid == *owner);

@@ -118,7 +118,7 @@ impl Run {
     }
 }
 
-/// What one replica makes of the same topologies that nobody disturbs, for those that are accepted.
+/// Result of one undisturbed replica for the accepted topologies.
 fn calm(state: &State) -> BTreeMap<String, ForwarderSpec> {
     let mut run = Run::new(1);
     for name in NODES {

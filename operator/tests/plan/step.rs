@@ -1,4 +1,4 @@
-//! What happens in a step of a story, as its file says it.
+//! Steps of a story, as its file declares them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What happens in one step.
+/// One step.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Step {
@@ -24,7 +24,7 @@ pub(super) struct Step {
     pub(super) pods: Option<Vec<StoryPod>>,
     /// Deletes Forwarders by hand, which go only when they are collected.
     pub(super) hold: Vec<String>,
-    /// What was held, and what is owned by nobody, goes.
+    /// Held objects, and those without an owner, are deleted.
     pub(super) collect: bool,
     /// Deletes the allocation by hand.
     pub(super) lose_allocation: bool,
@@ -40,7 +40,7 @@ pub(super) struct Step {
     pub(super) look_on: bool,
 }
 
-/// What is not named stays.
+/// Edits of an allocation; absent fields stay.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct EditAllocation {

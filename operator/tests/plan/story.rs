@@ -76,7 +76,7 @@ fn tell(folder: &Path) {
 /// One topology and all that is around it.
 struct Teller {
     server: Rc<RefCell<Server>>,
-    /// What nodes report, by uid of the Forwarder.
+    /// Reports of nodes, by uid of the Forwarder.
     reports: BTreeMap<String, ForwarderStatus>,
     status: TopologyStatus,
     memo: Memo,
@@ -242,7 +242,7 @@ impl Teller {
         }
     }
 
-    /// What nodes report of the Forwarders that exist: their tables, made as nodes make them.
+    /// Reports of nodes on the existing Forwarders: their tables, computed as nodes do.
     fn report(&mut self, report: &Report) {
         let Some((observed, computed)) = self.observed().and_then(|observed| {
             let computed = plan(&observed).computed?;

@@ -178,7 +178,8 @@ pub(crate) fn ring(nodes: &[usize]) -> Value {
     json!({"forwarders": forwarders, "shape": "Ring"})
 }
 
-/// What the node `n0` reports of its Forwarder: this pod, an instance of `app-1`, has this address; none when it is empty.
+/// Report of node `n0` on its Forwarder: this pod, an instance of `app-1`, has this address;
+/// without attachments when it is empty.
 pub(crate) fn attach(bed: &Bed, topology: &str, pod: &str, address: &str) -> Result<()> {
     let attachment = json!({
         "app": "app-1",

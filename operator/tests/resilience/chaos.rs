@@ -16,7 +16,7 @@ const NODES: usize = 8;
 const TOPOLOGIES: usize = 50;
 const CHANGES: usize = 200;
 
-/// What a user has declared, and the nodes there are.
+/// Declarations of a user, and existing nodes.
 #[derive(Default)]
 struct Inputs {
     topologies: BTreeMap<String, Value>,
@@ -66,7 +66,7 @@ pub(crate) fn three_replicas() -> Result<()> {
     })
 }
 
-/// What one replica makes of the same final inputs.
+/// Result of one replica for the same final inputs.
 fn calm(inputs: &Inputs) -> Result<BTreeMap<String, Value>> {
     let mut bed = Bed::start(ApiServer::options(), 0)?;
     for number in 0..NODES {

@@ -1,4 +1,4 @@
-//! What somebody adds by hand to what is derived.
+//! Manual additions to derived objects.
 
 use anyhow::{Context, Result};
 use e2e::{ApiServer, ensure, eventually};

@@ -1,4 +1,4 @@
-//! What is there once all is done, and whether it is right in itself.
+//! Objects at the end of a history, and their consistency.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,7 +152,7 @@ impl Snapshot {
         }
     }
 
-    /// What any history must lead to: names and numbers that depend on uids or on who came first are left out.
+    /// Result of any history: without names and numbers that depend on uids or on order.
     pub(crate) fn normal(&self) -> BTreeMap<String, Value> {
         let mut normal = BTreeMap::new();
         for topology in &self.topologies {
@@ -238,7 +238,7 @@ pub(crate) fn blocks(forwarder: &Value) -> Result<Vec<IpNetwork>> {
     blocks.map(|block| Ok(block.parse()?)).collect()
 }
 
-/// What existing Forwarders hold at one moment, and whether anything is held twice.
+/// Grants of existing Forwarders at one moment, and duplicates.
 #[derive(Default)]
 pub(crate) struct Given {
     /// By uid of the Forwarder: its topology's uid, its blocks, its VNIs by link id.

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// How long one answer may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is asked.
+/// Request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
@@ -23,7 +23,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) body: &'a str,
 }
 
-/// What is answered.
+/// Answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! What is computed, held against the Forwarder objects in the API server.
+//! Computed results, compared with the Forwarder objects at the API server.
 
 use std::collections::BTreeMap;
 

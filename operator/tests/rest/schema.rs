@@ -17,7 +17,7 @@ const SILENT: [&str; 10] = [
     "writeOnly",
 ];
 
-/// Whether `value` is what `schema` of `document` describes.
+/// Checks `value` against `schema` of `document`.
 pub(crate) fn check(document: &Value, schema: &Value, value: &Value) -> Result<()> {
     check_at(document, schema, value, "")
 }
@@ -170,7 +170,7 @@ pub(crate) fn of_answer<'a>(
     Ok(Some((media_type, &content["schema"])))
 }
 
-/// Whether `path` (with or without a query) is one of `/a/{b}`.
+/// True when `path` (with or without a query) matches a template such as `/a/{b}`.
 fn fits(template: &str, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let (template, path): (Vec<&str>, Vec<&str>) =

@@ -1,4 +1,4 @@
-//! What the operator tells of itself.
+//! Reports of the operator on itself.
 
 use std::{
     collections::BTreeSet,

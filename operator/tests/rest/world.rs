@@ -24,7 +24,7 @@ pub(crate) const NAMESPACE: &str = "plant";
 
 static SHARED: LazyLock<Result<World>> = LazyLock::new(World::start);
 
-/// What the tests share.
+/// State shared by the tests.
 pub(crate) struct World {
     pub(crate) server: ApiServer,
     pub(crate) operator: Operator,
@@ -191,7 +191,7 @@ impl Operator {
         Ok(answer)
     }
 
-    /// What the operator says that it answers.
+    /// OpenAPI document of the operator.
     pub(crate) fn document(&self) -> &Value {
         &self.document
     }

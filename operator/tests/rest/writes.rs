@@ -1,4 +1,4 @@
-//! What may be written.
+//! Permitted writes.
 
 use anyhow::{Result, ensure};
 use e2e::eventually;

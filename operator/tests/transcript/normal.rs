@@ -1,4 +1,4 @@
-//! What two runs of a session have in common.
+//! Common part of two runs of a session.
 
 /// `text` without what differs from run to run: durations, times, uids, VNIs, versions of the server, the width
 /// of columns.
