@@ -9,7 +9,6 @@ use architecture::{Source, members, sources};
 const OPEN: &[&str] = &[
     "cni: agent, queue",
     "ctl/cluster: declared, expected",
-    "ctl/lab: cuts, test",
     "ctl/nodes: cluster, daemons",
     "ctl/status: advice, one",
     "dataplane: diff, kernel",

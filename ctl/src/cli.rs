@@ -1,10 +1,22 @@
 //! The command line: one subcommand for each verb.
 
-use crate::{
-    bundle, completion, connectivity, drain, failure::Failure, gc, generate, graph, lab, lint,
-    path, plan, routes, status, trace, uninstall, validate,
-};
+use crate::bundle;
+use crate::completion;
+use crate::connectivity;
+use crate::drain;
+use crate::gc;
+use crate::generate;
+use crate::graph;
+use crate::lint;
+use crate::path;
+use crate::plan;
+use crate::routes;
+use crate::status;
+use crate::trace;
+use crate::uninstall;
+use crate::validate;
 use clap::{CommandFactory, Parser, Subcommand};
+use console::failure::Failure;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -95,7 +107,7 @@ impl Cli {
             Verb::Bundle(args) => bundle::run(&args),
             Verb::Drain(args) => drain::run(&args),
             Verb::Undrain(args) => drain::run_undrain(&args),
-            Verb::Lab(args) => lab::run(args, validate::kernel_problems),
+            Verb::Lab(args) => lab::run(args, validate::lab_problems),
             Verb::Uninstall(args) => uninstall::run(&args),
             Verb::Completion(args) => completion::run(&args, Self::command()),
             Verb::Inspect(args) => args.run().map_err(|error| Failure::failed(&error)),

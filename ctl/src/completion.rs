@@ -1,7 +1,8 @@
 //! `beemesh completion`: scripts that complete verbs and options in a shell.
 
-use crate::{failure::Failure, output};
 use clap::Command;
+use console::failure::Failure;
+use console::output;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,7 @@
 //! `beemesh generate`: a complete, valid topology of a shape and a size.
 
-use crate::{failure::Failure, output};
+use console::failure::Failure;
+use console::output;
 use crds::{
     LabelSelector, MicroServiceTopology, MicroServiceTopologySpec,
     topology::{Addressing, AppEntry, ForwarderEntry, LinkEntry, Shape},

@@ -1,6 +1,9 @@
 //! `beemesh lint`: everything that admission would refuse, offline.
 
-use crate::{failure::Failure, input, output::Output, ttl};
+use console::failure::Failure;
+use console::input;
+use console::output::Output;
+use console::ttl;
 use crds::Problem;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -113,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         warnings,
     };
     for Line { file, message, .. } in &report.warnings {
-        crate::terminal::say(&format!("warning: {file}: {message}"));
+        console::terminal::say(&format!("warning: {file}: {message}"));
     }
     args.output.print(&report, table)?;
     failure.map_or(Ok(()), Err)

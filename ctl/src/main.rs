@@ -20,34 +20,26 @@ mod completion;
 mod connectivity;
 mod degraded;
 mod drain;
-mod failure;
-mod family;
 mod gc;
 mod generate;
 mod graph;
-mod input;
-mod lab;
 mod lint;
-mod nearest;
 mod nodes;
-mod output;
 mod path;
 mod plan;
 mod plugin;
-mod progress;
 mod routes;
 mod status;
 mod tables;
-mod terminal;
 mod trace;
-mod ttl;
 mod uninstall;
 mod validate;
 
 use clap::{CommandFactory, FromArgMatches};
 use clap_complete::CompleteEnv;
 use cli::Cli;
-use failure::{Exit, Failure};
+use console::failure::{Exit, Failure};
+use console::terminal;
 use plugin::Called;
 use std::process::ExitCode;
 
@@ -78,9 +70,4 @@ fn report(failure: &Failure) {
     for line in failure.lines() {
         terminal::say(&format!("error: {line}"));
     }
-}
-
-/// Prints a remark to stderr that is neither a result nor a failure.
-fn note(text: &str) {
-    terminal::say(&format!("note: {text}"));
 }

@@ -5,9 +5,10 @@
 //! kubectl_complete-beemesh ARGS  -> completions of the last word, in kubectl's own protocol
 //! ```
 
-use crate::{failure::Failure, output};
 use clap::{ArgMatches, Command};
 use clap_complete::engine::complete;
+use console::failure::Failure;
+use console::output;
 use std::{ffi::OsString, path::Path};
 
 /// "No files": what the shell must not add by itself (cobra's `ShellCompDirectiveNoFileComp`).

@@ -1,12 +1,10 @@
 //! `beemesh routes`: the next hops of every Forwarder, or of one.
 
-use crate::{
-    cluster::declared::Source,
-    failure::Failure,
-    input,
-    output::{self, Format, Output},
-    tables::{self, Computer},
-};
+use crate::cluster::declared::Source;
+use crate::tables::{self, Computer};
+use console::failure::Failure;
+use console::input;
+use console::output::{self, Format, Output};
 use std::fmt::Write as _;
 use std::io::Write;
 use topology::{AppIndex, ForwarderIndex, LinkId, LinkIndex, Table, Topology};

@@ -1,6 +1,6 @@
 //! Tables of many Forwarders: computed on all cores, handed on in order, never all in memory.
 
-use crate::progress::Progress;
+use console::progress::Progress;
 use rayon::prelude::*;
 use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
 

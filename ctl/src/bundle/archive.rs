@@ -1,7 +1,7 @@
 //! The file: tar in gzip, everything below one directory.
 
 use super::scrub::scrub;
-use crate::terminal::escape;
+use console::terminal::escape;
 use flate2::{Compression, write::GzEncoder};
 use std::{
     fs::File,

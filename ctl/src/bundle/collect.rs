@@ -1,15 +1,13 @@
 //! Content of the archive, with one line for each thing that could not be read.
 
 use super::{archive::Archive, scrub};
-use crate::{
-    cluster::{Cluster, stored::Stored},
-    failure::Failure,
-    nodes::{
-        Nodes, Question,
-        cluster::{OfCluster, PART_OF, System},
-        daemons,
-    },
+use crate::cluster::{Cluster, stored::Stored};
+use crate::nodes::{
+    Nodes, Question,
+    cluster::{OfCluster, PART_OF, System},
+    daemons,
 };
+use console::failure::Failure;
 use crds::{AllocationObject, ForwarderObject, VniRangeObject};
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
@@ -248,7 +246,7 @@ impl Collector<'_> {
     fn add_objects<K: Serialize>(&mut self, file: &str, objects: &[K]) -> io::Result<Vec<Value>> {
         let value = |object: &K| scrub::object(serde_json::to_value(object).unwrap_or_default());
         let values: Vec<Value> = objects.iter().map(value).collect();
-        let text = crate::output::to_yaml(&values).unwrap_or_else(|failure| failure.to_string());
+        let text = console::output::to_yaml(&values).unwrap_or_else(|failure| failure.to_string());
         self.archive.add(file, &text)?;
         Ok(values)
     }

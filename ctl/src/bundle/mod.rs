@@ -11,13 +11,11 @@ mod archive;
 mod collect;
 mod scrub;
 
-use crate::{
-    cluster::Connection,
-    failure::Failure,
-    nodes::cluster::{OfCluster, System},
-    output::Output,
-};
+use crate::cluster::Connection;
+use crate::nodes::cluster::{OfCluster, System};
 use archive::Archive;
+use console::failure::Failure;
+use console::output::Output;
 use serde::Serialize;
 use std::path::PathBuf;
 

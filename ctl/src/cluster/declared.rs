@@ -5,11 +5,9 @@ use super::{
     expected::Given,
     stored::{Stored, is_filled},
 };
-use crate::{
-    failure::Failure,
-    input::{self, Declared},
-    note,
-};
+use console::failure::Failure;
+use console::input::{self, Declared};
+use console::note;
 use crds::{Forwarder, MicroServiceTopology, Problem};
 use std::path::PathBuf;
 use topology::Topology;

@@ -1,7 +1,7 @@
 //! The Forwarders that a declaration asks for on the cluster's nodes, out of what is given already.
 
 use super::{Cluster, declared::invalid, stored::Stored};
-use crate::failure::Failure;
+use console::failure::Failure;
 use crds::{
     AllocationSpec, Forwarder, ForwarderObject, Instances, Metadata, MicroServiceTopology, Node,
     Problem,

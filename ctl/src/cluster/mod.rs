@@ -18,10 +18,8 @@ pub(crate) mod selected;
 pub(crate) mod stored;
 pub(crate) mod wait;
 
-use crate::{
-    failure::{Failure, chain},
-    nearest::did_you_mean,
-};
+use console::failure::{Failure, chain};
+use console::nearest::did_you_mean;
 use kube::{
     Api, Client, Config,
     api::{ListParams, ObjectList, Patch, PatchParams, PostParams},

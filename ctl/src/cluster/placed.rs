@@ -5,10 +5,8 @@ use super::{
     declared::computed,
     stored::{Stored, is_filled},
 };
-use crate::{
-    failure::Failure,
-    input::{self, Declared},
-};
+use console::failure::Failure;
+use console::input::{self, Declared};
 use crds::{Forwarder, MicroServiceTopology};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use topology::{Fault, LinkIndex, Topology};

@@ -1,6 +1,6 @@
 //! Meaning of the API server's refusals, with advice.
 
-use crate::failure::Failure;
+use console::failure::Failure;
 use kube::{Resource, core::Status};
 
 /// A request, in the words of RBAC.

@@ -1,7 +1,8 @@
 //! NAME, or every topology of a namespace or of all: shared by the verbs that look at several.
 
 use super::{Cluster, Connection, stored::Stored};
-use crate::{failure::Failure, output::Output};
+use console::failure::Failure;
+use console::output::Output;
 
 /// Selection of topologies in a cluster, and output format.
 #[derive(Clone, Debug, clap::Args)]

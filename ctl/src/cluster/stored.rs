@@ -1,7 +1,8 @@
 //! Topologies as the API server holds them, with what is derived from them.
 
 use super::Cluster;
-use crate::{failure::Failure, nearest::did_you_mean};
+use console::failure::Failure;
+use console::nearest::did_you_mean;
 use crds::{
     AllocationObject, ForwarderObject, MicroServiceTopology, MicroServiceTopologySpec, Node,
     TopologyObject, TopologyStatus, allocation::shards::assemble, forwarder::TOPOLOGY_LABEL,

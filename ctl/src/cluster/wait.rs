@@ -5,7 +5,7 @@ use super::{
     refused::Asked,
     stored::{Stored, condition},
 };
-use crate::failure::Failure;
+use console::failure::Failure;
 use crds::Condition;
 use futures::StreamExt;
 use kube::{

@@ -4,7 +4,7 @@ use super::{
     objects::LABEL,
     stage::{Probes, Stage},
 };
-use crate::failure::Failure;
+use console::failure::Failure;
 use crds::ForwarderObject;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;

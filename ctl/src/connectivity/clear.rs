@@ -1,11 +1,9 @@
 //! Removing what a test has made, at its end and on ^C.
 
 use super::objects::{LABEL, Test};
-use crate::{
-    cluster::{Cluster, Connection, refused::Asked, stored::Stored},
-    failure::{Exit, Failure},
-    note,
-};
+use crate::cluster::{Cluster, Connection, refused::Asked, stored::Stored};
+use console::failure::{Exit, Failure};
+use console::note;
 use crds::ForwarderObject;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod};

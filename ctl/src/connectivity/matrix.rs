@@ -4,7 +4,7 @@ use super::{
     Report,
     rounds::{Outcome, Round},
 };
-use crate::output;
+use console::output;
 
 /// Milliseconds in IPv4 and IPv6.
 pub(super) fn table(report: &Report) -> String {

@@ -14,16 +14,14 @@ pub(crate) mod peer;
 mod rounds;
 mod stage;
 
-use crate::{
-    cluster::Connection,
-    failure::{Exit, Failure},
-    nodes::{
-        Nodes,
-        cluster::{NO_DAEMON_SET, OfCluster, System},
-    },
-    note,
-    output::Output,
+use crate::cluster::Connection;
+use crate::nodes::{
+    Nodes,
+    cluster::{NO_DAEMON_SET, OfCluster, System},
 };
+use console::failure::{Exit, Failure};
+use console::note;
+use console::output::Output;
 use objects::Test;
 use rounds::Round;
 use serde::Serialize;

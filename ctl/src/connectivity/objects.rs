@@ -1,7 +1,7 @@
 //! The objects of a connectivity test: a namespace, a topology, and a probe pod on each node. Pure.
 
 use super::peer::PORT;
-use crate::failure::Failure;
+use console::failure::Failure;
 use serde_json::{Value, json};
 
 /// Label of everything that a test makes.

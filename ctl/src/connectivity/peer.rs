@@ -2,7 +2,8 @@
 //!
 //! As much as two full packets goes there and back over TCP, so that a wrong MTU shows too.
 
-use crate::{failure::Failure, output::print_json};
+use console::failure::Failure;
+use console::output::print_json;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Read, Write},

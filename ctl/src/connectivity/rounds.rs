@@ -4,14 +4,12 @@ use super::{
     peer::Reached,
     stage::{Probes, Stage},
 };
-use crate::{
-    failure::Failure,
-    nodes::{
-        cluster::PROGRAM,
-        exec::{self, Container},
-    },
-    note,
+use crate::nodes::{
+    cluster::PROGRAM,
+    exec::{self, Container},
 };
+use console::failure::Failure;
+use console::note;
 use futures::StreamExt;
 use serde::Serialize;
 use std::{net::IpAddr, time::Duration};

@@ -4,11 +4,9 @@ use super::{
     clear::{clear, clear_on_signal},
     objects::Test,
 };
-use crate::{
-    cluster::{Cluster, Connection, stored::Stored, wait::Wanted},
-    failure::Failure,
-    note,
-};
+use crate::cluster::{Cluster, Connection, stored::Stored, wait::Wanted};
+use console::failure::Failure;
+use console::note;
 use crds::TopologyObject;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Resource, api::PatchParams};

@@ -5,7 +5,10 @@ mod owned;
 mod present;
 mod sets;
 
-use crate::{cluster::Connection, failure::Failure, output::Output, status::Timeout};
+use crate::cluster::Connection;
+use crate::status::Timeout;
+use console::failure::Failure;
+use console::output::Output;
 use crds::{report::PlanReport, topology::Drain};
 use effect::Effect;
 use present::{Change, on_present};

@@ -6,13 +6,11 @@ use super::{
     owned::{MANAGER, Owned},
     sets::sorted,
 };
-use crate::{
-    cluster::{Cluster, expected::Given, stored::Stored, wait::Wanted},
-    failure::Failure,
-    input,
-    output::Format,
-    plan,
-};
+use crate::cluster::{Cluster, expected::Given, stored::Stored, wait::Wanted};
+use crate::plan;
+use console::failure::Failure;
+use console::input;
+use console::output::Format;
 use crds::{MicroServiceTopology, report::PlanReport, topology::Drain};
 use kube::api::PatchParams;
 use std::time::Duration;
@@ -127,7 +125,7 @@ impl<'a> Present<'a> {
         new.spec.drain = Some(change.wanted.clone()).filter(|drain| *drain != Drain::default());
         let plan = self.plan(&new)?;
         if how.output.format == Format::Table {
-            crate::output::print(&(plan::table(&plan) + &change.effect.lines()))?;
+            console::output::print(&(plan::table(&plan) + &change.effect.lines()))?;
         }
         if how.wait {
             let wanted = Wanted {

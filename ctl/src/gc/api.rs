@@ -1,10 +1,8 @@
 //! Objects in the API that belong to topologies that are no more.
 
 use super::Unknown;
-use crate::{
-    cluster::{Cluster, refused::Asked, stored::Stored},
-    failure::Failure,
-};
+use crate::cluster::{Cluster, refused::Asked, stored::Stored};
+use console::failure::Failure;
 use crds::{AllocationObject, ForwarderObject, VniRangeObject, forwarder::TOPOLOGY_LABEL};
 use k8s_openapi::{
     api::{core::v1::Service, discovery::v1::EndpointSlice},

@@ -10,17 +10,16 @@
 mod api;
 mod pods;
 
-use crate::{
-    cluster::{Cluster, Connection},
-    failure::{Exit, Failure},
-    lab,
-    nodes::{
-        Nodes, ask_each,
-        cluster::{OfCluster, System},
-    },
-    output::{self, Output},
+use crate::cluster::{Cluster, Connection};
+use crate::nodes::lab::OfLab;
+use crate::nodes::{
+    Nodes, ask_each,
+    cluster::{OfCluster, System},
 };
+use ::lab::Running;
 use api::Orphan;
+use console::failure::{Exit, Failure};
+use console::output::{self, Output};
 use crds::diagnosis::report::{Census, Collected, Leak};
 use serde::Serialize;
 use std::{
@@ -72,7 +71,7 @@ impl Everything {
     /// Hands the nodes that are meant to `look`, with the cluster that they are of; a lab is in none.
     fn look(&self, look: impl FnOnce(&dyn Nodes, Option<&Cluster>)) -> Result<(), Failure> {
         match &self.file {
-            Some(file) => look(&lab::OfLab::new(&lab::Running::join(file)?), None),
+            Some(file) => look(&OfLab::new(&Running::join(file)?), None),
             None => {
                 let cluster = self.connection.open()?;
                 look(&OfCluster::find(&cluster, &self.system)?, Some(&cluster));

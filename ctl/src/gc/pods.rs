@@ -1,10 +1,8 @@
 //! Leases whose pod the API does not have: their runtime has not sent a DEL, or it was lost.
 
 use super::{OnNode, Unknown};
-use crate::{
-    cluster::Cluster,
-    nodes::{Nodes, ask_each},
-};
+use crate::cluster::Cluster;
+use crate::nodes::{Nodes, ask_each};
 use crds::diagnosis::report::{Kind, Leak, Leases};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};

@@ -3,13 +3,11 @@
 mod report;
 mod scene;
 
-use crate::{
-    cluster::declared::Source,
-    failure::Failure,
-    input::{self, Declared},
-    output,
-    routes::Without,
-};
+use crate::cluster::declared::Source;
+use crate::routes::Without;
+use console::failure::Failure;
+use console::input::{self, Declared};
+use console::output;
 use crds::report::{GraphReport, Seen};
 use picture::Picture;
 use report::table;

@@ -1,7 +1,7 @@
 //! A graph as a table.
 
 use super::View;
-use crate::output;
+use console::output;
 
 /// A graph for people.
 pub(super) fn table(view: &View) -> String {

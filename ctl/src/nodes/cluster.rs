@@ -6,7 +6,8 @@ use super::{
     exec,
     options::shared_options,
 };
-use crate::{cluster::Cluster, failure::Failure};
+use crate::cluster::Cluster;
+use console::failure::Failure;
 use exec::Container;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;

@@ -8,7 +8,9 @@
 //! of the cluster and the namespace of the DaemonSet are an administrator's.
 
 use super::cluster::{DAEMONS, PART_OF, System};
-use crate::{cluster::Cluster, failure::Failure, note};
+use crate::cluster::Cluster;
+use console::failure::Failure;
+use console::note;
 use k8s_openapi::{
     api::{apps::v1::DaemonSet, core::v1::Pod, rbac::v1::ClusterRoleBinding},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,

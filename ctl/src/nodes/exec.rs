@@ -168,7 +168,7 @@ fn refused(container: &Container, error: &kube::Error) -> String {
         }
         kube::Error::Api(status) => format!("pod {namespace}/{pod}: {}", status.message),
         error => {
-            let chain = crate::failure::Failure::failed(error);
+            let chain = console::failure::Failure::failed(error);
             format!("pod {namespace}/{pod}: {chain}")
         }
     }

@@ -8,13 +8,14 @@
 pub(crate) mod cluster;
 pub(crate) mod daemons;
 pub(crate) mod exec;
+pub(crate) mod lab;
 pub(crate) mod options;
 
-use crate::failure::Failure;
+use console::failure::Failure;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
-/// The port to nodes. Adapters: [`cluster::OfCluster`], [`crate::lab::OfLab`].
+/// The port to nodes. Adapters: [`cluster::OfCluster`], [`lab::OfLab`].
 pub(crate) trait Nodes {
     /// The nodes that there are.
     fn names(&self) -> BTreeSet<String>;

@@ -3,7 +3,8 @@
 //! Hop by hop, as packets go: each Forwarder sends by its own table, limits of ECMP included.
 
 use super::place::Place;
-use crate::{cluster::placed::Placed, tables::Computer};
+use crate::cluster::placed::Placed;
+use crate::tables::Computer;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::{AppIndex, ForwarderIndex, LinkIndex, Table};

@@ -7,13 +7,11 @@
 pub(crate) mod dag;
 pub(crate) mod place;
 
-use crate::{
-    cluster::placed::{Placed, Where},
-    failure::{Exit, Failure},
-    input,
-    output::{self, Output},
-    routes::Without,
-};
+use crate::cluster::placed::{Placed, Where};
+use crate::routes::Without;
+use console::failure::{Exit, Failure};
+use console::input;
+use console::output::{self, Output};
 use dag::{Dag, Step, Ways};
 use place::Place;
 use serde::Serialize;

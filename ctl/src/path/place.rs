@@ -1,10 +1,8 @@
 //! Meaning of a name on the command line: a Forwarder, an App or a pod.
 
-use crate::{
-    cluster::placed::{Placed, Pod},
-    failure::Failure,
-    nearest::did_you_mean,
-};
+use crate::cluster::placed::{Placed, Pod};
+use console::failure::Failure;
+use console::nearest::did_you_mean;
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 use topology::{AppIndex, ForwarderIndex};
 

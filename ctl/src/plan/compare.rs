@@ -1,9 +1,7 @@
 //! Two topologies, and the routes that differ between them.
 
-use crate::{
-    progress::Progress,
-    tables::{self, Computer},
-};
+use crate::tables::{self, Computer};
+use console::progress::Progress;
 use crds::report::PlanReport;
 use std::collections::BTreeSet;
 use topology::{ForwarderIndex, Topology};

@@ -1,7 +1,8 @@
 //! Changes of Forwarders, blocks and VNIs when a topology is applied.
 
 use super::show::shortened;
-use crate::{cluster::expected::Given, output};
+use crate::cluster::expected::Given;
+use console::output;
 use crds::{Forwarder, ForwarderSpec, MicroServiceTopology, forwarder::WireType};
 use ipnetwork::IpNetwork;
 use serde::Serialize;

@@ -4,18 +4,16 @@ mod compare;
 mod grants;
 mod show;
 
-use crate::{
-    cluster::{
-        Cluster, Connection,
-        declared::{self, invalid},
-        expected::{Attached, Given},
-    },
-    failure::Failure,
-    input::{self, Declared, Input},
-    output::Output,
-    routes::Without,
+use crate::cluster::{
+    Cluster, Connection,
+    declared::{self, invalid},
+    expected::{Attached, Given},
 };
+use crate::routes::Without;
 pub(crate) use compare::{Side, compare};
+use console::failure::Failure;
+use console::input::{self, Declared, Input};
+use console::output::Output;
 use crds::{Forwarder, MicroServiceTopology, report::PlanReport};
 use grants::Grants;
 use serde::Serialize;
@@ -138,7 +136,7 @@ fn in_cluster(args: &Args) -> Result<Report, Failure> {
         Ok(pods) => Attached::By(pods),
         Err(failure) => {
             let why = failure.lines().join("; ");
-            crate::note(&format!("Apps are taken to be where they are now: {why}"));
+            console::note(&format!("Apps are taken to be where they are now: {why}"));
             Attached::AsIs
         }
     };

@@ -1,6 +1,6 @@
 //! Tables of changes, for people.
 
-use crate::output;
+use console::output;
 use crds::report::{PlanReport, Route};
 use std::collections::BTreeMap;
 

@@ -4,10 +4,8 @@ mod advice;
 mod one;
 mod several;
 
-use crate::{
-    cluster::{selected::Selected, wait::Wanted},
-    failure::Failure,
-};
+use crate::cluster::{selected::Selected, wait::Wanted};
+use console::failure::Failure;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\

@@ -1,10 +1,9 @@
 //! Status of one topology in detail.
 
 use super::advice::{self, Advised};
-use crate::{
-    cluster::stored::{Stored, is_filled},
-    degraded, output,
-};
+use crate::cluster::stored::{Stored, is_filled};
+use crate::degraded;
+use console::output;
 use crds::{
     Condition, Forwarder, ForwarderObject, ForwarderSpec, ForwarderStatus, status::LinkCount,
 };

@@ -1,11 +1,9 @@
 //! A line for each topology.
 
 use super::Args;
-use crate::{
-    cluster::stored::{Stored, condition},
-    failure::Failure,
-    output,
-};
+use crate::cluster::stored::{Stored, condition};
+use console::failure::Failure;
+use console::output;
 use crds::status::{ForwarderCount, LinkCount};
 use serde::Serialize;
 
@@ -35,7 +33,7 @@ pub(super) fn print(topologies: &[Stored], namespace: &str, args: &Args) -> Resu
             true => "this cluster".to_owned(),
             false => format!("namespace {namespace:?}"),
         };
-        crate::note(&format!("no topologies in {place}"));
+        console::note(&format!("no topologies in {place}"));
     }
     let topologies = topologies.iter().map(line).collect();
     args.selected.output.print(&Report { topologies }, table)

@@ -6,24 +6,23 @@
 //! node of A: inspect trace --> routers' answers, echoes --'
 //! ```
 
-use crate::{
-    cluster::placed::{Placed, Where},
-    failure::{Exit, Failure},
-    family::FamilyArgs,
-    lab,
-    nodes::{
-        Nodes, Question,
-        cluster::{OfCluster, System},
-        port, read, unasked,
-    },
-    note,
-    output::Output,
-    path::{
-        dag::Ways,
-        place::{At, Place},
-    },
-    ttl,
+use crate::cluster::placed::{Placed, Where};
+use crate::nodes::lab::{self, OfLab};
+use crate::nodes::{
+    Nodes, Question,
+    cluster::{OfCluster, System},
+    port, read, unasked,
 };
+use crate::path::{
+    dag::Ways,
+    place::{At, Place},
+};
+use ::lab::Running;
+use console::failure::{Exit, Failure};
+use console::family::FamilyArgs;
+use console::note;
+use console::output::Output;
+use console::ttl;
 use crds::diagnosis::report;
 use probe::{
     endpoint::Endpoint,
@@ -72,8 +71,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let traced = match &args.place.file {
         Some(file) => {
-            let running = lab::Running::join(file)?;
-            traced(args, &lab::placed(&running)?, &lab::OfLab::new(&running))?
+            let running = Running::join(file)?;
+            traced(args, &lab::placed(&running)?, &OfLab::new(&running))?
         }
         None => {
             let (cluster, placed) = args.place.placed_in_cluster()?;
@@ -99,7 +98,7 @@ fn traced(args: &Args, placed: &Placed, nodes: &dyn Nodes) -> Result<Traced, Fai
     }
     let (from, to) = (a.real(placed)?, b.real(placed)?);
     let ends = (endpoint(placed, &from), endpoint(placed, &to));
-    let (family, _, destination) = lab::common(&ends.0, &ends.1, args.family.families())?;
+    let (family, _, destination) = ::lab::common(&ends.0, &ends.1, args.family.families())?;
     let seen = follow(placed, nodes, (&from, &to), (destination, args.flows))?;
     let seen: Vec<FlowPath> = seen
         .flows

@@ -7,17 +7,15 @@
 
 mod answers;
 
-use crate::{
-    cluster::{Cluster, Connection},
-    failure::Failure,
-    nodes::{
-        cluster::{NO_DAEMON_SET, System},
-        daemons::{self, Daemons},
-    },
-    note,
-    output::{self, Output, table_text},
+use crate::cluster::{Cluster, Connection};
+use crate::nodes::{
+    cluster::{NO_DAEMON_SET, System},
+    daemons::{self, Daemons},
 };
 use answers::{ANNOTATION, Answers, REQUESTED, State};
+use console::failure::Failure;
+use console::note;
+use console::output::{self, Output, table_text};
 use k8s_openapi::api::core::v1::Pod;
 use std::time::{Duration, Instant};
 

@@ -1,15 +1,13 @@
 //! The layers of one topology, each held against the one before.
 
 use super::difference::{Difference, differences};
-use crate::{
-    cluster::{
-        expected::{Attached, Given},
-        stored::{Stored, is_filled},
-    },
-    degraded,
-    failure::Failure,
-    tables::all_roots,
+use crate::cluster::{
+    expected::{Attached, Given},
+    stored::{Stored, is_filled},
 };
+use crate::degraded;
+use crate::tables::all_roots;
+use console::failure::Failure;
 use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

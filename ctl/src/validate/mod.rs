@@ -9,22 +9,21 @@ mod difference;
 mod layers;
 mod nodes;
 
-use crate::{
-    cluster::{
-        Cluster,
-        expected::{Given, is_own},
-        placed,
-        selected::Selected,
-        stored::{Stored, is_filled},
-    },
-    failure::{Exit, Failure},
-    lab,
-    nodes::{
-        Nodes,
-        cluster::{OfCluster, System},
-    },
-    output,
+use crate::cluster::{
+    Cluster,
+    expected::{Given, is_own},
+    placed,
+    selected::Selected,
+    stored::{Stored, is_filled},
 };
+use crate::nodes::lab::{self, OfLab};
+use crate::nodes::{
+    Nodes,
+    cluster::{OfCluster, System},
+};
+use ::lab::Running;
+use console::failure::{Exit, Failure};
+use console::output;
 use crds::{Forwarder, ForwarderObject, Node};
 use difference::Difference;
 use layers::{Layer, Layers};
@@ -92,7 +91,7 @@ struct Validated {
 /// Refusals of the cluster; [`Failure::NotFound`]; exit code 1 when a layer differs.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let topologies = match &args.file {
-        Some(file) => vec![of_lab(args, &lab::Running::join(file)?)?],
+        Some(file) => vec![of_lab(args, &Running::join(file)?)?],
         None => of_cluster(args)?,
     };
     let mut not_looked_at = Vec::new();
@@ -133,7 +132,7 @@ fn of_cluster(args: &Args) -> Result<Vec<Validated>, Failure> {
     topologies.iter().map(of).collect()
 }
 
-fn of_lab(args: &Args, running: &lab::Running) -> Result<Validated, Failure> {
+fn of_lab(args: &Args, running: &Running) -> Result<Validated, Failure> {
     let placed = lab::placed(running)?;
     let mut validated = Validated {
         has_pods: true,
@@ -142,12 +141,7 @@ fn of_lab(args: &Args, running: &lab::Running) -> Result<Validated, Failure> {
         ok: true,
         layers: vec![layers::reported(&placed.topology, &placed.forwarders)],
     };
-    validated.ask(
-        args,
-        &lab::OfLab::new(running),
-        &placed.forwarders,
-        &placed.pods,
-    );
+    validated.ask(args, &OfLab::new(running), &placed.forwarders, &placed.pods);
     Ok(validated.settled())
 }
 
@@ -168,7 +162,7 @@ fn validated(
     };
     if let Err(failure) = &pods {
         let why = failure.lines().join("; ");
-        crate::note(&format!(
+        console::note(&format!(
             "Apps are taken to be where the Forwarders have them: {why}"
         ));
     }
@@ -215,6 +209,19 @@ impl Validated {
             ..self
         }
     }
+}
+
+/// The comparison of `beemesh validate` for all hosts of a lab: objects with their problems.
+///
+/// # Errors
+/// [`Failure::Failed`] when the lab's objects are no topology.
+pub(crate) fn lab_problems(
+    running: &Running,
+    forwarders: &[Forwarder],
+) -> Result<Vec<(String, String)>, Failure> {
+    let topology = running.topology()?;
+    let nodes = OfLab::new(running);
+    Ok(kernel_problems(&nodes, &topology, forwarders))
 }
 
 /// Differences between Forwarders' reports and the kernels of their nodes, and nodes that could not be asked: the object

@@ -1,11 +1,9 @@
 //! The layers that only nodes can look at: the kernel's routes, and the traffic of pods.
 
 use super::{difference::Difference, layers::Layer};
-use crate::{
-    cluster::placed::Pod,
-    degraded,
-    nodes::{Nodes, Question, read},
-};
+use crate::cluster::placed::Pod;
+use crate::degraded;
+use crate::nodes::{Nodes, Question, read};
 use crds::diagnosis::{
     expected_fib::Expected,
     report::{Differing, Held, Kernel, Namespace, Origin, Pinged, Route},

@@ -2,7 +2,6 @@
 
 mod common;
 mod docs;
-mod floors;
 mod generate;
 mod graph;
 mod help;

@@ -1,0 +1,26 @@
+//! Paths that packets do not survive, and the sentence that says so.
+
+use topology::{Topology, hops};
+
+/// Why packets between two Forwarders are lost, where the path is too long for their time to live.
+pub fn explain(topology: &Topology, from: &str, to: &str) -> Option<String> {
+    let count = hops::too_many(topology, from, to)?;
+    Some(sentence(from, to, count))
+}
+
+/// The longest shortest path of a topology, where packets do not survive it.
+pub fn warning(topology: &Topology) -> Option<String> {
+    let longest = hops::longest(topology)?;
+    let name = |forwarder: topology::ForwarderIndex| &topology.forwarders()[forwarder.position()];
+    let count = longest.forwarders;
+    (count > hops::FORWARDERS_MAX).then(|| sentence(name(longest.from), name(longest.to), count))
+}
+
+fn sentence(from: &str, to: &str, count: u32) -> String {
+    format!(
+        "the path from {from} to {to} has {count} Forwarders: packets that hosts send with a time to live of {} do not \
+         pass more than {}",
+        hops::FORWARDERS_MAX + 1,
+        hops::FORWARDERS_MAX
+    )
+}

@@ -1,0 +1,123 @@
+//! What the topology says of a running lab: which links should be up, which way packets should go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::Forwarder;
+use probe::flow_report::Edge;
+use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
+
+use crate::state::directory::Faults;
+use console::failure::Failure;
+
+/// The live topology and the tables that follow from it, each computed when first asked for.
+pub(crate) struct Computed {
+    topology: Topology,
+    graph: Graph,
+    max_paths: usize,
+    tables: std::cell::RefCell<BTreeMap<u32, std::rc::Rc<Table>>>,
+}
+
+impl Computed {
+    /// Of the declared topology, without what `faults` take out.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the objects of the lab are no topology: someone wrote them by hand.
+    pub(crate) fn new(forwarders: &[Forwarder], faults: &Faults) -> Result<Computed, Failure> {
+        let declared = declared(forwarders)?;
+        let topology = declared.without(&faults_in(&declared, faults));
+        let graph = Graph::new(&topology);
+        let max_paths = forwarders
+            .first()
+            .map_or(64, |forwarder| forwarder.spec.routing.max_paths);
+        Ok(Computed {
+            topology,
+            graph,
+            max_paths: max_paths as usize,
+            tables: std::cell::RefCell::default(),
+        })
+    }
+
+    /// The live topology.
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The edges of all shortest paths from one Forwarder to another, as pairs of names.
+    /// Empty when they are the same; none when there is no way.
+    pub(crate) fn edges(&self, from: &str, to: &str) -> Option<BTreeSet<Edge>> {
+        let (first, last) = (self.topology.forwarder(from)?, self.topology.forwarder(to)?);
+        let mut edges = BTreeSet::new();
+        let mut seen = BTreeSet::from([first]);
+        let mut waiting = vec![first];
+        while let Some(at) = waiting.pop() {
+            for hop in self.next(at, last) {
+                edges.insert((self.name(at), self.name(hop)));
+                if seen.insert(hop) {
+                    waiting.push(hop);
+                }
+            }
+        }
+        seen.contains(&last).then_some(edges)
+    }
+
+    fn next(&self, at: ForwarderIndex, to: ForwarderIndex) -> Vec<ForwarderIndex> {
+        let table = self.table(at);
+        let links = table
+            .to_forwarder(to)
+            .map(|(_, links)| links)
+            .unwrap_or_default();
+        links
+            .iter()
+            .map(|link| self.topology.links()[link.position()].other(at))
+            .collect()
+    }
+
+    fn table(&self, from: ForwarderIndex) -> std::rc::Rc<Table> {
+        let mut tables = self.tables.borrow_mut();
+        let table = tables.entry(from.0).or_insert_with(|| {
+            let spf = Spf::compute(&self.graph, from);
+            std::rc::Rc::new(Table::new(
+                &self.topology,
+                &self.graph,
+                &spf,
+                self.max_paths,
+            ))
+        });
+        std::rc::Rc::clone(table)
+    }
+
+    fn name(&self, forwarder: ForwarderIndex) -> String {
+        self.topology.forwarders()[forwarder.position()].clone()
+    }
+}
+
+/// The topology as it was declared.
+///
+/// # Errors
+/// [`Failure::Failed`] when the objects are none.
+pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
+    crds::expand::topology_of(forwarders)
+        .map_err(|error| Failure::Failed(format!("the lab's objects are no topology: {error}")))
+}
+
+fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
+    let links = faults.cut.iter().chain(&faults.silent);
+    let links = links
+        .filter_map(|link| topology.link(link))
+        .map(Fault::Link);
+    // A Forwarder without power has no links, but it is still declared: its own table is empty.
+    let killed = faults
+        .killed
+        .iter()
+        .filter_map(|name| topology.forwarder(name));
+    let dead = killed.flat_map(|forwarder| {
+        let ends = move |link: &topology::Link| link.a == forwarder || link.b == forwarder;
+        let numbered = topology
+            .links()
+            .iter()
+            .zip(0..)
+            .filter(move |(link, _)| ends(link));
+        numbered.map(|(_, number)| Fault::Link(topology::LinkIndex(number)))
+    });
+    links.chain(dead).collect()
+}

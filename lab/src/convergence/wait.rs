@@ -1,0 +1,140 @@
+//! What every status should show once the daemons have done all, and what is missing yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::Forwarder;
+
+use crate::convergence::computed::Computed;
+use crate::convergence::watch::Statuses;
+use crate::state::directory::{Faults, Record};
+use console::failure::Failure;
+
+/// Objects and what their status should show, by name of the object.
+pub(crate) type Expectations = BTreeMap<String, Expected>;
+
+/// For each Forwarder object the epoch and the number of live links that its status should show,
+/// by name of the object. Silent cuts are not to be seen in this: carrier stays.
+pub(crate) fn expected(forwarders: &[Forwarder], record: &Record) -> Result<Expectations, Failure> {
+    let faults = Faults {
+        silent: BTreeSet::new(),
+        ..record.faults.clone()
+    };
+    let epoch = Computed::new(forwarders, &faults)?
+        .topology()
+        .epoch()
+        .to_string();
+    Ok(forwarders
+        .iter()
+        .map(|forwarder| {
+            let own = forwarder.spec.name.as_str();
+            let is_up = |id: &str, peer: &str| !faults.takes_out(id, [own, peer]);
+            let links = &forwarder.spec.links;
+            let up = links
+                .iter()
+                .filter(|link| is_up(&link.id, &link.peer))
+                .count();
+            let expected = Expected {
+                epoch: epoch.clone(),
+                up: up as u32,
+            };
+            (forwarder.metadata.name.clone(), expected)
+        })
+        .collect())
+}
+
+/// What a status should show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// Of the live topology.
+    pub(crate) epoch: String,
+    /// Links of this Forwarder that are up.
+    pub(crate) up: u32,
+}
+
+/// The objects whose status does not show yet what it should.
+pub(crate) fn missing<'a>(expected: &'a Expectations, statuses: &Statuses) -> Vec<&'a str> {
+    expected
+        .iter()
+        .filter(|(name, expected)| {
+            !statuses.get(*name).is_some_and(|status| {
+                status.epoch == expected.epoch && status.links.up == expected.up
+            })
+        })
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+/// What is missing, in words, of a few of them.
+pub(crate) fn explain(missing: &[&str], expected: &Expectations, statuses: &Statuses) -> String {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = missing
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("{name}: {}", why(name, &expected[*name], statuses)))
+        .collect();
+    if missing.len() > SHOWN {
+        lines.push(format!("and {} more", missing.len() - SHOWN));
+    }
+    lines.join("\n  ")
+}
+
+/// What the status of one does not show yet.
+pub(crate) fn why(name: &str, expected: &Expected, statuses: &Statuses) -> String {
+    match statuses.get(name) {
+        None => "its node has not reported".to_owned(),
+        Some(status) if status.links.up != expected.up => {
+            let down: Vec<String> = status
+                .link_states
+                .iter()
+                .filter(|link| !link.up)
+                .map(|link| format!("{} {}", link.id, link.reason))
+                .collect();
+            let (up, wanted) = (status.links.up, expected.up);
+            format!("{up} links up, expected {wanted}; {}", down.join(", "))
+        }
+        Some(status) => {
+            let (has, wanted) = (&status.epoch, &expected.epoch);
+            format!("table of epoch {has:?}, expected {wanted}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::ForwarderStatus;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_reason() {
+        let expected = |up| Expected {
+            epoch: "1".to_owned(),
+            up,
+        };
+        let expectations = Expectations::from([
+            ("absent".to_owned(), expected(1)),
+            ("down".to_owned(), expected(2)),
+            ("late".to_owned(), expected(0)),
+            ("right".to_owned(), expected(0)),
+        ]);
+        let status = |epoch: &str| ForwarderStatus {
+            epoch: epoch.to_owned(),
+            ..Default::default()
+        };
+        let statuses = Statuses::from([
+            ("down".to_owned(), status("1")),
+            ("late".to_owned(), status("0")),
+            ("right".to_owned(), status("1")),
+        ]);
+        let missing = missing(&expectations, &statuses);
+        assert_eq!(missing, ["absent", "down", "late"]);
+        let words = explain(&missing, &expectations, &statuses);
+        for expected in [
+            "absent: its node has not reported",
+            "0 links up, expected 2",
+            "epoch \"0\"",
+        ] {
+            assert!(words.contains(expected), "{words}");
+        }
+    }
+}

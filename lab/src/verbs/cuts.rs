@@ -1,0 +1,334 @@
+//! Cutting one link after the other under traffic, and saying what that did.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use topology::LinkIndex;
+
+use crate::convergence::computed::Computed;
+use crate::convergence::watch::Watch;
+use crate::running::{Running, common, endpoint_of_forwarder};
+use crate::verbs::faults::State;
+use crate::verbs::samples::{SAMPLES_MAX, Sample, Samples, keep_samples, whole_milliseconds};
+use crate::verbs::trace::Tracer;
+use console::failure::Failure;
+use probe::endpoint::Family;
+use probe::flow_report::Edge;
+use probe::loss::Loss;
+use probe::stream::{self, Flow};
+
+/// What cutting and healing one link did.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cut {
+    /// Its id.
+    pub(crate) link: String,
+    /// For how long the worst of its flows lost packets when it was cut.
+    pub(crate) lost_ms: u64,
+    /// Whether all of its flows arrived again while it was cut.
+    pub(crate) rerouted: bool,
+    /// Whether there is no other way: then nothing can be rerouted, and that is right.
+    pub(crate) partitions: bool,
+    /// For how long the worst of them lost packets when it was healed.
+    pub(crate) heal_lost_ms: u64,
+    /// Flows that were watched.
+    pub(crate) flows: usize,
+    /// The longest that the sender was kept from sending: losses are known to this precision.
+    pub(crate) late_ms: u64,
+}
+
+impl Cut {
+    /// What a reader should know besides.
+    pub(crate) fn remark(&self) -> String {
+        let mut remarks = Vec::new();
+        if self.partitions {
+            remarks.push("no other way".to_owned());
+        }
+        if self.late_ms > LATE_MS {
+            remarks.push(format!(
+                "machine was busy: sender up to {} ms late",
+                self.late_ms
+            ));
+        }
+        remarks.join("; ")
+    }
+}
+
+/// Time between two packets of a flow.
+const INTERVAL: Duration = Duration::from_millis(1);
+/// For how long traffic must arrive without a gap to count as steady.
+const STEADY: Duration = Duration::from_millis(50);
+/// How long rerouting or healing may take before it has failed, and what each Forwarder adds: on one
+/// machine all of them compute on the same few processors.
+const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT_FOR_EACH: Duration = Duration::from_millis(25);
+/// How long flows without another way are watched.
+const PARTITIONED: Duration = Duration::from_millis(100);
+/// A sender later than this is worth a remark.
+const LATE_MS: u64 = 20;
+
+/// Cuts links of a lab, with traffic of known paths.
+pub(crate) struct Cutter {
+    running: Running,
+    tracer: Tracer,
+    samples: Samples,
+    watch: Watch,
+    max_loss: Option<Duration>,
+    limit: Duration,
+    parallel: BTreeMap<Edge, usize>,
+}
+
+impl Cutter {
+    /// `samples` are flows whose path is known; for links that none takes, more are looked for.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the lab cannot be watched.
+    pub(crate) fn new(
+        running: Running,
+        tracer: Tracer,
+        samples: Samples,
+        max_loss: Option<Duration>,
+    ) -> Result<Cutter, Failure> {
+        let watch = Watch::new(&running.directory.status())
+            .map_err(|error| Failure::Failed(format!("failed to watch the lab: {error}")))?;
+        let forwarders = u32::try_from(running.forwarders.len()).unwrap_or(u32::MAX);
+        let mut cutter = Cutter {
+            running,
+            tracer,
+            samples,
+            watch,
+            max_loss,
+            limit: LIMIT + LIMIT_FOR_EACH.saturating_mul(forwarders),
+            parallel: BTreeMap::new(),
+        };
+        for link in cutter.links() {
+            let edge = cutter.edge(&link)?;
+            *cutter.parallel.entry(edge).or_default() += 1;
+        }
+        Ok(cutter)
+    }
+
+    /// The links that are up.
+    pub(crate) fn links(&self) -> Vec<String> {
+        let topology = self.tracer.computed.topology();
+        let all = (0..topology.links().len()).map(|number| LinkIndex(number as u32));
+        let silent = &self.running.record.faults.silent;
+        all.map(|link| topology.link_id(link))
+            .filter(|link| !silent.contains(link))
+            .collect()
+    }
+
+    fn edge(&self, link: &str) -> Result<Edge, Failure> {
+        let topology = self.tracer.computed.topology();
+        let link = topology
+            .link(link)
+            .ok_or_else(|| Failure::NotFound(format!("no link {link:?}")))?;
+        let ends = &topology.links()[link.position()];
+        let name = |end: topology::ForwarderIndex| topology.forwarders()[end.position()].clone();
+        Ok((name(ends.a), name(ends.b)))
+    }
+
+    /// Cuts and heals one link under traffic. Returns what it did, and what is wrong with that.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the machine refuses; then the link is healed again.
+    pub(crate) fn cut(&mut self, link: &str) -> Result<(Cut, Vec<String>), Failure> {
+        let (a, b) = self.edge(link)?;
+        let mut flows = self.flows(&a, &b)?;
+        flows.extend(self.flows(&b, &a)?);
+        let outcome = self.cut_under(link, &flows);
+        // Whatever went wrong: nothing is left cut, and nothing noted.
+        self.running.record.faults.cut.remove(link);
+        self.running.set_link(link, State::Up)?;
+        self.running.directory.write_record(&self.running.record)?;
+        outcome
+    }
+
+    fn cut_under(
+        &mut self,
+        link: &str,
+        flows: &[(Sample, Flow)],
+    ) -> Result<(Cut, Vec<String>), Failure> {
+        let mut cut = Cut {
+            link: link.to_owned(),
+            flows: flows.len(),
+            ..Cut::default()
+        };
+        let mut wrong = Vec::new();
+        if flows.is_empty() {
+            wrong.push(format!(
+                "{link}: nothing gets from one end of it to the other"
+            ));
+        }
+        let probes: Vec<Flow> = flows.iter().map(|(_, flow)| flow.clone()).collect();
+        let before = start(&probes)?;
+        if !before.wait_unbroken(Duration::ZERO, STEADY, self.limit) {
+            wrong.push(format!("{link}: no steady traffic before it was cut"));
+        }
+        self.note(link)?;
+        self.running.record.faults.cut.insert(link.to_owned());
+        let left = Computed::new(&self.running.forwarders, &self.running.record.faults)?;
+        let has_way = |flow: &&(Sample, Flow)| {
+            left.edges(&flow.0.from.forwarder, &flow.0.to.forwarder)
+                .is_some()
+        };
+        cut.partitions = flows.iter().filter(has_way).count() < flows.len();
+        self.running.set_link(link, State::Down)?;
+        let patience = if cut.partitions {
+            PARTITIONED
+        } else {
+            self.limit
+        };
+        cut.rerouted = before.wait_unbroken(before.now(), STEADY, patience) && !cut.partitions;
+        let losses = before.finish().map_err(broken)?;
+        (cut.lost_ms, cut.late_ms) = worst(&losses);
+        if !cut.rerouted && !cut.partitions {
+            wrong.push(format!(
+                "{link}: cut, and not rerouted within {} s",
+                self.limit.as_secs()
+            ));
+        }
+        let most = self
+            .max_loss
+            .filter(|_| !cut.partitions)
+            .map(whole_milliseconds);
+        // What the sender was late is in the loss, and is not the lab's.
+        if most.is_some_and(|most| cut.lost_ms > most + cut.late_ms) {
+            wrong.push(format!("{link}: cut, and {} ms were lost", cut.lost_ms));
+        }
+        self.heal_under(link, &probes, &mut cut, &mut wrong)?;
+        Ok((cut, wrong))
+    }
+
+    fn heal_under(
+        &mut self,
+        link: &str,
+        probes: &[Flow],
+        cut: &mut Cut,
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Failure> {
+        // The tables are to be at rest before the next change, or one would disturb the other.
+        if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
+            wrong.push(format!("{link}: cut, {failure}"));
+        }
+        let during = start(probes)?;
+        if cut.rerouted {
+            during.wait_unbroken(Duration::ZERO, STEADY, self.limit);
+        }
+        self.running.set_link(link, State::Up)?;
+        self.running.record.faults.cut.remove(link);
+        if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
+            wrong.push(format!("{link}: healed, {failure}"));
+        }
+        if !during.wait_unbroken(during.now(), STEADY, self.limit) {
+            wrong.push(format!("{link}: healed, and traffic did not come back"));
+        }
+        let losses = during.finish().map_err(broken)?;
+        let (lost_ms, late_ms) = worst(&losses);
+        // Of what had no way before, the loss says nothing about healing.
+        cut.heal_lost_ms = if cut.partitions { 0 } else { lost_ms };
+        cut.late_ms = cut.late_ms.max(late_ms);
+        Ok(())
+    }
+
+    /// On disk before it is done, so that `heal` mends what a crash leaves cut.
+    fn note(&self, link: &str) -> Result<(), Failure> {
+        let directory = &self.running.directory;
+        let mut record = self.running.record.clone();
+        record.faults.cut.insert(link.to_owned());
+        directory.write_record(&record)
+    }
+
+    /// Flows that go from one end of a link over it to the other.
+    fn flows(&mut self, a: &str, b: &str) -> Result<Vec<(Sample, Flow)>, Failure> {
+        let edge = (a.to_owned(), b.to_owned());
+        if self.samples.get(&edge).is_none_or(Vec::is_empty) {
+            self.look_for_flows(a, b)?;
+        }
+        let ends = if a < b {
+            edge.clone()
+        } else {
+            (b.to_owned(), a.to_owned())
+        };
+        // A path says which Forwarders it goes by, not which of several links between them.
+        let is_parallel = self.parallel.get(&ends).is_some_and(|&count| count > 1);
+        let wanted = if is_parallel { SAMPLES_MAX } else { 1 };
+        let known = self
+            .samples
+            .get(&edge)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        known
+            .iter()
+            .take(wanted)
+            .map(|sample| Ok((sample.clone(), flow(sample)?)))
+            .collect()
+    }
+
+    /// From Forwarder to Forwarder, where no pair of Apps has a path over the link.
+    fn look_for_flows(&mut self, a: &str, b: &str) -> Result<(), Failure> {
+        const FLOWS: usize = 32;
+        let from = endpoint_of_forwarder(self.running.forwarder(a)?);
+        let to = endpoint_of_forwarder(self.running.forwarder(b)?);
+        let Some(family) = [Family::V4, Family::V6]
+            .into_iter()
+            .find(|family| common(&from, &to, &[*family]).is_ok())
+        else {
+            return Ok(());
+        };
+        let seen = self.tracer.trace(&from, &to, family, FLOWS)?;
+        keep_samples(&mut self.samples, &from, &to, family, &seen);
+        let edge = (a.to_owned(), b.to_owned());
+        if self.samples.get(&edge).is_none_or(Vec::is_empty) {
+            // Too heavy for any shortest path: what goes between its ends must not notice.
+            let any = seen.iter().find(|flow| flow.reached);
+            let sample = any
+                .map(|flow| Sample {
+                    from,
+                    to,
+                    family,
+                    ports: flow.ports,
+                })
+                .into_iter();
+            self.samples.entry(edge).or_default().extend(sample);
+        }
+        Ok(())
+    }
+}
+
+fn flow(sample: &Sample) -> Result<Flow, Failure> {
+    let (_, source, to) = common(&sample.from, &sample.to, &[sample.family])?;
+    Ok(Flow {
+        from: sample.from.netns.clone(),
+        source: SocketAddr::new(source, sample.ports.0),
+        sink: sample.to.netns.clone(),
+        to,
+        port: sample.ports.1,
+    })
+}
+
+fn start(flows: &[Flow]) -> Result<stream::Running, Failure> {
+    stream::Running::start(flows, INTERVAL).map_err(broken)
+}
+
+fn broken(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("failed to send test traffic: {error}"))
+}
+
+/// The longest outage and the latest sender, in milliseconds.
+fn worst(losses: &[Loss]) -> (u64, u64) {
+    let outage = losses
+        .iter()
+        .map(|loss| loss.outage)
+        .max()
+        .unwrap_or_default();
+    let gap = losses
+        .iter()
+        .map(|loss| loss.greatest_gap)
+        .max()
+        .unwrap_or_default();
+    let late = gap.saturating_sub(INTERVAL);
+    (whole_milliseconds(outage), whole_milliseconds(late))
+}

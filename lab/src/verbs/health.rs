@@ -1,0 +1,80 @@
+//! Health of a running lab as daemons, kernels and plugin have it: what is said to be up was seen.
+//!
+//! ```text
+//! status of each Forwarder: links, epoch ----------------.
+//! kernel of each host: routes, addresses, pods' routes ---+-> problems
+//! CHECK of each instance: interface, address, route -----'
+//! ```
+//! What `cut` and `kill` took out is no problem. Kernels are held against the links that are reported: without the
+//! statuses a link that is down on its own would be no problem, and its routes are rightly not there.
+
+use std::time::{Duration, Instant};
+
+use crate::KernelCheck;
+use crate::apply::attach::broken;
+use crate::convergence::wait;
+use crate::running::Running;
+use console::failure::Failure;
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest time that a daemon may be away while it is asked about an attachment.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Looks until there are no problems or `deadline` has passed, once at least; returns those of the last look, one
+/// line each. `tell` gets their number.
+///
+/// # Errors
+/// No plugin; Forwarders that are no graph.
+pub(crate) fn settled(
+    running: &Running,
+    deadline: Instant,
+    check: KernelCheck,
+    tell: impl Fn(usize),
+) -> Result<Vec<String>, Failure> {
+    loop {
+        let problems = problems(running, check)?;
+        if problems.is_empty() || Instant::now() >= deadline {
+            return Ok(problems);
+        }
+        tell(problems.len());
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failure> {
+    // Read before the kernels: one that is older than what they hold then differs from them.
+    let forwarders = running.reported();
+    let expected = wait::expected(&running.forwarders, &running.record)?;
+    let reported = forwarders.iter();
+    let reported = reported.filter(|it| !it.status.epoch.is_empty());
+    let statuses = reported
+        .map(|it| (it.metadata.name.clone(), it.status.clone()))
+        .collect();
+    let unreported = wait::missing(&expected, &statuses);
+    let killed = &running.record.faults.killed;
+    let seen = check(running, &forwarders)?;
+    let is_dead = |object: &str| {
+        let mut all = running.forwarders.iter();
+        let of = |name: &str| object == name || object == format!("fwd/{name}");
+        all.any(|it| killed.contains(&it.spec.name) && (of(&it.metadata.name) || of(&it.spec.name)))
+    };
+    let seen = seen.into_iter().filter(|(object, _)| !is_dead(object));
+    let mut problems: Vec<String> = unreported
+        .into_iter()
+        .map(|name| format!("{name}: {}", wait::why(name, &expected[name], &statuses)))
+        .collect();
+    problems.extend(seen.map(|(object, what)| format!("{object}: {what}")));
+    let broken = broken(
+        &running.directory,
+        &running.record,
+        &running.forwarders,
+        PATIENCE,
+    )?;
+    problems.extend(
+        broken
+            .into_iter()
+            .map(|(name, why)| format!("{name}: {why}")),
+    );
+    Ok(problems)
+}

@@ -1,0 +1,223 @@
+//! `status` and `conflist`: the state of a running lab, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::KernelCheck;
+use crate::args::{ConflistArgs, StatusArgs};
+use crate::convergence::computed::Computed;
+use crate::convergence::watch;
+use crate::desired;
+use crate::faults;
+use crate::hosts::daemons;
+use crate::instances::conflist;
+use crate::running::{Running, unknown};
+use crate::state::directory::Faults;
+use crate::verbs::health;
+use console::failure::{Exit, Failure};
+use console::output::{Format, Output, print_json, table, table_text};
+
+/// Longest time that a change under way may take to be seen.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// JSON of `status`: names that scripts rely on.
+#[derive(Serialize)]
+struct Status {
+    /// Everything that is not as declared: empty where packets can pass.
+    problems: Vec<String>,
+    topology: String,
+    epoch: String,
+    forwarders: BTreeMap<String, ForwarderStatus>,
+    apps: BTreeMap<String, AppStatus>,
+}
+
+#[derive(Serialize)]
+struct ForwarderStatus {
+    node: String,
+    netns: String,
+    links: Links,
+}
+
+#[derive(Serialize)]
+struct Links {
+    up: u32,
+    total: u32,
+}
+
+#[derive(Serialize)]
+struct AppStatus {
+    netns: String,
+    forwarder: String,
+    addresses: Vec<String>,
+}
+
+/// Shows Forwarders and App instances, and what of them is not as declared.
+///
+/// # Errors
+/// [`Failure::NotFound`] when the lab does not run; exit code 1 when something is not as declared.
+pub(crate) fn status(args: &StatusArgs, check: KernelCheck) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let mut status = status_of(&running)?;
+    // A change that is under way is no problem.
+    status.problems = health::settled(&running, Instant::now() + SETTLING, check, |_| ())?;
+    for node in running.record.hosts.keys() {
+        if daemons::running(&running.directory, node).is_none() {
+            console::terminal::say(&format!(
+                "warning: the daemon of {node} is not running, what it reported last is shown; \
+                 `beemesh lab up` starts it again"
+            ));
+        }
+    }
+    args.output
+        .print(&status, |status| text(status, &running.record.faults))?;
+    match status.problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Told(Exit::Failed)),
+    }
+}
+
+/// Tells what a change came to: `sentence` and the links that are up for people, all of `status` for programs.
+///
+/// # Errors
+/// [`Failure::Write`] when stdout cannot be written.
+pub(crate) fn changed(running: &Running, output: Output, sentence: &str) -> Result<(), Failure> {
+    let status = status_of(running)?;
+    output.print(&status, |status| {
+        let (up, total) = status
+            .forwarders
+            .values()
+            .fold((0, 0), |(up, total), each| {
+                (up + each.links.up, total + each.links.total)
+            });
+        // Each link has two ends.
+        format!("{sentence}; {} of {} links are up", up / 2, total / 2)
+    })
+}
+
+fn status_of(running: &Running) -> Result<Status, Failure> {
+    let record = &running.record;
+    // What the daemons can know: a silent cut leaves the link up.
+    let known = Faults {
+        silent: Default::default(),
+        ..record.faults.clone()
+    };
+    let epoch = Computed::new(&running.forwarders, &known)?
+        .topology()
+        .epoch()
+        .to_string();
+    let reported = watch::read_all(&running.directory.status());
+    let forwarders = running.forwarders.iter().map(|forwarder| {
+        let up = reported
+            .get(&forwarder.metadata.name)
+            .map_or(0, |status| status.links.up);
+        let total = u32::try_from(forwarder.spec.links.len()).unwrap_or(u32::MAX);
+        let status = ForwarderStatus {
+            node: forwarder.spec.node.clone(),
+            netns: faults::netns(forwarder),
+            links: Links { up, total },
+        };
+        (forwarder.spec.name.clone(), status)
+    });
+    let apps = record.instances.iter().map(|(name, instance)| {
+        let addresses = instance
+            .addresses
+            .iter()
+            .map(|address| address.ip().to_string());
+        let status = AppStatus {
+            netns: instance.netns.clone(),
+            forwarder: instance.forwarder.clone(),
+            addresses: addresses.collect(),
+        };
+        (name.clone(), status)
+    });
+    Ok(Status {
+        problems: Vec::new(),
+        topology: record.topology.clone(),
+        epoch,
+        forwarders: forwarders.collect(),
+        apps: apps.collect(),
+    })
+}
+
+fn text(status: &Status, faults: &Faults) -> String {
+    let mut text = format!("topology {}, epoch {}\n\n", status.topology, status.epoch);
+    let mut forwarders = table(&["FORWARDER", "NODE", "LINKS", "NETNS"], &[2]);
+    for (name, forwarder) in &status.forwarders {
+        let links = format!("{}/{}", forwarder.links.up, forwarder.links.total);
+        forwarders.add_row([name, &forwarder.node, &links, &forwarder.netns]);
+    }
+    text += &table_text(&forwarders);
+    if !status.apps.is_empty() {
+        let mut apps = table(&["APP", "FORWARDER", "ADDRESSES", "NETNS"], &[]);
+        for (name, app) in &status.apps {
+            apps.add_row([name, &app.forwarder, &app.addresses.join(" "), &app.netns]);
+        }
+        text.push('\n');
+        text += &table_text(&apps);
+    }
+    if !status.problems.is_empty() {
+        text.push('\n');
+        for problem in &status.problems {
+            text += &format!("problem: {problem}\n");
+        }
+    }
+    if !faults.is_empty() {
+        text.push('\n');
+        let kinds = [
+            ("cut", &faults.cut),
+            ("cut silently", &faults.silent),
+            ("killed", &faults.killed),
+        ];
+        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            text += &format!("{kind}: {}\n", names.join(", "));
+        }
+    }
+    text
+}
+
+/// Prints the conflist of one App, for any CNI runtime.
+///
+/// # Errors
+/// [`Failure::NotFound`] when the lab does not run, or has no such App or node.
+pub(crate) fn conflist(args: &ConflistArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let apps = running
+        .forwarders
+        .iter()
+        .flat_map(|forwarder| &forwarder.spec.apps);
+    let Some(app) = apps.clone().find(|app| app.name == args.app) else {
+        return Err(unknown(
+            "App",
+            &args.app,
+            unique(apps.map(|app| app.name.as_str())),
+        ));
+    };
+    let Some(node) = conflist::node_for(&running.forwarders, &args.app, args.node.as_deref())
+    else {
+        let nodes = running
+            .forwarders
+            .iter()
+            .filter(|forwarder| forwarder.spec.apps.iter().any(|each| each.name == args.app));
+        let nodes = unique(nodes.map(|forwarder| forwarder.spec.node.as_str()));
+        let wanted = args.node.as_deref().unwrap_or_default();
+        return Err(unknown(&format!("node for {}", args.app), wanted, nodes));
+    };
+    let record = &running.record;
+    // Which Forwarder is left to the node, unless the App is pinned to one.
+    let labels = desired::pod_labels(&record.topology, &app.name, app.selector.as_ref(), None);
+    let network = conflist::network(&record.namespace, &record.topology);
+    let version = args.cni_version.as_deref();
+    let list = conflist::conflist(&running.directory, &network, (node, version), &labels);
+    match args.output.format {
+        // A conflist is JSON: that is also what people want to see of it.
+        Format::Table => print_json(&list),
+        Format::Json | Format::Yaml => args.output.print(&list, |_| String::new()),
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    names.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
