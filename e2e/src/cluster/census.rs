@@ -30,7 +30,10 @@ const SECTIONS: [(&str, &str); 10] = [
         "beemesh",
         "cd / && find run/beemesh var/lib/beemesh ! -type d 2>/dev/null || :",
     ),
-    ("mounts", "awk '{print $5}' /proc/self/mountinfo"),
+    (
+        "mounts",
+        "awk '{print $5}' /proc/self/mountinfo | grep -vxFf /run/mounts-of-the-machine",
+    ),
 ];
 
 /// What was seen on a node, by section: `namespaces`, `links`, `addresses`, `routes`, `rules`, `nexthops`, `nftables`,

@@ -15,7 +15,13 @@ mount --rbind "$boot/cgroup" /sys/fs/cgroup
 umount -R -l "$boot/cgroup"
 mount -t bpf bpf /sys/fs/bpf
 
+# Mounts of the machine are not the node's: those below are hidden (network namespaces of a lab, say), the others are noted.
+awk '$5 ~ "^/run/" {print $5}' /proc/self/mountinfo | sort -r | while read -r path; do
+	umount -l "$(printf %b "$path")" || :
+done
+machine=$(awk '{print $5}' /proc/self/mountinfo)
 mount -t tmpfs -o mode=755 tmpfs /run
+echo "$machine" >/run/mounts-of-the-machine
 mkdir -p /run/lock /run/netns
 
 # What the machine has is seen below, and nothing has to be made on it to hang a mount on. Folders in which the machine may
