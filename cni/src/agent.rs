@@ -1,7 +1,7 @@
 //! The protocol between the plugin and the node: one JSON line each way over a unix stream socket.
 //!
 //! A connection carries any number of exchanges, one after the other. Every line is
-//! `{"version": 1, "body": ...}`; unknown fields are ignored, so that neighbours in version get on.
+//! `{"version": 1, "body": ...}`; unknown fields are ignored, so that adjacent versions interoperate.
 //!
 //! ```text
 //! ADD    Claim -> Claimed, (wire) Confirm -> Done     Abort -> Done when wiring failed
@@ -15,11 +15,11 @@
 //!   [`code::ALREADY_ATTACHED`].
 //! - A connection that ends between `Claimed` and `Confirm` means that the plugin died. The lease is
 //!   then unconfirmed: a new `Claim` of the key takes it over, `Abort`, `Release` and `Collect` free
-//!   it, and the node may free it by itself, but never once a later connection has claimed the key.
+//!   it, and the node may free it by itself, but never after a later connection has claimed the key.
 //!   A `Claim` may be read after its plugin died and a retry claimed: it must not displace that.
-//! - `Confirm`, `Abort` and `Release` may be repeated; releasing what is absent is `Released([])`.
+//! - `Confirm`, `Abort` and `Release` may be repeated; the release of an absent lease is `Released([])`.
 //! - `Release` removes what the kernel still shows before the address is free again.
-//! - `TryLater` for everything that it cannot tell yet; never `NotOurs` on a guess, but for pods that
+//! - `TryLater` while the node cannot decide; `NotOurs` only for certain, or for pods that
 //!   were known not to be ours ([`crate::known`]).
 
 use std::collections::BTreeMap;
@@ -69,8 +69,8 @@ pub struct Key {
 const MAX_MARK: usize = 240;
 
 impl Key {
-    /// The attachment as an interface's alias names it, `NETWORK/CONTAINER/INTERFACE`; where that is too long a hash of the key
-    /// stands for network and container.
+    /// The attachment in an interface's alias, `NETWORK/CONTAINER/INTERFACE`; where that is too long a hash of the key
+    /// replaces network and container.
     pub fn mark(&self) -> String {
         let whole = format!("{}/{}/{}", self.network, self.container_id, self.ifname);
         match whole.len() <= MAX_MARK {
@@ -88,7 +88,7 @@ pub struct Pod {
     pub namespace: String,
     /// `K8S_POD_NAME`.
     pub name: String,
-    /// `K8S_POD_UID`, where the runtime tells it.
+    /// `K8S_POD_UID`, where the runtime passes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
 }
@@ -143,7 +143,7 @@ pub enum Request {
         /// Key of the attachment.
         key: Key,
     },
-    /// The pod could not be wired; what was wired is gone again.
+    /// The pod could not be wired; partial links are removed.
     Abort {
         /// Key of the attachment.
         key: Key,
@@ -194,11 +194,11 @@ pub enum Reply {
         /// Why.
         message: String,
     },
-    /// To `Release` and `Collect`: what was freed (empty when nothing was held).
+    /// To `Release` and `Collect`: freed attachments (empty without a lease).
     Released(Vec<Attachment>),
-    /// To `Check`: what is leased to the key.
+    /// To `Check`: attachments leased to the key.
     Lease(Vec<Attachment>),
-    /// To `Check`: nothing is leased to the key.
+    /// To `Check`: no lease of the key.
     NoLease,
     /// To `Confirm` and `Abort`.
     Done,
@@ -264,7 +264,7 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// The request or reply in one line (with or without its line feed).
 ///
 /// # Errors
-/// `InvalidData` for what is not JSON, not of this shape, or of another protocol version.
+/// `InvalidData` for input that is not JSON, of another shape, or of another protocol version.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> io::Result<T> {
     // The version is read first: the body of another version may have another shape.
     #[derive(Deserialize)]

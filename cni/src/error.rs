@@ -2,7 +2,7 @@
 //!
 //! | code | name | when | should the runtime try again? |
 //! |---|---|---|---|
-//! | 1 | [`Code::IncompatibleVersion`] | `cniVersion` is none of ours, or too old for the verb | no |
+//! | 1 | [`Code::IncompatibleVersion`] | `cniVersion` is unsupported, or too old for the verb | no |
 //! | 2 | [`Code::UnsupportedField`] | the configuration delegates to an IPAM plugin, or asks for an IP or MAC address | no |
 //! | 3 | [`Code::UnknownContainer`] | the namespace of `CNI_NETNS` is not there; no DEL is needed | no |
 //! | 4 | [`Code::InvalidEnvironment`] | a `CNI_` variable is missing or malformed | no |
@@ -31,7 +31,7 @@ use crate::version::Version;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Code {
-    /// `cniVersion` is none of ours, or too old for the verb.
+    /// `cniVersion` is unsupported, or too old for the verb.
     IncompatibleVersion = 1,
     /// A field that we would have to act on and cannot.
     UnsupportedField = 2,

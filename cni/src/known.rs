@@ -46,7 +46,7 @@ impl Known {
     /// Reads the file under `state_dir`.
     ///
     /// # Errors
-    /// Whatever the file system says, and `InvalidData` for what is not this file.
+    /// Errors of the file system, and `InvalidData` for another format.
     pub fn read(state_dir: &Path) -> io::Result<Known> {
         let mut bytes = Vec::new();
         File::open(path(state_dir))?

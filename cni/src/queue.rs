@@ -16,7 +16,7 @@ use crate::agent::{Key, Pod};
 /// Age of a temporary file whose writer does not live any more: a DEL ends within a second.
 const ABANDONED: Duration = Duration::from_secs(60);
 
-/// A DEL that the node has not heard of.
+/// DEL that the node has not received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {

@@ -20,13 +20,13 @@ pub enum Request {
     Del(Box<Container>),
     /// Is the container attached as the result said?
     Check(Box<Container>),
-    /// Free what is not in the configuration's list.
+    /// GC: free attachments that are not in the configuration's list.
     Gc(Box<Config>),
     /// STATUS: readiness for an ADD.
     Status(Box<Config>),
     /// VERSION: supported versions.
     Version {
-        /// The runtime's own, if it told one that we speak.
+        /// Version of the runtime, if it is supported.
         asked: Version,
     },
 }

@@ -44,7 +44,7 @@ pub struct AllocationSpec {
     /// VNIs by link id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vnis: BTreeMap<String, u32>,
-    /// VNIs of links that are no more, by link id: kept back until both ends are written without them.
+    /// VNIs of removed links, by link id: reserved until both ends are written without them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retired: BTreeMap<String, RetiredVni>,
     /// The last blocks whose Forwarders are gone: given again when nothing else is free.
@@ -60,7 +60,7 @@ pub struct AllocationSpec {
     pub unknown: BTreeMap<String, Value>,
 }
 
-/// The VNI of a link that is no more.
+/// VNI of a removed link.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetiredVni {

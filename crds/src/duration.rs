@@ -75,7 +75,7 @@ pub fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-/// `number`, with a fraction perhaps, times `size`; what is below a nanosecond is cut off.
+/// `number`, with an optional fraction, times `size`; truncated to nanoseconds.
 fn scaled(number: &str, size: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let mut nanos = whole.parse::<u64>().ok()?.checked_mul(size)?;

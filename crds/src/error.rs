@@ -44,7 +44,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Most problems that are told at once.
+/// Largest number of reported problems.
 pub const MAX_PROBLEMS: usize = 200;
 
 /// The first [`MAX_PROBLEMS`], and how many more there are.

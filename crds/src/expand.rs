@@ -1,4 +1,4 @@
-//! From a declaration to Forwarder objects. Pure, and stable against what was there before.
+//! Expansion of a declaration into Forwarder objects. Pure, and stable with respect to existing objects.
 //!
 //! ```text
 //! declaration, nodes, where Forwarders are -> Layout --+-- places ---> attach::assign -> Attachments
@@ -7,9 +7,9 @@
 //!                                                      +-- forwarders(Grants, Attachments)
 //! declaration, nodes, Attachments ---- to_topology_with ---- the same epoch ---- topology_of
 //! ```
-//! A [`Layout`] is what can be told without giving anything away. What must not be given twice
-//! comes from outside as [`Grants`]: [`expand`] makes them up for the lab, where whoever asks is
-//! alone; the operator persists them first ([`crate::AllocationSpec`]) and then calls
+//! A [`Layout`] needs no grants. Addresses and VNIs, which must be unique,
+//! are passed in as [`Grants`]: [`expand`] chooses them for the lab, which has a single
+//! allocator; the operator persists them first ([`crate::AllocationSpec`]) and then calls
 //! [`expand_with`], or [`Layout::forwarders`] when it needs the steps between.
 
 mod blocks;
@@ -59,7 +59,7 @@ impl From<&NodeObject> for Node {
     }
 }
 
-/// The Forwarder objects of `topology`, sorted by name, for whoever is alone in giving addresses.
+/// The Forwarder objects of `topology`, sorted by name, for a single allocator of addresses.
 ///
 /// `nodes` are those that exist. `previous` are the Forwarder objects that exist, of every
 /// topology: those of this one keep their node, blocks and VNIs, and no VNI is used twice.
@@ -92,7 +92,7 @@ pub fn expand(
     Ok(layout.forwarders(&grants, &attachments))
 }
 
-/// The Forwarder objects of `topology`, sorted by name, with what is granted and what is attached.
+/// The Forwarder objects of `topology`, sorted by name, with their grants and attachments.
 ///
 /// `before` says where Forwarders are now. A Forwarder that is granted no blocks has none, a tunnel
 /// without VNI has none: see [`Expansion`].
@@ -140,7 +140,7 @@ fn blocks_of(own: &BTreeMap<&str, &Forwarder>) -> BTreeMap<String, Vec<ipnetwork
     blocks.collect()
 }
 
-/// VNIs that nobody else has, the lowest first.
+/// Unused VNIs, the lowest first.
 ///
 /// # Errors
 /// When all are in use.

@@ -1,4 +1,4 @@
-//! The custom resources of `beemesh.io`: what users write and what is derived from it.
+//! Custom resources of `beemesh.io`: declarations of users, and derived objects.
 //!
 //! Knows: the types and their YAML, what makes a declaration wrong, and how a declaration
 //! becomes Forwarder objects. Refuses to know: files, kernels, clocks, the API server, and
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! # In a cluster
-//! What is given must be persisted first, and pods come and go, so that [`expand()`] is taken apart:
+//! Grants must be persisted first, and pods come and go, so [`expand()`] is split into steps:
 //! ```
 //! # let declared = "{apiVersion: beemesh.io/v1alpha1, kind: MicroServiceTopology, metadata: {name: t}, \
 //! #   spec: {forwarders: [{name: x, node: n1}, {name: y, node: n2}], shape: Line, apps: [{name: app}]}}";
@@ -24,7 +24,7 @@
 //! assert_eq!(layout.names(), ["x", "y"]); // objects to create, bare
 //! assert_eq!(layout.tunnels(), ["x/y"]); // links that need a VNI
 //! let attachments = attach::assign(topology, layout.places(), &pods);
-//! let grants = Grants::default(); // in truth: what is persisted
+//! let grants = Grants::default(); // in a cluster: the persisted ones
 //! let forwarders = layout.forwarders(&grants, &attachments); // objects to fill
 //! let graph = crds::topology_of(&forwarders).unwrap();
 //! let declared = crds::to_topology_with(topology, &nodes, &attachments)?;

@@ -1,12 +1,12 @@
-//! The CustomResourceDefinitions: what the API server refuses by itself, before anybody sees it.
+//! The CustomResourceDefinitions: validation at the API server.
 //!
 //! ```text
 //! types -> kube, schemars: fields, docs, defaults --+
 //! bounds of lint ------------> table of bounds -----+--> definitions -> yaml/*.yaml
 //! messages of lint ----------> table of CEL rules --+
 //! ```
-//! What an object says on its own is refused here; what needs two lists held against one another
-//! (a link to nobody) costs more than the API server grants a rule, and is left to
+//! Checks within one object are done here; a check across two lists
+//! (a link to an unknown Forwarder) costs more than the API server grants a rule, and is left to
 //! [`crate::lint()`] in the operator. Every rule lets an object that broke it before it was there be
 //! changed elsewhere (ratcheting): rules sit at the field that they are about. Entries of
 //! `spec.links` are the exception: the API server does not tell entries of an atomic list apart, so

@@ -6,7 +6,7 @@
 //!      +-- names, links -------> forwarders(): largest object in etcd, all objects in memory
 //! ```
 //! A declaration is small and what follows from it is large: each Forwarder lists all Apps that may be on it, each link is in
-//! the objects of both its ends. Estimates are upper bounds of what is created; tests hold them against real objects.
+//! the objects of both its ends. Estimates are upper bounds; tests compare them with real objects.
 
 use std::{collections::BTreeMap, io};
 

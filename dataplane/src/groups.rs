@@ -31,9 +31,9 @@ pub struct Input<'a> {
     pub sets: &'a [Set],
     /// Routes in order of prefix, each with the index of the set it wants.
     pub wanted: &'a [(IpNetwork, usize)],
-    /// Observed routes of ours in order of prefix, with the group they name; none for one that leads elsewhere.
+    /// Observed own routes in order of prefix, with their group; `None` for one without a group.
     pub routes: &'a [(IpNetwork, Option<u32>)],
-    /// Observed groups of ours that may be edited.
+    /// Observed own groups that may be edited.
     pub groups: &'a BTreeMap<u32, Set>,
 }
 

@@ -38,7 +38,7 @@ pub fn link_local(mac: Mac) -> Ipv6Addr {
     )
 }
 
-/// The next hop that stands for the peer with `mac` on an unnumbered link of `mtu` bytes: link-local IPv6 for routes of both
+/// Next hop for the peer with `mac` on an unnumbered link of `mtu` bytes: link-local IPv6 for routes of both
 /// families (RFC 8950); below [`IPV6_MIN_MTU`] the kernel has no IPv6 on the link, so an IPv4 one.
 pub fn gateway(mac: Mac, mtu: u32) -> IpAddr {
     if mtu < IPV6_MIN_MTU {

@@ -104,7 +104,7 @@ impl Monitor {
 
     /// Watches one more namespace. Watching it twice changes nothing.
     ///
-    /// What changed before this call is not told: observe after it.
+    /// Changes before this call raise no event: observe after it.
     pub fn watch(&self, netns: &str) -> Result<(), Error> {
         let open = Netns::open(netns)?;
         let mut state = self.state();

@@ -63,7 +63,7 @@ impl Netns {
     }
 
     /// Opens a namespace by path, such as `CNI_NETNS` or `/proc/PID/ns/net`. Other files, FIFOs and devices among them, are
-    /// looked at and never opened.
+    /// checked and never opened.
     ///
     /// # Errors
     /// [`Error::NotNamespace`] for anything but a network namespace.
@@ -187,7 +187,7 @@ pub fn delete(name: &str) -> Result<bool, Error> {
 /// Moves the calling thread into a new namespace and mounts that at `name`.
 ///
 /// # Assumptions
-/// The thread is a worker that nobody else uses, and [`prepare_directory`] was called.
+/// The thread is a worker without other users, and [`prepare_directory`] was called.
 pub(crate) fn create_here(name: &str) -> Result<(), Error> {
     let target = path(name);
     let label = || target.display().to_string();

@@ -23,7 +23,7 @@ pub enum Operation {
         /// Value to write.
         value: &'static str,
     },
-    /// Delete an interface of ours that differs in what cannot be changed, or is not wanted any more.
+    /// Delete an own interface that differs in an immutable property, or is unwanted.
     DeleteLink {
         /// Interface name.
         name: String,
@@ -35,7 +35,7 @@ pub enum Operation {
         /// Desired link.
         link: Link,
     },
-    /// Change MAC, MTU and alias of an interface of ours.
+    /// Change MAC, MTU and alias of an own interface.
     ChangeLink {
         /// Interface name.
         name: String,
@@ -109,7 +109,7 @@ pub enum Operation {
         prefix: IpNetwork,
         /// Id of the group.
         group: u32,
-        /// A route of ours was seen there. Where none was, one that turns up meanwhile is not overwritten.
+        /// True when an own route was observed. Otherwise, a route that appears meanwhile is not overwritten.
         replace: bool,
     },
     /// Make a route out of one interface, or lead it there.
@@ -125,7 +125,7 @@ pub enum Operation {
         address: IpAddr,
         /// Interface name.
         link: String,
-        /// A route of an attachment was seen there. Where none was, one that is somebody else's is not overwritten.
+        /// True when a route of an attachment was observed. Otherwise, a foreign route is not overwritten.
         replace: bool,
     },
     /// Make a route that leads nowhere, or lead one nowhere.
@@ -135,18 +135,18 @@ pub enum Operation {
         /// As in [`Operation::SetRoute`].
         replace: bool,
     },
-    /// Delete a route of ours.
+    /// Delete an own route.
     DeleteRoute(IpNetwork),
-    /// Delete a group or nexthop of ours that no route uses.
+    /// Delete an own group or nexthop that no route uses.
     DeleteNexthop(u32),
-    /// Delete a permanent neighbour of ours.
+    /// Delete an own permanent neighbour.
     DeleteNeighbour {
         /// Interface name.
         link: String,
         /// Its address.
         address: IpAddr,
     },
-    /// Delete an address of ours from `lo`.
+    /// Delete an own address from `lo`.
     DeleteAddress(IpNetwork),
     /// Delete the namespace and all that is in it.
     DeleteNamespace,

@@ -25,7 +25,7 @@ pub const SETTINGS: [(&str, &str); 21] = [
     // No link-local addresses by themselves, no duplicate address detection: next hops are onlink.
     ("ipv6/conf/default/addr_gen_mode", "1"),
     ("ipv4/conf/all/accept_redirects", "0"),
-    // Redirects are sent when `all` or the interface says so.
+    // Redirects are sent when `all` or the interface enables them.
     ("ipv4/conf/all/send_redirects", "0"),
     ("ipv4/conf/default/send_redirects", "0"),
     // Traces are to be complete, and the rate is per namespace, not per attacker.

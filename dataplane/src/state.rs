@@ -60,7 +60,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// The next hop that stands for the peer.
+    /// Next hop for the peer.
     pub fn gateway(&self) -> IpAddr {
         gateway(self.peer_mac, self.mtu)
     }

@@ -28,7 +28,7 @@ pub enum Usage {
     /// None.
     #[default]
     Nobody,
-    /// The Forwarders at its ends: their tables come first, so that whoever follows finds them made.
+    /// Forwarders at its ends: their tables are programmed first, so that later traffic finds them.
     Ends,
     /// Every Forwarder of the topology.
     Everybody,

@@ -22,7 +22,7 @@ pub struct LimitExceeded {
     pub limit: usize,
 }
 
-/// The newest word of an origin on a Forwarder.
+/// Newest report or withdrawal of an origin on a Forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Report(Arc<Report>),
@@ -79,19 +79,19 @@ pub struct Lsdb {
 }
 
 impl Lsdb {
-    /// Takes a report; true when it is newer than what was known. The order and the number of calls do not matter.
+    /// Merges a report; true when it is newer than the known one. Order and number of calls do not matter.
     ///
     /// # Errors
-    /// [`LimitExceeded`]; nothing is taken then.
+    /// [`LimitExceeded`]; nothing is merged then.
     pub fn merge(&mut self, report: Arc<Report>) -> Result<bool, LimitExceeded> {
         let (origin, forwarder) = (report.origin.clone(), report.forwarder.clone());
         self.put(&origin, forwarder, Entry::Report(report))
     }
 
-    /// Takes the word of an origin that it reports on a Forwarder no more; true when that is newer than what was known.
+    /// Merges an origin's withdrawal of its report on a Forwarder; true when it is newer than the known entry.
     ///
     /// # Errors
-    /// [`LimitExceeded`]; nothing is taken then.
+    /// [`LimitExceeded`]; nothing is merged then.
     pub fn withdraw(
         &mut self,
         origin: &str,
@@ -159,13 +159,13 @@ impl Lsdb {
         entries.filter_map(Entry::report)
     }
 
-    /// The highest sequence that is known of an origin on a Forwarder, also of one that was withdrawn.
+    /// Highest known sequence of an origin on a Forwarder, withdrawals included.
     pub fn sequence(&self, origin: &str, forwarder: &str) -> Sequence {
         let entry = self.origins.get(origin).and_then(|all| all.get(forwarder));
         entry.map(Entry::sequence).unwrap_or_default()
     }
 
-    /// The highest sequence that is known of an origin, over all its Forwarders.
+    /// Highest known sequence of an origin, over all its Forwarders.
     pub fn highest(&self, origin: &str) -> Sequence {
         let entries = self.origins.get(origin).into_iter().flatten();
         let sequences = entries.map(|(_, entry)| entry.sequence());

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         None => start(config),
     };
     match result {
-        // What still runs now is a request without an answer: nobody waits for it.
+        // Only unanswered requests still run now; they are not waited for.
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("beemesh-operator: {error}");

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Every probe tells *lost* from *late*: what arrives late is received, and a sender that was kept
-//! from the processor says so instead of counting the silence as loss.
+//! from the processor reports it instead of counting the silence as loss.
 
 pub mod echo;
 pub mod endpoint;

@@ -141,7 +141,7 @@ impl Echoes {
             let length = match self.socket.recv(&mut buffer) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // An ICMP error for a request of ours: it stays unanswered.
+                // An ICMP error about an own request, which stays unanswered.
                 Err(error) if is_about_a_packet(&error) => continue,
                 Err(error) => return Err(error),
             };

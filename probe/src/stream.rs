@@ -1,7 +1,7 @@
-//! Steady one-way streams of numbered packets, to measure for how long traffic was lost.
+//! Steady one-way streams of numbered packets, to measure the duration of an outage.
 //!
 //! One thread sends on all flows at each tick, another receives at all destinations. The sender
-//! notes when each packet really went, so that a tick that came late is told from a packet that was
+//! records when each packet was really sent, so that a late tick is distinguished from a packet that was
 //! lost: an outage lasts from the sending of the first lost packet to that of the next that arrived.
 
 use std::collections::BTreeMap;
@@ -107,10 +107,10 @@ impl Running {
         self.shared.start.elapsed()
     }
 
-    /// Waits until every flow has arrived without a gap for `at_least`, counted from what was sent
+    /// Waits until every flow has arrived without a gap for `at_least`, counted from packets sent
     /// after `since`; false when that did not come about within `limit`.
     ///
-    /// The limit is prolonged by what the sender was late, so that a starved machine has its chance.
+    /// The limit is prolonged by the sender's delay, to tolerate a busy machine.
     pub fn wait_unbroken(&self, since: Duration, at_least: Duration, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
@@ -130,7 +130,7 @@ impl Running {
         }
     }
 
-    /// Stops, waits for what is still on its way, and says what each flow lost.
+    /// Stops, waits for packets in flight, and returns the loss of each flow.
     ///
     /// # Errors
     /// When a socket failed while running.

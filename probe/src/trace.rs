@@ -3,8 +3,8 @@
 //! All probes of a flow have the same addresses and ports (as in Paris traceroute, Augustin et al.,
 //! IMC 2006), so that a router which balances by flow sends them all the same way. Routers' answers
 //! are read from the UDP socket's own error queue (`IP_RECVERR`), which needs no raw socket and
-//! gives nobody else's packets. Arrivals are counted at the destination itself, by a socket there, or
-//! told by an echo from there.
+//! delivers no packets of other sockets. Arrivals are counted at the destination itself, by a socket there, or
+//! reported by an echo from there.
 
 mod answers;
 mod packet;
@@ -213,7 +213,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Reads what is there; whether there was anything.
+    /// Reads available answers; true when there were any.
     fn read_all(&mut self) -> io::Result<bool> {
         let mut any = false;
         // Probes at the sink, or as they come back to the flows.
@@ -265,7 +265,7 @@ impl Tracer<'_> {
                 self.hops[flow].entry(ttl).or_insert(router);
             }
             Answer::Unreachable(router) => {
-                // The destination itself says so of a port.
+                // The destination itself answers so for a closed port.
                 let end = match router == self.trace.to {
                     true => End::Reached,
                     false => End::Unreachable(router),

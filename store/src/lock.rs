@@ -44,7 +44,7 @@ impl Lock {
         })
     }
 
-    /// Takes the lock again where somebody removed its file, which unlocks the directory for newcomers.
+    /// Takes the lock again after its file was removed, which would unlock the directory for other processes.
     ///
     /// # Errors
     /// [`LockError::InUse`] when another process locked the directory since.

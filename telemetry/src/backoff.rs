@@ -32,7 +32,7 @@ impl Backoff {
         delay(self.first, self.longest, self.failures)
     }
 
-    /// As [`Backoff::failed`], for work whose success nobody reports: after six of the longest pauses without a
+    /// As [`Backoff::failed`], for work without a success report: after six of the longest pauses without a
     /// failure it counts as one.
     pub fn failed_at(&mut self, now: Instant) -> Duration {
         let before = self.last.replace(now);
@@ -43,7 +43,7 @@ impl Backoff {
         self.failed()
     }
 
-    /// Begins anew.
+    /// Resets to the first pause.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }

@@ -6,7 +6,7 @@
 //! /proc/self --> Process ---------'
 //! ```
 //! Knows: its own process, the probes of Kubernetes, the text format of Prometheus, connections and their limits.
-//! Refuses to know: what is counted and checked, and which other routes are served.
+//! Refuses to know: the metrics, the checks, and other routes.
 #![forbid(unsafe_code)]
 
 mod backoff;

@@ -27,7 +27,7 @@ impl Scraper {
                 while let Ok(next) = requests.try_recv() {
                     waiting.push(next);
                 }
-                // A panic is logged by the hook; whoever waits learns of it when the senders are dropped.
+                // A panic is logged by the hook; receivers notice it when the senders are dropped.
                 let Ok(text) = catch_unwind(AssertUnwindSafe(&scrape)) else {
                     continue;
                 };

@@ -3,8 +3,8 @@
 //! ```text
 //! listener --> admit (evicts where it is full) --> handshake --> requests --> router
 //! ```
-//! A connection is always accepted. Where there are too many the one that has asked least goes, so that whoever
-//! holds connections open keeps no probe from its answer.
+//! A connection is always accepted. Beyond the limit, the connection with the fewest requests is closed, so that idle
+//! connections do not block probes.
 
 mod connections;
 
@@ -51,7 +51,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(5);
 /// Longest time for the head of a request, and between two requests.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Longest time in which a reader takes nothing of what was written, or the kernel ends the connection.
+/// Longest time without progress of a write, after which the kernel ends the connection.
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// Longest time from the wish to end to the end.
@@ -73,7 +73,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For probes and metrics: the kubelet, a scraper or two, somebody who looks.
+    /// For probes and metrics: the kubelet, one or two scrapers, a user.
     pub const PROBES: Limits = Limits {
         connections: 64,
         connections_of_peer: 8,
@@ -177,7 +177,7 @@ impl Server {
                 watcher: graceful.watcher(),
             };
             tokio::spawn(connection.run(handshake(stream)));
-            // However many come, the one that was admitted is looked at before it can be the oldest.
+            // Under any load, an admitted connection is polled before it can be the oldest.
             yield_now().await;
         }
         drop(self.listener);
@@ -272,7 +272,7 @@ async fn requests(
     let asked = Mutex::new(Some(asked));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let first = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Dropped by whoever waits for it when the connection ends first.
+        // Dropped by the receiver when the connection ends first.
         let _ = first.map(|asked| asked.send(()));
         let busy = Busy::begin(&slot);
         let answer = routes.call(request);

@@ -57,7 +57,7 @@ impl Sum {
     }
 }
 
-/// Digest of a name, which also stands for a Forwarder.
+/// Digest of a name, also used for a Forwarder.
 pub(crate) fn name(name: &str) -> u64 {
     first_word(blake3::hash(name.as_bytes()))
 }

@@ -222,7 +222,7 @@ impl Graph {
     }
 
     /// Digest of the Forwarders, links and attachments that are up: equal to the epoch of
-    /// [`Topology::without`] what is down. Costs nothing.
+    /// [`Topology::without`] the parts that are down. Costs nothing.
     pub fn epoch(&self) -> Epoch {
         self.sum.epoch()
     }

@@ -1,7 +1,7 @@
 //! Stable hashes: FNV-1a and splitmix64, both of 64 bits. Their values never change: names of kernel objects,
 //! MAC addresses, epochs and placements are made from them on machines that run different versions.
 //!
-//! Neither withstands someone who looks for collisions. Where two equal values would do harm, compare the inputs.
+//! Neither is collision-resistant. Where equal values would do harm, compare the inputs.
 
 /// Increment of splitmix64: 2^64 divided by the golden ratio.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -10,7 +10,7 @@ use crate::{ForwarderIndex, Graph, LinkIndex, Spf, Topology};
 /// Most Forwarders on a path that packets between two Apps survive: time to live 64, one for each Forwarder.
 pub const FORWARDERS_MAX: u32 = 63;
 
-/// Most Forwarders in number for which [`longest`] looks at every pair; above, it looks at the farthest of a few.
+/// Largest number of Forwarders for which [`longest`] checks every pair; above, it checks the farthest of a few.
 const EXACT: usize = 1000;
 
 /// A shortest path with more Forwarders than others, by its ends.
@@ -41,7 +41,7 @@ pub fn forwarders_on_path(topology: &Topology, graph: &Graph, spf: &Spf) -> Vec<
             }
         }
     }
-    // Weights are 1 or more: whoever is nearer is complete before it is looked at.
+    // Weights are 1 or more: a nearer Forwarder is complete before it is visited.
     tight.sort_unstable();
     let mut counts = vec![None; topology.forwarders().len()];
     counts[spf.root().position()] = Some(1);

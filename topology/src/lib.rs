@@ -10,7 +10,7 @@
 //!         v         v                  v                                  v
 //!  names, links, apps -> Topology -> Graph ------------ root ----------> Spf ---> Table
 //!                        canonical   flat arrays,       Dijkstra, sets   labels,  next-hop sets,
-//!                        order,      what is up,        in one pass      DAG      routes
+//!                        order,      links up,          in one pass      DAG      routes
 //!                        epoch       epoch                                |        |
 //!                                      |                                  v        v
 //!                                      +-------> stage: global, MWT, SPT-ECMP     plan

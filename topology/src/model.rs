@@ -1,7 +1,7 @@
 //! The global topology: Forwarders, links and Apps in canonical order.
 //!
-//! Canonical means that what was declared in another order is the same value: Forwarders and
-//! Apps stand in byte order of names, links in order of their ends. Only the ordinals of
+//! Canonical means that the order of a declaration does not matter: Forwarders and
+//! Apps are in byte order of names, links in order of their ends. Only the ordinals of
 //! parallel links follow the declaration, because nothing else tells such links apart.
 
 mod canonical;
@@ -273,7 +273,7 @@ impl Topology {
         }
     }
 
-    /// Digest of the whole: what is declared in another order has the same one.
+    /// Digest of the whole topology, independent of the order of declaration.
     ///
     /// Work: one BLAKE3 for each name. A [`crate::Graph`] keeps its own and follows changes.
     pub fn epoch(&self) -> Epoch {

@@ -74,7 +74,7 @@ impl Plan {
 ///
 /// Tables may be a selection, the same on both sides: a Forwarder with a table on one side only
 /// is taken as added or removed with all its routes. Links are the same when their ids are.
-/// Work: one look at each route; names are written for differences alone.
+/// Work: one comparison of each route; names are resolved for differences only.
 pub fn plan(old: (&Topology, &[Table]), new: (&Topology, &[Table])) -> Plan {
     let epoch = |(topology, tables): (&Topology, &[Table])| {
         tables

@@ -21,7 +21,7 @@ pub enum Shape {
     /// Leaf-spine Clos (Clos 1953): the first `clamp(n/3, 1, 4)` are spines, and every leaf is
     /// linked to every spine.
     Fabric,
-    /// No links but those written by hand.
+    /// Only explicit links.
     #[default]
     Custom,
 }

@@ -82,7 +82,7 @@ impl Spf {
         spf
     }
 
-    /// Computes anew in the same buffers, also for another root or graph: no allocation once
+    /// Recomputes in the same buffers, also for another root or graph: no allocation once
     /// they have grown.
     ///
     /// # Panics

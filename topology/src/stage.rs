@@ -1,4 +1,4 @@
-//! The three stages of the computation as values that can be looked at.
+//! Stages of the computation as values for display.
 //!
 //! ```text
 //! global        all Forwarders, live links and Apps
@@ -40,7 +40,7 @@ pub struct Attachment {
     pub weight: u32,
 }
 
-/// The global topology: what is up.
+/// Global topology: parts that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Global {
     /// Its digest.

@@ -17,9 +17,9 @@ use serde_json::Value;
 use crate::node::{Failure, Node, unexpected};
 use crate::{log, pod};
 
-/// Runtimes wait some 90 s; a node that takes longer than this is told from one that works.
+/// Timeout of the node's answer. Runtimes wait some 90 s.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// For telling the node that it was in vain.
+/// Timeout of the abort after a failed wiring.
 const UNDO_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Attaches a container and prints the result.

@@ -16,12 +16,12 @@ use crate::{log, pod};
 /// Every DEL ends within a second, also when the node does not answer.
 const DEADLINE: Duration = Duration::from_millis(800);
 
-/// Detaches a container. The interface goes first, then the node is told: so the address is free
+/// Detaches a container. The interface is removed first, then the lease is released, so the address is free
 /// only once nothing holds it.
 ///
 /// # Errors
-/// [`Code::TryAgainLater`] in one case: the node is away, that cannot be written down, *and* the
-/// interface may be there still.
+/// [`Code::TryAgainLater`] in one case: the node does not answer, the DEL cannot be queued, *and* the
+/// interface may still exist.
 pub(crate) fn del(container: &Container) -> Result<(), Error> {
     let netns = container.netns.as_deref().and_then(open);
     let is_gone = netns.as_ref().is_none_or(|netns| unwire(container, netns));
@@ -49,7 +49,7 @@ pub(crate) fn del(container: &Container) -> Result<(), Error> {
         state_dir.display()
     );
     if is_gone {
-        // The node frees the lease of a namespace that is gone by itself, and the runtime's GC tells it of others.
+        // The node frees the lease of a deleted namespace by itself, and other leases by the runtime's GC.
         log(details);
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `beemesh-cni`: one exec, one question to the node, one batch of netlink for each end.
+//! `beemesh-cni`: one exec, one exchange with the node, one batch of netlink for each end.
 //!
 //! ```text
 //! env, stdin -> Request -> add | del | check | network (GC, STATUS) -> stdout, exit status
@@ -6,7 +6,7 @@
 //!                 node's socket  dataplane::attachment
 //! ```
 //! One JSON object or nothing goes to stdout, one line for each event to stderr. It holds no
-//! credential, talks to nobody but the node, and keeps nothing but DELs that the node missed.
+//! credential, talks only to the node, and stores only DELs that the node missed.
 
 mod add;
 mod check;
@@ -65,7 +65,7 @@ fn print(value: &Value) -> Result<(), Error> {
     written.map_err(|error| Error::new(Code::Io, format!("stdout: {error}")))
 }
 
-/// Reads one byte more than is allowed, so that too much is told from just enough.
+/// Reads one byte beyond the limit, to detect an oversized input.
 fn read_stdin() -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let read = io::stdin()

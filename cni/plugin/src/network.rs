@@ -1,4 +1,4 @@
-//! GC and STATUS: what is about a network, not a container.
+//! GC and STATUS: verbs on a network, not on a container.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub(crate) fn status(config: &Config) -> Result<(), Error> {
             ready: true,
             degraded,
         }) => {
-            // Of some pods only: events and conditions tell it as well.
+            // Some pods are degraded: events and conditions report them as well.
             degraded.into_iter().for_each(log);
             return Ok(());
         }

@@ -9,7 +9,7 @@ use crate::{MicroServiceTopology, topology::AppEntry};
 
 type Refusal = (Reason, String);
 
-/// A topology with what is looked up for each pod.
+/// Topology with indices for lookups by pod.
 pub(super) struct Chooser<'a> {
     topology: &'a MicroServiceTopology,
     /// Sorted by name.

@@ -74,7 +74,7 @@ pub struct LeftOut<'a> {
 pub(super) struct Matching<'a> {
     /// Names of the nodes that get a Forwarder.
     pub(super) names: Vec<&'a str>,
-    /// The others: whoever names a node has no say over topologies.
+    /// Other matching nodes, whose names are no valid Forwarder names.
     pub(super) left_out: Vec<LeftOut<'a>>,
 }
 

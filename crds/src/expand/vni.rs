@@ -18,8 +18,8 @@ pub struct Vnis {
     pub missing: Vec<String>,
 }
 
-/// A VNI for each of `tunnels`: what it has in `existing`, unless an earlier one has that too or it
-/// is in `taken`; else the next of `free` that nobody has.
+/// VNI of each of `tunnels`: that in `existing`, unless an earlier tunnel has it too or it
+/// is in `taken`; otherwise the next unused one of `free`.
 pub(super) fn assign(
     tunnels: impl IntoIterator<Item = String>,
     existing: &BTreeMap<String, u32>,

@@ -65,7 +65,7 @@ pub(super) fn check_network(path: &str, cidr: IpNetwork, problems: &mut Problems
     }
     for (range, meaning) in RESERVED {
         let range: IpNetwork = range.parse().expect("a constant CIDR");
-        // What is outside may be everything, 0.0.0.0/0: see `check_holds_none` for what is not.
+        // An external prefix may be 0.0.0.0/0: see `check_holds_none` for its limits.
         if cidr::overlap(range, network) && network.prefix() >= range.prefix() {
             problems.push(
                 path,

@@ -1,4 +1,4 @@
-//! Apps: where they are, which pods they are, what is behind them.
+//! Checks of Apps: placement, selectors, external prefixes.
 
 use ipnetwork::IpNetwork;
 

@@ -1,11 +1,11 @@
-//! Routing, liveness and who may join.
+//! Checks of routing, liveness and allowed namespaces.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{Lint, Problems};
 use crate::{duration, names};
 
-/// Below it a busy host would declare its peers dead; above it nobody would call it liveness.
+/// Bounds of the interval: a shorter one raises false alarms on a busy host, a longer one detects too late.
 pub(crate) const INTERVAL: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(60)];
 
 /// Most next hops of one route.

@@ -116,8 +116,8 @@ const WRITTEN_BY_SERVER: [&str; 12] = [
     "metadata.uid",
 ];
 
-/// Takes out of an object of the API server what is not the user's: status and the server's own
-/// metadata, also that of versions to come.
+/// Removes from an object of the API server the fields that are not the user's: status and the server's own
+/// metadata, of later versions too.
 pub(super) fn without_servers(document: &mut Value) {
     let Some(object) = document.as_object_mut() else {
         return;

@@ -1,4 +1,4 @@
-//! Serde's messages in the words of somebody who writes YAML.
+//! Serde's messages, rephrased for writers of YAML.
 
 use serde_json::Value;
 

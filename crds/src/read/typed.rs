@@ -1,4 +1,4 @@
-//! A value to a topology, going on after what is wrong to find the rest.
+//! Conversion of a value into a topology, which goes on after a problem to find further ones.
 
 use std::collections::BTreeSet;
 
@@ -20,17 +20,17 @@ const MAX_UNKNOWN: usize = error::MAX_PROBLEMS + 1;
 /// Treatment of unknown fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// Each is a problem: what somebody writes is to have an effect.
+    /// Each is a problem: every written field must have an effect.
     Refused,
-    /// They are left out and returned: whoever stored them knows more than this version.
+    /// They are left out and returned: a newer version stored them.
     Ignored,
 }
 
 /// Reads one document; unknown fields are returned where they are ignored.
 ///
 /// # Errors
-/// Every unknown field and every value of a wrong type. What is wrong is reported, taken out,
-/// and the rest is read again; what is missing only because of that is not reported.
+/// Every unknown field and every value of a wrong type. A wrong value is reported and removed,
+/// and the rest is read again; fields missing only because of that are not reported.
 pub(super) fn read(
     mut document: Value,
     treatment: Unknown,

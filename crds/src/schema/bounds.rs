@@ -120,7 +120,7 @@ fn selector(tree: &mut Tree<'_>, path: &str) {
 }
 
 pub(super) fn forwarder(tree: &mut Tree<'_>) {
-    // One writer: what somebody adds to them goes with the next write.
+    // One writer: additions of others are overwritten by the next write.
     for path in ["spec.links", "spec.apps"] {
         tree.set(path, json!({"x-kubernetes-list-type": "atomic"}));
     }

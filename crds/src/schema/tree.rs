@@ -24,7 +24,7 @@ impl<'a> Tree<'a> {
             .extend(words);
     }
 
-    /// A list of objects that are told apart by `key`: appliers share it entry by entry.
+    /// List of objects with the key field `key`: appliers share it entry by entry.
     pub(super) fn list_map(&mut self, path: &str, key: &str) {
         let words = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]});
         self.set(path, words);

@@ -1,4 +1,4 @@
-//! Finding what is wired when nobody remembers having wired it.
+//! Discovery of veth pairs between pods and Forwarders that no lease records.
 
 use std::{collections::BTreeSet, net::IpAddr};
 

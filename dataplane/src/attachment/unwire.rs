@@ -42,7 +42,7 @@ pub fn unwire(netns: &Netns, interface: &str, alias: &str) -> Result<bool, Error
     remove(&mut Socket::open_in(netns)?, interface, alias)
 }
 
-/// As [`unwire`], whoever's attachment it is: for an interface that was seen to be nobody's.
+/// As [`unwire`], for an interface without a lease, whatever its attachment.
 ///
 /// # Errors
 /// [`Error::Foreign`] when an interface of that name does not carry our mark.

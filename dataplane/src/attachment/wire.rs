@@ -37,8 +37,8 @@ pub fn wire(pod: &Netns, forwarder: &Netns, attachment: &PodLink) -> Result<(), 
     Ok(())
 }
 
-/// Puts back what the pod's end lost while it was down: the kernel removes routes and neighbours with the link. False when it is
-/// not there, not this attachment's, down, or when it lacks nothing. An end that somebody put down stays down.
+/// Restores what the pod's end lost while it was down: the kernel removes routes and neighbours with the link. False when it is
+/// absent, not this attachment's, down, or complete. An administratively down end stays down.
 ///
 /// # Errors
 /// What the kernel refuses. A route that another plugin has made meanwhile is left.

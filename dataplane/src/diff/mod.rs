@@ -1,4 +1,4 @@
-//! The operations that turn what was observed into what is desired. Pure.
+//! Operations that change the observed state into the desired one. Pure.
 
 mod routing;
 mod structure;

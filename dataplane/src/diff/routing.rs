@@ -264,7 +264,7 @@ fn direct_routes<'a>(
         })
 }
 
-/// True when a route of ours was seen there.
+/// True when an own route was observed.
 fn is_there(ours: &[SeenRoute], prefix: IpNetwork) -> bool {
     ours.binary_search_by_key(&prefix, |route| route.prefix)
         .is_ok()

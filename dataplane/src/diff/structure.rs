@@ -96,7 +96,7 @@ fn pods(netns: &str, desired: &Namespace, seen: &Observed, diff: &mut Diff) {
     }
 }
 
-/// Diffs interfaces; returns the names of those that will be new, or cannot be made (nothing is known of their content).
+/// Diffs interfaces; returns the names of those that will be new, or cannot be created (their content is unknown).
 fn links<'a>(
     netns: &str,
     desired: &'a Namespace,

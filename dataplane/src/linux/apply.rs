@@ -137,8 +137,8 @@ fn create_links(
     Ok(())
 }
 
-/// Makes those links anew of which only the other end is there: its pair is in a namespace that lost its name and lives on,
-/// because somebody is in it or the kernel has not come to its end yet.
+/// Recreates links of which only the other end exists: its pair is in a namespace that lost its name and still exists,
+/// because a process is in it or the kernel has not finished its deletion.
 fn replace_strays(
     host: &Netns,
     all: &[(String, Vec<Operation>)],
@@ -247,7 +247,7 @@ impl Maker {
                 self.made.extend(ends.iter().cloned());
                 self.pending.push(ends);
             }
-            // That the link is missing is told once, here: `fill` finds it absent.
+            // The missing link is reported once, here: `fill` finds it absent.
             Err(source) => {
                 let errno = libc::ENOENT;
                 let rejection = Rejection {
@@ -368,7 +368,7 @@ fn send(
     Ok(())
 }
 
-/// A route that was added since the namespace was observed is somebody else's.
+/// A route that was added since the observation is foreign.
 fn refused(netns: &str, operation: &Operation, source: Rejection) -> Error {
     let object = format!("{operation} in {netns}");
     match operation {

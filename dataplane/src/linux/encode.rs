@@ -48,7 +48,7 @@ pub(super) fn operation(
             }
         }
         Operation::AddRule(rule) => add_rule(batch, *rule),
-        // One that went meanwhile is the CNI plugin's to make anew.
+        // An interface that was deleted meanwhile is recreated by the CNI plugin.
         Operation::EnableLink { name } => {
             if let Ok(index) = index(name) {
                 enable(batch, index);
@@ -165,7 +165,7 @@ fn enable(batch: &mut Batch, index: u32) {
 }
 
 /// Sets what can be set later. A link that has no alias yet was never finished and is brought up too; one that has was
-/// put down by somebody else.
+/// disabled by somebody else.
 fn change_link(batch: &mut Batch, now: &SeenLink, link: &Link) {
     let up = match now.alias.starts_with(ALIAS_PREFIX) {
         true => 0,

@@ -120,7 +120,7 @@ impl Fib for LinuxKernel {
     }
 
     /// The calling thread visits the namespace: no thread is started, and no socket stays, which would keep a namespace alive that
-    /// somebody deletes.
+    /// is being deleted.
     fn evict(&self, netns: &str, links: &[&str]) -> Result<Applied, Error> {
         Netns::open(netns)?.enter()?;
         let applied = evict(netns, links);

@@ -19,7 +19,7 @@ use crate::{
 
 /// `RTPROT_KERNEL`.
 const PROTOCOL_KERNEL: u8 = 2;
-/// `RTPROT_UNSPEC`: as a filter, whoever made it.
+/// `RTPROT_UNSPEC`: as a filter, any protocol.
 const RTPROT_ANY: u8 = 0;
 /// `RTM_F_CLONED`: a cached exception, not a route.
 const CLONED: u32 = 0x200;

@@ -1,6 +1,6 @@
 //! Deletes namespaces and devices of namespaces that have lost their names.
 //!
-//! A namespace lives as long as somebody is in it, whatever became of its name. So what is ours in it is deleted before the name:
+//! A namespace exists as long as a process is in it, even without its name. So our objects in it are deleted before the name:
 //! tunnels, whose identifiers belong to the host's namespace, and the other ends of its links are free then.
 
 use std::thread;

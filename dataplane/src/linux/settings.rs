@@ -1,7 +1,7 @@
 //! Reading and writing below `/proc/sys/net` of the calling thread's namespace.
 //!
 //! The directories `ipv4` and `ipv6` of all namespaces have one parent, so to look one up takes as long as there are
-//! namespaces. They are opened once here, each apart, and what is below them from there.
+//! namespaces. They are opened once here, and settings relative to them.
 
 use std::{
     fs::File,

@@ -29,7 +29,7 @@ impl MemoryKernel {
         Self::default()
     }
 
-    /// One namespace, to look at or to change behind the planner's back.
+    /// One namespace, for inspection or for changes unknown to the planner.
     pub fn namespace(&mut self, netns: &str) -> Option<&mut Observed> {
         self.namespaces.get_mut(netns)
     }

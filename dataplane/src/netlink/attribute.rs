@@ -64,7 +64,7 @@ pub fn read_ip(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A string with or without the closing zero byte; what is not UTF-8 is replaced.
+/// A string with or without the closing zero byte; invalid UTF-8 is replaced.
 pub fn read_str(bytes: &[u8]) -> String {
     let end = bytes
         .iter()

@@ -123,7 +123,7 @@ impl Socket {
     /// Returns the refusals in order; none means all was done.
     ///
     /// # Errors
-    /// When it is not known what was done: [`Error::Resync`], [`Error::Timeout`], [`Error::System`].
+    /// The result of the batch is unknown: [`Error::Resync`], [`Error::Timeout`], [`Error::System`].
     pub fn run(&mut self, batch: &mut Batch) -> Result<Vec<Rejection>, Error> {
         let mut rejections = Vec::new();
         let mut first = 0;

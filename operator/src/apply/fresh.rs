@@ -45,7 +45,7 @@ impl Writer {
             return Ok(Fresh::Gone);
         };
         let entry = read_topology(object.clone());
-        // Whoever looks because the watch is late need not look again.
+        // A read caused by a late watch is not repeated.
         self.cache.learn_topology(object);
         let Some(topology) = entry.topology.filter(|_| entry.uid == observed.uid) else {
             return Ok(Fresh::Gone);

@@ -1,4 +1,4 @@
-//! Names of Apps: Services and EndpointSlices, without ever touching one of somebody else.
+//! Names of Apps: writes of Services and EndpointSlices; foreign ones are never changed.
 
 use std::fmt::Debug;
 
@@ -29,7 +29,7 @@ pub struct Named {
 }
 
 impl Writer {
-    /// Writes the names of one topology: each Service before its slices, what is to go last.
+    /// Writes the names of one topology: each Service before its slices, deletions last.
     pub async fn name(&self, world: &NamesWorld, plan: &NamesPlan) -> Named {
         let mut named = Named {
             foreign: plan.foreign.clone(),

@@ -38,7 +38,7 @@ impl Writer {
         Ok(listed.items.into_iter().filter_map(key).collect())
     }
 
-    /// Brings the one of the topology `key` with this uid to what is `wanted`, and says what was to be done.
+    /// Writes the `wanted` definition of the topology `key` with this uid, or deletes it; returns the step that was needed.
     ///
     /// # Errors
     /// When the API server refuses; code 404 where it has no such kind.

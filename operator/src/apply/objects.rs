@@ -72,7 +72,7 @@ impl Owner {
             "spec": fill.spec,
         });
         if fill.spec.external.is_empty() {
-            // What is left out would stay as whoever added it wants it.
+            // An absent field would keep a value that another manager has added.
             object["spec"]["external"] = json!([]);
         }
         object

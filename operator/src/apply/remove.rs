@@ -1,4 +1,4 @@
-//! Taking away, never anything but what was meant.
+//! Deletions, with preconditions on uid and resourceVersion.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ impl Writer {
             Err(error) => return Err(error),
         };
         match left.filter(|object| object.metadata.deletion_timestamp.is_some()) {
-            // A finalizer of someone else holds it.
+            // A foreign finalizer holds it.
             Some(object) => self.learn(kind, object),
             None => self.cache.unlearn(kind, &Key::new(namespace, name), uid),
         }
@@ -112,7 +112,7 @@ impl Writer {
             .await
     }
 
-    /// The Forwarders of a topology as they are now. One that somebody took the label from is found in the cache.
+    /// Current Forwarders of a topology. One that has lost its label is found in the cache.
     pub(super) async fn read_forwarders(
         &self,
         topology: &Key,

@@ -43,7 +43,7 @@ impl Writer {
         done
     }
 
-    /// Step (c): persists what is given, and returns it. Only for a plan that was made from a fresh look.
+    /// Step (c): persists the grants, and returns them. Only for a plan from a live read.
     pub async fn persist(
         &self,
         observed: &Observed,
@@ -95,7 +95,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Steps (d) and (e): writes Forwarders out of what is persisted, and takes away what should not be.
+    /// Steps (d) and (e): fills Forwarders from the persisted grants, and deletes superfluous objects.
     pub async fn fill(&self, observed: &Observed, plan: &Plan, done: &mut Done) {
         let owner = Owner::of(observed);
         let namespace = owner.key.namespace.as_str();

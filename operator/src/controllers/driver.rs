@@ -21,7 +21,7 @@ use crate::{observe::Key, telemetry::trace_id};
 /// Objects of one controller that are worked on at once.
 const CONCURRENCY: u16 = 8;
 
-/// A controller: one look at one object, and its pauses.
+/// Controller: reconciles one object, and returns the pause before the next reconcile.
 pub(super) trait Controller: Send + Sync + 'static {
     /// Kind of the objects that it writes, for logs and metrics.
     const KIND: &'static str;
@@ -37,7 +37,7 @@ pub(super) trait Controller: Send + Sync + 'static {
     fn forget(&self, key: &Key);
 }
 
-/// Runs until `stop`, then finishes what is in hand.
+/// Runs until `stop`, then finishes pending writes.
 pub(super) async fn drive<K, C: Controller>(
     controller: C,
     store: Store<K>,

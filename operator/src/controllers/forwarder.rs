@@ -17,7 +17,7 @@ struct Forwarders {
     failures: Failures,
 }
 
-/// Runs until `stop`, then finishes what is in hand.
+/// Runs until `stop`, then finishes pending writes.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
     let (store, queue) = (
         context.cache.forwarder_store(),

@@ -31,7 +31,7 @@ pub struct Context {
     pub writer: apply::Writer,
     /// Metrics.
     pub metrics: Metrics,
-    /// Time between two looks at an object that nothing happened to.
+    /// Interval between two reconciles of an unchanged object.
     pub resync: Duration,
 }
 
@@ -49,7 +49,7 @@ pub enum Error {
 impl Error {
     fn reason(&self) -> &'static str {
         match self {
-            // Whatever is there now is looked at again.
+            // Every existing object is reconciled again.
             Error::Apply(error) if error.is_conflict() => "Conflict",
             Error::Apply(error) => error.reason(),
             Error::Panicked(_) => "Panicked",

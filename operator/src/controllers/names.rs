@@ -21,9 +21,9 @@ use crate::{
     status,
 };
 
-/// Reason of the event that tells of a Service in the way.
+/// Reason of the event about a conflicting Service.
 const TAKEN: &str = "ServiceNameTaken";
-/// Reason of the event that tells of names that cannot be written.
+/// Reason of the event about names that cannot be written.
 const REFUSED: &str = "NamesNotWritten";
 
 /// The controller of names.
@@ -34,7 +34,7 @@ struct Names {
     events: Events,
 }
 
-/// Runs until `stop`, then finishes what is in hand.
+/// Runs until `stop`, then finishes pending writes.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
     let (store, queue) = (context.cache.topology_store(), context.cache.due_names());
     let names = Names {

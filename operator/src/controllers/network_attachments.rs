@@ -1,6 +1,6 @@
 //! Controller of NetworkAttachmentDefinitions: one for each topology that asks for it.
 //!
-//! The kind is somebody else's and may come late, or never: it is not watched, and not being there is no failure.
+//! The kind belongs to Multus and may be installed late, or never: it is not watched, and its absence is no failure.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ struct Definitions {
     events: Mutex<BTreeSet<(String, &'static str)>>,
 }
 
-/// Runs until `stop`, then finishes what is in hand. `namespaces` are those that are watched; all when there are none.
+/// Runs until `stop`, then finishes pending writes. `namespaces` are the watched ones; empty means all.
 pub async fn run(
     context: Context,
     namespaces: Vec<String>,
@@ -119,7 +119,7 @@ impl Definitions {
                 let message = format!("the cluster has no {KIND}: is Multus installed?");
                 self.tell(&entry, "NetworkAttachmentNotServed", message)
                     .await;
-                // Multus may be about to be installed: its coming is no event of ours.
+                // Multus may be installed later, which raises no event here.
                 return Ok(Again::Later);
             }
             Err(error) => return Err(error),

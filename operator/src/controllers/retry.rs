@@ -13,9 +13,9 @@ use crate::{apply, observe::Key};
 
 const MIN: Duration = Duration::from_millis(250);
 const MAX: Duration = Duration::from_secs(120);
-/// Writes of the same content that are looked after at once.
+/// Number of rewrites of the same content without a pause.
 const REWRITES: u32 = 2;
-/// Failures in a row after which people are told of one that might pass by itself: some seconds of them.
+/// Number of consecutive transient failures after which they are reported: some seconds.
 const LASTING: u32 = 4;
 
 /// Failures in a row, object by object: one that fails does not slow down the others.
@@ -48,14 +48,14 @@ impl Failures {
     }
 }
 
-/// Writes of the same content that somebody undoes each time, such as an admission webhook, object by object.
+/// Repeated writes of the same content that another writer undoes, such as an admission webhook, by object.
 #[derive(Default)]
 pub(super) struct Rewrites {
     by_key: Mutex<HashMap<Key, Rewrite>>,
 }
 
 struct Rewrite {
-    /// Hash of what was written.
+    /// Hash of the written content.
     fingerprint: u64,
     count: u32,
     backoff: Backoff,
@@ -114,7 +114,7 @@ mod tests {
         let start = Instant::now();
         let mut writes = 0;
         while start.elapsed() < Duration::from_secs(10) {
-            // Events of the watch have it looked at all the time.
+            // Events of the watch trigger reconciles all the time.
             if rewrites.pause(&key, 1).is_none() {
                 rewrites.written(&key, 1);
                 writes += 1;

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use super::Context;
 use crate::observe::{Kind, Orphan};
 
-/// Orphans that are looked at, at once.
+/// Number of orphans that are handled in parallel.
 const PARALLEL: usize = 4;
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
-/// Runs until `stop`, then finishes what is in hand.
+/// Runs until `stop`, then finishes pending writes.
 pub async fn run(context: Context, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     // Before everything is listed nothing can be known to be lost.

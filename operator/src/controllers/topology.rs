@@ -31,7 +31,7 @@ struct Topologies {
     memories: Memories,
 }
 
-/// Runs until `stop`, then finishes what is in hand.
+/// Runs until `stop`, then finishes pending writes.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send + 'static) {
     let (store, queue) = (
         context.cache.topology_store(),
@@ -89,7 +89,7 @@ impl Controller for Topologies {
             return Ok(Action::await_change());
         };
         if settled.is_overtaken || settled.plan.lag.is_some() {
-            // The plan is older than what is written: whoever was quicker knows better what to say.
+            // The plan is older than the written objects: another replica reports the newer status.
             return Ok(self.next(key, false));
         }
         let facts = &mut settled.plan.facts;
@@ -127,7 +127,7 @@ impl Topologies {
         }
     }
 
-    /// Plans and writes until nothing is to be written any more, or someone else is at it.
+    /// Plans and writes until nothing is left to be written, or another replica is writing.
     async fn settle(&self, key: &Key, uid: &str) -> Result<Option<Settled>, Error> {
         for round in 1.. {
             let observed = self.context.cache.observed(key);
@@ -198,7 +198,7 @@ impl Topologies {
             if done.conflicts > 0 {
                 return Ok(Some((plan, done)));
             }
-            // One that is refused keeps back what it gives, not what is written out of the one before.
+            // A refused allocation holds back its new grants, not the objects of the earlier one.
             if let Some(persisted) = persisted {
                 observed.allocation = Some(persisted);
                 (observed, plan) = self.plan(key, observed).await?;
@@ -224,7 +224,7 @@ impl Topologies {
         Ok((observed, plan))
     }
 
-    /// Hands what was found to REST, metrics and the Forwarder controller.
+    /// Publishes the findings to REST, metrics and the Forwarder controller.
     fn record(&self, key: &Key, uid: &str, plan: &mut Plan) {
         let computed: Option<Arc<Computed>> = plan.computed.take().map(Arc::new);
         self.context.cache.record(key, uid, plan, computed);

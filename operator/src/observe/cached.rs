@@ -58,7 +58,7 @@ pub(super) struct CachedAllocation {
     pub(super) resource_version: String,
     pub(super) owner: Option<String>,
     pub(super) is_going: bool,
-    /// Absent when it cannot be read: then nothing may be given until someone has mended it.
+    /// Absent when it is undecodable: then nothing is granted until it is repaired.
     pub(super) spec: Option<Arc<AllocationSpec>>,
     pub(super) basis: Basis,
     pub(super) annotations: BTreeMap<String, String>,

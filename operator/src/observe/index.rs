@@ -29,7 +29,7 @@ impl Cached {
     }
 }
 
-/// Puts `new` in the place of what is there.
+/// Replaces the entry by `new`.
 fn swap<T>(map: &mut std::collections::BTreeMap<Key, T>, key: &Key, new: Option<T>) -> Option<T> {
     match new {
         Some(new) => map.insert(key.clone(), new),

@@ -109,13 +109,13 @@ pub struct Cache {
 struct Inner {
     state: RwLock<State>,
     stores: Stores,
-    /// Topologies to look at.
+    /// Topologies to reconcile.
     topologies: Queue<Key>,
-    /// Forwarder objects whose `status.computed` is to be looked at.
+    /// Forwarder objects whose `status.computed` is to be reconciled.
     forwarders: Queue<Key>,
-    /// Topologies whose names are to be looked at.
+    /// Topologies whose names are to be reconciled.
     names: Queue<Key>,
-    /// Topologies whose NetworkAttachmentDefinition is to be looked at.
+    /// Topologies whose NetworkAttachmentDefinition is to be reconciled.
     definitions: Queue<Key>,
     /// Signal that an object may have lost its owner.
     sweep: Queue<()>,
@@ -222,7 +222,7 @@ impl Cache {
         self.state().shard(topology, name, uid)
     }
 
-    /// The newest changes that the watches have told of.
+    /// Newest versions that the watches have delivered.
     pub fn heard(&self) -> Versions {
         self.state().heard()
     }

@@ -32,7 +32,7 @@ impl State {
             .map(|entry| entry.uid.as_str())
             .collect();
         let is_lost = |owner: &String| !live.contains(owner.as_str());
-        // Ranges are everybody's: those of namespaces that are not watched are for others to look after.
+        // Ranges are cluster-scoped: those of unwatched namespaces are left to other operators.
         let is_foreign =
             |topology: &Key| self.readiness.misses(Kind::Topology, &topology.namespace);
         let forwarders = self.forwarders.values().filter(|held| !held.is_going);

@@ -1,4 +1,4 @@
-//! Findings of the last plan of each topology, kept beside what is observed.
+//! Findings of the last plan of each topology, kept beside the observed objects.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ impl State {
         };
         let entry = Arc::make_mut(entry);
         entry.problems = plan.problems.clone();
-        // A rejected declaration takes nothing away from what was accepted before.
+        // A rejected declaration removes nothing of the accepted one.
         if computed.is_some() {
             entry.computed = computed;
         }

@@ -301,7 +301,7 @@ pub(crate) fn name_of_range(first: u32) -> String {
     format!("vni-{first}")
 }
 
-/// A Service or a slice that carries our label; any other is not looked at.
+/// Service or slice with our label; others are ignored.
 pub(super) fn named<T: ResourceExt>(mut object: T) -> Option<Arc<T>> {
     object.meta_mut().managed_fields = None;
     object
@@ -317,7 +317,7 @@ pub(crate) fn node(metadata: ObjectMeta) -> crds::Node {
     }
 }
 
-/// The node with what keeps new Forwarders from it. One of which nobody says that it is not ready is.
+/// Node with the reason that keeps new Forwarders off it. A node without a `Ready` condition counts as ready.
 pub(super) fn cached_node(object: NodeObject) -> CachedNode {
     let conditions = object.status.unwrap_or_default().conditions;
     let is_ready = |c: &NodeCondition| c.r#type != "Ready" || c.status == "True";

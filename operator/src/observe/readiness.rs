@@ -100,7 +100,7 @@ pub struct Readiness {
     pub kind: Kind,
     /// Listed at least once, and still served.
     pub is_ready: bool,
-    /// `synced`, or what is waited for, with the last error.
+    /// `synced`, or the reason of the wait, with the last error.
     pub message: String,
 }
 
@@ -138,7 +138,7 @@ impl Watches {
         watches.any(|watch| watch.source.covers(kind, namespace))
     }
 
-    /// The watch that tells of objects of this kind and namespace.
+    /// Watch of objects of this kind and namespace.
     pub(super) fn source(&self, kind: Kind, namespace: &str) -> Source {
         let mut watches = self.watches.iter();
         let watch = watches.find(|watch| watch.source.covers(kind, namespace));

@@ -1,7 +1,7 @@
 //! Detection of a store that was restored from a backup: its revision is lower than before.
 //!
-//! A watch that goes on from a revision which the store is yet to reach gets no event until then, and no error. So the
-//! revision is asked for from time to time; when it has gone back every watch begins anew, with a list.
+//! A watch from a revision above that of the restored store gets no event until the store reaches it, and no error. So the
+//! revision is read at intervals; when it has decreased, every watch starts again with a list.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ pub(super) type Nodes = (Arc<Vec<Node>>, Arc<BTreeMap<String, Unfit>>);
 pub(super) struct Concerned {
     pub(super) topologies: BTreeSet<Key>,
     pub(super) forwarders: BTreeSet<Key>,
-    /// Topologies whose names are to be looked at.
+    /// Topologies whose names are to be reconciled.
     pub(super) names: BTreeSet<Key>,
     /// Topologies that may want a NetworkAttachmentDefinition, or want none any more.
     pub(super) definitions: BTreeSet<Key>,
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) readiness: Watches,
     /// resourceVersion of each object, so that an older answer never replaces a newer one.
     versions: HashMap<(Kind, Key), u64>,
-    /// Highest resourceVersion that each watch has told.
+    /// Highest resourceVersion that each watch has delivered.
     told: HashMap<Source, u64>,
     /// A resourceVersion that a list of a kind is not older than. Versions count changes of all kinds.
     listed: HashMap<Kind, u64>,
@@ -123,7 +123,7 @@ impl State {
         })
     }
 
-    /// The newest changes that the watches have told of.
+    /// Newest versions that the watches have delivered.
     pub(super) fn heard(&self) -> Versions {
         let listed = |kind| self.listed.get(&kind).copied().unwrap_or(0);
         let heard = |kind| self.highest(kind).max(listed(kind));
@@ -134,13 +134,13 @@ impl State {
         }
     }
 
-    /// The newest change of any kind that was heard of.
+    /// Newest delivered version of any kind.
     pub(super) fn newest(&self) -> u64 {
         self.told.values().copied().max().unwrap_or(0)
     }
 
     /// A list of this kind that began when `version` was the newest is complete: all of before is in it, also
-    /// what is gone and therefore in no list.
+    /// deleted objects, which are in no list.
     pub(super) fn listed_since(&mut self, kind: Kind, version: u64) {
         let listed = self.listed.entry(kind).or_default();
         *listed = version.max(*listed);
@@ -296,7 +296,7 @@ impl State {
             .collect()
     }
 
-    /// A list of this watch begins anew: whatever it says is the truth, also when its versions are lower.
+    /// Starts a new list of this watch: its content counts, even with lower versions.
     pub(super) fn relist(&mut self, source: &Source) {
         self.told.remove(source);
         self.listed.remove(&source.kind);
@@ -304,7 +304,7 @@ impl State {
             .retain(|(kind, key), _| !source.covers(*kind, &key.namespace));
     }
 
-    /// Highest resourceVersion that the watches of a kind have told.
+    /// Highest resourceVersion that the watches of a kind have delivered.
     pub(super) fn highest(&self, kind: Kind) -> u64 {
         let of_kind = self.told.iter().filter(|(source, _)| source.kind == kind);
         of_kind.map(|(_, told)| *told).max().unwrap_or(0)
@@ -316,13 +316,13 @@ impl State {
         *told = version.max(*told);
     }
 
-    /// Takes what the watch tells, unless an answer to a write was newer.
+    /// Stores an object of a watch, unless the answer to a write was newer.
     pub(super) fn put(&mut self, key: &Key, held: Cached, version: u64) -> Concerned {
         self.note_told(held.kind(), key, version);
         self.put_newer(key, held, version)
     }
 
-    /// Takes the answer to a write of our own, unless the watch has told as much already.
+    /// Stores the answer to an own write, unless the watch has delivered that version already.
     pub(super) fn learn(&mut self, key: &Key, held: Cached, version: u64) -> Concerned {
         let source = self.readiness.source(held.kind(), &key.namespace);
         if self.told.get(&source).is_some_and(|told| version <= *told) {

@@ -112,7 +112,7 @@ where
     lock(writer).apply_watcher_event(&event(identity(key)));
 }
 
-/// The list of one watch while it is being told.
+/// List of one watch while it is being received.
 #[derive(Default)]
 pub(super) struct Listing {
     seen: HashSet<Key>,
@@ -187,7 +187,7 @@ impl Cache {
         let _ = is_complete.wait_for(|is_complete| *is_complete).await;
     }
 
-    /// Highest resourceVersion that the watches of a kind have told.
+    /// Highest resourceVersion that the watches of a kind have delivered.
     pub(super) fn highest(&self, kind: Kind) -> u64 {
         self.state().highest(kind)
     }
@@ -299,22 +299,22 @@ impl Cache {
         self.inner.topologies.push(key.clone(), delay);
     }
 
-    /// Topologies to look at.
+    /// Topologies to reconcile.
     pub fn due_topologies(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
         self.due(|inner| &inner.topologies)
     }
 
-    /// Forwarders to look at.
+    /// Forwarders to reconcile.
     pub fn due_forwarders(&self) -> impl Stream<Item = ObjectRef<ForwarderKey>> + Send + use<> {
         self.due(|inner| &inner.forwarders)
     }
 
-    /// Topologies whose names are to be looked at.
+    /// Topologies whose names are to be reconciled.
     pub fn due_names(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
         self.due(|inner| &inner.names)
     }
 
-    /// Topologies whose NetworkAttachmentDefinition is to be looked at.
+    /// Topologies whose NetworkAttachmentDefinition is to be reconciled.
     pub fn due_definitions(&self) -> impl Stream<Item = ObjectRef<TopologyKey>> + Send + use<> {
         self.due(|inner| &inner.definitions)
     }

@@ -176,7 +176,7 @@ impl Watcher {
         }
     }
 
-    /// Watches for ever. After an error that only a new start mends, the watch is made anew.
+    /// Watches for ever. An error that the stream cannot recover from starts a new watch.
     async fn follow<K, S>(
         &self,
         watch: impl Fn(watcher::Config) -> S,

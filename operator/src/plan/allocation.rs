@@ -54,8 +54,8 @@ pub(super) fn next(observed: &Observed, desired: &[Forwarder]) -> Allocated {
     Allocated { next, missing, why }
 }
 
-/// Puts into an allocation that someone deleted, or that is older than what was made out of it, what
-/// Forwarders carry and it gives to nobody.
+/// Adds to an allocation that was deleted, or is older than its Forwarders, the grants that
+/// Forwarders carry and it lacks.
 fn recover(observed: &Observed, next: &mut AllocationSpec) {
     let retired = next.retired.values().map(|retired| retired.vni);
     let mut taken: BTreeSet<u32> = next.vnis.values().copied().chain(retired).collect();
@@ -163,8 +163,8 @@ fn network(prefix: Prefix) -> Option<IpNetwork> {
     IpNetwork::new(prefix.addr, prefix.len).ok()
 }
 
-/// Retires the VNIs of links that are no more, forgets those that are safe, and gives one to each new
-/// link while there are any. Returns how many are missing.
+/// Retires the VNIs of removed links, forgets those that are safe, and grants one to each new
+/// link while there are any. Returns the number of missing ones.
 fn grant_vnis(
     observed: &Observed,
     desired: &[Forwarder],
@@ -219,7 +219,7 @@ fn tunnels(desired: &[Forwarder]) -> BTreeSet<String> {
     tunnels.map(|link| link.id.clone()).collect()
 }
 
-/// Forwarder objects by the Forwarder's name, whoever owns them.
+/// Forwarder objects by the Forwarder's name, with any owner.
 fn ends(observed: &Observed) -> BTreeMap<&str, Vec<&ExistingForwarder>> {
     let mut ends: BTreeMap<&str, Vec<&ExistingForwarder>> = BTreeMap::new();
     for existing in &observed.forwarders {

@@ -15,7 +15,7 @@ const REMEDY: &str = "mend it, or delete it to have it made anew from the Forwar
 
 /// Grants that the persisted allocation makes twice, or should not make at all, and how to repair them.
 ///
-/// A grant whose Forwarder is gone stands in nobody's way: it is about to be released.
+/// A grant whose Forwarder is gone is no conflict: it is about to be released.
 pub(super) fn contradiction(observed: &Observed) -> Option<String> {
     let fault = fault(observed, observed.persisted()?, false)?;
     let name = &observed.topology.metadata.name;

@@ -53,7 +53,7 @@ pub struct DownLink {
     pub reason: String,
 }
 
-/// A Forwarder whose node does not report what was computed.
+/// Forwarder whose node does not report the computed table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its name.
@@ -117,7 +117,7 @@ pub(super) fn convergence(
     convergence
 }
 
-/// Forwarders that were told to be on a node that is not there.
+/// Forwarders that are pinned to a missing node.
 fn gone(observed: &Observed, computed: &Computed) -> Vec<(String, String)> {
     let nodes: BTreeSet<&str> = observed
         .nodes

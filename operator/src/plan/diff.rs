@@ -89,10 +89,10 @@ pub(super) fn former_allocation(observed: &Observed) -> Option<Delete> {
 
 /// Forwarders that differ and whose grants are persisted.
 ///
-/// That other grants are still to be persisted is no reason to wait: what is granted to a uid stays
-/// as it is, and the VNI of a desired link goes to no other one before both its ends were written
+/// Other grants that are still to be persisted are no reason to wait: the grants of a uid stay
+/// as they are, and the VNI of a desired link goes to no other one before both its ends were written
 /// without it. Only the ends of a link that is about to be retired wait, to be written once. Out of
-/// an allocation that gives something twice nobody is filled.
+/// an allocation with a duplicate grant, no Forwarder is filled.
 pub(super) fn fills(
     observed: &Observed,
     desired: &[Forwarder],

@@ -23,7 +23,7 @@ pub struct Facts {
     pub epoch: String,
     /// Digest of all tables; empty when the declaration is rejected.
     pub digest: String,
-    /// Reports of nodes against what was computed; `None` when nothing can be compared.
+    /// Comparison of nodes' reports with the computed tables; `None` when nothing can be compared.
     pub convergence: Option<Convergence>,
 }
 

@@ -1,11 +1,11 @@
-//! Order of plans: one made from older knowledge writes nothing over one made from newer.
+//! Order of plans: a plan from older versions does not overwrite one from newer versions.
 //!
 //! ```text
 //! watches ----> heard: the newest version that each watch has delivered, whatever it was about
 //!          \--> basis: the newest version of each kind that concerned the topology ---> written with each plan
 //! ```
-//! A basis is a change that every replica will hear of. So a replica that has heard less than the basis of what
-//! is written waits, and one that has heard as much has a basis that is at least as new.
+//! A basis is a version that every replica's watches will deliver. So a replica with lower versions than the basis of the
+//! written objects waits, and one with the same versions has a basis that is at least as new.
 
 use std::{fmt, str::FromStr};
 
@@ -28,7 +28,7 @@ pub struct Versions {
 pub struct Basis {
     /// `metadata.generation` of the topology.
     pub generation: i64,
-    /// The newest changes that concerned the topology.
+    /// Newest versions that concern the topology.
     pub versions: Versions,
 }
 
@@ -37,7 +37,7 @@ pub struct Basis {
 pub enum Lag {
     /// A later generation of the topology is written: to be read live.
     Generation,
-    /// Changes of these versions are written of which the watches have not told yet.
+    /// These versions are written, and not delivered by the watches yet.
     Watches(Versions),
 }
 
@@ -56,7 +56,7 @@ impl Versions {
         self.max(other) == self
     }
 
-    /// Of those, the kinds that decide what is written into specs.
+    /// Versions of the kinds that specs depend on.
     fn of_specs(self) -> Versions {
         Versions {
             forwarders: 0,
@@ -170,7 +170,7 @@ mod tests {
             // written, generation, live, heard, disbelieved, lag
             ("generation=2,pods=9", 2, false, "pods=9", "", None),
             ("generation=2", 1, false, "", "", Some(Lag::Generation)),
-            // Nothing live is older than what was written before: the annotation is wrong.
+            // A live read is never older than an earlier write: the annotation is wrong.
             ("generation=2", 1, true, "", "", None),
             ("pods=9", 1, false, "pods=8", "", watches("pods=9")),
             ("nodes=9", 1, false, "pods=9", "", watches("nodes=9")),

@@ -9,7 +9,7 @@ use super::observed::Observed;
 /// Reason of a declaration that asks for more than the administrator allows.
 pub(super) const REASON: &str = "TooManyForwarders";
 
-/// Compares what is asked for with the bounds.
+/// Compares the declaration with the limits.
 ///
 /// A node that is full already is no reason to reject what asks for no more there than it has.
 ///
@@ -49,7 +49,7 @@ pub(super) fn check(observed: &Observed, places: &[Place<'_>]) -> Result<(), Pro
     Ok(())
 }
 
-/// Nodes on which a Forwarder is to be placed now, and which may be full before this replica hears of it.
+/// Nodes that get a Forwarder now, and may be full before this replica's watches report it.
 pub(super) fn crowded(observed: &Observed, wanted: &[crds::Forwarder]) -> Vec<String> {
     let most = observed.limits.forwarders_per_node;
     if most == 0 {

@@ -1,4 +1,4 @@
-//! The plan of one topology: a pipeline of values, from what is observed to what is written. Pure.
+//! Plan of one topology: a pipeline of values, from observed objects to writes. Pure.
 //!
 //! ```text
 //! Observed -> desired -> allocation -> consistency -> diff --> (a) create -> (b) claim -> (c) allocation
@@ -7,35 +7,35 @@
 //!                 |
 //!                 +-> Computed (graph, tables) -> convergence (reports of nodes) -> Facts -> status::next
 //! ```
-//! A plan is carried out step by step, and each step may be the last one: the next plan is made from
-//! what is there then. Any number of replicas do so at once, each from its own, older or newer view.
+//! A plan is executed step by step, and may stop after any step: the next plan is computed from
+//! the objects at that time. Any number of replicas do so at once, each from its own, older or newer view.
 //!
-//! # Why nothing is given twice
-//! 1. What is given stands in the allocation, which is written under its resourceVersion.
-//! 2. An allocation is written only from a *fresh look*: read live, in this order, the allocation, the
+//! # Uniqueness of grants
+//! 1. Grants are persisted in the allocation, which is written under its resourceVersion.
+//! 2. An allocation is written only after a *live read* of, in this order, the allocation, the
 //!    Forwarders, the topology. So a uid that is granted something and is not among the Forwarders is gone
 //!    for good, a new uid is granted something only while its topology lives, and nothing is granted while
 //!    anything of a former topology of the same name is there. Nor is anything deleted, or moved to another
 //!    node, without that look and one at the nodes concerned ([`Plan::doubtful_nodes`]): a replica that has
-//!    not heard yet of what a Forwarder was made for must not undo it.
+//!    not yet received the reason of a Forwarder must not undo it.
 //! 3. A Forwarder is filled under its uid and resourceVersion out of the persisted allocation. Blocks are
 //!    granted to a uid and never change, so a fill out of an old allocation, however late, is right.
 //! 4. A VNI is granted to a link, and links come and go while their ends live. So it is retired first, and
 //!    free only when both ends carry, in [`REVISION_ANNOTATION`], the revision in which it was retired or a
-//!    later one; nobody fills a Forwarder from a lower revision than it carries.
-//!    Hands and backups move revisions too: an allocation is lifted above the highest one that a Forwarder
-//!    of its topology carries, and takes over what they carry and it gives to nobody; what can be no
-//!    revision counts as 0.
+//!    later one; a Forwarder is never filled from a lower revision than it carries.
+//!    Manual edits and backups move revisions too: an allocation is raised above the highest one that a Forwarder
+//!    of its topology carries, and takes over grants that Forwarders carry and it lacks; an invalid
+//!    value counts as 0.
 //! 5. VNIs come out of ranges claimed by name, which are kept until topology, allocation and Forwarders are
-//!    gone, looked at live in this order.
-//! 6. What no resourceVersion guards, the topology and its pods and nodes, is fenced: see `fence`. A
-//!    Forwarder is never filled from an older generation of its topology, nor before a replica has heard of
+//!    gone, as read live in this order.
+//! 6. Inputs that no resourceVersion guards, the topology and its pods and nodes, are fenced: see `fence`. A
+//!    Forwarder is never filled from an older generation of its topology, nor before a replica's watches have delivered
 //!    the pods and nodes that it was filled for.
 //! 7. A node's Forwarders are bounded: bare ones announce the node that they are for, and are filled only when
 //!    all that are announced there, counted live, are within the bound.
-//! 8. An allocation that says otherwise, by hand or by a merge, is not carried out: no Forwarder is filled
-//!    and nothing is given until someone has mended or deleted it. One that was deleted is made anew from
-//!    what Forwarders carry.
+//! 8. An allocation that contradicts this, by a manual edit or a merge, is not executed: no Forwarder is filled
+//!    and nothing is granted until it is repaired or deleted. A deleted one is recreated from
+//!    the grants that Forwarders carry.
 
 mod allocation;
 mod computed;
@@ -271,7 +271,7 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
     plan
 }
 
-/// The writes that bring what exists to what is desired.
+/// Writes that bring the existing objects to the desired ones.
 fn write(
     observed: &Observed,
     computed: &Computed,
@@ -288,7 +288,7 @@ fn write(
     plan.delete_allocation = diff::former_allocation(observed);
     plan.doubtful_nodes = diff::doubtful_nodes(observed, forwarders);
     plan.crowded_nodes = limits::crowded(observed, forwarders);
-    // Tables of a network that is not to be are nobody's.
+    // Tables of a contradictory network are not published.
     if consistency::contradiction(observed).is_none() {
         plan.publish = diff::publishes(observed, computed);
     }

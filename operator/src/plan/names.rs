@@ -4,7 +4,7 @@
 //! reports of nodes -> planned -> attached pods of an App -> Service TOPOLOGY-APP (headless, no selector) -> EndpointSlices with the topology's addresses
 //! ```
 //! The cluster's DNS makes of it `TOPOLOGY-APP.NAMESPACE.svc` and `POD.TOPOLOGY-APP.NAMESPACE.svc`.
-//! An object of somebody else that has such a name keeps it.
+//! A foreign object of such a name is left unchanged.
 
 mod objects;
 mod reported;
@@ -77,7 +77,7 @@ pub struct AttachedPod {
 pub struct NamesPlan {
     /// Service of each App, sorted by App.
     pub names: Vec<Name>,
-    /// Services in the way that are nobody's we know, by App.
+    /// Foreign Services with a conflicting name, by App.
     pub foreign: Vec<(String, String)>,
     /// Slices that are to go.
     pub delete_slices: Vec<Delete>,
@@ -184,7 +184,7 @@ enum Choice<'a> {
     Have(&'a Service),
     /// One of this name.
     Make(String),
-    /// None: one of this name is somebody else's.
+    /// None: a foreign Service has this name.
     Foreign(String),
     /// None as long as one is on its way out.
     Wait,

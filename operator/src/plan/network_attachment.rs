@@ -70,7 +70,7 @@ pub enum Step {
     Wait,
 }
 
-/// Decides what is to be done for the topology with this uid.
+/// Chooses the step for the topology with this uid.
 pub fn step(there: Option<&DynamicObject>, wanted: Option<&Value>, uid: &str) -> Step {
     let owner = there.and_then(|there| controller(&there.metadata));
     let is_own = owner.is_some_and(|owner| owner == uid);

@@ -40,22 +40,22 @@ pub struct Observed {
     pub load: Arc<HashMap<String, u32>>,
     /// Bounds that the administrator sets.
     pub limits: Limits,
-    /// The newest changes that concerned this topology.
+    /// Newest versions that concern this topology.
     pub basis: Versions,
-    /// The newest changes that the watches have told of.
+    /// Newest versions that the watches have delivered.
     pub heard: Versions,
-    /// Changes of which the watches should have told long ago: see [`Observed::lag`].
+    /// Versions that the watches should have delivered long ago: see [`Observed::lag`].
     pub disbelieved: Versions,
     /// True when the topology was read live, after the Forwarders and the allocation.
     pub is_live: bool,
     /// Pods that are or may be instances: of the namespaces that may join, running, bound to a node.
     pub pods: Vec<Pod>,
     /// The Forwarder objects in the topology's namespace that carry its label or its name in
-    /// `spec.topology`, whoever owns them.
+    /// `spec.topology`, with any owner.
     pub forwarders: Vec<ExistingForwarder>,
     /// Names of Forwarder objects that are named like this topology's, and say that they are of another one.
     pub taken: BTreeSet<String>,
-    /// The allocation object of the topology's name, where there is one, whoever owns it.
+    /// The allocation object of the topology's name, where there is one, with any owner.
     pub allocation: Option<ExistingAllocation>,
     /// First VNIs of ranges that this topology (by uid) has claimed, sorted.
     pub ranges: Vec<u32>,
@@ -136,8 +136,8 @@ pub struct ExistingAllocation {
     pub is_owned: bool,
     /// True while it is being deleted.
     pub is_going: bool,
-    /// All that is given, in whatever shards; `None` when it cannot be read: then nothing is given until
-    /// someone has mended it.
+    /// All grants, over all shards; `None` when they are undecodable: then nothing is granted until
+    /// it is repaired.
     pub spec: Option<Arc<AllocationSpec>>,
     /// Its shards, by number.
     pub shards: Vec<Shard>,
@@ -197,8 +197,8 @@ impl Observed {
         }
     }
 
-    /// The basis of an object that is written over one of basis `before`: it keeps what has been heard of, so
-    /// that a process which has only begun, and knows the past as a list, takes nothing from the fence.
+    /// Basis of an object that overwrites one with the basis `before`: it keeps delivered versions, so
+    /// that a new process, which knows only a list, does not weaken the fence.
     pub(super) fn basis_over(&self, before: Basis) -> Basis {
         let mut basis = self.planned_from();
         if self.heard.max(self.basis).covers(before.versions) {

@@ -39,8 +39,8 @@ pub(super) fn free(observed: &Observed, taken: &BTreeSet<u32>) -> Vec<u32> {
     above
 }
 
-/// Ranges to claim, and how many of them: those that VNIs were given out of although nobody has
-/// claimed them (someone deleted the claim), then as many as it takes for `missing` links.
+/// Ranges to claim, and their number: those of granted VNIs without a claim
+/// (it was deleted), then as many as `missing` links need.
 pub(super) fn claims(
     observed: &Observed,
     next: &AllocationSpec,

@@ -90,7 +90,7 @@ impl Access {
     /// Authorizes the bearer of the token in `headers` for `right`.
     ///
     /// # Errors
-    /// 401 without a token that the cluster knows, 403 without the right, 503 when nobody can tell.
+    /// 401 without a valid token, 403 without the permission, 503 when the API server does not answer.
     pub(super) async fn allow(&self, headers: &HeaderMap, right: Right) -> Result<Caller, Problem> {
         let token = bearer(headers)?;
         let digest = *blake3::hash(token.as_bytes()).as_bytes();

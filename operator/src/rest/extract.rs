@@ -41,7 +41,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Asked<T
     }
 }
 
-/// The body of a request, not read yet: nobody is to have it read before the caller is authorized.
+/// Body of a request, not read yet: it is read only after the caller is authorized.
 pub(super) struct Body(Request);
 
 impl<S: Send + Sync> FromRequest<S> for Body {

@@ -36,11 +36,11 @@ const READING: Duration = Duration::from_secs(120);
 /// Longest time for a body.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Most reads that are answered at once.
+/// Largest number of parallel reads.
 const READS: usize = 64;
 
-/// Most other requests that are answered at once. They have bodies: callers that send them slowly keep nobody from
-/// reading.
+/// Largest number of other parallel requests. They have bodies: slow callers do not block
+/// reads.
 const WRITES: usize = 32;
 
 /// Name of the header in which an answer names its trace.

@@ -108,7 +108,7 @@ impl Rest {
     ) -> Result<T, Problem> {
         let permit = Arc::clone(&self.0.computations).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        // It goes on when nobody waits for it any more.
+        // It continues when its caller is gone.
         let work = move || {
             let _permit = permit;
             work()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
     pub(super) r#type: String,
-    /// The status in words.
+    /// Title of the status.
     pub(super) title: String,
     /// The status code of the answer.
     pub(super) status: u16,
@@ -58,7 +58,7 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// A fault of ours: the asker is told that it is, the log is told what.
+    /// Internal error (500): the caller gets no details, the log does.
     pub(super) fn internal(error: &dyn Error) -> Problem {
         tracing::error!(error = chain(error), "REST request failed");
         let detail = "the operator failed to answer; its log says why";

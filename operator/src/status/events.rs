@@ -1,4 +1,4 @@
-//! Events: only what changes is told.
+//! Events on changes of conditions.
 
 use crds::{Condition, TopologyStatus};
 
@@ -30,7 +30,7 @@ pub fn events(before: &TopologyStatus, after: &TopologyStatus) -> Vec<Event> {
     });
     let mut events: Vec<Event> = Vec::new();
     for event in told {
-        // What follows from what was told already is not told again.
+        // A consequence of an event that is in the list already is left out.
         if !events.iter().any(|other| other.reason == event.reason) {
             events.push(event);
         }

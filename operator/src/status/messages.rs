@@ -1,4 +1,4 @@
-//! Sentences for people: what is the matter, where, and who is waited for.
+//! Messages of conditions and events: problem, place, and pending nodes.
 
 use crds::{Problem, text::printable};
 
@@ -18,7 +18,7 @@ pub(super) const NOT_ACCEPTED: &str = "the declaration is not accepted";
 pub(super) const NO_FORWARDERS: &str =
     "there are no forwarders: no node matches spec.forwarderPerNode.nodeSelector";
 
-/// `PATH: what was expected`, joined.
+/// `PATH: expected value`, joined.
 pub(super) fn problems(problems: &[Problem]) -> String {
     let text = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string);
     let mut text: Vec<String> = text.collect();

@@ -1,4 +1,4 @@
-//! Gauges that are read from the caches at each scrape: never stale, and gone with what they are about.
+//! Gauges that are read from the caches at each scrape.
 
 use std::fmt;
 

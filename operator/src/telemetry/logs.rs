@@ -85,7 +85,7 @@ impl Logs {
         level.unwrap_or_default()
     }
 
-    /// Changes the level from now on, and returns what it is then.
+    /// Changes the level, and returns the new one.
     ///
     /// # Errors
     /// A level that is none; then nothing has changed.

@@ -1,4 +1,4 @@
-//! From what was written to canonical order, refusing what cannot be.
+//! Canonical order of a declaration, and refusal of invalid ones.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},

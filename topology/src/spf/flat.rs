@@ -1,6 +1,6 @@
 //! The run that almost every graph takes: buckets, and one word of next hops.
 //!
-//! What costs in a shortest-path run on a modern core is that nobody can foretell whether an
+//! The cost of a shortest-path run on a modern core are branches: it is unpredictable whether an
 //! edge shortens a path, ties, or does nothing. So this loop computes distance and set of the
 //! head whatever the outcome, and branches only to queue it; and it keeps the two in one cache
 //! line. On 10,000 Forwarders that is a fifth of the time.

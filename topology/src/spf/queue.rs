@@ -1,10 +1,10 @@
 //! Queues of Forwarders by tentative distance. Entries are never moved: a Forwarder that gets
-//! nearer is pushed again, and whoever pops the older entry sees that it is stale.
+//! nearer is pushed again, and its older entry is recognised as stale when popped.
 
 use alloc::{collections::BinaryHeap, vec::Vec};
 use core::cmp::Reverse;
 
-/// A monotone priority queue: what is pushed is never nearer than what was popped last.
+/// Monotone priority queue: a pushed entry is never nearer than the last popped one.
 pub(crate) trait Queue {
     fn push(&mut self, distance: u64, forwarder: u32);
     fn pop(&mut self) -> Option<(u64, u32)>;

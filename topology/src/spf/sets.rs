@@ -25,7 +25,7 @@ pub(crate) trait Sets {
     fn clear(&mut self, of: u32);
     /// Adds to the union that [`Sets::store`] takes.
     fn gather(&mut self, value: Self::Value);
-    /// Replaces a set by the union gathered, which starts anew; tells whether it differs.
+    /// Replaces a set by the gathered union, which is reset; true when the set changed.
     fn store(&mut self, of: u32) -> bool;
 }
 

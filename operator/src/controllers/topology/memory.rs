@@ -1,4 +1,4 @@
-//! Memory of this replica about each topology, beside what is observed.
+//! State of this replica for each topology, beside the observed objects.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,13 +34,13 @@ struct Memory {
     reworded: Option<Instant>,
     /// Unattached pods, by uid and reason, that have an event already.
     told: HashSet<(String, String)>,
-    /// Until when the topology is left to another replica that has begun with it.
+    /// End of the time for which the topology is left to another replica.
     held_until: Option<Instant>,
-    /// Changes that are written and that the watches have not told of, and since when.
+    /// Written versions that the watches have not delivered, and the time since when.
     lag: Option<(Versions, Instant)>,
     /// The same of the status.
     status_lag: Option<(Versions, Instant)>,
-    /// Changes that the watches have not told of for [`LAG_MAX`].
+    /// Written versions that the watches have not delivered for [`LAG_MAX`].
     disbelieved: Versions,
 }
 
@@ -100,7 +100,7 @@ impl Memories {
         (!left.is_zero()).then_some(left)
     }
 
-    /// The changes that are written but that no watch tells of, and that are therefore taken for wrong.
+    /// Written versions that no watch delivers, and that are therefore ignored.
     pub(super) fn disbelieved(&self, key: &Key, lag: Option<Lag>) -> Versions {
         let mut all = self.lock();
         let Some(known) = all.get_mut(key) else {

@@ -22,7 +22,7 @@ fn fact(pod: &Unattached) -> (String, String) {
     (pod.pod.uid.clone(), pod.reason.clone())
 }
 
-/// The newest changes that a plan was made from.
+/// Newest versions that a plan was computed from.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PlannedFrom {
     /// Versions that concern the topology.
@@ -32,7 +32,7 @@ pub(super) struct PlannedFrom {
 }
 
 impl Topologies {
-    /// Writes the status when it changes, then the events. False when someone else was quicker.
+    /// Writes the status when it changes, then the events. False when another replica was faster.
     ///
     /// While writing `is_failing` the same is not said in other words all the time: each try may fail in
     /// another one, and a status that is written has every replica try again.

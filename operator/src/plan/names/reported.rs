@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// App, pod and addresses of what is left of reports of the Forwarder `f1` on `n1`.
+    /// App, pod and addresses that remain of the reports of Forwarder `f1` on `n1`.
     fn left(reports: &[AttachedPod], is_watched: bool) -> Vec<(String, String, usize)> {
         let pods = [
             pod("web-0", "web", "n1"),

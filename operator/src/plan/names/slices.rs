@@ -71,7 +71,7 @@ impl NamesWorld {
         families
     }
 
-    /// Spreads endpoints over slices, so that as few slices as may be differ from what is there.
+    /// Distributes endpoints over slices, so that as few slices as possible change.
     pub(super) fn shard(
         &self,
         app: &str,
