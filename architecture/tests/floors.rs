@@ -3,8 +3,9 @@
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use std::{collections::BTreeSet, process::Command};
 
-/// Which crate of the workspace may use which: imports go down, never sideways.
-/// `lab` starts the daemon of `node`: the one exception. `ctl` reads answers of nodes by the types of `crds`.
+/// Permitted dependencies between the crates of the workspace: imports go down, never sideways.
+/// `lab` starts the daemon of `node`: the one exception. `ctl` reads answers of nodes by the types
+/// of `crds`.
 #[rustfmt::skip]
 const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-topology",     &[]),

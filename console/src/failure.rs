@@ -6,15 +6,15 @@ use std::process::ExitCode;
 /// Exit codes of every verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// The verb did what it was asked to do.
+    /// Success.
     Done = 0,
-    /// It tried and failed, or found something wrong.
+    /// The verb failed, or found a problem.
     Failed = 1,
     /// The command line or the input is invalid; nothing was done.
     Invalid = 2,
     /// A name does not exist in the topology, or there is no such file or lab.
     NotFound = 3,
-    /// It did not happen in time.
+    /// Timeout.
     TimedOut = 4,
 }
 
@@ -24,7 +24,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb did not do what it was asked to do.
+/// Failure of a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A file could not be read.
@@ -35,19 +35,19 @@ pub enum Failure {
         /// Error of the kernel.
         source: io::Error,
     },
-    /// The input is not what it should be; each line names file, field and what was expected.
+    /// Invalid input; each line names file, field and expected value.
     #[error("invalid input: {}", .0.join("; "))]
     Invalid(Vec<String>),
-    /// Nothing has this name; the second part suggests what may have been meant.
+    /// Unknown name; the message suggests a similar one.
     #[error("{0}")]
     NotFound(String),
-    /// It was tried and did not succeed.
+    /// The verb failed.
     #[error("{0}")]
     Failed(String),
-    /// A time limit passed.
+    /// Timeout.
     #[error("{0}")]
     TimedOut(String),
-    /// Everything has been told on stdout or stderr already.
+    /// The failure is already reported on stdout or stderr.
     #[error("exit code {}", *.0 as u8)]
     Told(Exit),
     /// stdout could not be written.
@@ -61,7 +61,7 @@ impl Failure {
         Self::Failed(chain(error))
     }
 
-    /// The exit code that stands for this failure.
+    /// Exit code of this failure.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Read { .. } | Self::Invalid(_) => Exit::Invalid,
@@ -69,13 +69,13 @@ impl Failure {
             Self::Failed(_) => Exit::Failed,
             Self::TimedOut(_) => Exit::TimedOut,
             Self::Told(exit) => *exit,
-            // The reader has had enough (`| head`): nothing is wrong.
+            // The reader has closed the pipe (`| head`): no failure.
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Write(_) => Exit::Failed,
         }
     }
 
-    /// Lines for stderr, one entry for each thing that is wrong.
+    /// Lines for stderr, one entry for each problem.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Self::Invalid(problems) => problems.clone(),
@@ -87,7 +87,7 @@ impl Failure {
     }
 }
 
-/// An error with its causes in one line; what an error says of its cause already is not said again.
+/// Error chain in one line; a cause that an error's message already contains is not repeated.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| {

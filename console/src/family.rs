@@ -14,7 +14,7 @@ pub struct FamilyArgs {
 }
 
 impl FamilyArgs {
-    /// The families that are left, the preferred one first.
+    /// Selected families, the preferred one first.
     pub fn families(self) -> &'static [Family] {
         match (self.ipv4, self.ipv6) {
             (true, _) => &[Family::V4],

@@ -1,4 +1,4 @@
-//! `-f FILE`: from a file or stdin to a topology that the lint has nothing against.
+//! `-f FILE`: valid topologies from a file or stdin.
 
 use crate::failure::Failure;
 use crate::nearest::did_you_mean;
@@ -16,7 +16,7 @@ pub struct Input {
     pub file: PathBuf,
 }
 
-/// A valid declaration and the global topology that it means.
+/// Valid declaration, and its global topology.
 #[derive(Clone, Debug)]
 pub struct Declared {
     /// The object as declared.
@@ -29,8 +29,8 @@ impl Input {
     /// Reads and checks the one topology in the file.
     ///
     /// # Errors
-    /// [`Failure::Read`]; [`Failure::Invalid`] with everything that is wrong, or when the file
-    /// holds another number of topologies than one.
+    /// [`Failure::Read`]; [`Failure::Invalid`] with all problems, or when the file holds another
+    /// number of topologies than one.
     pub fn declared(&self) -> Result<Declared, Failure> {
         declared(&self.file)
     }
@@ -47,7 +47,7 @@ pub fn declared(file: &Path) -> Result<Declared, Failure> {
     Ok(Declared { object, topology })
 }
 
-/// The one topology in `file`, which the lint has nothing against.
+/// Single, valid topology in `file`.
 ///
 /// # Errors
 /// As [`Input::declared`].
@@ -65,7 +65,7 @@ pub fn object(file: &Path) -> Result<MicroServiceTopology, Failure> {
 /// Reads and checks every topology in `file`.
 ///
 /// # Errors
-/// [`Failure::Read`]; [`Failure::Invalid`] with everything that is wrong.
+/// [`Failure::Read`]; [`Failure::Invalid`] with all problems.
 pub fn objects(file: &Path) -> Result<Vec<MicroServiceTopology>, Failure> {
     match check(file)? {
         (objects, problems) if problems.is_empty() => Ok(objects),
@@ -73,10 +73,10 @@ pub fn objects(file: &Path) -> Result<Vec<MicroServiceTopology>, Failure> {
     }
 }
 
-/// Reads every topology in `file`, and says everything that is wrong with them.
+/// Reads every topology in `file`, and returns all problems.
 ///
 /// # Errors
-/// [`Failure::Read`] when there is nothing to check.
+/// [`Failure::Read`] when the file is unreadable.
 pub fn check(file: &Path) -> Result<(Vec<MicroServiceTopology>, Vec<Problem>), Failure> {
     let name = shown(file);
     let read = if file == Path::new("-") {
@@ -122,7 +122,7 @@ fn open(file: &Path) -> Result<File, Failure> {
     Ok(opened)
 }
 
-/// The name of `file` in messages.
+/// Name of `file` in messages.
 pub fn shown(file: &Path) -> String {
     match file.to_str() {
         Some("-") => "stdin".into(),
@@ -141,7 +141,7 @@ fn invalid(file: &str, problems: Vec<Problem>) -> Failure {
 /// The Forwarder called `name`.
 ///
 /// # Errors
-/// [`Failure::NotFound`] with the name that may have been meant.
+/// [`Failure::NotFound`] with a similar name.
 pub fn forwarder(topology: &Topology, name: &str) -> Result<ForwarderIndex, Failure> {
     topology.forwarder(name).ok_or_else(|| {
         let hint = match topology.app(name) {
@@ -155,7 +155,7 @@ pub fn forwarder(topology: &Topology, name: &str) -> Result<ForwarderIndex, Fail
 /// Faults that `--without` names: `A/B` all links between the two, `A/B#2` one of them, `A` a Forwarder.
 ///
 /// # Errors
-/// [`Failure::NotFound`] with what may have been meant.
+/// [`Failure::NotFound`] with similar names.
 pub fn faults(topology: &Topology, without: &[String]) -> Result<Vec<Fault>, Failure> {
     let mut faults = Vec::new();
     for text in without {

@@ -1,4 +1,5 @@
-//! Plumbing of the `beemesh` command: exit codes, output formats, input files, escapes for terminals.
+//! Console of the `beemesh` command: exit codes, output formats, input files, escapes for
+//! terminals.
 //!
 //! ```text
 //! -f FILE -> input -> verb -> output -> stdout      failure -> exit code

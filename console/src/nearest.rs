@@ -2,10 +2,10 @@
 
 use crds::suggest::nearest;
 
-/// No more names are listed.
+/// Largest number of listed names.
 const LISTED: usize = 8;
 
-/// `; did you mean "NAME"?`, or the first names that there are when none is near.
+/// `; did you mean "NAME"?`, or the first known names when none is similar.
 pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     match nearest(name, known.iter().copied()) {

@@ -1,4 +1,4 @@
-//! How results leave: a table for people, JSON and YAML for programs, all through one writer that
+//! Output of results: a table for people, JSON and YAML for programs, through one writer that
 //! reports a closed pipe instead of panicking.
 
 use crate::{failure::Failure, terminal::Escaped};
@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::Serialize;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-/// The formats that every verb can print.
+/// Output formats of every verb.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
@@ -21,7 +21,7 @@ pub enum Format {
 /// `-o`, to be flattened into the arguments of a verb.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Output {
-    /// Format of what is printed
+    /// Output format
     #[arg(
         short = 'o',
         long = "output",

@@ -1,10 +1,10 @@
-//! Progress of what takes more than a second: on stderr, and only on a terminal.
+//! Progress bar of work that takes more than a second: on stderr, and only on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// Nothing is shown before this has passed.
+/// Delay before the bar appears.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A bar that appears after a second and goes when it is dropped.
@@ -30,10 +30,10 @@ impl Progress {
         }
     }
 
-    /// `steps` more are done.
+    /// Records `steps` more steps.
     pub fn advance(&mut self, steps: usize) {
         self.done += steps as u64;
-        // A bar between the lines of a table on the same terminal would spoil both.
+        // A bar between the lines of a table on the same terminal would garble both.
         let visible = io::stderr().is_terminal() && !io::stdout().is_terminal();
         if self.bar.is_hidden() && visible && self.started.elapsed() > QUIET {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());

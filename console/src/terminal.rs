@@ -5,8 +5,8 @@
 //! errors, notes, progress --> stderr -----+-> escape -> terminal
 //! entries of an archive ------------------'
 //! ```
-//! Everything that the command prints passes here: a terminal acts on ESC and C1 sequences (title, clipboard,
-//! colours), and bidirectional controls (Unicode, UAX #9) show a text in another order than it has.
+//! All output of the command is escaped here: a terminal acts on ESC and C1 sequences (title,
+//! clipboard, colours), and bidirectional controls (Unicode, UAX #9) reorder a displayed text.
 
 use std::{
     borrow::Cow,
@@ -63,9 +63,9 @@ impl<W: Write> Write for Escaped<W> {
     }
 }
 
-/// Writes `text` and a line feed to stderr.
+/// Writes `text` and a newline to stderr.
 pub fn say(text: &str) {
-    // A closed stderr leaves the exit code to tell.
+    // With a closed stderr only the exit code is left.
     let _ = writeln!(io::stderr(), "{}", escape(text));
 }
 

@@ -1,8 +1,8 @@
-//! Paths that packets do not survive, and the sentence that says so.
+//! Paths longer than the time to live of packets, and their message.
 
 use topology::{Topology, hops};
 
-/// Why packets between two Forwarders are lost, where the path is too long for their time to live.
+/// Message for two Forwarders whose path is too long for the packets' time to live.
 pub fn explain(topology: &Topology, from: &str, to: &str) -> Option<String> {
     let count = hops::too_many(topology, from, to)?;
     Some(sentence(from, to, count))

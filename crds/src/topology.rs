@@ -127,13 +127,13 @@ pub struct ForwarderPerNode {
 /// Shape of the links that `links` does not declare. Twin of the shapes in `topology`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Shape {
-    /// Each with each.
+    /// Full mesh: a link between every two Forwarders.
     Mesh,
-    /// Each with the next, the last with the first.
+    /// Ring: a link from each Forwarder to the next, and from the last to the first.
     Ring,
-    /// Each with the next.
+    /// Line: a link from each Forwarder to the next.
     Line,
-    /// The first with each other.
+    /// Star: a link from the first Forwarder to every other one.
     Star,
     /// A binary tree, the first is the root.
     Tree,

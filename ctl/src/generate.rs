@@ -58,7 +58,7 @@ pub(crate) struct Args {
 /// Shapes that can be generated.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum GeneratedShape {
-    /// Each with each
+    /// Full mesh: a link between every two
     Mesh,
     /// A circle
     Ring,

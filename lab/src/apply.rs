@@ -1,4 +1,4 @@
-//! Brings a lab to what is desired, step by step; each step may be repeated.
+//! Convergence of a lab to its desired state, step by step; each step may be repeated.
 
 pub(crate) mod attach;
 
@@ -21,23 +21,24 @@ use crate::state::directory::{Directory, Instance, Record};
 use crate::state::names;
 use console::failure::Failure;
 
-/// What a step needs.
+/// State of a convergence.
 pub(crate) struct Apply<'a> {
-    /// The lab.
+    /// Directory of the lab.
     pub(crate) directory: &'a Directory,
-    /// What there is; kept on disk as it changes.
+    /// Record of the lab; written to disk on each change.
     pub(crate) record: &'a mut Record,
-    /// Where to tell how it goes.
+    /// Progress output.
     pub(crate) progress: &'a Progress,
-    /// When to give up.
+    /// Deadline of the whole convergence.
     pub(crate) deadline: Instant,
 }
 
 impl Apply<'_> {
-    /// All steps, from what there is to `desired`. `previous` are the objects that there were.
+    /// Runs all steps towards `desired`. `previous` are the existing objects.
     ///
     /// # Errors
-    /// [`Failure::TimedOut`] with what is missing; [`Failure::Failed`] with what was refused.
+    /// [`Failure::TimedOut`] with the missing parts; [`Failure::Failed`] with the refused
+    /// operation.
     pub(crate) fn run(mut self, desired: &Desired, previous: &[Forwarder]) -> Result<(), Failure> {
         let directory = self.directory;
         self.make_directories()?;
@@ -68,7 +69,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Detaches instances that are to go, or to be elsewhere.
+    /// Detaches instances that are unwanted or move to another Forwarder.
     fn detach_departing(&mut self, desired: &Desired) -> Result<(), Failure> {
         let stays = |name: &str, instance: &Instance| {
             desired.instances.get(name).is_some_and(|wanted| {
@@ -90,7 +91,7 @@ impl Apply<'_> {
         self.directory.write_record(self.record)
     }
 
-    /// Takes away the Forwarders that are to go or to be on another node, and waits until their
+    /// Withdraws the Forwarders that are unwanted or move to another node, and waits until their
     /// namespaces are gone: two daemons must never work on one namespace.
     fn withdraw_moved(&mut self, desired: &Desired, previous: &[Forwarder]) -> Result<(), Failure> {
         let node_of: BTreeMap<&str, &str> = desired
@@ -122,7 +123,7 @@ impl Apply<'_> {
         while namespaces.iter().any(is_there) && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));
         }
-        // A daemon that is dead, or never had it, does not take it away.
+        // A daemon that is dead, or never had the Forwarder, does not remove its namespace.
         remove_namespaces(&namespaces)?;
         for forwarder in &moved {
             objects::remove(&self.directory.status(), &forwarder.metadata.name)?;
@@ -131,7 +132,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Notes every namespace that will be made, by anyone, then makes underlay and hosts.
+    /// Records every namespace in the journal before its creation, then creates underlay and hosts.
     fn make_hosts(&mut self, desired: &Desired) -> Result<(), Failure> {
         self.progress
             .step(&format!("making {} hosts", desired.hosts.len()));
@@ -193,7 +194,7 @@ impl Apply<'_> {
         hosts.try_for_each(|(node, host)| daemons::start(self.directory, node, host))
     }
 
-    /// Waits until each status shows what was computed.
+    /// Waits until each status shows the computed table.
     fn wait_programmed(&self, watch: &mut Watch, forwarders: &[Forwarder]) -> Result<(), Failure> {
         self.progress.step("waiting for links and tables");
         let expected = wait::expected(forwarders, self.record)?;
@@ -231,7 +232,7 @@ impl Apply<'_> {
             .cloned()
     }
 
-    /// Links and Forwarders that are out stay out, also where they were made anew.
+    /// Applies the recorded faults to recreated links and Forwarders.
     fn reapply_faults(&mut self, forwarders: &[Forwarder]) -> Result<(), Failure> {
         let faults = self.record.faults.clone();
         for id in &faults.cut {
@@ -250,10 +251,10 @@ impl Apply<'_> {
     }
 }
 
-/// How long a daemon may take to take a Forwarder down.
+/// Longest time in which a daemon removes a Forwarder.
 const WITHDRAWAL: Duration = Duration::from_secs(5);
 
-/// Ends what runs in the namespaces, and removes their names.
+/// Ends the processes in the namespaces, and removes their names.
 pub(crate) fn remove_namespaces(names: &[String]) -> Result<(), Failure> {
     let left = processes::end_all(names, crate::STOP_LIMIT);
     if !left.is_empty() {

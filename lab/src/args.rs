@@ -27,12 +27,12 @@ pub struct Args {
     pub(crate) verb: Verb,
 }
 
-/// What to do with a lab.
+/// Verbs of `beemesh lab`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Make the topology real, or bring a running lab to what the file says now
+    /// Start a lab of the topology, or update a running lab to the file
     Up(UpArgs),
-    /// Take a lab down, or all of them; also what a crash left behind
+    /// Take a lab down, or all of them; also the remains of a crash
     Down(DownArgs),
     /// Show forwarders and App instances of a running lab
     Status(StatusArgs),
@@ -44,11 +44,11 @@ pub(crate) enum Verb {
     Ping(PingArgs),
     /// Show the paths that packets take beside the paths computed
     Trace(TraceArgs),
-    /// Take a link out, as when a cable is pulled
+    /// Cut a link, as when a cable is pulled
     Cut(CutArgs),
     /// Undo `cut` and `kill`, for one link or forwarder, or for all
     Heal(HealArgs),
-    /// Let nothing in or out of a forwarder, as when it loses power
+    /// Cut a forwarder off, as when it loses power
     Kill(KillArgs),
     /// Test every App pair over the computed paths, then every link by cutting and healing it
     Test(TestArgs),
@@ -67,16 +67,16 @@ pub(crate) enum Verb {
 pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) file: Input,
-    /// How many instances of an App there are (default 1, or as before); may be repeated
+    /// Number of instances of an App (default 1, or as before); may be repeated
     #[arg(long, value_name = "NAME=N", value_parser = count)]
     pub(crate) instances: Vec<(String, u32)>,
-    /// How many hosts stand in for the nodes of `forwarderPerNode`
+    /// Number of hosts that represent the nodes of `forwarderPerNode`
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) nodes: u32,
-    /// Seconds until all must be up; then it is taken down again, and the exit code is 4
+    /// Seconds until the lab must be up; otherwise it is taken down again, and the exit code is 4
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) timeout: u64,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
@@ -124,7 +124,7 @@ pub(crate) struct ExecArgs {
     pub(crate) file: Input,
     /// App instance (`sensors-0`), App (its first instance) or forwarder
     pub(crate) name: String,
-    /// Command and its arguments; its exit code is ours
+    /// Command and its arguments; its exit code is the result
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,
 }
@@ -141,10 +141,10 @@ pub(crate) struct PingArgs {
     /// Number of echo requests
     #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: u64,
-    /// Time between two, such as 200ms or 1s
+    /// Interval between two requests, such as 200ms or 1s
     #[arg(short, long, default_value = "200ms", value_parser = duration)]
     pub(crate) interval: Duration,
-    /// How long to wait for answers after the last
+    /// Time to wait for replies after the last request
     #[arg(short = 'W', long, default_value = "2s", value_parser = duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
@@ -190,7 +190,7 @@ pub(crate) struct CutArgs {
 pub(crate) struct HealArgs {
     #[command(flatten)]
     pub(crate) file: Input,
-    /// Link or forwarder; all that is out when absent
+    /// Link or forwarder; all faults when absent
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -221,7 +221,7 @@ pub(crate) struct TestArgs {
     /// Test at most N pairs, evenly chosen
     #[arg(long, value_name = "N")]
     pub(crate) pairs: Option<usize>,
-    /// Most that a cut with another way may lose; more is wrong
+    /// Longest accepted loss of a cut with another path
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) max_loss: Option<Duration>,
     #[command(flatten)]
@@ -233,7 +233,7 @@ pub(crate) struct TestArgs {
 pub(crate) struct ConflistArgs {
     #[command(flatten)]
     pub(crate) file: Input,
-    /// App that the container is to be an instance of
+    /// App that the container becomes an instance of
     #[arg(long, value_name = "NAME")]
     pub(crate) app: String,
     /// Node whose daemon attaches it (default: the first with a forwarder for the App)

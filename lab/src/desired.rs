@@ -1,4 +1,4 @@
-//! What a lab of a topology consists of: Forwarder objects, hosts, App instances. Pure.
+//! Desired parts of a lab: Forwarder objects, hosts, App instances. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crds::{Forwarder, LabelSelector, MicroServiceTopology, Problem};
 use crate::state::directory::{Host, Instance, Record};
 use crate::state::names;
 
-/// What is to be there.
+/// Desired parts of a lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Desired {
     /// Sorted by name.
@@ -20,16 +20,16 @@ pub(crate) struct Desired {
     pub(crate) instances: BTreeMap<String, Instance>,
 }
 
-/// The name of the one host of a topology that names no nodes.
+/// Name of the single host of a topology without named nodes.
 const ONLY_HOST: &str = "host";
 
-/// What a lab of `topology` consists of, keeping numbers, blocks and VNIs of what there was.
+/// Desired parts of a lab of `topology`, keeping numbers, blocks and VNIs of the existing parts.
 ///
-/// `counts` says how many instances of an App there are (default 1), `nodes` how many hosts stand
-/// in for "one Forwarder on each node".
+/// `counts` is the number of instances by App (default 1), `nodes` the number of hosts for "one
+/// Forwarder on each node".
 ///
 /// # Errors
-/// What `expand` finds wrong with it.
+/// Problems found by `expand`.
 pub(crate) fn desired(
     topology: &MicroServiceTopology,
     counts: &BTreeMap<String, u32>,
@@ -53,7 +53,7 @@ pub(crate) fn desired(
     })
 }
 
-/// Labels of each node that the topology speaks of; at least one node.
+/// Labels of each node that the topology names; at least one node.
 fn node_labels(
     topology: &MicroServiceTopology,
     nodes: u32,
@@ -86,7 +86,7 @@ fn node_labels(
     labels
 }
 
-/// A name for the node that stands in for all with these labels: `zone-b`.
+/// Name for the node that represents all with these labels: `zone-b`.
 fn name_for<T>(wanted: &BTreeMap<String, String>, taken: &BTreeMap<String, T>) -> String {
     let last = |key: &str| key.rsplit('/').next().unwrap_or(key).to_owned();
     let words: Vec<String> = wanted
@@ -164,7 +164,8 @@ fn instances(
     instances
 }
 
-/// Where instance `number` goes: where the App is pinned, else round the Forwarders in their order.
+/// Forwarder of instance `number`: the pinned one, otherwise round-robin over the Forwarders in
+/// their order.
 fn forwarder_of<'a>(
     app: &AppEntry,
     number: u32,
@@ -195,7 +196,7 @@ pub(crate) fn pod_labels(
     labels
 }
 
-/// Labels that the selector takes, where there are any.
+/// Labels that match the selector, where there are any.
 fn labels_for(selector: &LabelSelector) -> BTreeMap<String, String> {
     let mut labels = selector.match_labels.clone();
     for requirement in &selector.match_expressions {

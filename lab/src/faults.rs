@@ -1,4 +1,4 @@
-//! Breaking links and Forwarders, and healing them.
+//! Faults of links and Forwarders, and their repair.
 //!
 //! - cut: both ends are set down, as when a cable is pulled;
 //! - silent cut: both ends look up and drop all that arrives, as when a switch on the way fails;
@@ -29,7 +29,7 @@ pub(crate) struct End {
     pub(crate) interface: String,
 }
 
-/// The two ends of the link `id`; none when there is no such link.
+/// Ends of the link `id`; `None` for an unknown link.
 pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
     let mut ends = forwarders.iter().filter_map(|forwarder| {
         let link = forwarder.spec.links.iter().find(|link| link.id == id)?;
@@ -44,7 +44,7 @@ pub(crate) fn ends(forwarders: &[Forwarder], id: &str) -> Option<[End; 2]> {
 /// Sets the ends of a link down or up.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn set_up(ends: &[End], is_up: bool) -> Result<(), Failure> {
     for end in ends {
         let mut batch = Batch::new();
@@ -54,14 +54,14 @@ pub(crate) fn set_up(ends: &[End], is_up: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the power from a Forwarder, or gives it back: its links go down, and what its Apps send
-/// is dropped.
+/// Cuts a Forwarder off, or reconnects it: its links go down, and packets from its Apps are
+/// dropped.
 ///
-/// The Apps' interfaces stay up, for the kernel would forget their routes, which only a new
-/// attachment brings back.
+/// The Apps' interfaces stay up: otherwise the kernel would remove their routes, which only a new
+/// attachment restores.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn set_powered(netns: &str, is_powered: bool) -> Result<(), Failure> {
     let mut batch = Batch::new();
     let (links, others): (Vec<String>, Vec<String>) = interfaces(netns)?
@@ -89,7 +89,7 @@ fn add_set_up(batch: &mut Batch, interface: &str, is_up: bool) {
         .string(IFLA_IFNAME, interface);
 }
 
-/// Names of all interfaces of a namespace but loopback.
+/// Names of all interfaces of a namespace except loopback.
 fn interfaces(netns: &str) -> Result<Vec<String>, Failure> {
     const HEADER: usize = 16;
     let mut batch = Batch::new();
@@ -108,10 +108,10 @@ fn interfaces(netns: &str) -> Result<Vec<String>, Failure> {
     Ok(names.into_iter().collect())
 }
 
-/// Drops all that arrives at these ends, while they look up; or no longer.
+/// Starts or stops a silent drop of all packets that arrive at these ends; carrier stays up.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused, for instance without nf_tables.
+/// [`Failure::Failed`] with the kernel's refusal, for instance without nf_tables.
 pub(crate) fn set_silent(ends: &[End], is_silent: bool) -> Result<(), Failure> {
     let set = if is_silent { nft::begin } else { nft::end };
     ends.iter().try_for_each(|end| {
@@ -132,7 +132,7 @@ fn run(netns: &str, batch: &mut Batch, what: &str) -> Result<(), Failure> {
     let refusals = open(netns)?
         .run(batch)
         .map_err(|error| failed(what, &error))?;
-    // Healing what is whole is success.
+    // Repairing a working link is success.
     match refusals
         .iter()
         .find(|refusal| refusal.errno != libc::ENOENT)
@@ -151,14 +151,14 @@ fn failed(what: &str, error: &dyn std::error::Error) -> Failure {
 }
 
 impl Faults {
-    /// Whether the link between these two is out, whatever the reason.
+    /// True when the link between these two is down by any fault.
     pub(crate) fn takes_out(&self, link: &str, ends: [&str; 2]) -> bool {
         self.cut.contains(link)
             || self.silent.contains(link)
             || ends.iter().any(|end| self.killed.contains(*end))
     }
 
-    /// Whether nothing is out.
+    /// True without a fault.
     pub(crate) fn is_empty(&self) -> bool {
         self.cut.is_empty() && self.silent.is_empty() && self.killed.is_empty()
     }

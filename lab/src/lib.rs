@@ -1,5 +1,5 @@
-//! `beemesh lab`: a topology on this machine, in network namespaces, through the code that runs on
-//! the nodes of a cluster.
+//! `beemesh lab`: a topology on this host, in network namespaces, with the same code as on the
+//! nodes of a cluster.
 //!
 //! ```text
 //! file -> desired (pure) -> apply -> hosts (namespaces on a bridge), objects (files), daemons
@@ -7,11 +7,11 @@
 //!                                      | beemesh-cni, once for each App instance: the real one
 //! status files <- watch -------------- +
 //! ```
-//! Knows: hosts, processes, faults, and what a lab's files mean. Refuses to know: how a Forwarder
-//! is made (`node`), how a pod is wired (`beemesh-cni`).
+//! Knows: hosts, processes, faults, and the files of a lab. Refuses to know: how a Forwarder is
+//! programmed (`node`), how a pod is attached (`beemesh-cni`).
 //!
-//! Every namespace's name is in a journal before anyone makes it, and every process of a lab runs in
-//! one of them, so that `down` finds all of both, whatever crashed.
+//! Every namespace's name is in a journal before its creation, and every process of a lab runs in
+//! one of them, so that `down` finds all of both after a crash.
 
 mod apply;
 mod args;
@@ -39,7 +39,7 @@ pub use state::record::{Faults, Host, Instance, Record};
 // A host of a lab is a node: this program runs its daemon and its diagnosis too.
 pub use node::{Arguments as DaemonArguments, diagnose::Arguments as InspectArguments};
 
-/// How long processes may take to be gone once they were killed.
+/// Longest wait for killed processes to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Compares the kernels of all hosts with the tables of their Forwarders: objects with their problems.

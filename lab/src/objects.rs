@@ -1,4 +1,4 @@
-//! The objects that the daemons read: YAML files, each replaced as a whole.
+//! Object files that the daemons read: YAML, each replaced atomically.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What a verb is doing, on stderr: a moving line for people, plain lines for logs.
+//! Progress of a verb on stderr: a moving line on a terminal, plain lines for logs.
 
 use console::terminal::{escape, say};
 use std::io::IsTerminal;
@@ -13,7 +13,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows something only unless `is_quiet`.
+    /// Progress output; silent when `is_quiet`.
     pub(crate) fn new(is_quiet: bool) -> Progress {
         let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg}");
@@ -25,7 +25,7 @@ impl Progress {
         Progress { bar, is_quiet }
     }
 
-    /// A new step: on a log, a new line.
+    /// Starts a new step: a new line in a log.
     pub(crate) fn step(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(escape(what).into_owned()),
@@ -34,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// How far the step is: only where the line moves.
+    /// Updates the current step: only on a terminal.
     pub(crate) fn update(&self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(escape(what).into_owned());

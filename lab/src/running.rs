@@ -1,4 +1,4 @@
-//! A lab that runs: what it consists of, and who is called what.
+//! Running lab: its parts and their names.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,14 +19,14 @@ use crate::state::paths::Place;
 use console::failure::Failure;
 use console::input;
 
-/// How long a verb waits for another one that changes the same lab.
+/// Longest wait for another verb that changes the same lab.
 pub(crate) const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
-/// A lab that runs.
+/// Running lab.
 pub struct Running {
-    /// Where its files are.
+    /// Directory of the lab.
     pub directory: Directory,
-    /// What it consists of.
+    /// Record of its parts.
     pub record: Record,
     /// The Forwarder objects, sorted by name.
     pub forwarders: Vec<Forwarder>,
@@ -70,12 +70,12 @@ impl Running {
     /// The declared topology, with all its links.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the lab's objects are no topology: someone wrote them by hand.
+    /// [`Failure::Failed`] when the lab's objects are no valid topology, after a manual edit.
     pub fn topology(&self) -> Result<Topology, Failure> {
         computed::declared(&self.forwarders)
     }
 
-    /// The Forwarders with the statuses that their daemons report.
+    /// Forwarders with the statuses that their daemons report.
     pub fn reported(&self) -> Vec<Forwarder> {
         let mut reported = watch::read_all(&self.directory.status());
         let mut forwarders = self.forwarders.clone();
@@ -89,11 +89,11 @@ impl Running {
     /// As [`Running::join`], for a verb that changes the lab.
     ///
     /// # Errors
-    /// As [`Running::join`], and [`Failure::TimedOut`] when another one is at it.
+    /// As [`Running::join`], and [`Failure::TimedOut`] while another verb holds the lock.
     pub(crate) fn join_to_change(file: &Path) -> Result<(Running, Lock), Failure> {
         let running = Running::join(file)?;
         let lock = running.directory.lock(LOCK_LIMIT)?;
-        // What another one changed while we waited.
+        // The other verb may have changed the lab meanwhile.
         Ok((Running::join_again(running)?, lock))
     }
 
@@ -112,10 +112,10 @@ impl Running {
         })
     }
 
-    /// What is called `name`: an instance, a Forwarder, or an App (its first instance).
+    /// Endpoint called `name`: an instance, a Forwarder, or an App (its first instance).
     ///
     /// # Errors
-    /// [`Failure::NotFound`] with the names that there are.
+    /// [`Failure::NotFound`] with the existing names.
     pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint, Failure> {
         if let Some(instance) = self.record.instances.get(name) {
             return Ok(endpoint_of_instance(name, instance));
@@ -139,10 +139,10 @@ impl Running {
         ))
     }
 
-    /// The canonical id of a link given in either order of its ends.
+    /// Canonical ids of the links with these ends, in either order.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] with the links that there are.
+    /// [`Failure::NotFound`] with the existing links.
     pub(crate) fn links(&self, name: &str) -> Result<Vec<String>, Failure> {
         let topology = crate::convergence::computed::declared(&self.forwarders)?;
         let Some(link) = topology.link(name) else {
@@ -154,7 +154,7 @@ impl Running {
         if name.contains('#') {
             return Ok(vec![topology.link_id(link)]);
         }
-        // Without a number all parallel ones are meant, as with `routes --without`.
+        // Without a number all parallel links match, as with `routes --without`.
         let ends = &topology.links()[link.position()];
         Ok(topology
             .links_between(ends.a, ends.b)
@@ -165,7 +165,7 @@ impl Running {
     /// The Forwarder called `name`.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] with the names that there are.
+    /// [`Failure::NotFound`] with the existing names.
     pub(crate) fn forwarder(&self, name: &str) -> Result<&Forwarder, Failure> {
         let found = self
             .forwarders
@@ -193,7 +193,7 @@ impl Running {
     }
 }
 
-/// The answer to a name that nothing has.
+/// Failure for an unknown name, with the existing ones.
 pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
     const SHOWN: usize = 12;
     let mut known: Vec<&str> = known.collect();

@@ -9,9 +9,9 @@ use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use cni::error::{Code, Error};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Why there is no reply to go by.
+/// Failure of an exchange with the node.
 pub(crate) enum Failure {
-    /// Nobody answered, or not in time.
+    /// No answer, or not in time.
     Silence(Error),
     /// The node cannot tell yet or refused, or its answer cannot be used.
     Answer(Error),

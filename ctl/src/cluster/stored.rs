@@ -146,7 +146,7 @@ impl Cluster {
         found.ok_or_else(|| self.no_topology(name))
     }
 
-    /// There is none of this name: what may have been meant.
+    /// Failure for an unknown topology, with a similar name.
     pub(crate) fn no_topology(&self, name: &str) -> Failure {
         let namespace = &self.namespace;
         let known = self.topologies(true).or_else(|_| self.topologies(false));

@@ -55,7 +55,7 @@ enum Verb {
 pub(super) struct Reached {
     /// The address.
     pub(super) address: IpAddr,
-    /// There and back, in milliseconds; none where it was not reached.
+    /// Round-trip time in milliseconds; `None` where it was not reached.
     pub(super) ms: Option<f64>,
     /// Error, where it was not reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]

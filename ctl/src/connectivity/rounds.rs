@@ -41,7 +41,7 @@ pub(super) struct Outcome {
     pub(super) to: String,
     /// `ipv4` or `ipv6`.
     pub(super) family: &'static str,
-    /// There and back, in milliseconds.
+    /// Round-trip time in milliseconds.
     pub(super) ms: Option<f64>,
     /// Error, where it was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]

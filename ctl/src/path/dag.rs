@@ -24,7 +24,7 @@ pub(crate) struct Dag {
     pub(crate) distance: Option<u64>,
     /// Number of paths; saturates at the greatest number.
     pub(crate) paths: u64,
-    /// Each Forwarder on the way, the farthest first.
+    /// Forwarders on the paths, the farthest first.
     pub(crate) forwarders: Vec<Step>,
 }
 

@@ -36,8 +36,8 @@ const SECTIONS: [(&str, &str); 10] = [
     ),
 ];
 
-/// What was seen on a node, by section: `namespaces`, `links`, `addresses`, `routes`, `rules`, `nexthops`, `nftables`,
-/// `cni`, `beemesh` (files), `mounts`.
+/// Observed objects of a node, by section: `namespaces`, `links`, `addresses`, `routes`, `rules`,
+/// `nexthops`, `nftables`, `cni`, `beemesh` (files), `mounts`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Census(pub BTreeMap<&'static str, BTreeSet<String>>);
 
@@ -61,10 +61,11 @@ impl Census {
 }
 
 impl Node {
-    /// What the node holds. Pods that come and go change it too: their links, routes, namespaces and mounts.
+    /// Census of the node. Pods that come and go change it too: their links, routes, namespaces and
+    /// mounts.
     ///
     /// # Errors
-    /// When the node does not run.
+    /// The node does not run.
     pub fn census(&self) -> Result<Census> {
         let mut sections = BTreeMap::new();
         for (section, script) in SECTIONS {

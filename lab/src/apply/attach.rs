@@ -1,4 +1,4 @@
-//! Attaching App instances by the real plugin, and detaching them.
+//! Attachment and detachment of App instances by the real plugin.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ impl Apply<'_> {
         if let Some(host) = self.record.hosts.get(&instance.node) {
             let program = plugin::find()?;
             let call = Attachment::new(self.directory, self.record, name, &instance, None);
-            // DEL succeeds whenever anything is gone already, the daemon included.
+            // DEL succeeds also when a part is gone already, the daemon included.
             plugin::del(&call.call(&program, &host.netns))?;
         }
         remove_namespaces(std::slice::from_ref(&instance.netns))?;
@@ -37,7 +37,8 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Attaches the instances that are not attached, or not any more as the plugin has attached them, several at a time.
+    /// Attaches the instances that are unattached, or differ from the plugin's result, several in
+    /// parallel.
     pub(crate) fn attach(&mut self, desired: &Desired) -> Result<(), Failure> {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         let broken = broken(self.directory, self.record, &desired.forwarders, patience)?;
@@ -98,7 +99,7 @@ impl Apply<'_> {
         let host = host.ok_or_else(|| Failure::Failed(format!("{name}: no host for it")))?;
         let program = plugin::find()?;
         let call = call.call(&program, &host.netns);
-        // What an `up` that crashed has left behind.
+        // Remains of an `up` that crashed.
         plugin::del(&call)?;
         let patience = self.deadline.saturating_duration_since(Instant::now());
         let attached = plugin::add(&call, patience)?;
@@ -109,11 +110,11 @@ impl Apply<'_> {
     }
 }
 
-/// Instances that are not as the plugin has attached them, and every difference: the answers of CHECK. Those of a
-/// killed Forwarder are left out, whose power comes back by `heal`.
+/// Instances that differ from the plugin's result, with every difference: the answers of CHECK.
+/// Those of a killed Forwarder are left out, which `heal` reconnects.
 ///
 /// # Errors
-/// No plugin.
+/// The plugin was not found.
 pub(crate) fn broken(
     directory: &Directory,
     record: &Record,
@@ -137,7 +138,7 @@ pub(crate) fn broken(
         let Some(host) = record.hosts.get(&instance.node) else {
             return ((*name).clone(), Some("its host is not there".to_owned()));
         };
-        // Of one whose Forwarder is not declared any more nothing is known but that.
+        // For a removed Forwarder nothing else is known.
         let Ok(selector) = selector(name, instance, forwarders) else {
             return (
                 (*name).clone(),
@@ -158,7 +159,7 @@ pub(crate) fn broken(
         .collect())
 }
 
-/// The selector of the App of which `instance` is one, at its Forwarder.
+/// Selector of the App of `instance`, at its Forwarder.
 fn selector<'a>(
     name: &str,
     instance: &Instance,
@@ -173,7 +174,7 @@ fn selector<'a>(
     Ok(app.and_then(|app| app.selector.as_ref()))
 }
 
-/// What `work` makes of each, several at a time, in no order.
+/// Applies `work` to each item, several in parallel, in no order.
 fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(all.len()));
@@ -192,10 +193,10 @@ fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R>
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// How many instances are attached at a time: the kernel's link lock lets hardly more through.
+/// Number of instances that are attached in parallel: the kernel's link lock limits the gain.
 const AT_ONCE: usize = 8;
 
-/// What the plugin is told about one instance.
+/// Arguments of the plugin for one instance.
 struct Attachment {
     netns: String,
     container: String,
@@ -236,7 +237,7 @@ impl Attachment {
     }
 }
 
-/// Loopback up, and no limit on the errors that it answers traces with.
+/// Brings loopback up, and lifts the limit of ICMP errors, which answer traces.
 fn prepare_instance(netns: &str) -> Result<(), Failure> {
     probe::namespace::within(netns, || {
         fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;

@@ -1,4 +1,5 @@
-//! What the topology says of a running lab: which links should be up, which way packets should go.
+//! Expected state of a running lab, computed from its topology: links that should be up, paths that
+//! packets should take.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
 use crate::state::directory::Faults;
 use console::failure::Failure;
 
-/// The live topology and the tables that follow from it, each computed when first asked for.
+/// Live topology and its tables, each computed on demand.
 pub(crate) struct Computed {
     topology: Topology,
     graph: Graph,
@@ -18,10 +19,10 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// Of the declared topology, without what `faults` take out.
+    /// Computed state of the declared topology without the `faults`.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the objects of the lab are no topology: someone wrote them by hand.
+    /// [`Failure::Failed`] when the lab's objects are no valid topology, after a manual edit.
     pub(crate) fn new(forwarders: &[Forwarder], faults: &Faults) -> Result<Computed, Failure> {
         let declared = declared(forwarders)?;
         let topology = declared.without(&faults_in(&declared, faults));
@@ -42,8 +43,8 @@ impl Computed {
         &self.topology
     }
 
-    /// The edges of all shortest paths from one Forwarder to another, as pairs of names.
-    /// Empty when they are the same; none when there is no way.
+    /// Edges of all shortest paths from one Forwarder to another, as pairs of names. Empty when
+    /// they are the same; `None` without a path.
     pub(crate) fn edges(&self, from: &str, to: &str) -> Option<BTreeSet<Edge>> {
         let (first, last) = (self.topology.forwarder(from)?, self.topology.forwarder(to)?);
         let mut edges = BTreeSet::new();
@@ -94,7 +95,7 @@ impl Computed {
 /// The topology as it was declared.
 ///
 /// # Errors
-/// [`Failure::Failed`] when the objects are none.
+/// [`Failure::Failed`] when the objects are no valid topology.
 pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
     crds::expand::topology_of(forwarders)
         .map_err(|error| Failure::Failed(format!("the lab's objects are no topology: {error}")))

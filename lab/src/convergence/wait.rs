@@ -1,4 +1,4 @@
-//! What every status should show once the daemons have done all, and what is missing yet.
+//! Expected statuses after convergence, and the missing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::convergence::watch::Statuses;
 use crate::state::directory::{Faults, Record};
 use console::failure::Failure;
 
-/// Objects and what their status should show, by name of the object.
+/// Expected status by name of the object.
 pub(crate) type Expectations = BTreeMap<String, Expected>;
 
-/// For each Forwarder object the epoch and the number of live links that its status should show,
-/// by name of the object. Silent cuts are not to be seen in this: carrier stays.
+/// Expected epoch and number of live links of each Forwarder object, by name. Silent cuts do not
+/// appear in them: carrier stays up.
 pub(crate) fn expected(forwarders: &[Forwarder], record: &Record) -> Result<Expectations, Failure> {
     let faults = Faults {
         silent: BTreeSet::new(),
@@ -42,16 +42,16 @@ pub(crate) fn expected(forwarders: &[Forwarder], record: &Record) -> Result<Expe
         .collect())
 }
 
-/// What a status should show.
+/// Expected status of one Forwarder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
-    /// Of the live topology.
+    /// Epoch of the live topology.
     pub(crate) epoch: String,
     /// Links of this Forwarder that are up.
     pub(crate) up: u32,
 }
 
-/// The objects whose status does not show yet what it should.
+/// Objects without their expected status.
 pub(crate) fn missing<'a>(expected: &'a Expectations, statuses: &Statuses) -> Vec<&'a str> {
     expected
         .iter()
@@ -64,7 +64,7 @@ pub(crate) fn missing<'a>(expected: &'a Expectations, statuses: &Statuses) -> Ve
         .collect()
 }
 
-/// What is missing, in words, of a few of them.
+/// Description of the missing parts of a few objects.
 pub(crate) fn explain(missing: &[&str], expected: &Expectations, statuses: &Statuses) -> String {
     const SHOWN: usize = 5;
     let mut lines: Vec<String> = missing
@@ -78,7 +78,7 @@ pub(crate) fn explain(missing: &[&str], expected: &Expectations, statuses: &Stat
     lines.join("\n  ")
 }
 
-/// What the status of one does not show yet.
+/// Difference between the status of one object and the expected one.
 pub(crate) fn why(name: &str, expected: &Expected, statuses: &Statuses) -> String {
     match statuses.get(name) {
         None => "its node has not reported".to_owned(),

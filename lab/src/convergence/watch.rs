@@ -1,4 +1,4 @@
-//! What the daemons report: files in one directory, watched as a whole.
+//! Statuses reported by the daemons: files in one directory, watched as a whole.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::state::directory::is_object;
 
-/// The last word on each Forwarder, by name of its object.
+/// Last status of each Forwarder, by name of its object.
 pub(crate) type Statuses = BTreeMap<String, ForwarderStatus>;
 
-/// Reads all statuses once. What cannot be read is absent: it is written anew soon.
+/// Reads all statuses once. An unreadable one is absent: it is rewritten soon.
 pub(crate) fn read_all(directory: &Path) -> Statuses {
     let Ok(entries) = fs::read_dir(directory) else {
         return Statuses::new();
@@ -51,10 +51,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch, then reads what is there.
+    /// Starts the watch, then reads the existing statuses.
     ///
     /// # Errors
-    /// When the directory is not there, or there are too many inotify instances.
+    /// The directory is absent, or inotify instances are exhausted.
     pub(crate) fn new(directory: &Path) -> io::Result<Watch> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags =
@@ -73,10 +73,10 @@ impl Watch {
         &self.statuses
     }
 
-    /// Waits until `is_done` holds, asked anew after each change; false when `until` came first.
+    /// Waits until `is_done` holds, checked after each change; false after `until`.
     ///
     /// # Errors
-    /// What inotify says.
+    /// Errors of inotify.
     pub(crate) fn wait(
         &mut self,
         until: Instant,
@@ -94,7 +94,7 @@ impl Watch {
         }
     }
 
-    /// Waits for changes for at most `limit` and takes them in.
+    /// Waits for changes for at most `limit`, and reads them.
     fn read_changes(&mut self, limit: Duration) -> io::Result<()> {
         let mut polled = [PollFd::new(
             std::os::fd::AsFd::as_fd(&self.inotify),
@@ -136,7 +136,8 @@ impl Watch {
     }
 }
 
-/// The condition may depend on more than the files (the daemons' lives): it is asked this often.
+/// Interval of checks without a file change: the condition may depend on the daemons' processes
+/// too.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

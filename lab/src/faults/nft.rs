@@ -1,8 +1,8 @@
-//! Dropping all that arrives at an interface, while it looks up: an nftables chain at the netdev
-//! ingress hook whose policy is to drop.
+//! Silent drop of all packets that arrive at an interface: an nftables chain at the netdev ingress
+//! hook with the policy `drop`.
 //!
-//! The transaction is spoken here, as the kernel answers one differently from routing requests: it
-//! acknowledges nothing but what asks for it, and after a refusal not even that.
+//! The nftables transaction is encoded here, as its acknowledgements differ from routing requests:
+//! only messages that ask for one are acknowledged, and none after a refusal.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -39,10 +39,10 @@ const DROP: u32 = 0;
 const ACK: u16 = libc::NLM_F_ACK as u16;
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 
-/// Drops all that arrives at `interface` in `netns`; nothing changes when it does already.
+/// Starts to drop all packets that arrive at `interface` in `netns`; idempotent.
 ///
 /// # Errors
-/// What the kernel refused, for instance without nf_tables.
+/// Refusal of the kernel, for instance without nf_tables.
 pub(crate) fn begin(netns: &str, interface: &str) -> std::io::Result<()> {
     let table = table(interface);
     let mut hook = number(HOOK_NUMBER, INGRESS);
@@ -60,10 +60,10 @@ pub(crate) fn begin(netns: &str, interface: &str) -> std::io::Result<()> {
     )
 }
 
-/// Drops no longer; nothing changes when it does not.
+/// Stops the drop; idempotent.
 ///
 /// # Errors
-/// What the kernel refused.
+/// Refusal of the kernel.
 pub(crate) fn end(netns: &str, interface: &str) -> std::io::Result<()> {
     let table = string(TABLE_NAME, &table(interface));
     match transact(netns, &message(DELETE_TABLE, ACK, 2, &table)) {
@@ -72,7 +72,7 @@ pub(crate) fn end(netns: &str, interface: &str) -> std::io::Result<()> {
     }
 }
 
-/// A table of its own for each interface, so that healing one is deleting one table.
+/// Table for one interface, so that a repair deletes one table.
 fn table(interface: &str) -> String {
     format!("beemesh-lab-{interface}")
 }

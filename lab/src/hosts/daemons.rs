@@ -1,4 +1,4 @@
-//! The node daemons: one real process in each host namespace.
+//! Node daemons: one real process in each host namespace.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,7 +12,7 @@ use console::failure::Failure;
 use probe::namespace;
 use store::atomic;
 
-/// The daemon of `node`, if it runs.
+/// Daemon of `node`, if it runs.
 pub(crate) fn running(directory: &Directory, node: &str) -> Option<Process> {
     let bytes = fs::read(pid_file(directory, node)).ok()?;
     let process: Process = serde_json::from_slice(&bytes).ok()?;
@@ -27,7 +27,7 @@ pub(crate) fn start(directory: &Directory, node: &str, host: &Host) -> Result<()
     if running(directory, node).is_some() {
         return Ok(());
     }
-    // One that was started by an `up` which died before it wrote the id: two would be one too many.
+    // A daemon whose `up` died before it wrote the process id: two would conflict.
     crate::hosts::processes::end_all(std::slice::from_ref(&host.netns), crate::STOP_LIMIT);
     spawn(directory, node, host)
         .map_err(|error| Failure::Failed(format!("failed to start the daemon of {node}: {error}")))
@@ -40,7 +40,7 @@ fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
         .create(true)
         .append(true)
         .open(files.join("log"))?;
-    // Not by its path, which an upgrade may have given to another program.
+    // Not by path: an upgrade may have replaced the program.
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("beemesh")
@@ -61,8 +61,8 @@ fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log));
     in_new_session(&mut command);
-    // A child is where the thread that makes it is: it is in its host from its first instruction,
-    // so `down` finds it there, even if we die before its id is written.
+    // A child starts in the namespace of the creating thread, so `down` finds it there even if this
+    // process dies before the id is written.
     let child = namespace::within(&host.netns, || command.spawn())?;
     let process = Process::of(child.id().cast_signed());
     let process = process.ok_or_else(|| io::Error::other("it ended at once"))?;
@@ -70,7 +70,7 @@ fn spawn(directory: &Directory, node: &str, host: &Host) -> io::Result<()> {
     atomic::publish(&pid_file(directory, node), &bytes).map_err(|error| error.source)
 }
 
-/// So that neither ^C nor the end of the terminal reaches it.
+/// Detaches the child from the terminal, so that neither ^C nor its end reaches it.
 fn in_new_session(command: &mut Command) {
     // SAFETY: `setsid` is async-signal-safe, which is all that is asked between fork and exec.
     unsafe {
@@ -81,7 +81,7 @@ fn in_new_session(command: &mut Command) {
     }
 }
 
-/// The last lines of the daemon's log, for an error message.
+/// Last lines of the daemon's log, for an error message.
 pub(crate) fn last_words(directory: &Directory, node: &str) -> String {
     const LINES: usize = 5;
     let path = directory.node(node).join("log");

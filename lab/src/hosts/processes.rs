@@ -1,5 +1,5 @@
-//! Processes of a lab: found by what namespace they are in, so that none is forgotten whatever
-//! crashed before its id was written down, and none outside is ever touched.
+//! Processes of a lab, found by their network namespace: complete also after a crash before an id
+//! was written, and without processes of others.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-/// A process, told from a later one with the same id by the time it started.
+/// Process, distinguished from a later one with the same id by its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
     /// Process id.
@@ -26,21 +26,21 @@ impl Process {
         parse_stat(&stat).map(|started| Process { id, started })
     }
 
-    /// Whether it still runs.
+    /// True while it runs.
     pub(crate) fn is_alive(self) -> bool {
         Process::of(self.id) == Some(self)
     }
 
-    /// Whether SIGKILL is on its way to it: it runs a moment longer, and does nothing more.
+    /// True when SIGKILL is pending: it runs a moment longer, and does nothing more.
     pub(crate) fn is_dying(self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id));
         status.is_ok_and(|status| has_kill_pending(&status))
     }
 
-    /// Ends it at once, if it still runs.
+    /// Kills it, if it still runs.
     pub(crate) fn kill(self) {
         if self.is_alive() {
-            // It may have ended by itself meanwhile.
+            // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(self.id), Signal::SIGKILL);
         }
     }
@@ -58,7 +58,7 @@ fn parse_stat(stat: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// Whether `ShdPnd` of `/proc/PID/status`, a set of signals in hexadecimal, holds SIGKILL.
+/// True when `ShdPnd` of `/proc/PID/status`, a set of signals in hexadecimal, holds SIGKILL.
 fn has_kill_pending(status: &str) -> bool {
     let set = status
         .lines()
@@ -67,7 +67,7 @@ fn has_kill_pending(status: &str) -> bool {
     set.is_some_and(|set| set >> (Signal::SIGKILL as u32 - 1) & 1 == 1)
 }
 
-/// The processes whose network namespace is one of `names`, but for this one.
+/// Processes whose network namespace is one of `names`, except this one.
 fn inside(names: &[String]) -> Vec<Process> {
     let namespaces: HashSet<(u64, u64)> = names
         .iter()
@@ -97,9 +97,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Kills whatever runs in the namespaces `names` and waits until nothing does.
+/// Kills all processes in the namespaces `names` and waits for their end.
 ///
-/// Returns what was still there when `limit` had passed.
+/// Returns the processes that are left after `limit`.
 pub(crate) fn end_all(names: &[String], limit: Duration) -> Vec<Process> {
     let deadline = Instant::now() + limit;
     loop {

@@ -1,4 +1,4 @@
-//! The lab without root: inside a user namespace, in which everyone is root over what it owns.
+//! Labs without root: inside a user namespace, whose root user owns the lab's namespaces.
 //!
 //! ```text
 //! first `up` ---> holder: unshare user+net+mount, own /run/netns, then sleep
@@ -25,13 +25,13 @@ use crate::state::directory;
 use crate::state::paths::Place;
 use console::failure::Failure;
 
-/// Joins the namespaces of this user's holder, which is started if need be; nothing for root.
+/// Joins the namespaces of this user's holder, and starts it on demand; no-op for root.
 ///
 /// # Errors
-/// [`Failure::Failed`] when the machine does not allow it, with the reason.
+/// [`Failure::Failed`] when the host does not allow it, with the reason.
 ///
 /// # Assumptions
-/// The process has one thread: the kernel allows it to no other.
+/// The process has one thread: the kernel demands it.
 pub(crate) fn enter(place: &Place) -> Result<(), Failure> {
     if place.is_privileged {
         return Ok(());
@@ -54,10 +54,10 @@ pub(crate) fn enter(place: &Place) -> Result<(), Failure> {
     join(holder).map_err(explain)
 }
 
-/// Joins the holder if there is one; false when there is none: then no lab of this user runs.
+/// Joins the holder if there is one; false without one: then no lab of this user runs.
 ///
 /// # Errors
-/// [`Failure::Failed`] when there is one and it cannot be joined.
+/// [`Failure::Failed`] when the holder exists and cannot be joined.
 pub(crate) fn enter_existing(place: &Place) -> Result<bool, Failure> {
     if place.is_privileged {
         return Ok(true);
@@ -73,7 +73,7 @@ pub(crate) fn enter_existing(place: &Place) -> Result<bool, Failure> {
     }
 }
 
-/// Ends the holder when the last lab is gone.
+/// Ends the holder after the last lab.
 pub(crate) fn leave(place: &Place) {
     if place.is_privileged
         || directory::Directory::all(place)
@@ -86,7 +86,7 @@ pub(crate) fn leave(place: &Place) {
         holder.kill();
     }
     for name in [HOLDER, HOLDER_LOCK] {
-        // Absent is as good as removed.
+        // An absent file counts as removed.
         let _ = fs::remove_file(place.base.join(name));
     }
 }
@@ -94,7 +94,7 @@ pub(crate) fn leave(place: &Place) {
 const HOLDER: &str = ".holder";
 const HOLDER_LOCK: &str = ".holder.lock";
 
-/// Never through a link, and nothing that is there is emptied.
+/// Opens the lock without following links and without truncation.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o600);
@@ -107,7 +107,7 @@ fn holder(place: &Place) -> Option<Process> {
     process.is_alive().then_some(process)
 }
 
-/// Starts this program as the holder and waits for its word.
+/// Starts this program as the holder and waits for its ready message.
 fn start(place: &Place) -> io::Result<Process> {
     let mut holder = Command::new("/proc/self/exe")
         .args(["lab", "hold-namespaces"])
@@ -122,7 +122,7 @@ fn start(place: &Place) -> io::Result<Process> {
         BufReader::new(stdout).read_line(&mut word)?;
     }
     if word.trim() != READY {
-        // It ends by itself after anything but its ready word.
+        // The holder ends by itself after any other message.
         let _ = holder.wait();
         let reason = if word.is_empty() {
             "the holder died"
@@ -143,14 +143,14 @@ fn join(holder: Process) -> io::Result<()> {
     setns(user, CloneFlags::CLONE_NEWUSER)?;
     setns(mounts, CloneFlags::CLONE_NEWNS)?;
     setns(network, CloneFlags::CLONE_NEWNET)?;
-    // Joining a mount namespace moves to its root: `-f FILE` is relative to where we were.
+    // Joining a mount namespace moves to its root: `-f FILE` is relative to the earlier directory.
     directory.and_then(std::env::set_current_dir)
 }
 
-/// The hidden verb: makes the namespaces, says so on stdout, and sleeps until it is killed.
+/// Hidden verb: creates the namespaces, reports that on stdout, and sleeps until it is killed.
 ///
 /// # Errors
-/// What the kernel refused; also told on stdout, where the starter reads it.
+/// Refusal of the kernel; also printed on stdout for the starter.
 pub(crate) fn hold(base: &Path) -> Result<(), Failure> {
     let made = make_namespaces(base).and_then(|()| {
         let own = Process::of(std::process::id().cast_signed());
@@ -161,7 +161,7 @@ pub(crate) fn hold(base: &Path) -> Result<(), Failure> {
         .as_ref()
         .map_or_else(ToString::to_string, |()| READY.to_owned());
     let told = writeln!(io::stdout(), "{word}").and_then(|()| io::stdout().flush());
-    // Nobody there to hear it: nobody would end this process either.
+    // Without a reader nobody would end this process.
     if let Err(error) = made.and(told) {
         return Err(Failure::Failed(error.to_string()));
     }
@@ -173,7 +173,7 @@ pub(crate) fn hold(base: &Path) -> Result<(), Failure> {
 fn make_namespaces(base: &Path) -> io::Result<()> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
-    // Without this the kernel lets nobody but root write a group map (user_namespaces(7)).
+    // Without this the kernel lets only root write a group map (user_namespaces(7)).
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
     fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;

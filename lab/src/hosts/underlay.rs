@@ -1,5 +1,4 @@
-//! What stands in for machines and the wires between them: a host namespace for each node, all on
-//! one bridge.
+//! Simulated machines and their network: a host namespace for each node, all on one bridge.
 //!
 //! ```text
 //! bmh-..-n1 eth0 198.18.0.1 --veth-- h1 \
@@ -26,8 +25,8 @@ use probe::namespace;
 /// A bridge has at most 1,024 ports (`BR_MAX_PORTS`), of which the kernel uses number 0 itself.
 pub(crate) const HOSTS_MAX: u32 = 1_023;
 
-/// Indices are chosen rather than looked up: the namespaces are ours alone. Small ones may belong to
-/// devices that some kernels put into every namespace (sit0, ip6tnl0, ...).
+/// Interface indices are fixed instead of looked up: the namespaces are ours alone. Small ones may
+/// belong to devices that some kernels put into every namespace (sit0, ip6tnl0, ...).
 const LOOPBACK_INDEX: u32 = 1;
 const BRIDGE_INDEX: u32 = 1_000;
 const HOST_INDEX: u32 = 1_000;
@@ -46,13 +45,13 @@ pub(crate) fn addresses(number: u32) -> [IpAddr; 2] {
     [IpAddr::V4(v4), IpAddr::V6(Ipv6Addr::from(v6))]
 }
 
-/// Makes the bridge's namespace, and the bridge, where they are missing.
+/// Creates the bridge's namespace and the bridge, where they are missing.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn ensure_bridge(underlay: &str) -> Result<(), Failure> {
     let netns = ensure_namespace(underlay)?;
-    // Ports are not to take part in IPv6 themselves: they would only add noise.
+    // Ports do not take part in IPv6 themselves: they would only add noise.
     namespace::within(underlay, || {
         write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         write_sysctl("net/ipv6/conf/all/disable_ipv6", "1")
@@ -66,17 +65,18 @@ pub(crate) fn ensure_bridge(underlay: &str) -> Result<(), Failure> {
         .nested(IFLA_LINKINFO, &[], |info| {
             info.string(IFLA_INFO_KIND, "bridge")
                 .nested(IFLA_INFO_DATA, &[], |data| {
-                    // Neighbour discovery is multicast: to be flooded, not to be learned first.
+                    // Neighbour discovery is multicast: it has to be flooded without learning.
                     data.u8(IFLA_BR_MCAST_SNOOPING, 0);
                 });
         });
     run(&netns, &mut batch, "the bridge")
 }
 
-/// Makes the namespace of a host, wires it to the bridge and gives it its addresses, where missing.
+/// Creates the namespace of a host, connects it to the bridge and sets its addresses, where
+/// missing.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn ensure_host(underlay: &str, host: &Host) -> Result<(), Failure> {
     let netns = ensure_namespace(&host.netns)?;
     let bridge = open(underlay)?;
@@ -121,7 +121,7 @@ fn configure(batch: &mut Batch, host: &Host) {
             IpAddr::V4(_) => (netlink::AF_INET, V4_LENGTH),
             IpAddr::V6(_) => (netlink::AF_INET6, V6_LENGTH),
         };
-        // The numbers are ours: nobody else can have the address.
+        // The host numbers are unique: no duplicate address is possible.
         let no_detection = libc::IFA_F_NODAD as u8;
         let header = netlink::ifaddrmsg(family, length, no_detection, 0, HOST_INDEX);
         batch
@@ -131,10 +131,10 @@ fn configure(batch: &mut Batch, host: &Host) {
     }
 }
 
-/// Makes the namespace if need be, and opens it.
+/// Creates the namespace on demand, and opens it.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn ensure_namespace(name: &str) -> Result<Netns, Failure> {
     netns::create(name).map_err(|error| failed(name, &error))?;
     open(name)
@@ -144,7 +144,7 @@ fn open(name: &str) -> Result<Netns, Failure> {
     Netns::open(name).map_err(|error| failed(name, &error))
 }
 
-/// Runs the requests in `netns`; what is there already is as good as made.
+/// Runs the requests in `netns`; an existing object counts as created.
 fn run(netns: &Netns, batch: &mut Batch, what: &str) -> Result<(), Failure> {
     let refusals = Socket::open_in(netns)
         .and_then(|mut socket| socket.run(batch))

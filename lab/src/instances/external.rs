@@ -1,5 +1,5 @@
-//! Stand-ins for what is outside the cluster: an instance that also holds an address of each prefix
-//! of its external App. It is attached like any other, and its node routes the prefixes to it.
+//! Instances that represent external hosts: each also holds an address of each prefix of its
+//! external App. It is attached like any other, and its node routes the prefixes to it.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use console::failure::Failure;
 /// They come first in [`Instance::addresses`] afterwards.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what the kernel refused.
+/// [`Failure::Failed`] with the kernel's refusal.
 pub(crate) fn ensure(instance: &mut Instance) -> Result<(), Failure> {
     if instance.external.is_empty() {
         return Ok(());
@@ -33,7 +33,7 @@ pub(crate) fn ensure(instance: &mut Instance) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The first host of each prefix, as an address of the stand-in's interface.
+/// First host of each prefix, as an address of the instance's interface.
 fn hold(netns: &str, prefixes: &[IpNetwork]) -> Result<Vec<IpNetwork>, dataplane::Error> {
     let opened = Netns::open(netns)?;
     let index = opened.run(|| nix::net::if_::if_nametoindex(INTERFACE).unwrap_or(0))?;

@@ -22,7 +22,7 @@ const TRY_AGAIN: u32 = 11;
 /// The plugin's program: beside this one, else `$BEEMESH_CNI`, else in `$PATH`.
 ///
 /// # Errors
-/// [`Failure::Failed`] that names all places that were looked at.
+/// [`Failure::Failed`] with all searched places.
 pub(crate) fn find() -> Result<PathBuf, Failure> {
     const NAME: &str = "beemesh-cni";
     let beside = std::env::current_exe()
@@ -60,13 +60,13 @@ pub(crate) struct Call<'a> {
     pub(crate) netns: &'a str,
     /// `CNI_CONTAINERID`.
     pub(crate) container: &'a str,
-    /// Kubernetes namespace and name of the pod that the container stands in for.
+    /// Kubernetes namespace and name of the pod that the container represents.
     pub(crate) pod: (&'a str, &'a str),
     /// The plugin's configuration.
     pub(crate) config: &'a Value,
 }
 
-/// What went wrong: the plugin's own error (CNI 1.1.0, section 5), or why it gave none.
+/// Error of the plugin (CNI 1.1.0, section 5), or the reason why it printed none.
 #[derive(Debug, Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -97,11 +97,11 @@ pub(crate) struct Attached {
     pub(crate) result: Value,
 }
 
-/// ADD, again and again for as long as the plugin says that it cannot tell yet.
+/// ADD, repeated while the plugin answers "try again later".
 ///
 ///
 /// # Errors
-/// [`Failure::Failed`] with the plugin's words, [`Failure::TimedOut`] after `limit`.
+/// [`Failure::Failed`] with the plugin's message, [`Failure::TimedOut`] after `limit`.
 pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Attached, Failure> {
     let deadline = Instant::now() + limit;
     loop {
@@ -128,11 +128,11 @@ pub(crate) fn add(call: &Call<'_>, limit: Duration) -> Result<Attached, Failure>
     }
 }
 
-/// CHECK against the result of ADD: interface, addresses, routes and neighbours of both ends are as they were made.
-/// Asks again for up to `limit` while the daemon is away.
+/// CHECK against the result of ADD: interface, addresses, routes and neighbours of both ends.
+/// Repeated for up to `limit` while the daemon does not answer.
 ///
 /// # Errors
-/// The plugin's words: every difference, or why nothing could be compared.
+/// Message of the plugin: every difference, or the reason why nothing could be compared.
 pub(crate) fn check(call: &Call<'_>, result: &Value, limit: Duration) -> Result<(), String> {
     let mut config = call.config.clone();
     config["prevResult"] = result.clone();
@@ -144,7 +144,7 @@ pub(crate) fn check(call: &Call<'_>, result: &Value, limit: Duration) -> Result<
     loop {
         match run(&call, "CHECK") {
             Ok(_) => return Ok(()),
-            // A daemon that was just started says nothing of the attachment yet.
+            // A daemon that was just started does not know the attachment yet.
             Err(refusal) if refusal.code == TRY_AGAIN && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -154,10 +154,10 @@ pub(crate) fn check(call: &Call<'_>, result: &Value, limit: Duration) -> Result<
     }
 }
 
-/// DEL; what is not attached is as good as detached.
+/// DEL; an absent attachment counts as detached.
 ///
 /// # Errors
-/// [`Failure::Failed`] with the plugin's words.
+/// [`Failure::Failed`] with the plugin's message.
 pub(crate) fn del(call: &Call<'_>) -> Result<(), Failure> {
     run(call, "DEL")
         .map(drop)
@@ -181,10 +181,10 @@ fn run(call: &Call<'_>, verb: &str) -> Result<Vec<u8>, Refusal> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // Inside the host, so that `down` finds it should we die before it ends.
+    // Inside the host, so that `down` finds it if this process dies first.
     let output = namespace::within(call.host, || command.spawn()).and_then(|mut child| {
         if let Some(mut stdin) = child.stdin.take() {
-            // Closed early by a plugin that fails early: its error says why.
+            // A plugin that fails early closes it; its error carries the reason.
             let _ = stdin.write_all(call.config.to_string().as_bytes());
         }
         child.wait_with_output()

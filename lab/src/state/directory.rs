@@ -1,4 +1,4 @@
-//! A lab's directory: what was declared, what was made, and what is to be removed.
+//! Directory of a lab: declared objects, existing parts, and parts to remove.
 //!
 //! ```text
 //! BASE/<namespace>.<topology>/
@@ -34,14 +34,14 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Where the lab of this topology is, whether it runs or not.
+    /// Directory of the lab of this topology, running or not.
     pub(crate) fn of(place: &Place, namespace: &str, topology: &str) -> Directory {
         Directory {
             path: place.base.join(names::lab_directory(namespace, topology)),
         }
     }
 
-    /// All labs of this user that left a directory.
+    /// Directories of all labs of this user.
     pub(crate) fn all(place: &Place) -> Vec<Directory> {
         let Ok(entries) = fs::read_dir(&place.base) else {
             return Vec::new();
@@ -55,29 +55,29 @@ impl Directory {
         all
     }
 
-    /// What the lab is called: `NAMESPACE.TOPOLOGY`.
+    /// Name of the lab: `NAMESPACE.TOPOLOGY`.
     pub(crate) fn name(&self) -> String {
         let name = self.path().file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
-    /// The directory itself.
+    /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether there is anything of a lab.
+    /// True when the directory exists.
     pub(crate) fn exists(&self) -> bool {
         self.path.exists()
     }
 
-    /// Whether namespaces may be there. Without a journal it is but the note of a plugin that was
-    /// asked to detach a container when the lab was gone already.
+    /// True when namespaces may exist. Without a journal the directory holds only a queued DEL of a
+    /// plugin that was called after the lab was gone.
     pub(crate) fn is_lab(&self) -> bool {
         self.path.join(labs::JOURNAL).exists()
     }
 
-    /// What the daemons watch.
+    /// Directory that the daemons watch.
     pub fn objects(&self) -> PathBuf {
         self.path.join("directory")
     }
@@ -87,7 +87,7 @@ impl Directory {
         self.objects().join("forwarders")
     }
 
-    /// What the daemons report.
+    /// Directory of the statuses that the daemons report.
     pub(crate) fn status(&self) -> PathBuf {
         self.objects().join("status")
     }
@@ -97,20 +97,20 @@ impl Directory {
         self.path.join("nodes").join(names::node_directory(node))
     }
 
-    /// What the daemon of a node keeps for a boot: its snapshot of link states.
+    /// Runtime directory of a node's daemon: its snapshot of link states.
     pub fn run(&self, node: &str) -> PathBuf {
         self.node(node).join("run")
     }
 
-    /// The key with which the daemons exchange link states.
+    /// Path of the mesh key for link-state flooding.
     pub(crate) fn key(&self) -> PathBuf {
         self.path.join("key")
     }
 
-    /// Makes the key, unless it is there.
+    /// Creates the mesh key, unless it exists.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub(crate) fn make_key(&self) -> io::Result<()> {
         use std::io::Read;
         use std::os::unix::fs::OpenOptionsExt;
@@ -128,15 +128,16 @@ impl Directory {
         fs::rename(&temporary, &key)
     }
 
-    /// Where the daemon of `node` serves the plugin.
+    /// Socket on which the daemon of `node` serves the plugin.
     pub fn socket(&self, node: &str) -> PathBuf {
         self.node(node).join("cni.sock")
     }
 
-    /// Takes the lock, making the directory if need be; waits for whoever holds it.
+    /// Takes the lock, and creates the directory on demand; waits for another holder.
     ///
     /// # Errors
-    /// [`Failure::TimedOut`] after `limit`; [`Failure::Failed`] when the directory cannot be made.
+    /// [`Failure::TimedOut`] after `limit`; [`Failure::Failed`] when the directory cannot be
+    /// created.
     pub(crate) fn lock(&self, limit: Duration) -> Result<Lock, Failure> {
         Lock::take(&self.path, limit).map_err(|error| match error {
             LockError::InUse { path } => Failure::TimedOut(format!(
@@ -148,10 +149,10 @@ impl Directory {
         })
     }
 
-    /// The record; none when there is no lab or it was never written.
+    /// Record of the lab; `None` without a lab, or before its first write.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the file is there and cannot be read.
+    /// [`Failure::Failed`] when the file exists and is unreadable.
     pub(crate) fn record(&self) -> Result<Option<Record>, Failure> {
         let path = self.path.join("lab.json");
         match fs::read(&path) {
@@ -174,10 +175,10 @@ impl Directory {
             .map_err(|error| self.failed("write", &error.source))
     }
 
-    /// Notes the names of namespaces that are about to be made.
+    /// Records the names of namespaces that are about to be created.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when they cannot be written: then nothing may be made.
+    /// [`Failure::Failed`] when they cannot be written: then nothing may be created.
     pub(crate) fn journal<'a>(
         &self,
         netns: impl IntoIterator<Item = &'a str>,
@@ -192,22 +193,22 @@ impl Directory {
             .create(true)
             .append(true)
             .open(self.path.join(labs::JOURNAL));
-        // No fsync: namespaces do not outlive the page cache either.
+        // No fsync: a crash that loses the page cache ends the namespaces too.
         file.and_then(|mut file| file.write_all(lines.as_bytes()))
             .map_err(|error| self.failed("write the journal of", &error))
     }
 
-    /// All names ever noted.
+    /// All names in the journal.
     pub(crate) fn journaled(&self) -> BTreeSet<String> {
         let mut names = labs::journaled(&self.path);
         names.retain(|name| is_ours(name));
         names
     }
 
-    /// The Forwarder objects that were written, sorted by name.
+    /// Written Forwarder objects, sorted by name.
     ///
     /// # Errors
-    /// [`Failure::Failed`] naming the file that is not one.
+    /// [`Failure::Failed`] naming the invalid file.
     pub(crate) fn read_forwarders(&self) -> Result<Vec<Forwarder>, Failure> {
         let entries = match fs::read_dir(self.forwarders()) {
             Ok(entries) => entries,
@@ -230,11 +231,10 @@ impl Directory {
         Ok(forwarders)
     }
 
-    /// Removes all that is in the directory but the lock, the journal last: as long as anything is
-    /// there, it says what else may be.
+    /// Removes all files but the lock, the journal last: it lists the remaining parts.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when something cannot be removed.
+    /// [`Failure::Failed`] when a file cannot be removed.
     pub(crate) fn empty(&self) -> Result<(), Failure> {
         for name in ["directory", "nodes"] {
             match fs::remove_dir_all(self.path.join(name)) {
@@ -258,13 +258,13 @@ impl Directory {
     /// Removes the directory.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when something cannot be removed.
+    /// [`Failure::Failed`] when a file cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         for attempt in 0.. {
             match fs::remove_dir_all(&self.path) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                // Someone wrote a file meanwhile.
+                // A file was written meanwhile.
                 Err(_) if attempt < 10 => std::thread::sleep(Duration::from_millis(10)),
                 Err(error) => return Err(self.failed("remove", &error)),
             }
@@ -277,21 +277,21 @@ impl Directory {
     }
 }
 
-/// Removes the directories above labs that are empty now.
+/// Removes empty parent directories of labs.
 pub(crate) fn remove_empty_parents(place: &Place) {
     for directory in place.base.ancestors().take(2) {
-        // Not empty, or not there: both are fine.
+        // Not empty, or absent: both are fine.
         let _ = fs::remove_dir(directory);
     }
 }
 
-/// Whether `name` is one that only the lab or its daemons give.
+/// True for a name that only the lab or its daemons use.
 fn is_ours(name: &str) -> bool {
     let prefixes = ["bm-", "bmu-", "bmh-", "bma-"];
     prefixes.iter().any(|prefix| name.starts_with(prefix)) && !name.contains('/')
 }
 
-/// A YAML file, and not one that is being written.
+/// True for a YAML file that is not being written.
 pub(crate) fn is_object(path: &Path) -> bool {
     let name = path
         .file_name()

@@ -1,34 +1,34 @@
-//! Names that the lab derives: namespaces of hosts, of the underlay and of App instances.
+//! Derived names of a lab: namespaces of hosts, of the underlay and of App instances.
 //!
-//! All are made from [`crds::names::netns`], whose hash covers Kubernetes namespace, topology and
-//! name, so that two labs never meet; the prefix tells the kinds apart.
+//! All are derived by [`crds::names::netns`], whose hash covers Kubernetes namespace, topology and
+//! name, so that two labs never collide; the prefix distinguishes the kinds.
 
 use crds::names::netns;
 
 /// Longest part of a readable name that is kept: file names end at 255 bytes.
 const READABLE_MAX: usize = 160;
 
-/// The namespace that holds the bridge.
+/// Namespace of the bridge.
 pub(crate) fn underlay(namespace: &str, topology: &str) -> String {
     with_prefix("bmu-", namespace, topology, "underlay")
 }
 
-/// The namespace that is the host of `node`.
+/// Namespace of the host of `node`.
 pub(crate) fn host(namespace: &str, topology: &str, node: &str) -> String {
     with_prefix("bmh-", namespace, topology, node)
 }
 
-/// The namespace of an App's instance.
+/// Namespace of an App's instance.
 pub(crate) fn instance(namespace: &str, topology: &str, instance: &str) -> String {
     with_prefix("bma-", namespace, topology, instance)
 }
 
-/// The name of instance `number` of `app`.
+/// Name of instance `number` of `app`.
 pub(crate) fn instance_of(app: &str, number: u32) -> String {
     format!("{app}-{number}")
 }
 
-/// What a container runtime would call the instance: CNI container ids are `[A-Za-z0-9][-A-Za-z0-9_.]*`.
+/// CNI container id of the instance: `[A-Za-z0-9][-A-Za-z0-9_.]*`.
 pub(crate) fn container(namespace: &str, topology: &str, instance: &str) -> String {
     format!("lab.{namespace}.{topology}.{instance}")
 }

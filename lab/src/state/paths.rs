@@ -1,4 +1,4 @@
-//! The directory of the labs' state, and its protection from other users.
+//! Directory of the labs' state, and its protection from other users.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -17,18 +17,18 @@ pub(crate) use node::diagnose::labs::DIRECTORY as PRIVILEGED;
 pub(crate) struct Place {
     /// One directory for each lab below it.
     pub(crate) base: PathBuf,
-    /// False for who must make do with a user namespace.
+    /// False for a user who needs a user namespace.
     pub(crate) is_privileged: bool,
 }
 
 impl Place {
-    /// `/run/beemesh/lab` for root, else below `$XDG_RUNTIME_DIR` or `/tmp`.
+    /// `/run/beemesh/lab` for root, otherwise below `$XDG_RUNTIME_DIR` or `/tmp`.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the directory is there and another user could have written in it.
+    /// [`Failure::Failed`] when the directory exists and another user could have written in it.
     ///
     /// # Assumptions
-    /// Asked before the process joins a user namespace, in which everyone is root.
+    /// Called before the process joins a user namespace, in which every user is root.
     pub(crate) fn of_this_user() -> Result<Place, Failure> {
         let user = geteuid();
         if user.is_root() && is_capable() {
@@ -48,10 +48,10 @@ impl Place {
         Ok(place)
     }
 
-    /// Makes the directory, for this user alone.
+    /// Creates the directory, for this user alone.
     ///
     /// # Errors
-    /// What the file system says; a directory in which another user could have written.
+    /// Errors of the file system; a directory in which another user could have written.
     pub(crate) fn create(&self) -> Result<(), Failure> {
         for directory in self.directories() {
             match DirBuilder::new().mode(0o700).create(directory) {
@@ -65,14 +65,14 @@ impl Place {
         Ok(())
     }
 
-    /// Our own directories of the path, the outer one first: `beemesh` or `beemesh-UID`, then `lab`.
+    /// Own directories in the path, the outer one first: `beemesh` or `beemesh-UID`, then `lab`.
     fn directories(&self) -> impl Iterator<Item = &Path> {
         self.base.parent().into_iter().chain([self.base.as_path()])
     }
 }
 
-/// Refuses what is there and is not a directory of `user` that nobody else may write: in `/tmp` anybody can make it
-/// first, with files and links of his own in it.
+/// Refuses a path that is not a directory of `user` writable by `user` alone: in `/tmp` another
+/// user may have created it first, with files and links in it.
 fn verify(path: &Path, user: Uid) -> Result<(), Failure> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -100,7 +100,7 @@ fn base_of(user: Uid, runtime: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Whether this process may make network namespaces and mount their names.
+/// True when this process may create network namespaces and mount their names.
 fn is_capable() -> bool {
     const NET_ADMIN: u64 = 1 << 12;
     const SYS_ADMIN: u64 = 1 << 21;

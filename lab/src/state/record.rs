@@ -1,11 +1,11 @@
-//! The parts of a lab, as they are kept on disk: values only.
+//! Parts of a lab as kept on disk: values only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-/// What a lab consists of, beside the Forwarder objects.
+/// Parts of a lab, beside the Forwarder objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {
@@ -13,21 +13,21 @@ pub struct Record {
     pub namespace: String,
     /// Name of the topology.
     pub topology: String,
-    /// Whether the last `up` ended well.
+    /// True when the last `up` succeeded.
     pub is_complete: bool,
-    /// The namespace with the bridge.
+    /// Namespace of the bridge.
     pub underlay: String,
     /// Hosts by name of their node.
     pub hosts: BTreeMap<String, Host>,
     /// App instances by name.
     pub instances: BTreeMap<String, Instance>,
-    /// Instances of each App that has not one.
+    /// Number of instances by App; absent for one.
     pub counts: BTreeMap<String, u32>,
-    /// What `cut` and `kill` took out.
+    /// Faults by `cut` and `kill`.
     pub faults: Faults,
 }
 
-/// The stand-in for a machine.
+/// Host namespace that represents a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
@@ -40,7 +40,7 @@ pub struct Host {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The stand-in for a pod or an external host.
+/// Instance that represents a pod or an external host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Instance {
@@ -56,18 +56,18 @@ pub struct Instance {
     pub addresses: Vec<IpNetwork>,
     /// For an external App: the prefixes that it holds.
     pub external: Vec<IpNetwork>,
-    /// Result of the plugin's ADD, with which CHECK is asked; null until attached.
+    /// Result of the plugin's ADD, which CHECK gets; null until attached.
     pub result: serde_json::Value,
 }
 
-/// What was taken out by hand.
+/// Faults injected by the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Faults {
     /// Links that are down at both ends.
     pub cut: BTreeSet<String>,
-    /// Links that look up and drop everything.
+    /// Links with carrier that drop all packets.
     pub silent: BTreeSet<String>,
-    /// Forwarders without power.
+    /// Forwarders that are cut off.
     pub killed: BTreeSet<String>,
 }

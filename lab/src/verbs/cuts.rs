@@ -1,4 +1,4 @@
-//! Cutting one link after the other under traffic, and saying what that did.
+//! Cuts of one link after another under traffic, and their effects.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,28 +19,28 @@ use probe::flow_report::Edge;
 use probe::loss::Loss;
 use probe::stream::{self, Flow};
 
-/// What cutting and healing one link did.
+/// Effect of cutting and healing one link.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Cut {
     /// Its id.
     pub(crate) link: String,
-    /// For how long the worst of its flows lost packets when it was cut.
+    /// Longest loss of its flows after the cut, in milliseconds.
     pub(crate) lost_ms: u64,
-    /// Whether all of its flows arrived again while it was cut.
+    /// True when all of its flows arrived again during the cut.
     pub(crate) rerouted: bool,
-    /// Whether there is no other way: then nothing can be rerouted, and that is right.
+    /// True when there is no other path: then no rerouting is expected.
     pub(crate) partitions: bool,
-    /// For how long the worst of them lost packets when it was healed.
+    /// Longest loss of its flows after the repair, in milliseconds.
     pub(crate) heal_lost_ms: u64,
-    /// Flows that were watched.
+    /// Number of observed flows.
     pub(crate) flows: usize,
-    /// The longest that the sender was kept from sending: losses are known to this precision.
+    /// Longest delay of the sender in milliseconds: the precision of the losses.
     pub(crate) late_ms: u64,
 }
 
 impl Cut {
-    /// What a reader should know besides.
+    /// Remarks for the reader.
     pub(crate) fn remark(&self) -> String {
         let mut remarks = Vec::new();
         if self.partitions {
@@ -56,20 +56,20 @@ impl Cut {
     }
 }
 
-/// Time between two packets of a flow.
+/// Interval between two packets of a flow.
 const INTERVAL: Duration = Duration::from_millis(1);
-/// For how long traffic must arrive without a gap to count as steady.
+/// Time of traffic without a gap that counts as steady.
 const STEADY: Duration = Duration::from_millis(50);
-/// How long rerouting or healing may take before it has failed, and what each Forwarder adds: on one
-/// machine all of them compute on the same few processors.
+/// Timeout of rerouting and repair, and its increment for each Forwarder: on one host all of them
+/// share a few processors.
 const LIMIT: Duration = Duration::from_secs(5);
 const LIMIT_FOR_EACH: Duration = Duration::from_millis(25);
-/// How long flows without another way are watched.
+/// Observation time of flows without another path.
 const PARTITIONED: Duration = Duration::from_millis(100);
-/// A sender later than this is worth a remark.
+/// Delay of the sender in milliseconds that is worth a remark.
 const LATE_MS: u64 = 20;
 
-/// Cuts links of a lab, with traffic of known paths.
+/// Cuts links of a lab, with traffic on known paths.
 pub(crate) struct Cutter {
     running: Running,
     tracer: Tracer,
@@ -81,7 +81,7 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// `samples` are flows whose path is known; for links that none takes, more are looked for.
+    /// `samples` are flows with a known path; for links without any, flows are searched.
     ///
     /// # Errors
     /// [`Failure::Failed`] when the lab cannot be watched.
@@ -130,16 +130,16 @@ impl Cutter {
         Ok((name(ends.a), name(ends.b)))
     }
 
-    /// Cuts and heals one link under traffic. Returns what it did, and what is wrong with that.
+    /// Cuts and heals one link under traffic. Returns the effect, and the problems found.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the machine refuses; then the link is healed again.
+    /// [`Failure::Failed`] when an operation is refused; then the link is healed again.
     pub(crate) fn cut(&mut self, link: &str) -> Result<(Cut, Vec<String>), Failure> {
         let (a, b) = self.edge(link)?;
         let mut flows = self.flows(&a, &b)?;
         flows.extend(self.flows(&b, &a)?);
         let outcome = self.cut_under(link, &flows);
-        // Whatever went wrong: nothing is left cut, and nothing noted.
+        // In any case the link is healed, and the fault is not recorded.
         self.running.record.faults.cut.remove(link);
         self.running.set_link(link, State::Up)?;
         self.running.directory.write_record(&self.running.record)?;
@@ -194,7 +194,7 @@ impl Cutter {
             .max_loss
             .filter(|_| !cut.partitions)
             .map(whole_milliseconds);
-        // What the sender was late is in the loss, and is not the lab's.
+        // The loss includes the sender's delay, which is not the lab's.
         if most.is_some_and(|most| cut.lost_ms > most + cut.late_ms) {
             wrong.push(format!("{link}: cut, and {} ms were lost", cut.lost_ms));
         }
@@ -209,7 +209,7 @@ impl Cutter {
         cut: &mut Cut,
         wrong: &mut Vec<String>,
     ) -> Result<(), Failure> {
-        // The tables are to be at rest before the next change, or one would disturb the other.
+        // Convergence before the next change, so that they do not disturb each other.
         if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
             wrong.push(format!("{link}: cut, {failure}"));
         }
@@ -227,13 +227,13 @@ impl Cutter {
         }
         let losses = during.finish().map_err(broken)?;
         let (lost_ms, late_ms) = worst(&losses);
-        // Of what had no way before, the loss says nothing about healing.
+        // A flow without a path before has no loss caused by healing.
         cut.heal_lost_ms = if cut.partitions { 0 } else { lost_ms };
         cut.late_ms = cut.late_ms.max(late_ms);
         Ok(())
     }
 
-    /// On disk before it is done, so that `heal` mends what a crash leaves cut.
+    /// Recorded before the cut, so that `heal` repairs the link after a crash.
     fn note(&self, link: &str) -> Result<(), Failure> {
         let directory = &self.running.directory;
         let mut record = self.running.record.clone();
@@ -241,7 +241,7 @@ impl Cutter {
         directory.write_record(&record)
     }
 
-    /// Flows that go from one end of a link over it to the other.
+    /// Flows that cross a link from one end to the other.
     fn flows(&mut self, a: &str, b: &str) -> Result<Vec<(Sample, Flow)>, Failure> {
         let edge = (a.to_owned(), b.to_owned());
         if self.samples.get(&edge).is_none_or(Vec::is_empty) {
@@ -252,7 +252,7 @@ impl Cutter {
         } else {
             (b.to_owned(), a.to_owned())
         };
-        // A path says which Forwarders it goes by, not which of several links between them.
+        // A path names Forwarders, not which of several parallel links is used.
         let is_parallel = self.parallel.get(&ends).is_some_and(|&count| count > 1);
         let wanted = if is_parallel { SAMPLES_MAX } else { 1 };
         let known = self
@@ -267,7 +267,7 @@ impl Cutter {
             .collect()
     }
 
-    /// From Forwarder to Forwarder, where no pair of Apps has a path over the link.
+    /// Searches flows from Forwarder to Forwarder, where no pair of Apps has a path over the link.
     fn look_for_flows(&mut self, a: &str, b: &str) -> Result<(), Failure> {
         const FLOWS: usize = 32;
         let from = endpoint_of_forwarder(self.running.forwarder(a)?);
@@ -282,7 +282,7 @@ impl Cutter {
         keep_samples(&mut self.samples, &from, &to, family, &seen);
         let edge = (a.to_owned(), b.to_owned());
         if self.samples.get(&edge).is_none_or(Vec::is_empty) {
-            // Too heavy for any shortest path: what goes between its ends must not notice.
+            // Too heavy for any shortest path: flows between its ends must not be affected.
             let any = seen.iter().find(|flow| flow.reached);
             let sample = any
                 .map(|flow| Sample {

@@ -1,4 +1,4 @@
-//! `exec` and `ping`: from inside a running lab.
+//! `exec` and `ping` from inside a running lab.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -18,12 +18,12 @@ use probe::endpoint::{Endpoint, Family};
 use probe::ping::{Ping, Reply, Report, ping as send};
 use probe::{milliseconds, namespace};
 
-/// Becomes the command, inside the namespace of an App instance or a Forwarder: signals, terminal
-/// and exit code are its own.
+/// Replaces this process by the command, inside the namespace of an App instance or a Forwarder:
+/// signals, terminal and exit code are its own.
 ///
 /// # Errors
 /// [`Failure::NotFound`]; [`Failure::Failed`] when the namespace cannot be joined. A command that
-/// cannot be run ends the process with 127 (not there) or 126, as shells do.
+/// cannot be executed ends the process with 127 (absent) or 126, as shells do.
 pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
     let endpoint = running.endpoint(&args.name)?;
@@ -32,7 +32,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
     };
     let file = namespace::open(&endpoint.netns).map_err(failed)?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(error.into()))?;
-    // Programs look for interfaces in /sys too. Without leave to mount they see the machine's.
+    // Programs look for interfaces in /sys too. Without the right to mount they see the host's.
     let _ = show_own_interfaces();
     let (program, arguments) = args
         .command
@@ -44,7 +44,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<(), Failure> {
     std::process::exit(if is_missing { 127 } else { 126 })
 }
 
-/// A mount namespace whose /sys is of this network namespace, as `ip netns exec` has it.
+/// Mounts a /sys of this network namespace in a mount namespace, as `ip netns exec` does.
 fn show_own_interfaces() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let no = None::<&OsStr>;
@@ -75,10 +75,10 @@ struct Pinged {
     refused: Option<String>,
 }
 
-/// Pings, and says what was lost.
+/// Pings, and prints the losses.
 ///
 /// # Errors
-/// [`Failure::NotFound`]; exit code 1 when anything was lost.
+/// [`Failure::NotFound`]; exit code 1 after a loss.
 pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
     let from = running.endpoint(&args.from)?;
@@ -102,11 +102,11 @@ pub(crate) fn ping(args: &PingArgs) -> Result<(), Failure> {
         interval: args.interval,
         timeout: args.timeout,
     };
-    // One line each would hide the outcome of a thousand.
+    // A line for each reply would hide the summary of a thousand.
     let shows_each = is_table && args.interval >= Duration::from_millis(50);
     let report = send(&asked, |reply| {
         if shows_each {
-            // The summary fails where stdout does.
+            // The summary fails when stdout does.
             let _ = console::output::print(&line(reply));
         }
     });

@@ -1,4 +1,4 @@
-//! `cut`, `heal`, `kill`: what happens to networks, at will.
+//! `cut`, `heal`, `kill`: faults on demand.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,16 +12,15 @@ use crate::state::directory::{Faults, Lock};
 use crate::verbs::status::changed;
 use console::failure::Failure;
 
-/// How long the daemons may take to notice and to have all tables right again, and to write so many
-/// statuses.
+/// Timeout of convergence after a fault: detection, computation, and as many status writes.
 fn patience(forwarders: usize) -> Duration {
     Duration::from_secs(10) + Duration::from_millis(40) * u32::try_from(forwarders).unwrap_or(0)
 }
 
-/// Takes a link out, and waits until the tables follow (not for a silent cut: nobody can know).
+/// Cuts a link, and waits for convergence (not after a silent cut, which is undetectable).
 ///
 /// # Errors
-/// [`Failure::NotFound`]; [`Failure::TimedOut`] when the daemons did not follow: it is cut still.
+/// [`Failure::NotFound`]; [`Failure::TimedOut`] without convergence: the link stays cut.
 pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
     let (mut running, lock) = Running::join_to_change(&args.file.file)?;
     let links = running.links(&args.link)?;
@@ -32,7 +31,7 @@ pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
         &mut faults.cut
     };
     kind.extend(links.iter().cloned());
-    // Noted first: what is noted can be healed.
+    // Recorded first: a recorded fault can be healed.
     running.directory.write_record(&running.record)?;
     for link in &links {
         running.set_link(
@@ -53,7 +52,7 @@ pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
     changed(&running, args.output, &format!("{links} is cut"))
 }
 
-/// Takes the power from a Forwarder, and waits until the tables follow.
+/// Cuts a Forwarder off, and waits for convergence.
 ///
 /// # Errors
 /// As [`cut`].
@@ -72,10 +71,10 @@ pub(crate) fn kill(args: &KillArgs) -> Result<(), Failure> {
     )
 }
 
-/// Undoes cuts and kills, of one link or Forwarder or of all, and waits until the tables follow.
+/// Heals cuts and kills, of one link or Forwarder or of all, and waits for convergence.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when there is no such link or Forwarder; [`Failure::TimedOut`].
+/// [`Failure::NotFound`] for an unknown link or Forwarder; [`Failure::TimedOut`].
 pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
     let (mut running, lock): (Running, Lock) = Running::join_to_change(&args.file.file)?;
     let healed = match &args.name {
@@ -110,22 +109,22 @@ pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
     changed(&running, args.output, &format!("{what} is healed"))
 }
 
-/// What a link may be brought into.
+/// State of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Usable, and dropping nothing.
+    /// Usable, without drops.
     Up,
     /// Both ends down.
     Down,
-    /// Looks up, drops everything.
+    /// Carrier up, all packets dropped.
     Silent,
 }
 
 impl Running {
-    /// Brings both ends of a link into a state.
+    /// Sets both ends of a link to a state.
     ///
     /// # Errors
-    /// [`Failure::Failed`] with what the kernel refused.
+    /// [`Failure::Failed`] with the kernel's refusal.
     pub(crate) fn set_link(&self, link: &str, state: State) -> Result<(), Failure> {
         let ends = faults::ends(&self.forwarders, link)
             .ok_or_else(|| Failure::NotFound(format!("no link {link:?}")))?;
@@ -139,7 +138,7 @@ impl Running {
         }
     }
 
-    /// Brings up what `healed` names, as far as nothing that is left keeps it down.
+    /// Repairs the faults in `healed`, unless a remaining fault keeps a part down.
     fn heal(&self, healed: &Faults) -> Result<(), Failure> {
         for name in &healed.killed {
             let netns = faults::netns(self.forwarder(name)?);
@@ -160,7 +159,7 @@ impl Running {
                 },
             )?;
         }
-        // What came up with its Forwarder and is out for a reason of its own.
+        // Links that came up with their Forwarder and have a cut of their own.
         for link in &left.cut {
             self.set_link(link, State::Down)?;
         }
@@ -170,7 +169,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until every status shows what the faults leave.
+    /// Waits until every status shows the state with the remaining faults.
     ///
     /// # Errors
     /// [`Failure::TimedOut`] with the Forwarders that do not show it.
@@ -180,7 +179,7 @@ impl Running {
         self.wait_converged_on(&mut watch)
     }
 
-    /// As [`Running::wait_converged`], with a watch that is there already.
+    /// As [`Running::wait_converged`], with an existing watch.
     pub(crate) fn wait_converged_on(&self, watch: &mut Watch) -> Result<(), Failure> {
         let expected = wait::expected(&self.forwarders, &self.record)?;
         let patience = patience(self.forwarders.len());

@@ -1,12 +1,14 @@
-//! Health of a running lab as daemons, kernels and plugin have it: what is said to be up was seen.
+//! Health of a running lab, from daemons, kernels and plugin: reported state is compared with
+//! observed state.
 //!
 //! ```text
 //! status of each Forwarder: links, epoch ----------------.
 //! kernel of each host: routes, addresses, pods' routes ---+-> problems
 //! CHECK of each instance: interface, address, route -----'
 //! ```
-//! What `cut` and `kill` took out is no problem. Kernels are held against the links that are reported: without the
-//! statuses a link that is down on its own would be no problem, and its routes are rightly not there.
+//! Faults by `cut` and `kill` are no problem. Kernels are compared with the reported links: without
+//! the statuses, a link that is down on its own would be no problem, as its routes are correctly
+//! absent.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +18,16 @@ use crate::convergence::wait;
 use crate::running::Running;
 use console::failure::Failure;
 
-/// Time between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Longest time that a daemon may be away while it is asked about an attachment.
+/// Longest time that a daemon may not answer about an attachment.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Looks until there are no problems or `deadline` has passed, once at least; returns those of the last look, one
-/// line each. `tell` gets their number.
+/// Checks until there are no problems or `deadline` has passed, at least once; returns the problems
+/// of the last check, one line each. `tell` gets their number.
 ///
 /// # Errors
-/// No plugin; Forwarders that are no graph.
+/// The plugin was not found; the Forwarders form no graph.
 pub(crate) fn settled(
     running: &Running,
     deadline: Instant,
@@ -43,7 +45,7 @@ pub(crate) fn settled(
 }
 
 fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failure> {
-    // Read before the kernels: one that is older than what they hold then differs from them.
+    // Read before the kernels: an outdated status then differs from them.
     let forwarders = running.reported();
     let expected = wait::expected(&running.forwarders, &running.record)?;
     let reported = forwarders.iter();

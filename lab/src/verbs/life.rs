@@ -1,4 +1,4 @@
-//! `up`, `down`, `list`: the life of a lab.
+//! `up`, `down`, `list`: life of a lab.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,16 +25,16 @@ use console::input;
 use console::note;
 use console::output::{Output, table, table_text};
 
-/// Makes the topology real, or brings what is there to what the file says now.
+/// Starts a lab, or updates the existing one to the file.
 ///
 /// # Errors
-/// [`Failure::Invalid`], [`Failure::Failed`], [`Failure::TimedOut`] with what is missing. A lab that
-/// was new is taken down again; one that ran goes on with what could be changed.
+/// [`Failure::Invalid`], [`Failure::Failed`], [`Failure::TimedOut`] with the missing parts. A new
+/// lab is taken down again; an existing one keeps the changes so far.
 pub(crate) fn up(args: &UpArgs, check: KernelCheck) -> Result<(), Failure> {
     let started = Instant::now();
     let topology = input::object(&args.file.file)?;
     let place = Place::of_this_user()?;
-    // Nothing is begun that cannot be ended: no plugin, no lab.
+    // Fails before any change: without the plugin there is no lab.
     if !topology.spec.apps.is_empty() {
         plugin::find()?;
     }
@@ -46,7 +46,7 @@ pub(crate) fn up(args: &UpArgs, check: KernelCheck) -> Result<(), Failure> {
     let known = directory.record()?;
     let is_new = known.as_ref().is_none_or(|record| !record.is_complete);
     if is_new {
-        // The remains of an `up` that died, or nothing.
+        // Remains of an `up` that died, if any.
         clear(&directory)?;
     }
     let mut record = known.filter(|_| !is_new).unwrap_or_else(|| Record {
@@ -143,7 +143,7 @@ fn change(
     seen(&running, progress, deadline, check)
 }
 
-/// Waits until kernels and plugin show what is said afterwards.
+/// Waits until kernels and plugin confirm the reported state.
 fn seen(
     running: &Running,
     progress: &Progress,
@@ -168,7 +168,7 @@ fn seen(
     )))
 }
 
-/// Ends all that a lab made, and forgets it. The directory stays, empty but for the lock.
+/// Ends all parts of a lab, and forgets it. The directory stays, with the lock only.
 fn clear(directory: &Directory) -> Result<(), Failure> {
     let names: Vec<String> = directory.journaled().into_iter().collect();
     let nodes = directory
@@ -188,7 +188,7 @@ fn clear(directory: &Directory) -> Result<(), Failure> {
 /// Takes one lab down, or all of this user.
 ///
 /// # Errors
-/// [`Failure::Failed`] with what could not be removed; the rest is.
+/// [`Failure::Failed`] with the parts that could not be removed; all others are.
 pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
     let place = Place::of_this_user()?;
     let mut directories = match &args.file {
@@ -202,7 +202,7 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
     directories.retain(Directory::exists);
     match directories.is_empty() {
         true => note("no such lab is there"),
-        // Without a holder its namespaces are gone; what the disk remembers goes too.
+        // Without a holder its namespaces are gone; the files are removed too.
         false => drop(rootless::enter_existing(&place)?),
     }
     let mut result = Ok(());
@@ -225,14 +225,14 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
 /// JSON of `down`.
 #[derive(Serialize)]
 struct Taken {
-    /// `NAMESPACE.TOPOLOGY` of each lab that was there.
+    /// `NAMESPACE.TOPOLOGY` of each removed lab.
     down: Vec<String>,
 }
 
 fn take_down(directory: &Directory) -> Result<(), Failure> {
     let _lock = directory.lock(LOCK_LIMIT)?;
     clear(directory)?;
-    // A plugin that was killed may have left its last file; the lock goes with the directory.
+    // A killed plugin may have written its last file; the lock goes with the directory.
     directory.remove()
 }
 

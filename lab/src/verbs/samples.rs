@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use probe::endpoint::{Endpoint, Family};
 use probe::flow_report::{Edge, FlowPath};
-/// A flow whose path is known.
+/// Flow with a known path.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) from: Endpoint,
@@ -14,13 +14,13 @@ pub(crate) struct Sample {
     pub(crate) ports: (u16, u16),
 }
 
-/// Some flows for each hop that any took.
+/// Flows for each hop that any flow took.
 pub(crate) type Samples = BTreeMap<Edge, Vec<Sample>>;
 
-/// How many flows are kept for one hop.
+/// Largest number of flows that are kept for one hop.
 pub(crate) const SAMPLES_MAX: usize = 8;
 
-/// Adds flows of one pair for the hops that have too few.
+/// Adds flows of one pair for hops with too few.
 pub(crate) fn keep_samples(
     samples: &mut Samples,
     from: &Endpoint,
@@ -44,7 +44,7 @@ pub(crate) fn keep_samples(
     }
 }
 
-/// Whole milliseconds, rounded up: a loss is never told as none.
+/// Whole milliseconds, rounded up: a loss is never reported as zero.
 pub(crate) fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -19,13 +19,13 @@ use crate::verbs::health;
 use console::failure::{Exit, Failure};
 use console::output::{Format, Output, print_json, table, table_text};
 
-/// Longest time that a change under way may take to be seen.
+/// Longest time for a running change to converge.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// JSON of `status`: names that scripts rely on.
 #[derive(Serialize)]
 struct Status {
-    /// Everything that is not as declared: empty where packets can pass.
+    /// Differences from the declaration: empty where packets can pass.
     problems: Vec<String>,
     topology: String,
     epoch: String,
@@ -53,14 +53,14 @@ struct AppStatus {
     addresses: Vec<String>,
 }
 
-/// Shows Forwarders and App instances, and what of them is not as declared.
+/// Shows Forwarders and App instances, and their differences from the declaration.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when the lab does not run; exit code 1 when something is not as declared.
+/// [`Failure::NotFound`] when the lab does not run; exit code 1 with differences.
 pub(crate) fn status(args: &StatusArgs, check: KernelCheck) -> Result<(), Failure> {
     let running = Running::join(&args.file.file)?;
     let mut status = status_of(&running)?;
-    // A change that is under way is no problem.
+    // A running change is no problem.
     status.problems = health::settled(&running, Instant::now() + SETTLING, check, |_| ())?;
     for node in running.record.hosts.keys() {
         if daemons::running(&running.directory, node).is_none() {
@@ -78,7 +78,8 @@ pub(crate) fn status(args: &StatusArgs, check: KernelCheck) -> Result<(), Failur
     }
 }
 
-/// Tells what a change came to: `sentence` and the links that are up for people, all of `status` for programs.
+/// Prints the result of a change: `sentence` and the number of links up as a table, the whole
+/// status as JSON or YAML.
 ///
 /// # Errors
 /// [`Failure::Write`] when stdout cannot be written.
@@ -98,7 +99,7 @@ pub(crate) fn changed(running: &Running, output: Output, sentence: &str) -> Resu
 
 fn status_of(running: &Running) -> Result<Status, Failure> {
     let record = &running.record;
-    // What the daemons can know: a silent cut leaves the link up.
+    // Faults that the daemons can detect: a silent cut leaves the link up.
     let known = Faults {
         silent: Default::default(),
         ..record.faults.clone()
@@ -206,13 +207,13 @@ pub(crate) fn conflist(args: &ConflistArgs) -> Result<(), Failure> {
         return Err(unknown(&format!("node for {}", args.app), wanted, nodes));
     };
     let record = &running.record;
-    // Which Forwarder is left to the node, unless the App is pinned to one.
+    // The node chooses the Forwarder, unless the App is pinned to one.
     let labels = desired::pod_labels(&record.topology, &app.name, app.selector.as_ref(), None);
     let network = conflist::network(&record.namespace, &record.topology);
     let version = args.cni_version.as_deref();
     let list = conflist::conflist(&running.directory, &network, (node, version), &labels);
     match args.output.format {
-        // A conflist is JSON: that is also what people want to see of it.
+        // A conflist is JSON in any format.
         Format::Table => print_json(&list),
         Format::Json | Format::Yaml => args.output.print(&list, |_| String::new()),
     }

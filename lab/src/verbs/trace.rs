@@ -1,4 +1,4 @@
-//! `trace`: the paths that packets take, beside the paths computed.
+//! `trace`: observed paths of packets, beside the computed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use probe::flow_report::{FlowPath, text, traced};
 use probe::namespace;
 use probe::trace::{End, Path, Sink, Trace, trace};
 
-/// Traces, and says whether all flows went where they should.
+/// Traces, and reports whether all flows took computed paths.
 ///
 /// # Errors
 /// [`Failure::NotFound`]; exit code 1 when a flow was lost or off the computed paths.
@@ -44,24 +44,24 @@ pub(crate) fn run(args: &TraceArgs) -> Result<(), Failure> {
 
 /// Traces within one lab.
 pub(crate) struct Tracer {
-    /// What should be seen.
+    /// Expected state.
     pub(crate) computed: Computed,
     eyes: Eyes,
     namespaces: BTreeMap<String, String>,
     prepared: std::cell::RefCell<BTreeSet<String>>,
 }
 
-/// The part of a [`Tracer`] that threads may share.
+/// Part of a [`Tracer`] that threads may share.
 #[derive(Clone, Debug)]
 pub(crate) struct Eyes {
     names: BTreeMap<IpAddr, String>,
 }
 
 impl Tracer {
-    /// Of a lab.
+    /// Tracer of a lab.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when the lab's objects are no topology.
+    /// [`Failure::Failed`] when the lab's objects are no valid topology.
     pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
         let known = Faults {
             silent: BTreeSet::new(),
@@ -80,16 +80,16 @@ impl Tracer {
         })
     }
 
-    /// What threads need to trace.
+    /// Shared part for threads.
     pub(crate) fn eyes(&self) -> Eyes {
         self.eyes.clone()
     }
 
-    /// The ways of `flows` flows.
+    /// Paths of `flows` flows.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] when they have no address of the family; [`Failure::Failed`] when a
-    /// socket cannot be had.
+    /// [`Failure::NotFound`] when they have no address of the family; [`Failure::Failed`] without a
+    /// socket.
     pub(crate) fn trace(
         &self,
         from: &Endpoint,
@@ -101,11 +101,11 @@ impl Tracer {
         self.eyes.trace(from, to, family, flows, hops)
     }
 
-    /// Lets all Forwarders on the way answer. Returns a number of hops that is enough for any
-    /// computed path, and some for a wrong one.
+    /// Lifts the ICMP limits of all Forwarders on the path. Returns a number of hops that suffices
+    /// for any computed path, and for some wrong ones.
     ///
     /// # Errors
-    /// [`Failure::Failed`] when a setting cannot be written.
+    /// [`Failure::Failed`] when a sysctl cannot be written.
     pub(crate) fn prepare(&self, from: &Endpoint, to: &Endpoint) -> Result<u8, Failure> {
         let edges = self
             .computed
@@ -129,7 +129,7 @@ impl Tracer {
 }
 
 impl Eyes {
-    /// The ways of `flows` flows, of at most `hops` hops.
+    /// Paths of `flows` flows, of at most `hops` hops.
     ///
     /// # Errors
     /// As [`Tracer::trace`].
@@ -190,18 +190,18 @@ impl Eyes {
     }
 }
 
-/// How often a hop is asked before it counts as silent: 0.2 s, 0.4 s, 0.8 s, 1.6 s.
+/// Number of probes of a hop without an answer: timeouts are 0.2 s, 0.4 s, 0.8 s, 1.6 s.
 const ATTEMPTS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Lets the kernel of a namespace answer every probe: it would otherwise answer a thousand a second
+/// Lifts the limit of ICMP errors in a namespace: by default the kernel sends a thousand a second
 /// (`icmp_msgs_per_sec`), whatever the limit for one peer is.
 fn lift_limits(netns: &str) -> Result<(), Failure> {
     namespace::within(netns, || {
         std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
         std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0")?;
         std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")?;
-        // Packet-too-big alone, which is never limited.
+        // Only packet-too-big, which is never limited.
         std::fs::write("/proc/sys/net/ipv6/icmp/ratemask", "2")
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))

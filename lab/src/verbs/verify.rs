@@ -1,4 +1,4 @@
-//! `test`: does the lab do what was computed, also while links break?
+//! `test`: comparison of a lab with its computed state, also while links are cut.
 //!
 //! ```text
 //! pairs: each instance to each other -> traces over many flows -> reached? on computed paths?
@@ -28,25 +28,25 @@ use probe::flow_report::{Edge, FlowPath};
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    /// Ordered pairs of App instances that were tested.
+    /// Number of tested ordered pairs of App instances.
     pairs: usize,
-    /// Those where every flow arrived, in every family that both ends have.
+    /// Number of pairs of which every flow arrived, in every common family.
     reached: usize,
-    /// Those where every flow took a computed path.
+    /// Number of pairs of which every flow took a computed path.
     on_computed_path: usize,
-    /// Hops that carry flows of these pairs, by computation, and those that were seen to.
+    /// Number of computed hops of these pairs, and of those that were observed.
     legs: usize,
     legs_used: usize,
     cuts: Vec<Cut>,
-    /// What is wrong, in words; empty when nothing is.
+    /// Problems, as sentences; empty without one.
     wrong: Vec<String>,
     ok: bool,
 }
 
-/// Tests, prints the report.
+/// Runs the tests and prints the report.
 ///
 /// # Errors
-/// [`Failure::NotFound`] when the lab does not run; exit code 1 when anything is wrong.
+/// [`Failure::NotFound`] when the lab does not run; exit code 1 with a problem.
 pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     let (running, _lock) = Running::join_to_change(&args.file.file)?;
     let progress = Progress::new(false);
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     }
 }
 
-/// At most `most` of `all`, spread evenly.
+/// At most `most` of `all`, evenly spread.
 fn evenly<T>(all: Vec<T>, most: Option<usize>) -> Vec<T> {
     let count = all.len();
     let most = most.unwrap_or(count).min(count);
@@ -97,14 +97,15 @@ fn evenly<T>(all: Vec<T>, most: Option<usize>) -> Vec<T> {
         .collect()
 }
 
-/// One pair in one family.
+/// Traces of one pair in one family.
 struct Job {
     from: Endpoint,
     to: Endpoint,
     family: Family,
-    /// The computed paths; none when there is no way.
+    /// Computed paths; `None` without a path.
     edges: Option<BTreeSet<Edge>>,
-    /// Flows after which every leg has been used but for a chance of one in a million.
+    /// Number of flows after which every leg has been used, except with a chance of one in a
+    /// million.
     flows: usize,
 }
 
@@ -141,18 +142,18 @@ fn jobs(running: &Running, tracer: &Tracer, most: Option<usize>) -> Vec<Job> {
     jobs
 }
 
-/// How many flows it takes until the least used leg is missed only once in a million times, when
-/// every hop spreads evenly; bounded, as the least share may be very small.
+/// Number of flows until the least used leg is missed only once in a million times, when every hop
+/// spreads evenly; bounded, as the least share may be very small.
 fn flows_to_see(from: &str, edges: &BTreeSet<Edge>) -> usize {
     const MILLION: f64 = 13.8; // ln(10^6)
     let least = leg_shares(from, edges).into_values().fold(1.0, f64::min);
     ((MILLION / least).ceil() as usize).clamp(16, FLOWS_MAX)
 }
 
-/// Flows of one pair and family; each is a socket.
+/// Largest number of flows of one pair and family; each is a socket.
 const FLOWS_MAX: usize = 800;
 
-/// The share of all flows that each leg carries, when every hop spreads evenly.
+/// Share of all flows that each leg carries, when every hop spreads evenly.
 fn leg_shares(from: &str, edges: &BTreeSet<Edge>) -> BTreeMap<Edge, f64> {
     let mut waiting_for: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, to) in edges {
@@ -161,7 +162,7 @@ fn leg_shares(from: &str, edges: &BTreeSet<Edge>) -> BTreeMap<Edge, f64> {
     let mut arriving = BTreeMap::from([(from, 1.0)]);
     let mut ready = vec![from];
     let mut shares = BTreeMap::new();
-    // The edges are a DAG: each Forwarder is done when all that leads to it is.
+    // The edges are a DAG: a Forwarder is done when all its predecessors are.
     while let Some(at) = ready.pop() {
         let legs: Vec<&Edge> = edges.iter().filter(|(from, _)| from == at).collect();
         let share = arriving.get(at).copied().unwrap_or(0.0) / legs.len().max(1) as f64;
@@ -179,7 +180,7 @@ fn leg_shares(from: &str, edges: &BTreeSet<Edge>) -> BTreeMap<Edge, f64> {
     shares
 }
 
-/// Traces all jobs, a few at a time; the outcomes are in the order of the jobs.
+/// Traces all jobs, a few in parallel; the results are in the order of the jobs.
 fn trace_all(
     tracer: &Tracer,
     jobs: &[Job],

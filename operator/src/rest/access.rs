@@ -48,7 +48,7 @@ pub(super) enum Right {
 pub(super) struct Caller {
     /// The token, for writes in the caller's name.
     pub(super) token: String,
-    /// Whom it belongs to.
+    /// Name of the caller.
     pub(super) user: String,
 }
 

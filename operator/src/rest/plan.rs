@@ -73,7 +73,7 @@ pub(super) async fn propose(
     report.await?.map(Json)
 }
 
-/// There are no objects of a topology that is not applied.
+/// Observed state of a topology that is not applied: without objects.
 fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> Observed {
     Observed {
         nodes: nodes.into(),

@@ -37,7 +37,7 @@ pub enum LogError {
     /// Neither a level nor `TARGET=LEVEL`, separated by commas.
     #[error("expected off, error, warn, info, debug, trace or TARGET=LEVEL, found {0:?}")]
     Level(String),
-    /// There are logs already, or no more.
+    /// A logger is installed already, or was dropped.
     #[error("failed to set up logs: {0}")]
     Install(String),
 }
