@@ -69,13 +69,27 @@ pub struct Key {
 const MAX_MARK: usize = 240;
 
 impl Key {
+    /// The name of the file of this key in a directory of keys: as good as unique, always of the same length.
+    pub fn file_name(&self) -> String {
+        format!("{:016x}.json", self.hash())
+    }
+
+    /// FNV-1a, 64 bits: stable over versions and machines. A collision costs one late release, which the runtime's GC makes good.
+    fn hash(&self) -> u64 {
+        let words = [&self.network, &self.container_id, &self.ifname];
+        let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
     /// The attachment in an interface's alias, `NETWORK/CONTAINER/INTERFACE`; where that is too long a hash of the key
     /// replaces network and container.
     pub fn mark(&self) -> String {
         let whole = format!("{}/{}/{}", self.network, self.container_id, self.ifname);
         match whole.len() <= MAX_MARK {
             true => whole,
-            false => format!("{}/{}", crate::queue::file_name(self), self.ifname),
+            false => format!("{}/{}", self.file_name(), self.ifname),
         }
     }
 }

@@ -37,12 +37,7 @@ pub fn directory(state_dir: &Path) -> PathBuf {
 
 /// The file that holds the record of `key`.
 pub fn path(state_dir: &Path, key: &Key) -> PathBuf {
-    directory(state_dir).join(file_name(key))
-}
-
-/// The name of that file: as good as unique, always of the same length.
-pub fn file_name(key: &Key) -> String {
-    format!("{:016x}.json", hash(key))
+    directory(state_dir).join(key.file_name())
 }
 
 /// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it.
@@ -121,16 +116,6 @@ fn is_abandoned(entry: &fs::DirEntry) -> bool {
 
 fn read(file: &Path) -> io::Result<Record> {
     Ok(serde_json::from_slice(&fs::read(file)?)?)
-}
-
-/// FNV-1a, 64 bits: stable over versions and machines. A collision costs one late release, which
-/// the runtime's GC makes good.
-fn hash(key: &Key) -> u64 {
-    let words = [&key.network, &key.container_id, &key.ifname];
-    let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

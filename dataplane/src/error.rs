@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::netlink::Rejection;
+use nix::libc;
 
 /// Error of this crate; [`Error::is_transient`] tells whether a retry may help.
 #[derive(Debug, thiserror::Error)]
@@ -98,5 +98,40 @@ impl Error {
             object: object.into(),
             source: source.into(),
         }
+    }
+}
+
+/// The kernel's refusal of one message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", io::Error::from_raw_os_error(*.errno), display(.message))]
+pub struct Rejection {
+    /// Index of the message in the batch, from 0.
+    pub index: usize,
+    /// Positive error number: `libc::EEXIST`.
+    pub errno: i32,
+    /// The kernel's own words (extended ACK), empty when it gave none.
+    pub message: String,
+}
+
+impl Rejection {
+    /// True when the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::EAGAIN
+                | libc::EBUSY
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::ENETDOWN
+                | libc::EINTR
+        )
+    }
+}
+
+fn display(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use crate::{
     Error, diff,
     observed::Observed,
-    operation::Operation,
+    operation::{Failure, Operation},
     state::{Balance, Namespace, Routes},
 };
 
@@ -82,18 +82,6 @@ impl Applied {
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty()
     }
-}
-
-/// An operation that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{netns}: {operation}")]
-pub struct Failure {
-    /// Namespace.
-    pub netns: String,
-    /// Operation.
-    pub operation: String,
-    /// Reason.
-    pub source: Error,
 }
 
 /// Makes namespaces with their links, addresses, neighbours and forwarding entries as desired; routes are left alone.

@@ -32,11 +32,11 @@ mod settings;
 mod state;
 
 pub use error::Error;
-pub use kernel::{Applied, Failure, Kernel, converge, converge_routes, observe_again, remove};
+pub use kernel::{Applied, Kernel, converge, converge_routes, observe_again, remove};
 pub use linux::LinuxKernel;
 pub use memory::MemoryKernel;
 pub use observed::{Observed, Rule, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
-pub use operation::Operation;
+pub use operation::{Failure, Operation};
 pub use port::{Fib, Structure};
 pub use settings::{InterfaceSetting, SETTINGS};
 pub use state::{

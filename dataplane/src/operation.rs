@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr};
 use ipnetwork::IpNetwork;
 
 use crate::{
+    Error,
     mac::Mac,
     observed::Rule,
     state::{Balance, Link},
@@ -187,4 +188,16 @@ impl fmt::Display for Operation {
             Self::DeleteNexthop(id) => write!(f, "nexthop {id}"),
         }
     }
+}
+
+/// An operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{netns}: {operation}")]
+pub struct Failure {
+    /// Namespace.
+    pub netns: String,
+    /// Operation.
+    pub operation: String,
+    /// Reason.
+    pub source: Error,
 }

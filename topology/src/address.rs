@@ -14,7 +14,50 @@ use core::{
     str::FromStr,
 };
 
-use crate::error::AddressError;
+/// Error of the assignment of blocks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// A prefix is longer than its family allows, or has bits set after its length.
+    #[error("{prefix} is not a network: too long, or with host bits set")]
+    NotANetwork {
+        /// The prefix as given.
+        prefix: Prefix,
+    },
+    /// Two of the given networks, or two kept blocks, overlap.
+    #[error("{a} overlaps {b}")]
+    Overlap {
+        /// One prefix.
+        a: Prefix,
+        /// The other.
+        b: Prefix,
+    },
+    /// The text is not `ADDRESS/LENGTH`.
+    #[error("{text:?} is not a prefix, expected ADDRESS/LENGTH")]
+    Malformed {
+        /// The text as given.
+        text: String,
+    },
+    /// The length asked for blocks is outside of the network or leaves no room for hosts.
+    #[error("blocks of /{len} cannot be cut from {cidr}, expected /{} to /{max}", cidr.len)]
+    BlockLength {
+        /// The network.
+        cidr: Prefix,
+        /// The length asked for.
+        len: u8,
+        /// The longest that is allowed.
+        max: u8,
+    },
+    /// The network has fewer blocks than Forwarders.
+    #[error("{cidr} has {blocks} blocks for {wanted} forwarders")]
+    TooFewBlocks {
+        /// The network.
+        cidr: Prefix,
+        /// Number of available blocks (saturating).
+        blocks: u64,
+        /// Number of Forwarders that need one.
+        wanted: usize,
+    },
+}
 
 /// A network: an address and how many of its bits are fixed (CIDR, RFC 4632, RFC 4291).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

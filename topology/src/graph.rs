@@ -16,6 +16,9 @@ use crate::{
     model::{ForwarderIndex, LinkIndex, Topology},
 };
 
+/// The largest weight that the bucket queue takes; above it a binary heap does the work.
+pub(crate) const BUCKETED: u32 = 1023;
+
 /// Entry of an outgoing scan: 8 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Half {
@@ -308,7 +311,7 @@ impl Graph {
         self.backs[twin].weight = out;
         if out.max(back) >= before {
             self.max_weight = self.max_weight.max(out).max(back);
-        } else if before == self.max_weight && before > crate::spf::BUCKETED {
+        } else if before == self.max_weight && before > BUCKETED {
             // Only here does the bound matter: it keeps the bucket queue away.
             self.max_weight = self.heaviest();
         }

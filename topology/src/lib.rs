@@ -98,9 +98,9 @@ pub mod spf;
 pub mod stage;
 pub mod table;
 
-pub use address::{Prefix, assign};
+pub use address::{AddressError, Prefix, assign};
 pub use epoch::Epoch;
-pub use error::{AddressError, TopologyError};
+pub use error::TopologyError;
 pub use graph::{AppliedChange, Change, Graph};
 pub use link_id::{LinkId, LinkSelector};
 pub use model::{

@@ -19,7 +19,7 @@ mod sets;
 use alloc::vec::Vec;
 
 use crate::{
-    graph::{AppliedChange, Graph},
+    graph::{AppliedChange, BUCKETED, Graph},
     model::{ForwarderIndex, LinkIndex},
 };
 use flat::Flat;
@@ -27,8 +27,6 @@ use queue::{Buckets, Heap, Queue};
 use repair::{Repair, Scratch};
 use sets::{Members, Narrow, Sets, Wide};
 
-/// The largest weight that the bucket queue takes; above it a binary heap does the work.
-pub(crate) const BUCKETED: u32 = 1023;
 /// The distance of what cannot be reached. No path is as long: 2^32 edges of 2^32 - 1 at most.
 const FAR: u64 = u64::MAX;
 

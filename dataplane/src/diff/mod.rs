@@ -7,7 +7,10 @@ pub use routing::{FIRST_GROUP, routing};
 pub(crate) use structure::is_same;
 pub use structure::structure;
 
-use crate::{Error, kernel::Failure, operation::Operation};
+use crate::{
+    Error,
+    operation::{Failure, Operation},
+};
 
 /// Operations in the order in which they are to be applied, and what cannot be done because something foreign is in the way.
 #[derive(Debug, Default)]

@@ -11,8 +11,9 @@ mod batch;
 pub(crate) mod consts;
 mod socket;
 
+pub use crate::error::Rejection;
 pub use attribute::{Attribute, Attributes, attributes, read_ip, read_str, read_u16, read_u32};
 pub use batch::{Batch, Message};
 pub use consts::*;
+pub use socket::Socket;
 pub(crate) use socket::messages;
-pub use socket::{Rejection, Socket};

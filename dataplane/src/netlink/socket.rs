@@ -16,7 +16,7 @@ use super::{
     batch::{Batch, HEADER},
     consts::*,
 };
-use crate::{Error, netns::Netns};
+use crate::{Error, error::Rejection, netns::Netns};
 
 /// Messages in one send. Beyond 128 nothing is gained (measured); errors of one send must fit the receive buffer.
 const MESSAGES_PER_SEND: usize = 128;
@@ -28,41 +28,6 @@ const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Dumps come in pieces of at most 32 KiB when the reader offers that much.
 const PIECE: usize = 64 * 1024;
-
-/// The kernel's refusal of one message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}", io::Error::from_raw_os_error(*.errno), display(.message))]
-pub struct Rejection {
-    /// Index of the message in the batch, from 0.
-    pub index: usize,
-    /// Positive error number: `libc::EEXIST`.
-    pub errno: i32,
-    /// The kernel's own words (extended ACK), empty when it gave none.
-    pub message: String,
-}
-
-impl Rejection {
-    /// True when the same request may succeed later.
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self.errno,
-            libc::EAGAIN
-                | libc::EBUSY
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::ENETDOWN
-                | libc::EINTR
-        )
-    }
-}
-
-fn display(message: &str) -> String {
-    if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    }
-}
 
 /// A socket that belongs to the namespace in which it was opened, wherever its thread goes later.
 pub struct Socket {
