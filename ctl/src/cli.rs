@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check topologies: everything that admission would refuse, offline
+    /// Check topologies offline, as admission does
     Lint(lint::Args),
     /// Print a topology of a shape and a size as YAML
     Generate(generate::Args),
@@ -46,31 +46,31 @@ enum Verb {
     Graph(graph::Args),
     /// Print the next hops of each Forwarder
     Routes(routes::Args),
-    /// Print which routes would change
+    /// Print the routes that would change
     Plan(plan::Args),
-    /// Print what has become of topologies in a cluster
+    /// Print the status of topologies in a cluster
     Status(status::Args),
-    /// Hold each layer of a topology in a cluster against the next
+    /// Compare each layer of a topology in a cluster with the next
     Validate(validate::Args),
-    /// Print the ways that packets are computed to take from one place to another
+    /// Print the computed paths from one place to another
     Path(path::Args),
-    /// Print the ways that packets take from one pod to another, beside the ways computed
+    /// Trace the paths from one pod to another, beside the computed ones
     Trace(trace::Args),
-    /// Name what nobody needs any more, on nodes and in the API
+    /// List orphaned objects on nodes and in the API
     Check(gc::CheckArgs),
-    /// Remove what nobody needs any more
+    /// Remove orphaned objects
     Gc(gc::GcArgs),
-    /// Test with pods of its own that a topology over all nodes works
+    /// Test a topology over all nodes with temporary pods
     Connectivity(connectivity::Args),
-    /// Write an archive for whoever is asked for help, without secrets
+    /// Write a support archive, without secrets
     Bundle(bundle::Args),
-    /// Keep traffic away from forwarders or links of a topology in a cluster
+    /// Drain forwarders or links of a topology in a cluster
     Drain(drain::Args),
-    /// Let traffic come back to what was drained
+    /// Undrain forwarders or links
     Undrain(drain::UndrainArgs),
     /// Run a topology on this machine, in network namespaces
     Lab(lab::Args),
-    /// Take beemesh off all nodes of a cluster, and prove that nothing is left
+    /// Uninstall beemesh from all nodes of a cluster, and verify that nothing is left
     Uninstall(uninstall::Args),
     /// Print a script that completes verbs and options in a shell
     Completion(completion::Args),
@@ -80,7 +80,7 @@ enum Verb {
     /// Print the state of one host of a lab as JSON (nodes run beemesh-node)
     #[command(hide = true)]
     Inspect(lab::InspectArguments),
-    /// Be one end of a connectivity test (run by it in its pods)
+    /// Run one end of a connectivity test (started in its pods)
     #[command(hide = true)]
     Probe(connectivity::peer::Args),
 }

@@ -30,7 +30,7 @@ pub(crate) fn computer<'a>(
     Computer::without(topology, max_paths, without)
 }
 
-/// The epoch that all nodes report once they route around what is down; `None` where nothing is.
+/// Epoch that all nodes report once they route around failed parts; `None` without any.
 pub(crate) fn epoch(forwarders: &[Forwarder]) -> Option<Epoch> {
     let topology = crds::topology_of(forwarders).ok()?;
     let down = down(&topology, forwarders);

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Name of the topology; that of the shape if not given
     #[arg(long)]
     name: Option<String>,
-    /// Format of what is printed
+    /// Output format
     #[arg(
         short = 'o',
         long = "output",
@@ -110,7 +110,7 @@ impl GeneratedShape {
 /// [`Failure::Invalid`] when the arguments make no valid topology (a name that is none).
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let object = generate(args);
-    // Cheap beside printing, and a generator that makes what lint refuses helps nobody.
+    // Cheap compared with printing, and a generated topology must pass lint.
     let problems = crds::lint(&object);
     if !problems.is_empty() {
         return Err(Failure::Invalid(

@@ -146,7 +146,7 @@ fn table(report: &Report) -> String {
     report.topologies.iter().map(line).collect()
 }
 
-/// The files that are meant: a directory stands for the YAML files in it, sorted.
+/// Selected files: a directory means the YAML files in it, sorted.
 fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in given {

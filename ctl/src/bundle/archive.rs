@@ -41,7 +41,7 @@ impl Archive {
         })
     }
 
-    /// Adds a file, without secrets and control characters: whoever helps looks at it on a terminal.
+    /// Adds a file, without secrets and control characters: it may be read on a terminal.
     ///
     /// # Errors
     /// Errors of the file system.

@@ -1,11 +1,11 @@
-//! `beemesh bundle`: an archive for whoever is asked for help, without secrets.
+//! `beemesh bundle`: support archive without secrets.
 //!
 //! ```text
 //! API: our kinds, events, pods, nodes --.
 //! logs of our pods (bounded) ------------+-> scrub (pure) -> archive (tar, gzip)
 //! nodes: inspect kernel, leases, census -'
 //! ```
-//! Secrets are never asked for. What is asked for is scrubbed of what looks like one.
+//! Secrets are never read. All content is scrubbed of text that looks like one.
 
 mod archive;
 mod collect;
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .unwrap_or_else(|| format!("{name}.tar.gz").into());
     let broken = |source: std::io::Error| Failure::Failed(format!("{}: {source}", file.display()));
     let mut archive = Archive::create(&file, &name, seconds).map_err(broken)?;
-    // A cluster that cannot be asked for pods may still tell of topologies.
+    // Without access to pods, topologies may still be readable.
     let nodes = OfCluster::find(&cluster, &args.system);
     let errors = collect::all(&cluster, nodes, &args.system, args.log_lines, &mut archive)
         .map_err(broken)?;

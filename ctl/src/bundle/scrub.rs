@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-/// In the place of what is left out.
+/// Placeholder of removed text.
 const LEFT_OUT: &str = "[left out]";
 /// Parts of names whose values are secret.
 const SECRET_NAMES: [&str; 10] = [
@@ -22,7 +22,7 @@ const SECRET_NAMES: [&str; 10] = [
 ];
 /// The end of such names of variables; as a part it would be one of most names.
 const SECRET_END: &str = "_key";
-/// A word of so many letters and digits is a key or a token, unless it is hexadecimal: digests are.
+/// Length from which a word of letters and digits counts as a key or token, unless it is hexadecimal, as digests are.
 const LONG_WORD: usize = 40;
 
 /// An object without values that are secret, without what only the API server needs.
@@ -76,7 +76,7 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|part| name.contains(part)) || name.ends_with(SECRET_END)
 }
 
-/// The name of a Secret is not what is in it.
+/// The name of a Secret is not secret.
 fn is_reference(key: &str) -> bool {
     matches!(
         key,
@@ -118,7 +118,7 @@ fn without_users(line: &str) -> String {
     clean
 }
 
-/// A line without the words that are secret, or stand behind a name that says so.
+/// Line without secret words, or values of secret names.
 fn words(line: &str) -> String {
     let mut clean = String::with_capacity(line.len());
     let mut before = String::new();

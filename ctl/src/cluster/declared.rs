@@ -1,4 +1,4 @@
-//! A topology to look at: that of a file, or one of the cluster.
+//! Topology argument: from a file, or from the cluster.
 
 use super::{
     Cluster, Connection,
@@ -12,7 +12,7 @@ use crds::{Forwarder, MicroServiceTopology, Problem};
 use std::path::PathBuf;
 use topology::Topology;
 
-/// `-f FILE` or NAME, to be flattened into the arguments of a verb that looks at one topology.
+/// `-f FILE` or NAME, to be flattened into the arguments of a verb on one topology.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct Source {

@@ -1,4 +1,4 @@
-//! The Forwarders that a declaration asks for on the cluster's nodes, out of what is given already.
+//! Expected Forwarders of a declaration on the cluster's nodes, with the existing grants.
 
 use super::{Cluster, declared::invalid, stored::Stored};
 use console::failure::Failure;

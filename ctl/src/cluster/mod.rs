@@ -1,4 +1,4 @@
-//! Verbs against a cluster: which one, as whom, and what it says.
+//! Connection to a cluster: context, user, requests.
 //!
 //! Knows: kubeconfigs, requests to the API server, what its refusals mean. Refuses to know: what a
 //! topology means (`crds`), how it is computed (`topology`), what the operator does about it.
@@ -158,7 +158,7 @@ fn no_cluster() -> Failure {
 }
 
 impl Cluster {
-    /// A client, for what is more than one request.
+    /// Client, for several requests.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }

@@ -1,4 +1,4 @@
-//! A topology with what is where: of a file, or of the Forwarder objects of a cluster.
+//! Placed topology: from a file, or from the Forwarder objects of a cluster.
 
 use super::{
     Cluster, Connection,
@@ -24,7 +24,7 @@ pub(crate) struct Where {
     connection: Connection,
 }
 
-/// A graph, and what is attached to it.
+/// Graph with its attachments.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     /// `NAMESPACE/NAME`.

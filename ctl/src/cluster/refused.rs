@@ -10,7 +10,7 @@ pub(crate) struct Asked {
     pub(crate) verb: &'static str,
     /// Plural and group, as `kubectl auth can-i` takes them.
     pub(crate) resource: String,
-    /// `None` for what is cluster-wide, or in all namespaces.
+    /// `None` for cluster-scoped kinds, or all namespaces.
     pub(crate) namespace: Option<String>,
 }
 

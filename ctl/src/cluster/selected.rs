@@ -1,4 +1,4 @@
-//! NAME, or every topology of a namespace or of all: shared by the verbs that look at several.
+//! NAME, or every topology of a namespace or of all: shared by the verbs on several topologies.
 
 use super::{Cluster, Connection, stored::Stored};
 use console::failure::Failure;

@@ -1,4 +1,4 @@
-//! Topologies as the API server holds them, with what is derived from them.
+//! Topologies at the API server, with their derived objects.
 
 use super::Cluster;
 use console::failure::Failure;

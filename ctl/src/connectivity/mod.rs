@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     note(&format!("probes are of image {}", test.image));
     let stage = Stage::new(&cluster, &test, args.connection.clone(), args.timeout)?;
     let tested = stage.build().and_then(|pods| rounds::all(&stage, &pods));
-    // Whatever came of it, nothing stays.
+    // In any case all objects are removed.
     let cleared = stage.clear();
     let rounds = tested?;
     cleared?;

@@ -46,7 +46,7 @@ impl<'a> Stage<'a> {
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let namespaces: Api<Namespace> = Api::all(cluster.client());
-        // Who may use one namespace alone may not look at it either: then it is there.
+        // A user with rights in one namespace only may not read the namespace itself: then it exists.
         let is_there = match cluster.get(&namespaces, &test.namespace) {
             Ok(found) => found.is_some(),
             Err(failure) if connection.namespace.is_none() => return Err(failure),
@@ -90,7 +90,7 @@ impl<'a> Stage<'a> {
     /// Makes the probes, and waits until every one is attached.
     ///
     /// # Errors
-    /// Refusals of the server; [`Failure::TimedOut`] with what is missing.
+    /// Refusals of the server; [`Failure::TimedOut`] with the missing objects.
     pub(super) fn build(&self) -> Result<Probes, Failure> {
         let test = self.test;
         self.declare(false)?;
@@ -140,7 +140,7 @@ impl<'a> Stage<'a> {
     /// Removes all of it, and waits until it is gone.
     ///
     /// # Errors
-    /// Refusals of the server; [`Failure::TimedOut`] with what is left.
+    /// Refusals of the server; [`Failure::TimedOut`] with the remaining objects.
     pub(super) fn clear(&self) -> Result<(), Failure> {
         clear(self.cluster, self.test, self.owns_namespace)
     }

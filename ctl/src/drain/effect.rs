@@ -12,7 +12,7 @@ const NAMES: usize = 4;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Effect {
-    /// Parts of the other Forwarders that reach one another only across what is drained; none when
+    /// Parts of the other Forwarders that reach one another only across the drained parts; empty when
     /// there is always another way.
     only_way: Vec<Vec<String>>,
     /// Apps that are attached to drained Forwarders only: their traffic ends there.
@@ -23,7 +23,7 @@ impl Effect {
     /// From one drain to another.
     pub(super) fn new(topology: &Topology, before: &Drain, after: &Drain) -> Self {
         let is_drained = |name: &String| after.forwarders.contains(name);
-        // Those that stay, with all that is drained gone, and with what was drained already gone.
+        // Remaining parts without all drained ones, and without the earlier drained ones.
         let parts = parts(topology, after, &is_drained);
         let was = self::parts(topology, before, &is_drained);
         let on_drained = |app: &topology::App| {

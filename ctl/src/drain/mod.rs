@@ -1,4 +1,4 @@
-//! `beemesh drain` and `beemesh undrain`: traffic keeps away from Forwarders and links, and comes back.
+//! `beemesh drain` and `beemesh undrain` of Forwarders and links.
 
 mod effect;
 mod owned;
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Link to drain, `A/B` all parallel ones, `A/B#2` one; may be repeated
     #[arg(long, value_name = "LINK", group = "what")]
     link: Vec<String>,
-    /// Drain also what is the only way for others
+    /// Drain even if it is the only path for others
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub(crate) struct UndrainArgs {
 /// Options of both verbs.
 #[derive(Debug, clap::Args)]
 struct How {
-    /// Print what would change, and write nothing
+    /// Print the changes without writing them
     #[arg(long)]
     dry_run: bool,
     /// Wait until the operator has computed the new tables
@@ -108,7 +108,7 @@ struct Report {
 /// Drains.
 ///
 /// # Errors
-/// Refusals of the cluster; unknown names; that it is the only way for others.
+/// Refusals of the cluster; unknown names; [`Failure::Failed`] for the only path of others.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     on_present(&args.how, &args.name, |present| {
         let asked = present.named(&args.forwarder, &args.link)?;
@@ -123,7 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 "{why}; --force drains it nevertheless"
             )));
         }
-        // What others declare stays theirs.
+        // Drains of other field managers are unchanged.
         let ours = union(&present.owned.drain, &minus(&asked, &drained));
         Ok(Change {
             wanted,
@@ -133,10 +133,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// Takes a drain back.
+/// Undrains.
 ///
 /// # Errors
-/// Refusals of the cluster; unknown names; what another field manager declares.
+/// Refusals of the cluster; unknown names; drains of another field manager.
 pub(crate) fn run_undrain(args: &UndrainArgs) -> Result<(), Failure> {
     on_present(&args.how, &args.name, |present| {
         let drained = present.drained();

@@ -56,7 +56,7 @@ pub(super) fn on_present(
 ) -> Result<(), Failure> {
     let cluster = how.connection.open()?;
     for attempt in 0..ATTEMPTS {
-        // Made inside of the runtime, whose clock it is.
+        // Created inside the runtime, as it uses its clock.
         cluster.block_on(async { tokio::time::sleep(pause(attempt)).await });
         let present = Present::look(&cluster, name)?;
         let change = decide(&present)?;

@@ -1,4 +1,4 @@
-//! Objects in the API that belong to topologies that are no more.
+//! Orphaned objects in the API, whose topologies are deleted.
 
 use super::Unknown;
 use crate::cluster::{Cluster, refused::Asked, stored::Stored};
@@ -62,7 +62,7 @@ pub(super) struct Found {
     pub(super) unknown: Vec<Unknown>,
 }
 
-/// Lists everything of ours in all namespaces.
+/// Lists all our objects in all namespaces.
 pub(super) fn look(cluster: &Cluster) -> Found {
     let mut found = Found::default();
     // Objects first: a topology that is made meanwhile is in the second list, with its objects.
@@ -162,7 +162,7 @@ impl Found {
     }
 }
 
-/// A range without its topology; `is_used` is `None` where that cannot be told.
+/// Range without its topology; `is_used` is `None` where that is unknown.
 fn of_range(range: &VniRangeObject, is_used: Option<bool>) -> Orphan {
     let spec = &range.spec;
     let (namespace, name) = (&spec.namespace, &spec.topology);

@@ -68,7 +68,7 @@ struct Everything {
 }
 
 impl Everything {
-    /// Hands the nodes that are meant to `look`, with the cluster that they are of; a lab is in none.
+    /// Calls `look` with the selected nodes, and their cluster; a lab has none.
     fn look(&self, look: impl FnOnce(&dyn Nodes, Option<&Cluster>)) -> Result<(), Failure> {
         match &self.file {
             Some(file) => look(&OfLab::new(&Running::join(file)?), None),
@@ -93,14 +93,14 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = GC_EXAMPLES)]
 pub(crate) struct GcArgs {
-    /// Say what would be removed, and change nothing
+    /// Print the removals without making them
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     all: Everything,
 }
 
-/// A leak and the node that it is on.
+/// Orphan and its node.
 #[derive(Clone, Debug, Serialize)]
 struct OnNode {
     node: String,
@@ -135,10 +135,10 @@ struct Removed {
     unknown: Vec<Unknown>,
 }
 
-/// Says what nobody needs.
+/// Lists the orphaned objects.
 ///
 /// # Errors
-/// Refusals of the cluster; exit code 1 when there is anything.
+/// Refusals of the cluster; exit code 1 when there are any.
 pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let mut checked = Checked::default();
     args.all.look(|nodes, cluster| {
@@ -155,7 +155,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// Removes it.
+/// Removes the orphaned objects.
 ///
 /// # Errors
 /// Refusals of the cluster; exit code 1 when something could not be removed.
@@ -221,7 +221,7 @@ impl Checked {
             .filter(|node| nodes.away(node).is_none())
             .collect();
         let (leaks, unknown) = pods::leases_without_pod(cluster, nodes, &names);
-        // What its node has found out itself is told once.
+        // An orphan that its node reports is listed once.
         let is_known = |leak: &OnNode| {
             self.leaks
                 .iter()
@@ -268,7 +268,7 @@ impl Removed {
     }
 }
 
-/// The nodes that can be asked; why the others cannot.
+/// Nodes that can be asked; the others are added to `told` with the reason.
 fn answering(nodes: &dyn Nodes, told: &mut Vec<Unknown>) -> BTreeSet<String> {
     let mut answering = nodes.names();
     answering.retain(|node| match nodes.away(node) {

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     from: Option<String>,
     #[command(flatten)]
     without: Without,
-    /// Format of what is printed
+    /// Output format
     #[arg(
         short = 'o',
         long = "output",

@@ -27,7 +27,7 @@ pub(crate) const PROGRAM: &str = "/beemesh";
 const DAEMON: &str = "/beemesh-node";
 /// Message when no daemon runs.
 const NO_DAEMON: &str = "no daemon runs in this cluster";
-/// The same, with what was looked for.
+/// The same, with the searched objects.
 pub(crate) const NO_DAEMON_SET: &str = "no daemon runs in this cluster: expected the DaemonSet of a labelled \
      ClusterRoleBinding's ServiceAccount, or --system-namespace";
 /// Number of nodes that are asked in parallel.

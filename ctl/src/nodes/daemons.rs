@@ -4,7 +4,7 @@
 //! ClusterRoleBinding -> ServiceAccount, namespace --.
 //! --system-namespace -> namespace -------------------+-> DaemonSet -> pods by uid of their controller
 //! ```
-//! Labels select candidates and prove nothing: whoever may create a pod in any namespace may set them. A binding
+//! Labels select candidates and prove nothing: any user who may create a pod may set them. A binding
 //! of the cluster and the namespace of the DaemonSet are an administrator's.
 
 use super::cluster::{DAEMONS, PART_OF, System};
@@ -165,7 +165,7 @@ fn account(cluster: &Cluster, system: &System) -> Result<Option<Account>, Failur
     }
 }
 
-/// Adds a hint for users who may not list bindings.
+/// Adds a hint for users without the right to list bindings.
 fn unlisted(failure: Failure) -> Failure {
     match failure {
         Failure::Failed(why) => Failure::Failed(format!(

@@ -78,7 +78,7 @@ pub(crate) fn ask_each<T: DeserializeOwned>(
 /// Reads an answer.
 ///
 /// # Errors
-/// Why there is none, or what is wrong with it.
+/// Reason why there is none, or the problem with it.
 pub(crate) fn read<T: DeserializeOwned>(answer: Answer) -> Result<T, String> {
     let bytes = answer?;
     serde_json::from_slice(&bytes)

@@ -71,7 +71,7 @@ impl<'a> Ways<'a> {
         Self { placed, computer }
     }
 
-    /// Epoch of what is up.
+    /// Epoch of the live topology.
     pub(crate) fn epoch(&self) -> String {
         self.computer.epoch().to_string()
     }

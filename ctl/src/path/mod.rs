@@ -1,4 +1,4 @@
-//! `beemesh path`: the ways that packets are computed to take between two places, as a graph.
+//! `beemesh path`: computed paths between two places, as a graph.
 //!
 //! ```text
 //! A, B -> place (names -> Forwarders) -> dag (tables of the Forwarders on the way) -> output
@@ -36,9 +36,9 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Forwarder, App or pod that packets come from
+    /// Source: Forwarder, App or pod
     a: String,
-    /// Forwarder, App or pod that they go to
+    /// Destination: Forwarder, App or pod
     b: String,
     #[command(flatten)]
     place: Where,
@@ -59,10 +59,10 @@ struct Report {
     ways: Vec<Dag>,
 }
 
-/// Prints the ways.
+/// Prints the paths.
 ///
 /// # Errors
-/// Refusals of the cluster, an unreadable file; [`Failure::NotFound`]; exit code 1 when there is no way.
+/// Refusals of the cluster, an unreadable file; [`Failure::NotFound`]; exit code 1 without a path.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let placed = args.place.placed()?;
     let faults = input::faults(&placed.topology, &args.without.without)?;

@@ -45,7 +45,7 @@ struct Vnis {
 }
 
 impl Grants {
-    /// Compares what is given with what will be.
+    /// Compares the current grants with the planned ones.
     pub(super) fn new(
         object: &MicroServiceTopology,
         exists: bool,

@@ -1,4 +1,4 @@
-//! `beemesh plan`: which routes change, before anything is applied.
+//! `beemesh plan`: changes of routes, before they are applied.
 
 mod compare;
 mod grants;
@@ -48,7 +48,7 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     input: Input,
-    /// The topology as it is now [default: what is applied in the cluster]; `-` is stdin
+    /// Current topology [default: the applied one in the cluster]; `-` is stdin
     #[arg(long, value_name = "OLD", conflicts_with_all = ["namespace", "context", "kubeconfig"])]
     against: Option<PathBuf>,
     #[command(flatten)]
@@ -68,10 +68,10 @@ struct Report {
     grants: Option<Grants>,
 }
 
-/// Prints what changes.
+/// Prints the changes.
 ///
 /// # Errors
-/// Unreadable or invalid input, unknown names, what the cluster refuses, a stdout that cannot be
+/// Unreadable or invalid input, unknown names, refusals of the cluster, a stdout that cannot be
 /// written.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let report = match &args.against {

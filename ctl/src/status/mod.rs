@@ -1,4 +1,4 @@
-//! `beemesh status`: what has become of topologies in a cluster, what is wrong, and what to do.
+//! `beemesh status`: status of topologies in a cluster, problems, and advice.
 
 mod advice;
 mod one;
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Wait until the condition of --for holds
     #[arg(long, requires = "name")]
     wait: bool,
-    /// Condition that is waited for
+    /// Condition to wait for
     #[arg(
         long = "for",
         value_enum,
@@ -69,7 +69,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum Awaited {
-    /// The declaration is sound.
+    /// The declaration is valid.
     Accepted,
     /// All Forwarder objects are written, all tables computed.
     Computed,

@@ -48,7 +48,7 @@ pub(super) struct ForwarderLine {
 }
 
 impl ForwarderLine {
-    /// `UP/TOTAL`; what nobody has reported is not known.
+    /// `UP/TOTAL`; links without a report are unknown.
     fn links_up(&self) -> String {
         let LinkCount { up, total } = self.links;
         match self.reported.is_empty() {
@@ -81,12 +81,12 @@ struct AppLine {
     name: String,
     /// Forwarders that it is attached to.
     forwarders: Vec<String>,
-    /// Attached pods, as nodes report them; `None` for what is outside the cluster.
+    /// Attached pods, as nodes report them; `None` for an external App.
     instances: Option<usize>,
     external: Vec<String>,
 }
 
-/// Puts together what is told.
+/// Builds the report.
 pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report {
     let status = stored.status();
     let declaration = stored.declaration().ok();

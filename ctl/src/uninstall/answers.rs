@@ -120,7 +120,7 @@ impl Answers {
         self.by_node.values()
     }
 
-    /// Nodes in this state, with what is left on them.
+    /// Nodes in this state, with the leftovers on them.
     pub(crate) fn named(&self, state: State) -> Vec<String> {
         let named = self.by_node.values().filter(|answer| answer.state == state);
         let name = |answer: &Answer| match answer.left() {

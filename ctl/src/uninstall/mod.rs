@@ -3,7 +3,7 @@
 //! ```text
 //! daemons' pods -- annotation `requested` --> daemon removes, counts -- annotations --> answers -> table
 //! ```
-//! A node that is asked again answers again; one that is away now is cleaned when it is asked later.
+//! A repeated request gets a new answer; a node that is away is cleaned by a later request.
 
 mod answers;
 
@@ -19,7 +19,7 @@ use console::output::{self, Output, table_text};
 use k8s_openapi::api::core::v1::Pod;
 use std::time::{Duration, Instant};
 
-/// Time between two looks at the pods.
+/// Interval between two polls of the pods.
 const PAUSE: Duration = Duration::from_millis(500);
 
 const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         if answers.all(State::Clean) || Instant::now() >= deadline {
             break;
         }
-        // Made inside of the runtime, whose clock it is.
+        // Created inside the runtime, as it uses its clock.
         cluster.block_on(async { tokio::time::sleep(PAUSE).await });
     }
     if answers.is_empty() {
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     verdict(&answers, args.timeout)
 }
 
-/// Asks a daemon by its pod; one that is gone by now needs no asking.
+/// Requests the uninstallation in an annotation of the daemon's pod; a deleted pod is skipped.
 fn request(cluster: &Cluster, pod: &Pod) -> Result<(), Failure> {
     let metadata = &pod.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -92,7 +92,7 @@ fn request(cluster: &Cluster, pod: &Pod) -> Result<(), Failure> {
         return Ok(());
     };
     let annotations = serde_json::json!({ANNOTATION: REQUESTED, answers::CENSUS: null});
-    // With the uid: a later pod of this name is asked anew.
+    // With the uid: a later pod of this name gets a request of its own.
     let patch = serde_json::json!({"metadata": {"uid": uid, "annotations": annotations}});
     cluster.merge(&cluster.api::<Pod>(namespace), name, &patch)
 }

@@ -87,7 +87,7 @@ impl Layer {
         differing.chain(unknown).collect()
     }
 
-    /// Notes that these objects of a node could not be looked at.
+    /// Records that these objects of a node could not be checked.
     pub(super) fn cannot_tell<'a>(
         &mut self,
         objects: impl IntoIterator<Item = &'a str>,

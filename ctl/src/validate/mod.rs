@@ -1,4 +1,4 @@
-//! `beemesh validate`: holds each layer of a topology against the next.
+//! `beemesh validate`: compares each layer of a topology with the next.
 //!
 //! ```text
 //! declaration = Forwarder objects = computed tables = reported tables = kernels = traffic
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(short, long = "file", value_name = "FILE",
           conflicts_with_all = ["name", "all_namespaces", "namespace", "context", "kubeconfig"])]
     file: Option<PathBuf>,
-    /// Let attached pods ping one another too
+    /// Ping between attached pods too
     #[arg(long)]
     traffic: bool,
     /// Ping at most N pairs of pods of a topology, evenly chosen
@@ -71,7 +71,7 @@ pub(crate) struct Args {
 struct Report {
     ok: bool,
     topologies: Vec<Validated>,
-    /// The traffic where it was not asked for, and the pods where they may not be listed.
+    /// Skipped checks: traffic that was not requested, and pods that may not be listed.
     not_looked_at: Vec<&'static str>,
 }
 
@@ -85,7 +85,7 @@ struct Validated {
     has_pods: bool,
 }
 
-/// Prints what differs.
+/// Prints the differences.
 ///
 /// # Errors
 /// Refusals of the cluster; [`Failure::NotFound`]; exit code 1 when a layer differs.
@@ -183,7 +183,7 @@ fn validated(
 }
 
 impl Validated {
-    /// Adds the layers that only nodes can look at.
+    /// Adds the layers that only nodes can check.
     fn ask(
         &mut self,
         args: &Args,
@@ -191,7 +191,7 @@ impl Validated {
         forwarders: &[Forwarder],
         pods: &[placed::Pod],
     ) {
-        // Forwarders that are no graph are told by a layer before.
+        // Forwarders that form no graph are reported by an earlier layer.
         if let Ok(topology) = crds::topology_of(forwarders) {
             self.layers
                 .push(nodes::kernel(nodes, &topology, forwarders));

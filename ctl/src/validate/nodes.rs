@@ -1,4 +1,4 @@
-//! The layers that only nodes can look at: the kernel's routes, and the traffic of pods.
+//! Layers that only nodes can check: the kernel's routes, and the traffic of pods.
 
 use super::{difference::Difference, layers::Layer};
 use crate::cluster::placed::Pod;
