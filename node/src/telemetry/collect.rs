@@ -70,14 +70,13 @@ impl Collector for Observations {
         told.engine(&observed.counts)?;
         told.gauge("attachments", "Attachments of pods.", observed.attachments)?;
         if let Some(count) = observed.live_attachments {
-            let help =
-                "Attachments that the daemon itself made, of pods that were running already.";
+            let help = "Attachments that the daemon made for running pods (hotplug).";
             told.gauge("live_attachments", help, count)?;
         }
         if let Some((waiting, refused)) = observed.missing {
-            let help = "Running pods that are to be attached and are not yet.";
+            let help = "Running pods whose attachment is pending.";
             told.gauge("pods_waiting", help, waiting)?;
-            let help = "Running pods that should be attached and have no place: see their events.";
+            let help = "Running pods that cannot be attached: see their events.";
             told.gauge("pods_refused", help, refused)?;
         }
         if let Some(cni) = observed.cni {
@@ -86,12 +85,12 @@ impl Collector for Observations {
         if let Some((all, connected)) = observed.peers {
             let help = "Nodes that share a topology with this one.";
             told.gauge("peers", help, all)?;
-            let help = "Of these, nodes that link states go to and come from.";
+            let help = "Peers with link states exchanged in both directions.";
             told.gauge("peers_connected", help, connected)?;
         }
         if let Some(age) = observed.cache_age {
             let help =
-                "For how long a watch of the API server has failed, in seconds; 0 while none does.";
+                "Time since when a watch of the API server fails, in seconds; 0 without a failure.";
             told.gauge_of("cache_age_seconds", help, ConstGauge::new(age))?;
         }
         told.api_writes(&observed.api_writes)
@@ -105,21 +104,21 @@ impl Told<'_, '_> {
     fn engine(&mut self, counts: &Counts) -> fmt::Result {
         self.gauge("forwarders", "Forwarders of this node.", counts.forwarders)?;
         self.gauge("links", "Links of this node's Forwarders.", counts.links)?;
-        let help = "Of these, links that can be used in both directions.";
+        let help = "Links of this node's Forwarders that are usable in both directions.";
         self.gauge("links_up", help, counts.links_up)?;
         let help = "Writes to the kernel; none in steady state.";
         self.counter("kernel_writes", help, counts.kernel_writes)?;
-        let help = "Writes that the kernel refused; they are tried again.";
+        let help = "Writes that the kernel refused; they are retried.";
         self.counter("kernel_failures", help, counts.kernel_failures)?;
-        let help = "Looks at the whole kernel state.";
+        let help = "Full resyncs with the kernel state.";
         self.counter("resyncs", help, counts.resyncs)
     }
 
     fn cni(&mut self, cni: Cni) -> fmt::Result {
-        let help = "Whether the runtime finds the plugin and its configuration, 1 or 0.";
+        let help = "1 when the runtime finds the plugin and its configuration, else 0.";
         self.gauge("cni_installed", help, u64::from(cni.is_installed))?;
         let help =
-            "Whether the runtime takes another configuration although ours is there, 1 or 0.";
+            "1 when the runtime uses another configuration although ours is installed, else 0.";
         self.gauge("cni_displaced", help, u64::from(cni.is_displaced))?;
         let help = "Writes to the directories of the runtime; none in steady state.";
         self.counter("cni_install_writes", help, cni.writes)

@@ -58,13 +58,13 @@ impl Metrics {
         let requests = Family::new_with_constructor(Seconds);
         let mut registry = Registry::default();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        let help = "Which daemon this is, value 1";
+        let help = "Version of the daemon, value 1";
         registry.register("beemesh_node_build", help, Info::new(version));
         let help =
-            "How long it took from a change to a kernel that has it, for all Forwarders together";
+            "Time from a change until the kernel state includes it, for all Forwarders together";
         let name = "beemesh_node_convergence_duration_seconds";
         registry.register(name, help, heartbeat.rounds());
-        let help = "How long answers to the plugin took, by request and result";
+        let help = "Duration of answers to the plugin, by request and result";
         let name = "beemesh_node_cni_request_duration_seconds";
         registry.register(name, help, requests.clone());
         registry.register_collector(Box::new(Process));

@@ -215,18 +215,19 @@ impl Inner {
     fn register(&self) {
         let mut registry = self.write();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        let help = "Which operator this is, value 1";
+        let help = "Version of the operator, value 1";
         registry.register("beemesh_build", help, Info::new(version));
-        let help = "How long reconciles took, by kind of object";
+        let help = "Duration of reconciles, by kind of object";
         let name = "beemesh_reconcile_duration_seconds";
         registry.register(name, help, self.reconciles.clone());
         let help = "Reconciles that failed, by kind of object and reason";
         let name = "beemesh_reconcile_errors";
         registry.register(name, help, self.reconcile_errors.clone());
-        let help = "When a reconcile of the kind last succeeded, in seconds since 1970";
+        let help =
+            "Time of the last successful reconcile, in seconds since 1970, by kind of object";
         let name = "beemesh_last_successful_reconcile_timestamp_seconds";
         registry.register(name, help, self.last_reconcile.clone());
-        let help = "How long it took to compute all tables of one topology";
+        let help = "Duration of the computation of all tables of one topology";
         let name = "beemesh_computation_duration_seconds";
         registry.register(name, help, self.computations.clone());
         let help = "Writes to the API server, by kind of object, verb and result";
@@ -236,7 +237,7 @@ impl Inner {
         registry.register(name, help, self.watch_restarts.clone());
         let help = "Requests to the REST API, by method, route and status code";
         registry.register("beemesh_http_requests", help, self.requests.clone());
-        let help = "How long answers of the REST API took, by method and route";
+        let help = "Duration of answers of the REST API, by method and route";
         let name = "beemesh_http_request_duration_seconds";
         registry.register(name, help, self.request_seconds.clone());
         registry.register_collector(Box::new(Process));
