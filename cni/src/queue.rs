@@ -40,13 +40,17 @@ pub fn path(state_dir: &Path, key: &Key) -> PathBuf {
     directory(state_dir).join(key.file_name())
 }
 
-/// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it.
+/// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it. Without a state directory there is
+/// nothing to release: the node never had one, or beemesh was taken off it.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn push(state_dir: &Path, record: &Record) -> io::Result<()> {
-    let directory = directory(state_dir);
-    fs::create_dir_all(&directory)?;
+    match fs::create_dir(directory(state_dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     let bytes = serde_json::to_vec(record)?;
     store::atomic::write(&path(state_dir, &record.key), &bytes).map_err(|error| error.source)
 }
@@ -121,6 +125,14 @@ fn read(file: &Path) -> io::Result<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_late_del_leaves_nothing_on_a_node_that_was_cleaned() {
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = directory.path().join("cni");
+        push(&state_dir, &record("late")).unwrap();
+        assert!(!state_dir.exists());
+    }
 
     fn record(container_id: &str) -> Record {
         let key = Key {

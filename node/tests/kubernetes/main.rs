@@ -17,11 +17,15 @@ mod warden;
 mod wiped;
 
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial, run};
 
 type Test = fn() -> Result<()>;
+
+/// Daemons of all tests have one kernel, and one that cleans its node takes all interfaces of beemesh off it.
+static KERNEL: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     if let Some(code) = killed::child() {
@@ -109,18 +113,10 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| e2e::trial(name, missing.as_deref(), test));
     let unable = daemon::missing().or_else(|| missing.clone());
-    let daemons: [(&str, Test); 10] = [
+    let daemons: [(&str, Test); 8] = [
         (
             "a_ready_node_loses_its_startup_taint_alone",
             leaving::a_ready_node_loses_its_startup_taint_alone,
-        ),
-        (
-            "a_node_that_is_asked_is_clean_and_proves_it_again",
-            leaving::a_node_that_is_asked_is_clean_and_proves_it_again,
-        ),
-        (
-            "a_daemon_killed_while_it_cleans_goes_on",
-            leaving::a_daemon_killed_while_it_cleans_goes_on,
         ),
         (
             "what_is_refused_is_said_once_and_heals_when_it_is_granted",
@@ -151,9 +147,31 @@ fn main() -> ExitCode {
             wiped::what_a_wiped_node_has_is_taken_back,
         ),
     ];
-    let daemons = daemons.into_iter();
-    let daemons = daemons.map(|(name, test)| e2e::trial(name, unable.as_deref(), test));
-    let trials: Vec<Trial> = trials.chain(daemons).collect();
+    let cleaners: [(&str, Test); 2] = [
+        (
+            "a_node_that_is_asked_is_clean_and_proves_it_again",
+            leaving::a_node_that_is_asked_is_clean_and_proves_it_again,
+        ),
+        (
+            "a_daemon_killed_while_it_cleans_goes_on",
+            leaving::a_daemon_killed_while_it_cleans_goes_on,
+        ),
+    ];
+    let daemons = daemons.map(|(name, test)| {
+        let beside = move || {
+            let _kernel = KERNEL.read().unwrap_or_else(PoisonError::into_inner);
+            test()
+        };
+        e2e::trial(name, unable.as_deref(), beside)
+    });
+    let cleaners = cleaners.map(|(name, test)| {
+        let alone = move || {
+            let _kernel = KERNEL.write().unwrap_or_else(PoisonError::into_inner);
+            test()
+        };
+        e2e::trial(name, unable.as_deref(), alone)
+    });
+    let trials: Vec<Trial> = trials.chain(daemons).chain(cleaners).collect();
     let mut arguments = Arguments::from_args();
     // They wait more than they compute.
     arguments.test_threads = arguments.test_threads.or(Some(4));

@@ -7,7 +7,9 @@ struct Node {
 }
 
 impl Node {
+    /// On a thread of its own network namespace, as far as it may have one: those of other tests are not the node's.
     fn new() -> Node {
+        let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let mut config = Config::new("n1", Origin::Directory(at("objects")));
