@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use cni_plugin::config::NetworkConfig;
 use serde_json::{Map, Value};
 
-use crate::agent::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 use crate::error::{Code, Error};
+use crate::node_protocol::{DEFAULT_SOCKET, DEFAULT_STATE_DIR};
 use crate::version::Version;
 
 /// Largest configuration that is read, in bytes.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Claim, Pod};
+use crate::node_protocol::{Claim, Pod};
 
 /// More than the uids of any node's pods take.
 const MAX_BYTES: u64 = 4 << 20;

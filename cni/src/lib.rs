@@ -4,17 +4,17 @@
 //! kernel, Kubernetes and where addresses come from: those are the dataplane's and the node's.
 //!
 //! ```text
-//! runtime --env+stdin--> request --> plugin --agent::Request--> node
-//! runtime <--stdout----- result  <-- plugin <--agent::Reply---- node
+//! runtime --env+stdin--> request --> plugin --node_protocol::Request--> node
+//! runtime <--stdout----- result  <-- plugin <--node_protocol::Reply---- node
 //!                                      |
 //!                                      +-- queue (DEL records, when the node is away)
 //!                                      +-- known (who is not ours, when the node is away or cannot tell)
 //! ```
 
-pub mod agent;
 pub mod config;
 pub mod error;
 pub mod known;
+pub mod node_protocol;
 pub mod queue;
 pub mod request;
 pub mod result;

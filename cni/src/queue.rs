@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Key, Pod};
+use crate::node_protocol::{Key, Pod};
 
 /// Age of a temporary file whose writer does not live any more: a DEL ends within a second.
 const ABANDONED: Duration = Duration::from_secs(60);

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::agent::{Key, Pod};
 use crate::config::{Config, decode, is_name, version};
 use crate::error::{Code, Error};
+use crate::node_protocol::{Key, Pod};
 use crate::version::Version;
 
 /// Longest name of a network interface in bytes (`IFNAMSIZ` without its zero byte).

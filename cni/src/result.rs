@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value, json};
 
-use crate::agent::Attachment;
 use crate::error::{Code, Error};
+use crate::node_protocol::Attachment;
 use crate::version::Version;
 
 /// The versions object that answers VERSION.

@@ -197,7 +197,7 @@ fn exercise_config(config: &Config) {
     let _ = (config.socket(), config.state_dir(), config.validate());
 }
 
-fn attachment() -> cni::agent::Attachment {
+fn attachment() -> cni::node_protocol::Attachment {
     let attachment = json!({"topology": "iot", "app": "a", "forwarder": "f",
         "forwarderNetns": "/run/netns/f", "forwarderInterface": "app0", "podInterface": "eth0",
         "podMac": "02:00:00:00:00:01", "forwarderMac": "02:00:00:00:00:02",
@@ -226,8 +226,8 @@ proptest! {
     fn messages_of_the_node_are_read_or_refused(value in any_json(), cut in 0_usize..64) {
         let line = json!({"version": 1, "body": value}).to_string().into_bytes();
         let line = &line[..line.len().saturating_sub(cut)];
-        let _ = cni::agent::decode::<cni::agent::Request>(line);
-        let _ = cni::agent::read::<cni::agent::Reply>(&mut &line[..]);
+        let _ = cni::node_protocol::decode::<cni::node_protocol::Request>(line);
+        let _ = cni::node_protocol::read::<cni::node_protocol::Reply>(&mut &line[..]);
     }
 }
 

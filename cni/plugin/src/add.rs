@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cni::agent::{Attachment, Claim, Key, Reply, Request};
 use cni::config::Config;
 use cni::error::{Code, Error};
 use cni::known;
+use cni::node_protocol::{Attachment, Claim, Key, Reply, Request};
 use cni::queue::{self, Record};
 use cni::request::Container;
 use cni::result;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cni::agent::{Attachment, Reply, Request};
 use cni::error::{Code, Error};
+use cni::node_protocol::{Attachment, Reply, Request};
 use cni::request::Container;
 use cni::result;
 use dataplane::attachment::{pod_interfaces, verify};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cni::agent::{DEFAULT_SOCKET, DEFAULT_STATE_DIR, Reply, Request};
 use cni::error::{Code, Error};
+use cni::node_protocol::{DEFAULT_SOCKET, DEFAULT_STATE_DIR, Reply, Request};
 use cni::queue::{self, Record};
 use cni::request::Container;
 use dataplane::attachment::unwire_pod;

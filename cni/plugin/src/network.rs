@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cni::agent::{Key, Reply, Request};
 use cni::config::Config;
 use cni::error::{Code, Error};
 use cni::known::Known;
+use cni::node_protocol::{Key, Reply, Request};
 
 use crate::log;
 use crate::node::{Failure, Node, unexpected};

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
 use cni::error::{Code, Error};
+use cni::node_protocol::{self, MAX_LINE_BYTES, Reply, Request};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Failure of an exchange with the node.
@@ -68,7 +68,7 @@ impl Node {
     /// refuses, [`Code::Node`] when its answer cannot be read.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
         let answered = |code, details| Err(Failure::Answer(Error::new(code, details)));
-        let line = agent::encode(request);
+        let line = node_protocol::encode(request);
         if line.len() > MAX_LINE_BYTES {
             let details = "the request is too long for the node";
             return answered(Code::Node, details.to_owned());
@@ -77,7 +77,7 @@ impl Node {
             .get_mut()
             .write_all(&line)
             .map_err(|error| away(&error))?;
-        match agent::read(&mut self.stream) {
+        match node_protocol::read(&mut self.stream) {
             Ok(Some(Reply::TryLater { reason })) => answered(Code::TryAgainLater, reason),
             Ok(Some(Reply::Refused { code, message })) => match Code::refused(code) {
                 Code::Node => answered(Code::Node, format!("code {code}: {message}")),

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use cni::agent::{self, Key, NetnsId};
 use cni::error::{Code, Error};
+use cni::node_protocol::{self, Key, NetnsId};
 use dataplane::attachment::PodLink;
 use dataplane::mac::{self, Mac};
 use dataplane::netns::Netns;
@@ -73,7 +73,7 @@ pub(crate) fn owner(key: &Key) -> String {
 ///
 /// # Errors
 /// [`Code::Node`] when an address is no MAC address.
-pub(crate) fn attachment(key: &Key, of: &agent::Attachment) -> Result<PodLink, Error> {
+pub(crate) fn attachment(key: &Key, of: &node_protocol::Attachment) -> Result<PodLink, Error> {
     Ok(PodLink {
         pod_interface: of.pod_interface.clone(),
         forwarder_interface: of.forwarder_interface.clone(),

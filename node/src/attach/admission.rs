@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cni::agent::code;
+use cni::node_protocol::code;
 use crds::Place as Placed;
 use crds::attach::{Attachments, Pod, TOPOLOGIES, admits, assign};
 use crds::{Forwarder, MicroServiceTopology};

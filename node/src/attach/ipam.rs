@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cni::agent::{Attachment, Claim};
+use cni::node_protocol::{Attachment, Claim};
 use crds::names::INTERFACE_NAME_MAX;
 use dataplane::attachment::Pair;
 use dataplane::mac::{self, Mac, link_mac};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cni::agent::{Key, NetnsId};
+use cni::node_protocol::{Key, NetnsId};
 
 /// Network name under which the daemon runs the plugin.
 pub const NETWORK: &str = "beemesh-live";

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cni::agent::{Attachment, Key, NetnsId};
+use cni::node_protocol::{Attachment, Key, NetnsId};
 use crds::TopologyKey;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};

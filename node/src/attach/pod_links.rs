@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use cni::agent::{Attachment, NetnsId};
+use cni::node_protocol::{Attachment, NetnsId};
 use dataplane::attachment::{Pair, unwire, verify};
 use dataplane::netns::Netns;
 use nix::errno::Errno;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cni::agent::{self, MAX_LINE_BYTES, Reply, Request};
+use cni::node_protocol::{self, MAX_LINE_BYTES, Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -214,7 +214,7 @@ async fn converse<W: PodWiring + 'static>(
         if read == 0 {
             return Ok(());
         }
-        let (reply, is_last) = match agent::decode::<Request>(&line) {
+        let (reply, is_last) = match node_protocol::decode::<Request>(&line) {
             Ok(request) => {
                 let (word, asked) = (word_of(&request), Instant::now());
                 let reply = answer(request, plugin, &service).await?;
@@ -233,7 +233,7 @@ async fn converse<W: PodWiring + 'static>(
                 )
             }
         };
-        timeout(LIMIT, writer.write_all(&agent::encode(&reply))).await??;
+        timeout(LIMIT, writer.write_all(&node_protocol::encode(&reply))).await??;
         if is_last {
             return Ok(());
         }

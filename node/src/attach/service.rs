@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cni::agent::Key;
+use cni::node_protocol::Key;
 use tokio::sync::watch;
 
 use crate::attach::admission::Catalog;

@@ -6,7 +6,7 @@ use super::{
     leases::leases,
     paths::Paths,
 };
-use cni::agent::{self, Reply, Request};
+use cni::node_protocol::{self, Reply, Request};
 use crds::diagnosis::report::{Collected, Kind, Leak};
 use dataplane::{LinuxKernel, netns::Netns};
 use std::{
@@ -92,12 +92,12 @@ fn release(name: &str, paths: &Paths) -> io::Result<()> {
     };
     let mut stream = UnixStream::connect(&paths.socket)?;
     stream.set_read_timeout(Some(ANSWER))?;
-    stream.write_all(&agent::encode(&Request::Release {
+    stream.write_all(&node_protocol::encode(&Request::Release {
         key: lease.key.clone(),
         netns: None,
         pod: None,
     }))?;
-    match agent::read::<Reply>(&mut BufReader::new(stream))? {
+    match node_protocol::read::<Reply>(&mut BufReader::new(stream))? {
         Some(Reply::Released(_)) => Ok(()),
         other => Err(io::Error::other(format!("the daemon answered {other:?}"))),
     }

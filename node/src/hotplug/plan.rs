@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cni::agent::Key;
+use cni::node_protocol::Key;
 use crds::attach::{Pod, TOPOLOGIES};
 
 use crate::attach::admission::{AttachRequest, Catalog};

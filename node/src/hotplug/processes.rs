@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cni::agent::NetnsId;
+use cni::node_protocol::NetnsId;
 
 use crate::attach::key::PodNetns;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cni::agent::Key;
 use cni::known::Known;
+use cni::node_protocol::Key;
 use crds::attach::Pod;
 
 use super::cache::Keeper;

@@ -104,7 +104,7 @@ fn event(node: &str, standing: &Standing, since: Timestamp) -> Event {
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(since)),
-        reporting_controller: Some("beemesh.io/node".to_owned()),
+        reporting_controller: Some("beemesh-node".to_owned()),
         reporting_instance: Some(node.chars().take(128).collect()),
         action: Some("Install".to_owned()),
         reason: Some(reason.to_owned()),

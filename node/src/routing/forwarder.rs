@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cni::agent::{Attachment, Key};
+use cni::node_protocol::{Attachment, Key};
 use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
 use dataplane::{LinkKind, Observed, Operation, PodEnd};

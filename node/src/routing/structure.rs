@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cni::agent::Key;
+use cni::node_protocol::Key;
 use dataplane::{Error, Failure, Operation, Structure, diff};
 use rayon::prelude::*;
 

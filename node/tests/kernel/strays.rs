@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cni::agent::{Claim, Key, NetnsId, Reply, Request};
+use cni::node_protocol::{Claim, Key, NetnsId, Reply, Request};
 use crds::TopologyKey;
 use node::attach::key;
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use cni::agent::{self, Attachment, Claim, Key, Reply, Request, code};
+use cni::node_protocol::{self, Attachment, Claim, Key, Reply, Request, code};
 use dataplane::netns::{self, Netns};
 use socket2::SockRef;
 
@@ -130,7 +130,7 @@ impl Shared {
             state.connections
         };
         let mut reader = BufReader::new(stream);
-        while let Ok(Some(request)) = agent::read::<Request>(&mut reader) {
+        while let Ok(Some(request)) = node_protocol::read::<Request>(&mut reader) {
             let name = name(&request);
             let released = match &request {
                 Request::Release { key, .. } => Some(key.clone()),
@@ -144,7 +144,7 @@ impl Shared {
             let line = match mode {
                 Mode::HangUp(on) if on == name => break,
                 Mode::Garble => b"\xff{]\n".to_vec(),
-                Mode::Answer(on, reply) if on == name => agent::encode(&reply),
+                Mode::Answer(on, reply) if on == name => node_protocol::encode(&reply),
                 Mode::Stall { on, after } if on == name => {
                     if after {
                         self.answer(request, connection, reader.get_ref());
@@ -153,7 +153,7 @@ impl Shared {
                     let _ = reader.read_to_end(&mut Vec::new());
                     break;
                 }
-                _ => agent::encode(&self.answer(request, connection, reader.get_ref())),
+                _ => node_protocol::encode(&self.answer(request, connection, reader.get_ref())),
             };
             if reader.get_mut().write_all(&line).is_err() {
                 self.state.lock().unwrap().unheard.extend(released);

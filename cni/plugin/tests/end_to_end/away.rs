@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use cni::agent::{Reply, Request};
 use cni::known;
+use cni::node_protocol::{Reply, Request};
 use serde_json::{Value, json};
 
 use crate::agent::Mode;

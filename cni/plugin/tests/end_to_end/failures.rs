@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cni::agent::Reply;
+use cni::node_protocol::Reply;
 use serde_json::json;
 
 use crate::agent::Mode;

@@ -1,6 +1,6 @@
 //! GC and STATUS, the verbs of CNI 1.1 that concern the whole node.
 
-use cni::agent::Reply;
+use cni::node_protocol::Reply;
 use serde_json::{Value, json};
 
 use crate::agent::Mode;

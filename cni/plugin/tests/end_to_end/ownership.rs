@@ -34,7 +34,7 @@ pub(crate) fn a_late_del_spares_the_interface_of_another_container() {
         let lease = lab.agent().state().leases.keys().next().unwrap().clone();
         let mut stolen = lab.agent().state().leases.remove(&lease).unwrap();
         stolen.is_confirmed = true;
-        let other = cni::agent::Key {
+        let other = cni::node_protocol::Key {
             container_id: "gone".into(),
             ..lease.clone()
         };

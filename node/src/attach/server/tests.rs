@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 
-use cni::agent::{Claim, Key, NetnsId};
+use cni::node_protocol::{Claim, Key, NetnsId};
 use crds::{Forwarder, ForwarderSpec};
 
 use super::*;
@@ -43,8 +43,8 @@ fn wait_for_answer(path: &Path) {
     let deadline = std::time::Instant::now() + LIMIT;
     let asks = || {
         let stream = StdStream::connect(path)?;
-        (&stream).write_all(&agent::encode(&Request::Status))?;
-        agent::read::<Reply>(&mut BufReader::new(&stream))
+        (&stream).write_all(&node_protocol::encode(&Request::Status))?;
+        node_protocol::read::<Reply>(&mut BufReader::new(&stream))
     };
     while !matches!(asks(), Ok(Some(Reply::Status { .. }))) {
         assert!(std::time::Instant::now() < deadline, "nobody answers");
@@ -57,7 +57,7 @@ fn a_socket_that_is_removed_or_replaced_is_made_anew() {
     serve(|path| {
         let before = StdStream::connect(path).unwrap();
         // It is taken before the socket goes.
-        ask(&before, &agent::encode(&Request::Status));
+        ask(&before, &node_protocol::encode(&Request::Status));
         fs::remove_file(path).unwrap();
         wait_for_answer(path);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -69,7 +69,7 @@ fn a_socket_that_is_removed_or_replaced_is_made_anew() {
         drop(StdListener::bind(&beside).unwrap());
         fs::rename(beside, path).unwrap();
         wait_for_answer(path);
-        let status = ask(&before, &agent::encode(&Request::Status));
+        let status = ask(&before, &node_protocol::encode(&Request::Status));
         assert!(matches!(status, Reply::Status { .. }), "talks go on");
     });
 }
@@ -95,7 +95,9 @@ fn a_socket_on_which_somebody_else_answers_is_left_to_them() {
 
 fn ask(stream: &StdStream, line: &[u8]) -> Reply {
     (&*stream).write_all(line).unwrap();
-    agent::read(&mut BufReader::new(stream)).unwrap().unwrap()
+    node_protocol::read(&mut BufReader::new(stream))
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
@@ -114,10 +116,10 @@ fn answers_question_after_question() {
         };
         for _ in 0..3 {
             assert_eq!(
-                ask(&stream, &agent::encode(&release)),
+                ask(&stream, &node_protocol::encode(&release)),
                 Reply::Released(vec![])
             );
-            let status = ask(&stream, &agent::encode(&Request::Status));
+            let status = ask(&stream, &node_protocol::encode(&Request::Status));
             assert!(matches!(status, Reply::Status { ready: false, .. }));
         }
     });
@@ -154,7 +156,7 @@ fn claim() -> Request {
         },
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        pod: Some(agent::Pod {
+        pod: Some(node_protocol::Pod {
             namespace: "default".into(),
             name: "p".into(),
             uid: None,
@@ -229,7 +231,7 @@ fn garbage_is_refused_and_ends_its_own_connection_only() {
                 0
             );
         }
-        let status = ask(&good, &agent::encode(&Request::Status));
+        let status = ask(&good, &node_protocol::encode(&Request::Status));
         assert!(matches!(status, Reply::Status { .. }));
     });
 }

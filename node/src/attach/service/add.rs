@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cni::agent::{Claim, Reply, code};
+use cni::node_protocol::{Claim, Reply, code};
 use crds::attach::Pod;
 
 use super::{Answer, AttachService, State, now};
@@ -172,7 +172,7 @@ impl<W: PodWiring> AttachService<W> {
 
 impl<W: PodWiring> AttachService<W> {
     /// Looks up a pod, which may take seconds and a thread: only a few run at one time.
-    fn find(&self, pods: &dyn Pods, asker: &cni::agent::Pod) -> Lookup {
+    fn find(&self, pods: &dyn Pods, asker: &cni::node_protocol::Pod) -> Lookup {
         let others = self.asking.fetch_add(1, Ordering::Relaxed);
         let lookup = match others < ASKING_AT_ONCE {
             true => pods.find(&asker.namespace, &asker.name, asker.uid.as_deref()),
@@ -216,7 +216,7 @@ fn is_held(
 }
 
 /// Pod among the known pods of this node.
-fn find_here(pods: &dyn Pods, wanted: &cni::agent::Pod) -> Option<Arc<NodePod>> {
+fn find_here(pods: &dyn Pods, wanted: &cni::node_protocol::Pod) -> Option<Arc<NodePod>> {
     let is_meant = |here: &Arc<NodePod>| {
         let pod = &here.pod;
         let uid = wanted.uid.as_deref();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use cni::agent::{Attachment, Key};
+use cni::node_protocol::{Attachment, Key};
 use crds::attach::Pod;
 use dataplane::ALIAS_PREFIX;
 use dataplane::attachment::Pair;

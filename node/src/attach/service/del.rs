@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{MutexGuard, PoisonError};
 
-use cni::agent::{Attachment, Key, Reply};
+use cni::node_protocol::{Attachment, Key, Reply};
 
 use super::AttachService;
 use crate::attach::leases::{Lease, Phase, Record};

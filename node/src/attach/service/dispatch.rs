@@ -1,7 +1,7 @@
 //! Dispatch of the plugin's requests.
 
-use cni::agent::{Claim, Key, Reply, Request};
 use cni::known;
+use cni::node_protocol::{Claim, Key, Reply, Request};
 
 use super::AttachService;
 use crate::attach::leases::{Phase, Record};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use cni::agent::Key;
+use cni::node_protocol::Key;
 
 use super::{AttachService, lock};
 use crate::attach::pod_links::PodWiring;

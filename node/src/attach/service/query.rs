@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cni::agent::{Attachment, Key};
+use cni::node_protocol::{Attachment, Key};
 
 use super::AttachService;
 use crate::attach::leases::{Lease, Phase};

@@ -1,6 +1,6 @@
 //! Repair of pods' interfaces after a link down.
 
-use cni::agent::Key;
+use cni::node_protocol::Key;
 
 use super::AttachService;
 use crate::attach::leases::{Lease, Phase};

@@ -1,6 +1,6 @@
 //! STATUS: readiness for new pods, and degraded pods.
 
-use cni::agent::{Key, Reply};
+use cni::node_protocol::{Key, Reply};
 
 use super::AttachService;
 use crate::attach::admission::LocalForwarder;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cni::agent::{Attachment, Claim, NetnsId, Reply, Request};
+use cni::node_protocol::{Attachment, Claim, NetnsId, Reply, Request};
 use crds::forwarder::ForwarderApp;
 use crds::{Forwarder, ForwarderSpec};
 use dataplane::attachment::Pair;

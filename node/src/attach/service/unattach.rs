@@ -1,7 +1,7 @@
 //! Detachment without the runtime: of hotplug attachments, and of pods that no longer belong to a
 //! topology.
 
-use cni::agent::{Attachment, Key, Pod};
+use cni::node_protocol::{Attachment, Key, Pod};
 
 use super::AttachService;
 use crate::attach::key::is_hotplug;

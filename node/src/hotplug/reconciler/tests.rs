@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use cni::agent::{Attachment, Claim, NetnsId, Reply, Request};
 use cni::known;
+use cni::node_protocol::{Attachment, Claim, NetnsId, Reply, Request};
 use crds::topology::AppEntry;
 use crds::{
     Forwarder, ForwarderSpec, LabelSelector, MicroServiceTopology, MicroServiceTopologySpec,
@@ -87,7 +87,7 @@ impl Attach for FakePlugin {
             },
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            pod: Some(cni::agent::Pod {
+            pod: Some(cni::node_protocol::Pod {
                 namespace: call.pod.namespace.clone(),
                 name: call.pod.name.clone(),
                 uid: Some(runtime_uid(call.pod).to_owned()),

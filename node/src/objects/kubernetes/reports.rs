@@ -321,7 +321,7 @@ async fn patch(
 
 /// Field manager: one name a node.
 fn manager(node: &str) -> String {
-    let name = format!("beemesh-agent/{node}");
+    let name = format!("beemesh-node/{node}");
     if name.len() <= MANAGER_MAX {
         return name;
     }
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn managers_fit_and_differ() {
-        assert_eq!(manager("n1"), "beemesh-agent/n1");
+        assert_eq!(manager("n1"), "beemesh-node/n1");
         let [one, two] = ["a", "b"].map(|end| manager(&format!("{}{end}", "n".repeat(200))));
         assert_eq!(one.len(), MANAGER_MAX);
         assert_ne!(one, two);

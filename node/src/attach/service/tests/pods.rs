@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use cni::agent::Pod as Asker;
+use cni::node_protocol::Pod as Asker;
 
 use super::*;
 use crate::objects::pods::Pods;
