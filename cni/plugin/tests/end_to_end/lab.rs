@@ -38,6 +38,8 @@ impl Lab {
         let name = |what: &str| format!("bmcni-{}-{count}-{what}", std::process::id());
         let (forwarder, pod) = (name("fwd"), name("pod"));
         let directory = TempDir::new().unwrap();
+        // As the daemon makes it when it starts first.
+        std::fs::create_dir(directory.path().join("state")).unwrap();
         for netns in [&forwarder, &pod] {
             netns::create(netns).unwrap();
         }
