@@ -210,7 +210,7 @@ pub(crate) fn version(object: &Map<String, Value>) -> Result<Version, Error> {
     match object.get("cniVersion") {
         Some(Value::String(text)) => Version::parse(text).ok_or_else(|| {
             let ours = Version::ALL.map(Version::as_str).join(", ");
-            let details = format!("cniVersion {text:?} is none of {ours}");
+            let details = format!("cniVersion {text:?} is not supported, expected one of {ours}");
             Error::new(Code::IncompatibleVersion, details)
         }),
         // Configurations without a version are those of 0.2.0 and before.

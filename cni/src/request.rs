@@ -94,7 +94,7 @@ impl Request {
             let ours = "ADD, DEL, CHECK, GC, STATUS, VERSION";
             return Err(Failure::early(environment(
                 "CNI_COMMAND",
-                format!("is none of {ours}"),
+                format!("is not supported, expected one of {ours}"),
             )));
         }
         let config = stdin().map_err(Failure::early)?;

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let roots = match (&args.from, root) {
         (Some(name), Some(_)) => vec![topology.forwarder(name).ok_or_else(|| {
-            Failure::NotFound(format!("forwarder {name:?} is taken out by --without"))
+            Failure::NotFound(format!("forwarder {name:?} is removed by --without"))
         })?],
         _ => tables::all_roots(&topology),
     };

@@ -20,7 +20,7 @@ pub enum DecodeError {
     #[error("a report is not readable")]
     Unreadable(#[from] serde_json::Error),
     /// Larger than [`MAX_BYTES`].
-    #[error("a report has {bytes} bytes, at most {MAX_BYTES} are taken")]
+    #[error("a report has {bytes} bytes, at most {MAX_BYTES} are accepted")]
     Oversize {
         /// Its size.
         bytes: usize,
@@ -34,7 +34,7 @@ pub enum DecodeError {
         value: String,
     },
     /// More links than one Forwarder may have.
-    #[error("ends: {count} links of one Forwarder, at most {MAX_LINKS} are taken")]
+    #[error("ends: {count} links of one Forwarder, at most {MAX_LINKS} are accepted")]
     Links {
         /// Their number.
         count: usize,

@@ -26,19 +26,19 @@ pub enum Error {
         source: notify::Error,
     },
     /// Another daemon serves the socket already.
-    #[error("failed to serve {}: another daemon answers there", path.display())]
+    #[error("failed to serve {}: another daemon listens there", path.display())]
     SocketInUse {
         /// The socket.
         path: PathBuf,
     },
     /// Another daemon has the state directory.
-    #[error("failed to use {}: another daemon does", path.display())]
+    #[error("failed to use {}: another daemon uses it", path.display())]
     StateInUse {
         /// The state directory.
         path: PathBuf,
     },
     /// A kernel operation failed.
-    #[error("failed to look after {object}")]
+    #[error("kernel operation on {object} failed")]
     Kernel {
         /// Interface or network namespace.
         object: String,

@@ -21,11 +21,11 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Error)]
 enum Error {
-    #[error("failed to ask for the Secret")]
+    #[error("failed to get the Secret")]
     Ask(#[source] kube::Error),
-    #[error("failed to make the Secret")]
+    #[error("failed to create the Secret")]
     Make(#[source] kube::Error),
-    #[error("the system gives no random bytes")]
+    #[error("no random bytes from the system")]
     Random,
 }
 

@@ -51,7 +51,9 @@ pub(crate) fn add(
     let (node, reply) = match ask(config, &claim, deadline) {
         // A node that hangs answers no more than one that is away.
         Err(Failure::Silence(error)) if known::passes(&config.state_dir()?, &claim) => {
-            log(format!("{error}; the pod is known not to be ours"));
+            log(format!(
+                "{error}; passed through: the pod is known not to be ours"
+            ));
             return print(&unchanged);
         }
         asked => asked?,
@@ -178,7 +180,7 @@ impl Drop for Undo<'_> {
             };
             if let Err(error) = queue::push(&self.state_dir, &record) {
                 log(format!(
-                    "failed to keep the release in {}: {error}",
+                    "failed to queue the release in {}: {error}",
                     self.state_dir.display()
                 ));
             }

@@ -109,7 +109,7 @@ fn without_lease(
     let present = pod_interfaces(netns).map_err(|error| pod::wiring(&error))?;
     let owned = present.iter().filter(|interface| interface.alias == owner);
     let mut found: Vec<_> = owned
-        .map(|interface| format!("pod: {} is there without a lease", interface.name))
+        .map(|interface| format!("pod: {} exists without a lease", interface.name))
         .collect();
     for name in result::interfaces_in(previous, sandbox) {
         let could_be_ours = name == container.key.ifname || name.starts_with(pod::CHAINED_PREFIX);

@@ -60,7 +60,9 @@ pub(crate) fn status(config: &Config) -> Result<(), Error> {
     if is_delegate || Known::read(&config.state_dir()?).is_err() {
         return unavailable(reason);
     }
-    log(format!("{reason}; who is known not to be ours passes"));
+    log(format!(
+        "{reason}; pods that are known not to be ours pass through"
+    ));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ pub(super) const IMMUTABLE_NAME: &str = "is immutable: expected the name that it
 pub(super) const IMMUTABLE_CLAIM: &str = "is immutable: a claim is made or deleted";
 /// Addresses that pods have would be stranded.
 const IMMUTABLE_ADDRESSING: &str =
-    "is immutable, since addresses are given from it: delete the topology and create it anew";
+    "is immutable, since addresses are given from it: delete the topology and create it again";
 
 pub(super) fn topology(tree: &mut Tree<'_>) {
     let rule = "!self.metadata.name.contains('.') && size(self.metadata.name) <= 63";

@@ -132,10 +132,10 @@ fn late(namespace: &str, name: &str, wanted: Wanted<'_>, last: Option<&Stored>) 
     let (status, generation) = (last.status(), last.generation());
     let why = match condition(&status, r#type) {
         _ if status.observed_generation.is_none() => {
-            "the operator has not looked at it; does it run, and watch this namespace?".to_owned()
+            "the operator has not reconciled it; does it run, and watch this namespace?".to_owned()
         }
         _ if status.observed_generation < Some(generation) => {
-            format!("the operator has not looked at generation {generation} yet")
+            format!("the operator has not reconciled generation {generation} yet")
         }
         Some(it) => told(it),
         None => format!("the operator reports no condition {:?}", r#type),

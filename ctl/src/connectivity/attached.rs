@@ -80,7 +80,7 @@ impl Stage<'_> {
                 Some("Running") if attached.contains(&name) => None,
                 Some("Running") => Some(format!("{name} on {node} is not attached")),
                 Some(state) => Some(format!("{name} on {node}: {state}")),
-                None => Some(format!("{name} on {node} is not there")),
+                None => Some(format!("{name} on {node} does not exist")),
             }
         };
         self.test.nodes.iter().filter_map(of).collect()

@@ -30,7 +30,7 @@ pub(super) fn clear(cluster: &Cluster, test: &Test, owns_namespace: bool) -> Res
             gone::<ForwarderObject>(cluster, &test.namespace, &of_topology(test)).await;
         };
         let late =
-            "probes or Forwarders of the test are still there; `beemesh check` names what stays";
+            "probes or Forwarders of the test still exist; `beemesh check` lists the leftovers";
         let gone = tokio::time::timeout(CLEARING, gone).await;
         gone.map_err(|_| Failure::TimedOut(late.to_owned()))
     })?;

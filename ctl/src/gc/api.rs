@@ -167,7 +167,7 @@ fn of_range(range: &VniRangeObject, is_used: Option<bool>) -> Orphan {
     let spec = &range.spec;
     let (namespace, name) = (&spec.namespace, &spec.topology);
     let rest = match is_used {
-        Some(true) => "but Forwarders or the Allocation of it are there",
+        Some(true) => "but its Forwarders or its Allocation exist",
         Some(false) => "and all its Forwarders",
         None => "but its Forwarders or Allocation cannot be listed",
     };
@@ -216,7 +216,7 @@ pub(super) fn remove(cluster: &Cluster, orphan: &Orphan) -> Result<(), String> {
     if let Some(topology) = cluster.find_topology(namespace, name).map_err(told)?
         && topology.metadata.uid.as_ref() == Some(uid)
     {
-        return Err("its topology is there".to_owned());
+        return Err("its topology exists".to_owned());
     }
     match orphan.kind {
         "Forwarder" => delete::<ForwarderObject>(cluster, orphan),

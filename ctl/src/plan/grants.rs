@@ -183,7 +183,7 @@ impl Vnis {
         }
         if !self.released.is_empty() {
             let released: Vec<String> = self.released.keys().cloned().collect();
-            text += &format!("links that give theirs back: {}\n", shortened(&released));
+            text += &format!("links that release their VNI: {}\n", shortened(&released));
         }
         text
     }

@@ -136,7 +136,9 @@ fn in_cluster(args: &Args) -> Result<Report, Failure> {
         Ok(pods) => Attached::By(pods),
         Err(failure) => {
             let why = failure.lines().join("; ");
-            console::note(&format!("Apps are taken to be where they are now: {why}"));
+            console::note(&format!(
+                "Apps are assumed at their current Forwarders: {why}"
+            ));
             Attached::AsIs
         }
     };

@@ -48,9 +48,9 @@ fn unseen(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
         return None;
     }
     let what = match observed {
-        None => "the operator has not looked at this topology".to_owned(),
+        None => "the operator has not reconciled this topology".to_owned(),
         Some(observed) => {
-            format!("the operator has looked at generation {observed}, this is {generation}")
+            format!("the operator has reconciled generation {observed}, this is {generation}")
         }
     };
     let advice = "see whether it runs: kubectl get pods -A -l app.kubernetes.io/name=beemesh; and \
@@ -62,7 +62,7 @@ fn rejected(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
     let accepted = condition(status, "Accepted").filter(|it| it.status == "False")?;
     let advice = match accepted.reason.as_str() {
         "NoNode" => {
-            "label a node so that it matches, or change the selector; what runs already goes on"
+            "label a node so that it matches, or change the selector; running Forwarders stay"
                 .to_owned()
         }
         "NoAddresses" => "larger CIDRs or longer blockPrefixes need a new topology: addresses in \
@@ -91,7 +91,7 @@ fn not_computed(stored: &Stored, status: &TopologyStatus) -> Option<Advised> {
                 .to_owned()
         }
         _ => format!(
-            "it goes on by itself; when it does not, see the events: kubectl describe mst {} -n {}",
+            "it continues by itself; otherwise see the events: kubectl describe mst {} -n {}",
             stored.name(),
             stored.namespace()
         ),
@@ -132,8 +132,7 @@ fn differing(lines: &[ForwarderLine]) -> Option<Advised> {
         "a table that fits neither the declaration nor the links that are down is programmed on {}",
         few(&names)
     );
-    let advice =
-        "it should pass within a second; when it stays, see the log of the node daemon there";
+    let advice = "it should pass within a second; otherwise see the log of the node daemon there";
     Some(advised(what, advice))
 }
 
@@ -165,7 +164,7 @@ fn down(forwarders: &[ForwarderObject]) -> Vec<Advised> {
     let what = format!("{count} down: {}", few(&names));
     vec![advised(
         what,
-        "traffic goes around them; see the path between the two nodes",
+        "traffic is rerouted; check the path between the two nodes",
     )]
 }
 

@@ -181,8 +181,8 @@ pub(super) fn table(report: &Report) -> String {
     } = report;
     let observed = match report.observed_generation {
         Some(observed) if observed == *generation => String::new(),
-        Some(observed) => format!(", the operator has looked at {observed}"),
-        None => ", the operator has not looked at it".to_owned(),
+        Some(observed) => format!(", the operator has reconciled {observed}"),
+        None => ", the operator has not reconciled it".to_owned(),
     };
     let mut text = format!("{namespace}/{name}, generation {generation}{observed}\n");
     if !report.epoch.is_empty() {

@@ -91,7 +91,7 @@ fn traced(args: &Args, placed: &Placed, nodes: &dyn Nodes) -> Result<Traced, Fai
     for (place, asked) in [(&a, &args.a), (&b, &args.b)] {
         if let Place::App(_) = place {
             note(&format!(
-                "of App {asked} its first pod is taken: {}",
+                "App {asked}: its first pod is used: {}",
                 place.real(placed)?.name
             ));
         }

@@ -163,7 +163,7 @@ fn validated(
     if let Err(failure) = &pods {
         let why = failure.lines().join("; ");
         console::note(&format!(
-            "Apps are taken to be where the Forwarders have them: {why}"
+            "Apps are assumed as attached in the Forwarder objects: {why}"
         ));
     }
     let layers = Layers {

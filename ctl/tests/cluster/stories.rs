@@ -76,7 +76,7 @@ pub(crate) fn what_is_planned_is_what_is_given() -> Result<()> {
         has_row(&text, &["edge-d", "comes", "n3"])?;
         has(
             &text,
-            &["links that give theirs back: edge-a/edge-c, edge-b/edge-c\n"],
+            &["links that release their VNI: edge-a/edge-c, edge-b/edge-c\n"],
         )
     })
 }

@@ -13,14 +13,14 @@ pub(crate) fn without_an_operator_status_says_so_and_wait_times_out() -> Result<
     let said = beemesh(server, "status worked -n alone")?.code(0)?;
     has(
         &said.stdout(),
-        &["! the operator has not looked at this topology"],
+        &["! the operator has not reconciled this topology"],
     )?;
     let said = beemesh(server, "status -n alone -o json")?
         .code(0)?
         .json()?;
     assert_eq!(said["topologies"][0]["ready"], "Unknown", "{said}");
     let said = beemesh(server, "status worked -n alone --wait --timeout 1s")?.code(4)?;
-    said.tells(&["topology alone/worked is not Ready after 1s: the operator has not looked at it"])
+    said.tells(&["topology alone/worked is not Ready after 1s: the operator has not reconciled it"])
 }
 
 pub(crate) fn a_topology_that_nobody_computed_is_drawn_as_declared() -> Result<()> {

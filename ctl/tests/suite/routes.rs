@@ -118,7 +118,7 @@ fn unknown_names_exit_3_and_suggest() {
         ("--without F1/F9",      "no forwarder \"F9\" in the topology; did you mean \"F1\"?"),
         ("--without F1/F5",      "no link \"F1/F5\" in the topology; F1 is linked to F2, F3, F4"),
         ("--without F1/F2#2",    "no link \"F1/F2#2\" in the topology; between these two there are F1/F2"),
-        ("--from F1 --without F1", "forwarder \"F1\" is taken out by --without"),
+        ("--from F1 --without F1", "forwarder \"F1\" is removed by --without"),
     ];
     for (arguments, expected) in cases {
         let line = format!("routes -f examples/worked.yaml {arguments}");

@@ -136,13 +136,13 @@ pub(crate) fn broken(
     let program = plugin::find()?;
     let checked = at_once(&attached, |(name, instance)| {
         let Some(host) = record.hosts.get(&instance.node) else {
-            return ((*name).clone(), Some("its host is not there".to_owned()));
+            return ((*name).clone(), Some("its host does not exist".to_owned()));
         };
         // For a removed Forwarder nothing else is known.
         let Ok(selector) = selector(name, instance, forwarders) else {
             return (
                 (*name).clone(),
-                Some("its forwarder is not there".to_owned()),
+                Some("its forwarder does not exist".to_owned()),
             );
         };
         let call = Attachment::new(directory, record, name, instance, selector);

@@ -201,7 +201,7 @@ pub(crate) fn down(args: &DownArgs) -> Result<(), Failure> {
     };
     directories.retain(Directory::exists);
     match directories.is_empty() {
-        true => note("no such lab is there"),
+        true => note("there is no such lab"),
         // Without a holder its namespaces are gone; the files are removed too.
         false => drop(rootless::enter_existing(&place)?),
     }

@@ -261,7 +261,7 @@ impl Catalog {
             false => format!("pods of this namespace may join {}", enumerate(&open)),
         };
         Some(format!(
-            "{namer} names topology {name}, which is not there: {open}"
+            "{namer} names topology {name}, which does not exist: {open}"
         ))
     }
 

@@ -34,7 +34,11 @@ pub(crate) fn kernel(paths: &Paths, only: &[String]) -> Result<Kernel, Error> {
                 namespace.table = held(&desired, &namespace);
                 kernel.namespaces.push(namespace);
             }
-            Ok(None) => drop(kernel.unread.insert(netns, "it is not there".to_owned())),
+            Ok(None) => drop(
+                kernel
+                    .unread
+                    .insert(netns, "the namespace does not exist".to_owned()),
+            ),
             Err(error) => drop(kernel.unread.insert(netns, error.to_string())),
         }
     }

@@ -46,7 +46,7 @@ impl Keys {
             ));
         }
         if lines.len() > MOST {
-            return Err(format!("{} keys, at most {MOST} are taken", lines.len()));
+            return Err(format!("{} keys, at most {MOST} are accepted", lines.len()));
         }
         let mut keys = lines
             .into_iter()
@@ -100,7 +100,7 @@ mod tests {
             ("\n \n".to_owned(),                  "there is no key in it"),
             ("short".to_owned(),                  "a key of 5 bytes, at least 32 are needed"),
             (format!("{}\nx", "1".repeat(32)),    "a key of 1 bytes, at least 32 are needed"),
-            (format!("{:032}\n", 1).repeat(9),    "9 keys, at most 8 are taken"),
+            (format!("{:032}\n", 1).repeat(9),    "9 keys, at most 8 are accepted"),
         ];
         for (file, expected) in cases {
             assert_eq!(

@@ -22,7 +22,7 @@ pub const KEPT: [(Capability, &str); 5] = [
     ),
     (
         Capability::CAP_NET_BROADCAST,
-        "hearing at once of a link that goes down, in all namespaces",
+        "events of links in all namespaces",
     ),
     (
         Capability::CAP_SYS_ADMIN,

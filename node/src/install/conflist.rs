@@ -153,7 +153,9 @@ fn validate(list: &List) -> Result<(), String> {
     if !versions(list).any(|version| Version::parse(version).is_some()) {
         let ours = Version::ALL.map(Version::as_str).join(", ");
         let theirs = list.get("cniVersion").cloned().unwrap_or_default();
-        return Err(format!("cniVersion {theirs} is none of {ours}"));
+        return Err(format!(
+            "cniVersion {theirs} is not supported, expected one of {ours}"
+        ));
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ impl Engine {
                 continue;
             };
             let outcome = match event {
-                LinkEvent { is_up: true, .. } => "link up, to be looked at before it is used",
+                LinkEvent { is_up: true, .. } => "link up, observed before its use",
                 LinkEvent { exists: true, .. } => "link down, no carrier",
                 LinkEvent { exists: false, .. } => "link down, interface deleted",
             };

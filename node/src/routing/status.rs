@@ -144,7 +144,7 @@ fn attached(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
         [] => condition("Attached", "True", "Wired", "", before),
         lost => {
             let message = format!(
-                "lost their interface, and get one by being attached anew: {}",
+                "lost their interface, to be attached again: {}",
                 enumerate(lost)
             );
             condition("Attached", "False", "InterfaceLost", &message, before)

@@ -56,7 +56,7 @@ impl Engine {
             let local = self.locals.get_mut(&object);
             // A failed Forwarder has its reason already.
             if let Some(local) = local.filter(|local| !local.retries.rests(Work::Structure)) {
-                let problem = "somebody else changes it at the same time".to_owned();
+                let problem = "another program changes it at the same time".to_owned();
                 local.failed(Work::Structure, problem);
             }
         }

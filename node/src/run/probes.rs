@@ -56,7 +56,7 @@ pub(super) fn probes(from: &Observations) -> Probes {
     let (socket, bound) = (from.config.socket.clone(), from.bound.clone());
     // Checked each time: the file may have been removed or replaced.
     probes.ready_when("socket", move || {
-        let problem = || format!("{} is not ours", socket.display());
+        let problem = || format!("{} belongs to another process", socket.display());
         Check::failed((!bound.is_there()).then(problem))
     });
     if from.installer.mode() != InstallCni::None {

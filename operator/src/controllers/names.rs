@@ -124,9 +124,7 @@ impl Events {
         };
         let mut written = BTreeSet::new();
         for (app, service) in foreign {
-            let message = format!(
-                "App {app} gets no name: Service {service} is there and is not of this topology"
-            );
+            let message = format!("App {app} gets no name: a foreign Service {service} exists");
             let event = status::Event {
                 reason: TAKEN.to_owned(),
                 message,

@@ -125,7 +125,7 @@ impl Definitions {
             Err(error) => return Err(error),
         };
         if step == Step::Foreign {
-            let message = format!("{KIND} {} is there and is not of this topology", key.name);
+            let message = format!("a foreign {KIND} {} exists", key.name);
             self.tell(&entry, "NetworkAttachmentTaken", message).await;
         } else {
             self.events().retain(|(uid, _)| *uid != entry.uid);

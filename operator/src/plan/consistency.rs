@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 use super::observed::{Observed, REVISION_MAX};
 
 /// Advice about an allocation that contradicts itself.
-const REMEDY: &str = "mend it, or delete it to have it made anew from the Forwarders";
+const REMEDY: &str = "repair it, or delete it to have it recreated from the Forwarders";
 
 /// Grants that the persisted allocation makes twice, or should not make at all, and how to repair them.
 ///

@@ -127,7 +127,7 @@ fn check_addressing(observed: &Observed) -> Result<(), Problem> {
         Some((_, grant)) => Err(Problem::new(
             "spec.addressing.cidrs",
             format!(
-                "cannot change while Forwarder {:?} holds {}: delete the topology and create it anew",
+                "cannot change while Forwarder {:?} holds {}: delete the topology and create it again",
                 grant.forwarder,
                 consistency::enumerate(&grant.blocks)
             ),

@@ -54,7 +54,7 @@ pub(super) struct Manner {
         ("namespace" = String, Path, description = "Kubernetes namespace"),
         ("name" = String, Path, description = "Name of the topology"),
         ("force" = Option<bool>, Query, description = "Take over fields that others own"),
-        ("dryRun" = Option<bool>, Query, description = "Check only, keep nothing"),
+        ("dryRun" = Option<bool>, Query, description = "Dry run: validate without storing"),
         ("If-Match" = Option<String>, Header, description = "ETag of the version that this one replaces"),
     ),
     request_body(
@@ -102,7 +102,7 @@ pub(super) async fn apply(
 #[utoipa::path(
     delete, path = "/apis/beemesh.io/v1alpha1/namespaces/{namespace}/topologies/{name}", operation_id = "deleteTopology", tag = "topologies",
     summary = "Delete a topology", security(("bearer" = [])),
-    description = "With the caller's own token. What was made for the topology goes with it, in a while.",
+    description = "Uses the caller's own token. Derived objects are deleted in the background.",
     params(
         ("namespace" = String, Path, description = "Kubernetes namespace"),
         ("name" = String, Path, description = "Name of the topology"),

@@ -112,7 +112,7 @@ pub(super) fn what_stays(facts: &Facts) -> String {
     {
         None => NOT_ACCEPTED.to_owned(),
         Some(convergence) => format!(
-            "{NOT_ACCEPTED}: the network of the one before stays, {} of {} forwarders report its table",
+            "{NOT_ACCEPTED}: the network of the last accepted one stays, {} of {} forwarders report its table",
             convergence.programmed, convergence.total
         ),
     }

@@ -115,7 +115,7 @@ fn conditions_say_what_is_the_matter() {
         (&writing,       "Programmed",  "False",   "Writing",     ""),
         (&rejected,      "Accepted",    "False",   "Invalid",     "spec.links[0].b: expected a forwarder"),
         (&rejected,      "Computed",    "False",   "NotAccepted", ""),
-        (&rejected,      "Programmed",  "False",   "NotAccepted", "the network of the one before stays, 3 of 3"),
+        (&rejected,      "Programmed",  "False",   "NotAccepted", "the network of the last accepted one stays, 3 of 3"),
         (&rejected,      "Degraded",    "False",   "AllUp",       ""),
     ];
     for (facts, condition, status, reason, message) in cases {

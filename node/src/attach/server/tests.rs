@@ -184,7 +184,7 @@ async fn a_claim_waits_for_its_pod_and_not_for_ever() {
         })
     };
     let reply = answer(claim(), None, &service).await.unwrap();
-    let reason = "pod default/p is not known yet: the API server is away".to_owned();
+    let reason = "pod default/p is not known yet: the API server does not answer".to_owned();
     assert_eq!(reply, Reply::TryLater { reason });
     assert_eq!(begun.elapsed(), PATIENCE);
     stir.await.unwrap();

@@ -162,7 +162,7 @@ impl<W: PodWiring> AttachService<W> {
         match lookup {
             Lookup::Found(here) => known(here.pod.clone(), Some(here)),
             Lookup::Unknown => Asker::Awaited(format!(
-                "pod {namespace}/{name} is not known yet: the API server is away"
+                "pod {namespace}/{name} is not known yet: the API server does not answer"
             )),
             // The runtime may know the pod before the watch reports it.
             Lookup::Absent => Asker::Awaited(format!("pod {namespace}/{name} is not known yet")),

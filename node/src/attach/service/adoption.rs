@@ -176,7 +176,7 @@ pub(crate) fn may_cut(catalog: &Catalog, network: &TopologyKey) -> bool {
 
 fn beyond(pair: &Pair) -> String {
     format!(
-        "{} is in no lease and not as it should be: only a start of the pod makes it anew",
+        "{} has no lease and is incomplete: only a restart of the pod recreates it",
         pair.pod_interface
     )
 }

@@ -70,7 +70,7 @@ fn reports(census: &mut Census, needed: &Needed, paths: &Paths) {
     let keys = needed.desired.keys();
     for file in reports.iter().filter(|file| is_older(file, REPLAYING)) {
         if stem(file).is_some_and(|key| !keys.contains(&key)) {
-            let why = "no Forwarder of this node's topologies is called so, and nobody has told anything new";
+            let why = "no Forwarder of this node's topologies has this name, and no peer has reported on it";
             census
                 .leaks
                 .push(leak(Kind::LinkState, &shown(file), "", why, true));
@@ -81,11 +81,11 @@ fn reports(census: &mut Census, needed: &Needed, paths: &Paths) {
 fn stray(file: &Path) -> Option<Leak> {
     let name = file.file_name()?.to_str()?;
     if name.ends_with(".tmp") && is_older(file, WRITING) {
-        let why = "it is temporary, and nobody has written it for ten minutes";
+        let why = "it is a temporary file, not written for ten minutes";
         return Some(leak(Kind::StrayFile, &shown(file), "", why, true));
     }
     if name.ends_with(".bad") || name.contains(".damaged-") {
-        let why = "it was damaged, and is kept for whoever wants to look";
+        let why = "it was damaged, and is kept for inspection";
         return Some(leak(Kind::StrayFile, &shown(file), "", why, false));
     }
     None
@@ -93,7 +93,7 @@ fn stray(file: &Path) -> Option<Leak> {
 
 fn socket(path: &Path) -> Option<Leak> {
     let refused = UnixStream::connect(path).err()?;
-    let why = "nobody serves it; the daemon makes it anew when it starts";
+    let why = "it has no listener; the daemon recreates it at its start";
     (refused.kind() == io::ErrorKind::ConnectionRefused)
         .then(|| leak(Kind::Socket, &shown(path), "", why, false))
 }

@@ -31,8 +31,8 @@ pub(super) fn links(netns: &str, forwarder: &Forwarder, observed: &Observed) -> 
             is_over && used.contains(id)
         });
         let why = match is_used {
-            true => "no link of its Forwarder is called so, but routes lead over it",
-            false => "no link of its Forwarder is called so, and no route leads over it",
+            true => "no link of its Forwarder has this name, but routes use it",
+            false => "no link of its Forwarder has this name, and no route uses it",
         };
         leak(Kind::Link, name, netns, why, !is_used)
     });

@@ -280,7 +280,7 @@ fn poll(error: &notify::Error, listeners: &Arc<Listeners>) -> Way {
     let value = value.unwrap_or_default();
     tracing::warn!(
         %error,
-        "directories are looked at every {} s, as inotify does not watch them: raise fs.inotify.{limit}, \
+        "directories are polled every {} s, as inotify is exhausted: raise fs.inotify.{limit}, \
          now {}, which all programs of a user share",
         EVERY.as_secs(),
         value.trim()

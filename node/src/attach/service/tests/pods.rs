@@ -85,7 +85,7 @@ fn a_pod_that_is_not_known_yet_is_awaited_unless_nobody_could_take_it() {
     let service = service_of(directory.path(), &wires, &pods);
     pods.is_away.store(true, Ordering::Relaxed);
     let asked = claim_of(1, "default", "late");
-    let awaited = "pod default/late is not known yet: the API server is away";
+    let awaited = "pod default/late is not known yet: the API server does not answer";
     assert_eq!(
         ask(&service, &asked, true),
         Answer::Awaited(awaited.to_owned())

@@ -89,7 +89,7 @@ fn a_running_pod_that_names_what_is_not_there_is_told_once() {
     assert_eq!(world.turn(100), Some(3000), "it may be on its way");
     assert!(world.pods.events().is_empty());
     world.turn(3000);
-    let expected = "annotation beemesh.io/topologies names topology nope, which is not there: \
+    let expected = "annotation beemesh.io/topologies names topology nope, which does not exist: \
          pods of this namespace may join iot";
     assert_eq!(events(&world), [("FailedAttach", expected.to_owned())]);
     assert_eq!(world.attached(), ["default/p"], "it keeps what it has");
