@@ -14,7 +14,7 @@
 //!                                                                  |       |-> link states, status
 //! plugin =(<=256x tasks)=> attach::server -> attach::service <- admission catalog
 //!                                             | (<=16x blocking threads; one step a key at a time)
-//!                                             '-> attach::journal -> journal-sync (1x thread, queue of 1)
+//!                                             '-> store::journal -> journal-sync (1x thread, queue of 1)
 //! hotplug (1x task) -- pods, leases, catalog -> steps -> plugin (1x process) => attach::server; service
 //! garbage collection (1x task, every 5 s) -> service     DEL queue (at start, and by inotify) -> service
 //! ```

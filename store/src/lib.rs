@@ -1,7 +1,8 @@
-//! Files that survive a crash: atomic replacement, and a lock for one writer.
+//! Files that survive a crash: atomic replacement, a journal, and a lock for one writer.
 //!
 //! ```text
 //! atomic  bytes -> temporary file -> (sync) -> rename -> (sync of the directory)
+//! journal record -> line with length and checksum -> (sync by a thread); damage costs the records that it touched
 //! lock    one holder a directory; freed by the kernel when its holder dies
 //! ```
 //! Knows: files and directories. Refuses to know: the meaning of the bytes.
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod journal;
 pub mod lock;
 
 use std::io;

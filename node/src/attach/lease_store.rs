@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::attach::journal::{Damage, Journal};
 use crate::attach::leases::{Leases, Record};
 use crate::error::Error;
+use store::journal::{Damage, Journal};
 use store::lock::Lock;
 
 /// File name of the journal in the state directory.

@@ -2,9 +2,10 @@
 
 use super::{Error, paths::Paths};
 use crate::attach::leases::Lease;
-use crate::attach::{journal, lease_store, leases};
+use crate::attach::{lease_store, leases};
 use crds::diagnosis::report::Leases;
 use std::{fs, io};
+use store::journal;
 
 /// All leases. A record that is being written counts as damage at the end of the file, which is
 /// left out.

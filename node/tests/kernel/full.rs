@@ -125,7 +125,7 @@ pub(crate) fn a_node_that_reboots_with_a_full_disk_serves() {
 
     disk.make_room();
     wait_for("an ADD succeeds", || world.cni("ADD", "n1", "p1", LABELS).0);
-    let records = node::attach::journal::decode::<Record>(&fs::read(&journal).unwrap()).records;
+    let records = store::journal::decode::<Record>(&fs::read(&journal).unwrap()).records;
     let leases = Leases::replay(&records);
     assert_eq!(leases.boot(), Some("second"));
     let are_past_boot: Vec<_> = leases.iter().map(|lease| lease.is_past_boot).collect();

@@ -29,7 +29,7 @@ pub(crate) fn pair() -> (World, String) {
 /// The addresses that the journal says are leased: none may be twice.
 pub(crate) fn leased(world: &World) -> BTreeMap<IpAddr, String> {
     let text = fs::read(world.state("n1").join("leases.journal")).unwrap();
-    let records = node::attach::journal::decode::<node::attach::leases::Record>(&text).records;
+    let records = store::journal::decode::<node::attach::leases::Record>(&text).records;
     let mut by_address = BTreeMap::new();
     for lease in node::attach::leases::Leases::replay(&records).iter() {
         for address in lease

@@ -223,7 +223,7 @@ proptest! {
                     // The record under way when the daemon died was not answered: it may be torn.
                     let path = directory.path().join(crate::attach::lease_store::FILE);
                     let mut bytes = std::fs::read(&path).unwrap();
-                    let half = crate::attach::journal::encode(&Record::Claimed(lease(99, "t", &[])));
+                    let half = store::journal::encode(&Record::Claimed(lease(99, "t", &[])));
                     bytes.extend_from_slice(&half[..torn.min(half.len() - 2)]);
                     std::fs::write(&path, bytes).unwrap();
                     book = reopen(directory.path());

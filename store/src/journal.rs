@@ -23,8 +23,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
-use store::atomic;
+use crate::{Error, atomic};
 
 #[cfg(test)]
 mod tests;
@@ -130,7 +129,7 @@ impl Journal {
     /// now or at the next open.
     ///
     /// # Errors
-    /// [`Error::File`] when the file cannot be read or opened.
+    /// When the file cannot be read or opened.
     pub fn open<R: Serialize + DeserializeOwned>(
         path: &Path,
     ) -> Result<(Journal, Recovered<R>), Error> {
@@ -167,7 +166,7 @@ impl Journal {
     /// Appends `record`; after the return it survives a kill of the daemon.
     ///
     /// # Errors
-    /// [`Error::File`]: the file holds nothing of the record, so the call may be retried.
+    /// The file holds nothing of the record then, so the call may be retried.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), Error> {
         let mut line = encode(record);
         if self.is_torn {
@@ -190,7 +189,7 @@ impl Journal {
     /// Replaces the whole journal with `records`, atomically.
     ///
     /// # Errors
-    /// [`Error::File`]: the journal is unchanged.
+    /// The journal is unchanged then.
     pub fn compact<R: Serialize>(&mut self, records: &[R]) -> Result<(), Error> {
         atomic::write(&self.path, &encode_all(records))?;
         self.file = open_to_append(&self.path)?;
@@ -203,8 +202,7 @@ impl Journal {
         Ok(())
     }
 
-    /// True while the open file is the one at the journal's path, so it was neither removed nor
-    /// replaced.
+    /// True while appended records go into the file of that name: somebody may remove it.
     pub fn is_there(&self) -> bool {
         let named = fs::metadata(&self.path).and_then(|named| Ok((named, self.file.metadata()?)));
         named.is_ok_and(|(named, open)| (named.dev(), named.ino()) == (open.dev(), open.ino()))
@@ -237,12 +235,12 @@ fn open_to_append(path: &Path) -> Result<File, Error> {
 fn mend<R: Serialize>(path: &Path, bytes: &[u8], records: &[R]) -> Result<(), Error> {
     // The number of copies is bounded: a hundred of them tell no more than ninety-nine.
     let Some(aside) = place_aside(path) else {
-        return Ok(atomic::write(path, &encode_all(records))?);
+        return atomic::write(path, &encode_all(records));
     };
     tracing::warn!(path = %path.display(), aside = %aside.display(), "journal damaged, copy set aside");
     let mended = fs::write(&aside, bytes)
         .map_err(Error::file("write", &aside))
-        .and_then(|()| Ok(atomic::write(path, &encode_all(records))?));
+        .and_then(|()| atomic::write(path, &encode_all(records)));
     if mended.is_err() {
         // The original still exists; on a full disk the copy only takes room.
         let _ = fs::remove_file(&aside);
