@@ -1,6 +1,5 @@
 //! Background tasks beside the engine and the server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +49,8 @@ impl Tasks {
         tokio::spawn(collect_garbage(Arc::clone(&service)));
         tokio::spawn(renew(self.files, config.resync));
         let (state_dir, replaying) = (config.state_dir.clone(), Arc::clone(&service));
-        tokio::spawn(replay_when_due(state_dir, replaying, self.replay_due));
+        let replay = move || replay(&state_dir, &replaying);
+        tokio::spawn(replay_when_due(replay, self.replay_due));
         if let Origin::Kubernetes { kubeconfig } = &config.origin {
             let own_node = OwnNode {
                 kubeconfig: kubeconfig.clone(),
@@ -79,16 +79,44 @@ async fn collect_garbage(service: Arc<AttachService<KernelPodWiring>>) {
     }
 }
 
-/// Replays the DEL queue: at once, then whenever a plugin adds to it.
+/// Replays the DEL queue: at once, then whenever a plugin adds to it, and again after a while where `replay` was not done.
 async fn replay_when_due(
-    state_dir: PathBuf,
-    service: Arc<AttachService<KernelPodWiring>>,
+    replay: impl Fn() -> bool + Clone + Send + 'static,
     replay_due: Arc<Notify>,
 ) {
     loop {
-        let (state_dir, service) = (state_dir.clone(), Arc::clone(&service));
         // As above.
-        let _ = tokio::task::spawn_blocking(move || replay(&state_dir, &service)).await;
-        replay_due.notified().await;
+        let is_done = tokio::task::spawn_blocking(replay.clone()).await;
+        let pause = tokio::time::sleep(HOUSEKEEPING);
+        tokio::select! {
+            () = replay_due.notified() => {}
+            () = pause, if !is_done.unwrap_or(false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replay_that_was_not_done_is_tried_again_by_itself() {
+        let (count, due) = (Arc::new(AtomicUsize::new(0)), Arc::<Notify>::default());
+        let counted = Arc::clone(&count);
+        let replay = move || counted.fetch_add(1, Ordering::Relaxed) == 1;
+        let task = tokio::spawn(replay_when_due(replay, Arc::clone(&due)));
+        let reaches = async |expected| {
+            while count.load(Ordering::Relaxed) < expected {
+                tokio::time::sleep(HOUSEKEEPING).await;
+            }
+        };
+        reaches(2).await;
+        tokio::time::sleep(100 * HOUSEKEEPING).await;
+        assert_eq!(count.load(Ordering::Relaxed), 2, "done, and nothing is new");
+        due.notify_one();
+        reaches(3).await;
+        task.abort();
     }
 }

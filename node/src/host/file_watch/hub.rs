@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{ErrorKind, RecursiveMode, Watcher};
@@ -50,10 +52,12 @@ struct Listener {
 }
 
 /// Directory by its configured and its canonical path: under two names it is one for inotify.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Directory {
     given: PathBuf,
     real: PathBuf,
+    /// Device, inode and time of birth: a number is used again for the next directory. None while it is not there.
+    file: Option<(u64, u64, Option<SystemTime>)>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -108,7 +112,10 @@ impl Hub {
         let Way::Inotify(watcher) = &mut *way else {
             return self.listeners.look(number);
         };
-        for Directory { given: path, real } in self.listeners.directories(number) {
+        for Directory {
+            given: path, real, ..
+        } in self.listeners.directories(number)
+        {
             match watcher.watch(&real, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
                 Err(error) if is_exhausted(&error) => {
@@ -124,11 +131,19 @@ impl Hub {
     /// Watches directories again that may have been replaced; with inotify if it is available
     /// again.
     pub(super) fn renew(&self, number: u64) {
-        let mut way = self.way();
         let before = self.listeners.directories(number);
-        self.listeners.renew(number);
+        let is_another = self.listeners.renew(number);
+        self.rewatch(number, &before);
+        if is_another {
+            // Nobody has watched the new one so far.
+            self.listeners.tell_one(number, &Change::Anything);
+        }
+    }
+
+    fn rewatch(&self, number: u64, before: &[Directory]) {
+        let mut way = self.way();
         if let Way::Inotify(watcher) = &mut *way {
-            self.let_go(watcher, &before);
+            self.let_go(watcher, before);
             for Directory { real, .. } in self.listeners.directories(number) {
                 match watcher.watch(&real, RecursiveMode::NonRecursive) {
                     Err(error) if is_exhausted(&error) => {
@@ -212,17 +227,30 @@ impl Listeners {
         listener.map_or_else(Vec::new, |it| it.directories.clone())
     }
 
-    fn renew(&self, number: u64) {
-        if let Some(listener) = self.lock().by_number.get_mut(&number) {
-            for directory in &mut listener.directories {
-                *directory = Directory::new(std::mem::take(&mut directory.given));
-            }
+    fn tell_one(&self, number: u64, change: &Change) {
+        if let Some(listener) = self.lock().by_number.get(&number) {
+            listener.hear(change);
         }
+    }
+
+    /// True when a directory of the listener is another one by now.
+    fn renew(&self, number: u64) -> bool {
+        let mut all = self.lock();
+        let Some(listener) = all.by_number.get_mut(&number) else {
+            return false;
+        };
+        let directories = listener.directories.iter();
+        let renewed: Vec<_> = directories
+            .map(|it| Directory::new(it.given.clone()))
+            .collect();
+        let is_another = renewed != listener.directories;
+        listener.directories = renewed;
+        is_another
     }
 
     /// Checks that a listener's directories exist, as inotify would.
     fn look(&self, number: u64) -> Result<(), Error> {
-        for Directory { given, real } in self.directories(number) {
+        for Directory { given, real, .. } in self.directories(number) {
             fs::read_dir(real).map_err(Error::file("watch", given))?;
         }
         Ok(())
@@ -232,7 +260,9 @@ impl Listeners {
 impl Directory {
     fn new(given: PathBuf) -> Directory {
         let real = given.canonicalize().unwrap_or_else(|_| given.clone());
-        Directory { given, real }
+        let file = fs::metadata(&real).ok();
+        let file = file.map(|it| (it.dev(), it.ino(), it.created().ok()));
+        Directory { given, real, file }
     }
 
     /// `path` below the configured name of the directory, if it is in there or is it.

@@ -204,3 +204,21 @@ fn a_directory_that_is_another_now_is_let_go_when_nobody_else_has_it() {
     watch.renew();
     assert_eq!(said(), [("unwatch", b), ("watch", a)]);
 }
+
+#[test]
+fn a_directory_that_was_made_anew_is_told_of_when_it_is_watched_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap().join("queue");
+    fs::create_dir(&root).unwrap();
+    let (hub, _) = deaf();
+    let (mut watch, told) = listen(&hub, &[&root]);
+    watch.renew();
+    assert!(told.try_recv().is_err(), "it is the same");
+    // One that is there meanwhile, so that the new one is another file in any case.
+    fs::rename(&root, directory.path().join("former")).unwrap();
+    fs::create_dir(&root).unwrap();
+    watch.renew();
+    assert_eq!(told.try_recv(), Ok(Change::Anything));
+    watch.renew();
+    assert!(told.try_recv().is_err(), "told once");
+}
