@@ -70,7 +70,8 @@ pub struct Lease {
     /// Process id of the plugin that made the claim.
     #[serde(default)]
     pub plugin: Option<i32>,
-    /// Time of the claim, in seconds since 1970.
+    /// Time of the claim, in seconds since the boot; 0 where a version that counted otherwise wrote it, which makes it an old one.
+    #[serde(rename = "claimedAtUptime", default)]
     pub since: u64,
     /// `namespace/name` of the pod, where the runtime passed it.
     #[serde(default)]

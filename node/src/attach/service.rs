@@ -7,9 +7,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cni::node_protocol::Key;
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use crate::attach::admission::Catalog;
@@ -185,8 +186,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Seconds since the boot: the time of day may be set while a plugin is at work.
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    now.map_or(0, |now| u64::try_from(now.tv_sec()).unwrap_or(0))
 }

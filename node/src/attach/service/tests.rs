@@ -406,3 +406,24 @@ fn long_lists_are_cut_short() {
     assert_eq!(enumerate(&names[..2]), "a, b");
     assert_eq!(enumerate(&names), "a, b, c, d, e and 2 more");
 }
+
+#[test]
+fn the_age_of_a_claim_does_not_depend_on_the_time_of_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let wires = MemoryPodWiring::default();
+    let service = service(directory.path(), &wires, "boot");
+    let uptime = || {
+        let clock = nix::time::ClockId::CLOCK_BOOTTIME;
+        nix::time::clock_gettime(clock).unwrap().tv_sec() as u64
+    };
+    let before = uptime();
+    assert!(matches!(
+        service.answer(&claim(1), Some(0)),
+        Reply::Claimed(_)
+    ));
+    let since = service.state().book.leases().get(&key(1)).unwrap().since;
+    assert!(
+        (before..=uptime()).contains(&since),
+        "{since} s is not of the clock of this boot"
+    );
+}
