@@ -46,7 +46,7 @@ use events::Tells;
 pub use health::Health;
 use pace::Pace;
 use reports::Reports;
-use store::{Change, Store};
+use store::{Feed, Store, Update};
 
 /// The Kubernetes adapter of [`Source`].
 #[derive(Debug)]
@@ -182,13 +182,19 @@ impl Shared {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the store, and notifies the affected parts.
-    fn change(&self, change: impl FnOnce(&mut Store) -> Change) {
+    /// Applies an update to the store, and notifies the affected parts. The cache is marked before the update is visible:
+    /// see `Cache`.
+    fn take(&self, feed: &Feed, update: Update) {
         let mut store = self.store();
-        let change = change(&mut store);
-        if change.cache {
-            // Before anyone can act on the change: see `Cache`.
+        while !self.cache.is_marked() && store.is_kept(feed, &update) {
+            drop(store);
             self.cache.mark();
+            store = self.store();
+        }
+        let change = store.take(feed, update);
+        if change.cache {
+            debug_assert!(self.cache.is_marked(), "{feed}: seen before it is marked");
+            self.cache.changed();
         }
         drop(store);
         if change.networks {
@@ -212,8 +218,9 @@ impl Shared {
             self.cache.records(store.tables())
         };
         let is_written = self.cache.write(&records);
-        let _store = self.store();
-        self.cache.unmark(&records, is_written);
+        if is_written {
+            self.cache.unmark(&records, || self.store());
+        }
         is_written
     }
 }

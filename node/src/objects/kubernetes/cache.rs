@@ -3,7 +3,7 @@
 //! ```text
 //! change -> mark -> (500 ms) -> changed files -> index -> removal of stale files -> unmark
 //! ```
-//! The mark is set before anyone can act on a change. A daemon that finds it knows that there may
+//! The mark is set before anyone can act on a change, without the lock of the store: a disk may stall. A daemon that finds it knows that there may
 //! be more objects than the index lists: it serves the cached ones and deletes nothing. A file
 //! carries its own checksum and is used only when that matches; a topology with a missing file is
 //! left out.
@@ -49,6 +49,8 @@ pub(super) struct Cache {
     /// Number of changes.
     changes: AtomicU64,
     is_marked: AtomicBool,
+    /// Lock of the mark's file. Taken before the lock of the store.
+    marking: Mutex<()>,
     /// Holds the reason why the cache is not written.
     health: Arc<Health>,
     written: Mutex<Written>,
@@ -112,6 +114,7 @@ impl Cache {
             node: node.to_owned(),
             changes: AtomicU64::new(0),
             is_marked: AtomicBool::new(false),
+            marking: Mutex::default(),
             health,
             written: Mutex::default(),
             due: Notify::new(),
@@ -130,17 +133,28 @@ impl Cache {
         Ok(())
     }
 
-    /// Marks the index as outdated. Must be called while the change is not yet visible.
-    pub(super) fn mark(&self) {
+    /// Counts a change. Must be called under the lock of the store.
+    pub(super) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         self.due.notify_one();
-        if self.is_marked.swap(true, Ordering::Relaxed) {
+    }
+
+    pub(super) fn is_marked(&self) -> bool {
+        self.is_marked.load(Ordering::Relaxed)
+    }
+
+    /// Marks the index as outdated. Must be called before the change, without the lock of the store.
+    pub(super) fn mark(&self) {
+        let _marking = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed();
+        if self.is_marked() {
             return;
         }
         if fs::write(self.path.join(MARK), b"").is_err() {
             // A full disk still permits removals. Without an index the cache is not used.
             let _ = fs::remove_file(self.path.join(INDEX));
         }
+        self.is_marked.store(true, Ordering::Relaxed);
     }
 
     /// Records to write for `tables`.
@@ -151,14 +165,21 @@ impl Cache {
         }
     }
 
-    /// Removes the mark, if `records` are written and nothing has changed since.
-    pub(super) fn unmark(&self, records: &Records, is_written: bool) {
-        if is_written && self.changes.load(Ordering::Relaxed) == records.changes {
-            let is_gone = match fs::remove_file(self.path.join(MARK)) {
-                Ok(()) => true,
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            };
-            self.is_marked.store(!is_gone, Ordering::Relaxed);
+    /// Removes the mark after `records` were written, if nothing has changed since. `lock` takes the lock of the store.
+    pub(super) fn unmark<G>(&self, records: &Records, lock: impl FnOnce() -> G) {
+        let _marking = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = lock();
+        if self.changes.load(Ordering::Relaxed) != records.changes {
+            return;
+        }
+        // From here on a change is marked anew, after this.
+        self.is_marked.store(false, Ordering::Relaxed);
+        drop(store);
+        match fs::remove_file(self.path.join(MARK)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.is_marked.store(true, Ordering::Relaxed);
+            }
+            _ => {}
         }
     }
 

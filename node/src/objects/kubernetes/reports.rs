@@ -242,7 +242,10 @@ impl Shared {
             slot.backoff = Backoff::default();
         }
         let version = version.parse().unwrap_or(0);
-        self.change(|store| store.answered(&key, answer, version));
+        let update = self.store().answered(&key, answer, version);
+        if let Some((feed, update)) = update {
+            self.take(&feed, update);
+        }
     }
 
     fn failed(&self, key: &str, error: &kube::Error) {

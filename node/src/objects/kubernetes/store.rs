@@ -21,7 +21,7 @@ mod tests;
 pub(super) use change::Change;
 pub(super) use feed::Feed;
 use item::shared;
-pub(super) use item::{Declared, Entry, Item, Listing, Read, Table};
+pub(super) use item::{Declared, Entry, Item, Listing, Read, Table, Update};
 
 /// All tables.
 #[derive(Debug, Default)]
@@ -48,6 +48,42 @@ impl Store {
         self.tables.get(feed)
     }
 
+    /// Applies an update.
+    pub(super) fn take(&mut self, feed: &Feed, update: Update) -> Change {
+        match update {
+            Update::One(key, read) => self.put(feed, &key, read),
+            Update::Whole(listing) => self.complete(feed, listing),
+        }
+    }
+
+    /// True when an update changes the cache on disk.
+    pub(super) fn is_kept(&self, feed: &Feed, update: &Update) -> bool {
+        let nothing = Table::default();
+        let table = match (self.table(feed), feed) {
+            (Some(table), _) => table,
+            (None, Feed::Network(_)) => return false,
+            (None, _) => &nothing,
+        };
+        let is_new = |key: &String, read: &Read| {
+            let before = table.entries.get(key).and_then(|entry| entry.item.as_ref());
+            match read {
+                Read::Item(item) => before != Some(item),
+                Read::Bad(_) => false,
+                Read::Nothing => before.is_some(),
+            }
+        };
+        match update {
+            Update::One(key, read) => is_new(key, read),
+            Update::Whole(listing) => {
+                let gone = table.entries.iter();
+                let mut gone = gone.filter(|(key, _)| !listing.contains_key(*key));
+                !table.is_whole
+                    || listing.iter().any(|(key, read)| is_new(key, read))
+                    || gone.any(|(_, entry)| entry.item.is_some())
+            }
+        }
+    }
+
     /// Stores an added or changed object. An older version than the stored one is ignored.
     pub(super) fn put(&mut self, feed: &Feed, key: &str, read: Read) -> Change {
         let Some(table) = self.table_mut(feed) else {
@@ -66,11 +102,6 @@ impl Store {
         let mut change = Change::default();
         self.replace(feed, key, before, read, &mut change);
         self.settle(feed, change)
-    }
-
-    /// Removes a deleted object.
-    pub(super) fn remove(&mut self, feed: &Feed, key: &str) -> Change {
-        self.put(feed, key, Read::Nothing)
     }
 
     /// Replaces a table with a complete list.
@@ -188,11 +219,14 @@ impl Store {
         }
     }
 
-    /// Stores the status in the API server's answer to a report.
-    pub(super) fn answered(&mut self, key: &str, status: ForwarderStatus, version: u64) -> Change {
-        let Some(mut declared) = self.own(key).cloned() else {
-            return Change::default();
-        };
+    /// Update of the store by the API server's answer to a report.
+    pub(super) fn answered(
+        &self,
+        key: &str,
+        status: ForwarderStatus,
+        version: u64,
+    ) -> Option<(Feed, Update)> {
+        let mut declared = self.own(key).cloned()?;
         let network = TopologyKey {
             namespace: declared.forwarder.metadata.namespace.clone(),
             topology: declared.forwarder.spec.topology.clone(),
@@ -200,6 +234,6 @@ impl Store {
         declared.version = version.max(declared.version);
         declared.status = Some(Arc::new(status));
         let read = Read::Item(Item::Forwarder(declared));
-        self.put(&Feed::Network(network), key, read)
+        Some((Feed::Network(network), Update::One(key.to_owned(), read)))
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tower::Service;
 
-use super::store::{Declared, Feed, Item, Read};
+use super::store::{Declared, Feed, Item, Read, Update};
 use super::*;
 use crate::objects::pods::{News, NodePod, Told};
 use crds::TopologyKey;
@@ -71,7 +71,7 @@ impl body::Body for Words {
 }
 
 /// State of a daemon, and the requests that its API server receives.
-fn shared(status: u16) -> (Arc<Shared>, UnboundedReceiver<String>, TempDir) {
+pub(super) fn shared(status: u16) -> (Arc<Shared>, UnboundedReceiver<String>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let health = Arc::<Health>::default();
     let (cache, tables) = Cache::open(directory.path(), "n1", Arc::clone(&health));
@@ -128,8 +128,8 @@ fn network_in(namespace: &str) -> TopologyKey {
 const OWN: &str = "plant.iot.a";
 
 /// A Forwarder of this node.
-fn own(store: &mut Store) -> Change {
-    store.put(&Feed::Own, OWN, Read::Item(Item::Own(network())))
+fn own() -> Update {
+    Update::One(OWN.to_owned(), Read::Item(Item::Own(network())))
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn what_was_refused_and_is_said_by_now_fails_no_more() {
     };
     pod.pod.uid = "1".to_owned();
     let read = Read::Item(Item::Pod(Arc::new(pod)));
-    shared.change(|store| store.put(&Feed::Pods, "1", read));
+    shared.take(&Feed::Pods, Update::One("1".to_owned(), read));
     until("forgotten", || failing().is_empty()).await;
 }
 
@@ -176,27 +176,27 @@ async fn the_report_of_a_forwarder_that_is_gone_fails_no_more() {
         status: None,
         version: 1,
     };
-    shared.change(own);
+    shared.take(&Feed::Own, own());
     let listing = [(OWN.to_owned(), Read::Item(Item::Forwarder(declared)))];
-    shared.change(|store| store.complete(&Feed::Network(network()), listing.into()));
+    shared.take(&Feed::Network(network()), Update::Whole(listing.into()));
     tokio::spawn(reports::run(Arc::clone(&shared)));
     shared.reports.want(OWN, ForwarderStatus::default());
     let failing = || shared.health.all_failing();
     until("refused", || failing() == ["report of a forwarder"]).await;
-    shared.change(|store| store.remove(&Feed::Own, OWN));
+    shared.take(&Feed::Own, Update::One(OWN.to_owned(), Read::Nothing));
     until("forgotten", || failing().is_empty()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_nobody_wants_any_more_fails_no_more() {
     let (shared, _asked, _directory) = shared(403);
-    shared.change(own);
+    shared.take(&Feed::Own, own());
     let client = shared.api.client.clone();
     tokio::spawn(watching::run(Arc::clone(&shared), client));
     let failing = || shared.health.all_failing();
     let what = "watch of forwarders of plant/iot".to_owned();
     until("refused", || failing().contains(&what)).await;
-    shared.change(|store| store.remove(&Feed::Own, OWN));
+    shared.take(&Feed::Own, Update::One(OWN.to_owned(), Read::Nothing));
     until("forgotten", || !failing().contains(&what)).await;
     until("others are asked for", || failing().len() == 4).await;
 }
@@ -205,7 +205,7 @@ async fn a_watch_that_nobody_wants_any_more_fails_no_more() {
 async fn a_list_that_does_not_end_is_given_up_and_asked_for_again() {
     let (shared, mut asked, _directory) = shared(403);
     let read = Read::Item(Item::Own(network_in("endless")));
-    shared.change(|store| store.put(&Feed::Own, "endless.iot.a", read));
+    shared.take(&Feed::Own, Update::One("endless.iot.a".to_owned(), read));
     let client = shared.api.client.clone();
     tokio::spawn(watching::run(Arc::clone(&shared), client));
     let what = "watch of forwarders of endless/iot".to_owned();

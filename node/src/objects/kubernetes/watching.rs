@@ -15,7 +15,7 @@ use super::Shared;
 use super::client::BEGINNING;
 use super::health::{Backoff, chain, watch_code};
 use super::read::{self, WireNode, WirePod};
-use super::store::{Feed, Listing, Read};
+use super::store::{Feed, Listing, Read, Update};
 use crds::TopologyKey;
 
 /// Timeout of one watch request: a dead connection is noticed by then.
@@ -207,19 +207,18 @@ impl Watch {
             }
             Event::InitDone => {
                 if let Some(listing) = listing.take() {
-                    shared.change(|store| store.complete(feed, listing));
+                    shared.take(feed, Update::Whole(listing));
                 }
                 shared.health.succeeded(&self.what);
             }
             Event::Apply(object) => {
                 let key = self.key(&object);
-                let read = read(object);
-                shared.change(|store| store.put(feed, &key, read));
+                shared.take(feed, Update::One(key, read(object)));
                 shared.health.succeeded(&self.what);
             }
             Event::Delete(object) => {
                 let key = self.key(&object);
-                shared.change(|store| store.remove(feed, &key));
+                shared.take(feed, Update::One(key, Read::Nothing));
                 shared.health.succeeded(&self.what);
             }
         }

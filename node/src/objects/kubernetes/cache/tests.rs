@@ -5,7 +5,7 @@ use crds::{Forwarder, NodeObject};
 use proptest::prelude::*;
 
 use super::*;
-use crate::objects::kubernetes::store::{Declared, Listing, Read, Store};
+use crate::objects::kubernetes::store::{Declared, Listing, Read, Store, Update};
 
 fn network() -> TopologyKey {
     TopologyKey {
@@ -54,7 +54,9 @@ fn keep(cache: &Cache, store: &Store) -> bool {
     cache.mark();
     let records = cache.records(store.tables());
     let is_written = cache.write(&records);
-    cache.unmark(&records, is_written);
+    if is_written {
+        cache.unmark(&records, || ());
+    }
     is_written
 }
 
@@ -95,7 +97,7 @@ fn what_was_whole_is_whole_and_nothing_else_is() {
     let records = cache.records(store(1).tables());
     assert!(cache.write(&records));
     cache.mark();
-    cache.unmark(&records, true);
+    cache.unmark(&records, || ());
     assert!(!open(directory.path()).1.snapshot().is_complete);
     assert!(keep(&cache, &store(1)));
     assert!(open(directory.path()).1.snapshot().is_complete);
@@ -223,4 +225,30 @@ proptest! {
             prop_assert_eq!(kept.nodes, expected.nodes);
         }
     }
+}
+
+#[test]
+fn a_disk_that_stalls_keeps_nobody_from_what_is_known() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let (shared, _requests, directory) = crate::objects::kubernetes::tests::shared(200);
+    // Opening it for writing waits for a reader, as long as the disk stalls.
+    let mark = directory.path().join(MARK);
+    nix::unistd::mkfifo(&mark, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::thread::scope(|scope| {
+        let node = Item::Node(Arc::new(NodeObject::new("n1", &[])));
+        let put = Update::One("n1".to_owned(), Read::Item(node));
+        let writer = scope.spawn(|| shared.take(&Feed::Nodes, put));
+        while shared.cache.changes.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        let seen = shared.store.try_lock().map(|it| it.snapshot().nodes.len());
+        let seen = seen.ok();
+        drop(fs::File::open(&mark).unwrap());
+        writer.join().unwrap();
+        assert_eq!(seen, Some(0), "free, and not seen before it is marked");
+        assert_eq!(shared.store().snapshot().nodes.len(), 1);
+    });
 }

@@ -83,6 +83,15 @@ impl Entry {
     }
 }
 
+/// Change of a table by an event of a watch.
+#[derive(Debug)]
+pub(in crate::objects::kubernetes) enum Update {
+    /// The object of this key.
+    One(String, Read),
+    /// The whole table.
+    Whole(Listing),
+}
+
 /// List in progress, by key.
 pub(in crate::objects::kubernetes) type Listing = BTreeMap<String, Read>;
 

@@ -88,7 +88,7 @@ fn is_complete_when_every_watch_that_is_needed_was_listed() {
     assert_eq!(keys(&store), ["a"]);
     store.complete(&Feed::Network(network("other")), Listing::new());
     assert!(store.snapshot().is_complete);
-    store.remove(&Feed::Own, "a");
+    store.put(&Feed::Own, "a", Read::Nothing);
     assert_eq!(keys(&store), [""; 0], "nothing of it is needed any more");
     assert_eq!(store.put(&iot, "a", own("iot")), Change::default());
 }
@@ -187,7 +187,7 @@ fn what_cannot_be_understood_stands_as_it_last_was() {
     assert!(!store.snapshot().is_complete);
     store.put(&iot, "d", read(&forwarder("d", "n1", 2)));
     assert!(store.snapshot().is_complete);
-    store.remove(&iot, "c");
+    store.put(&iot, "c", Read::Nothing);
     store.put(&iot, "b", read(&forwarder("b", "n2", 2)));
     assert_eq!(store.snapshot().problems, [""; 0]);
 }
