@@ -30,7 +30,7 @@ pub struct Site {
     pub node: String,
     /// All nodes.
     pub nodes: BTreeMap<String, Arc<NodeObject>>,
-    /// MTU in bytes by address of this node.
+    /// MTU in bytes by address of this node's object.
     pub underlay: BTreeMap<IpAddr, u32>,
     /// UDP port of VXLAN links.
     pub vxlan_port: u16,
@@ -143,22 +143,35 @@ impl Site {
             .flat_map(|node| node.internal_addresses())
     }
 
-    /// Local and remote address of a tunnel to `peer`: the first local one with a remote one of the
-    /// same address family.
+    /// Local and remote address of a tunnel to `peer`. Both ends choose the same family, in whatever order each node lists its addresses: the
+    /// node whose name comes first decides, by its first address of a family that the other one has too.
     fn tunnel(&self, peer: &str) -> Result<(IpAddr, IpAddr), String> {
-        let same_family = |local: IpAddr| {
-            let mut remotes = self.addresses(peer);
-            let remote = remotes.find(|remote| remote.is_ipv4() == local.is_ipv4())?;
-            Some((local, remote))
+        let own = self.node.as_str();
+        let (first, second) = (own.min(peer), own.max(peer));
+        let same_family = |of_first: IpAddr| {
+            let mut candidates = self.addresses(second);
+            let of_second = candidates.find(|it| it.is_ipv4() == of_first.is_ipv4())?;
+            Some((of_first, of_second))
         };
-        self.addresses(&self.node)
-            .find_map(same_family)
-            .ok_or_else(|| {
-                format!(
-                    "nodes {} and {peer} have no address of one family",
-                    self.node
-                )
-            })
+        match self.addresses(first).find_map(same_family) {
+            Some((local, remote)) if own == first => Ok((local, remote)),
+            Some((remote, local)) => Ok((local, remote)),
+            None => Err(format!(
+                "nodes {own} and {peer} have no address of one family"
+            )),
+        }
+    }
+
+    /// Updates the MTU of each address of this node's object from all addresses of the host: services and pods have others. The MTU
+    /// of a removed address is kept, so that its links survive a short absence. True when something changed.
+    pub(crate) fn set_underlay(&mut self, seen: &BTreeMap<IpAddr, u32>) -> bool {
+        let known = |address: IpAddr| {
+            let mtu = seen.get(&address).or_else(|| self.underlay.get(&address))?;
+            Some((address, *mtu))
+        };
+        let underlay = self.addresses(&self.node).filter_map(known).collect();
+        let before = std::mem::replace(&mut self.underlay, underlay);
+        before != self.underlay
     }
 
     /// MTU in bytes of the interface with the node's first address.

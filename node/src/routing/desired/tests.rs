@@ -265,3 +265,47 @@ fn pods_get_the_mtu_of_the_narrowest_link() {
     assert_eq!(attachment_mtu(&mesh(&[]), &site("n2")), 1450);
     assert_eq!(attachment_mtu(&mesh(&[]), &Site::default()), 1500);
 }
+
+#[test]
+fn both_ends_of_a_tunnel_are_of_one_family_in_whatever_order_nodes_list_their_addresses() {
+    let addresses = |name: &str, list: &[&str]| {
+        let list: Vec<IpAddr> = list.iter().map(|it| it.parse().unwrap()).collect();
+        (name.to_owned(), Arc::new(NodeObject::new(name, &list)))
+    };
+    let first = ["192.0.2.1", "2001:db8::1"];
+    let second = ["192.0.2.2", "2001:db8::2"];
+    let swapped = |[a, b]: [&'static str; 2]| [b, a];
+    #[rustfmt::skip]
+    let cases = [
+        // n1                   n2
+        (first.to_vec(),            second.to_vec()),
+        (first.to_vec(),            swapped(second).to_vec()),
+        (swapped(first).to_vec(),   second.to_vec()),
+        (swapped(first).to_vec(),   swapped(second).to_vec()),
+        (first.to_vec(),            second[1..].to_vec()),
+        (swapped(first)[..1].to_vec(), second.to_vec()),
+    ];
+    for (n1, n2) in cases {
+        let nodes = BTreeMap::from([addresses("n1", &n1), addresses("n2", &n2)]);
+        let end = |node: &str, forwarder: &str, interface: &str| {
+            let nodes = nodes.clone();
+            let made = structure(
+                &named(forwarder),
+                &Site {
+                    nodes,
+                    ..site(node)
+                },
+            );
+            match made.namespace.links[interface].kind {
+                LinkKind::Vxlan { local, remote, .. } => [local, remote],
+                _ => panic!("no tunnel"),
+            }
+        };
+        let [local, remote] = end("n1", "F1", "l-F3");
+        assert_eq!(
+            end("n2", "F3", "l-F1"),
+            [remote, local],
+            "{n1:?} and {n2:?}"
+        );
+    }
+}
