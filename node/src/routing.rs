@@ -8,6 +8,7 @@
 //! Long work is sliced; link failures are handled between two slices.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ mod tests;
 
 use events::Changes;
 use forwarder::Local;
-use resync::{Looks, processor_time};
+use resync::{Gather, Looks, processor_time};
 
 /// Least time between two rounds of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);
@@ -89,6 +90,9 @@ pub struct Engine {
     /// True after the first complete desired state: from then on unwanted objects may be deleted.
     may_delete: bool,
     is_underlay_known: bool,
+    /// MTU in bytes by address of the host.
+    underlay: BTreeMap<IpAddr, u32>,
+    source: Gather,
     meshes: BTreeMap<TopologyKey, Mesh>,
     changes: BTreeMap<TopologyKey, Changes>,
     /// Number of the last link event that is taken into account.
@@ -138,6 +142,8 @@ impl Engine {
             snapshot: Arc::default(),
             may_delete: false,
             is_underlay_known: false,
+            underlay: BTreeMap::new(),
+            source: Gather::new(now),
             meshes: BTreeMap::new(),
             changes: BTreeMap::new(),
             through: 0,
@@ -173,7 +179,7 @@ impl Engine {
         }
         self.through = self.through.max(pending.through);
         self.take_links(&pending.links);
-        if pending.source {
+        if self.source.is_due(pending.source, Instant::now()) {
             self.load();
         }
         self.take_reports(&pending.reports);
@@ -257,19 +263,21 @@ impl Engine {
     /// Time of the next run without an event.
     fn deadline(&self) -> Instant {
         let now = Instant::now();
+        let source = self.source.due();
         if !self.is_underlay_known {
-            // Without a complete desired state there is no timed work.
-            return now + self.parts.resync;
+            // Before the underlay is known there is no other timed work.
+            return source.unwrap_or(now + self.parts.resync);
         }
         if self.is_busy() {
             return now;
         }
         let retries = self.locals.values();
         let retries = retries.filter_map(|local| local.retries.due());
-        let status = self.locals.values().any(|local| local.is_status_due);
+        let status = self.locals.values().any(Local::may_report);
         let status = status.then_some(self.status_after);
         retries
             .chain(status)
+            .chain(source)
             .chain(self.looks.due())
             .min()
             .unwrap_or(now + self.parts.resync)

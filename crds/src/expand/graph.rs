@@ -1,6 +1,9 @@
 //! The graph of a declaration, and of the objects made from it: one and the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use topology::{AppSpec, LinkSpec, Topology, TopologyError};
 
@@ -104,11 +107,12 @@ fn graph(
 ///
 /// # Errors
 /// When two objects have the same name, or a weight is 0.
-pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> {
-    let names: BTreeSet<&str> = forwarders.iter().map(|f| f.spec.name.as_str()).collect();
+pub fn topology_of(forwarders: &[impl Borrow<Forwarder>]) -> Result<Topology, TopologyError> {
+    let specs = || forwarders.iter().map(|forwarder| &forwarder.borrow().spec);
+    let names: BTreeSet<&str> = specs().map(|spec| spec.name.as_str()).collect();
     let mut links = Vec::new();
     let mut apps: BTreeMap<&str, Vec<(String, u32)>> = BTreeMap::new();
-    for spec in forwarders.iter().map(|forwarder| &forwarder.spec) {
+    for spec in specs() {
         // Each link is in the objects of both its ends.
         for end in spec.links.iter().filter(|end| spec.name < end.peer) {
             if names.contains(end.peer.as_str()) {
@@ -127,10 +131,7 @@ pub fn topology_of(forwarders: &[Forwarder]) -> Result<Topology, TopologyError> 
         name: name.to_owned(),
         attachments,
     });
-    let names = forwarders
-        .iter()
-        .map(|forwarder| forwarder.spec.name.clone())
-        .collect();
+    let names = specs().map(|spec| spec.name.clone()).collect();
     Topology::new(names, links, apps.collect())
 }
 

@@ -157,6 +157,11 @@ impl Local {
         !self.retries.rests(Work::Structure) || operations != self.tried
     }
 
+    /// True while there is something to report, unless that failed just now.
+    pub(super) fn may_report(&self) -> bool {
+        self.is_status_due && !self.retries.rests(Work::Status)
+    }
+
     pub(super) fn mark_all(&mut self) {
         self.is_structure_due = true;
         self.reroute();
@@ -182,6 +187,7 @@ impl Local {
             match work {
                 Work::Structure | Work::Routes => self.mark_all(),
                 Work::Report => self.are_ends_due = true,
+                Work::Status => self.is_status_due = true,
             }
         }
     }

@@ -42,10 +42,7 @@ impl Mesh {
     /// # Errors
     /// Invalid topology: a duplicate name, or a weight of 0.
     pub fn new(objects: &[(String, Arc<Forwarder>)]) -> Result<Mesh, TopologyError> {
-        let plain: Vec<Forwarder> = objects
-            .iter()
-            .map(|(_, object)| (**object).clone())
-            .collect();
+        let plain: Vec<&Forwarder> = objects.iter().map(|(_, object)| &**object).collect();
         let topology = crds::expand::topology_of(&plain)?;
         let mut graph = Graph::new(&topology);
         for link in 0..topology.links().len() {

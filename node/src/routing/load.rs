@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crds::Forwarder;
 
@@ -15,6 +16,13 @@ use crds::TopologyKey;
 impl Engine {
     /// Loads the source and marks the affected Forwarders.
     pub(super) fn load(&mut self) {
+        let began = Instant::now();
+        self.take_snapshot();
+        let now = Instant::now();
+        self.source.end(now, now.duration_since(began));
+    }
+
+    fn take_snapshot(&mut self) {
         let snapshot = self.parts.source.load();
         for problem in &snapshot.problems {
             if !self.snapshot.problems.contains(problem) {
@@ -27,6 +35,7 @@ impl Engine {
             self.mark_all();
         }
         self.parts.site.nodes.clone_from(&snapshot.nodes);
+        self.parts.site.set_underlay(&self.underlay);
         let is_new = self.snapshot.forwarders.len() != snapshot.forwarders.len()
             || self
                 .snapshot
@@ -43,7 +52,8 @@ impl Engine {
             self.rebuild_meshes();
             self.rebuild_locals();
             self.bind_failover();
-        } else if are_nodes_new {
+        }
+        if are_nodes_new {
             self.renew_structures();
         }
         self.is_catalog_due |= are_topologies_new;
@@ -190,13 +200,11 @@ impl Engine {
         self.parts.failover.bind(bindings);
     }
 
-    /// Replaces the node's underlay addresses. A removed address is remembered: it may come back,
-    /// and links that use it are kept.
+    /// Replaces the host's underlay addresses.
     pub(super) fn set_underlay(&mut self, underlay: BTreeMap<IpAddr, u32>) {
         self.is_underlay_known = true;
-        let before = self.parts.site.underlay.clone();
-        self.parts.site.underlay.extend(underlay);
-        if self.parts.site.underlay != before {
+        self.underlay = underlay;
+        if self.parts.site.set_underlay(&self.underlay) {
             self.renew_structures();
         }
     }

@@ -18,6 +18,8 @@ pub(super) enum Work {
     Routes,
     /// Link-state report to other nodes.
     Report,
+    /// Status of the Forwarder object.
+    Status,
 }
 
 impl Work {
@@ -26,6 +28,7 @@ impl Work {
             Work::Structure | Work::Routes => Duration::from_secs(30),
             // Until a dead link is reported, other nodes send into it.
             Work::Report => Duration::from_secs(1),
+            Work::Status => Duration::from_secs(5),
         }
     }
 }
@@ -94,9 +97,11 @@ impl Retries {
         self.by_work.values().filter_map(|retry| retry.at).min()
     }
 
-    /// All failures in one line; `None` without a failure.
+    /// All failures in one line, but for that of the status itself; `None` without a failure.
     pub(super) fn problem(&self) -> Option<String> {
-        let problems: Vec<&str> = self.by_work.values().map(|retry| &*retry.problem).collect();
+        let works = self.by_work.iter();
+        let works = works.filter(|(work, _)| **work != Work::Status);
+        let problems: Vec<&str> = works.map(|(_, retry)| &*retry.problem).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 }
@@ -112,6 +117,7 @@ mod tests {
             (Work::Structure, [100, 200, 400, 800, 1_600], 30_000),
             (Work::Routes,    [100, 200, 400, 800, 1_600], 30_000),
             (Work::Report,    [100, 200, 400, 800, 1_000], 1_000),
+            (Work::Status,    [100, 200, 400, 800, 1_600], 5_000),
         ];
         for (work, first, last) in cases {
             let mut retries = Retries::default();

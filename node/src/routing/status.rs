@@ -8,6 +8,7 @@ use crds::status::LinkCount;
 use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
 
+use super::retry::Work;
 use super::{Engine, Local, STATUS_INTERVAL};
 use crate::attach::admission::{Catalog, LocalForwarder};
 use crate::error::enumerate;
@@ -21,7 +22,7 @@ impl Engine {
         let due: Vec<String> = self
             .locals
             .values()
-            .filter(|local| local.is_status_due)
+            .filter(|local| local.may_report())
             .map(|local| local.object().to_owned())
             .collect();
         if due.is_empty() || now < self.status_after {
@@ -34,17 +35,17 @@ impl Engine {
                 continue;
             };
             let status = self.status(local, before.as_ref());
-            match self.parts.source.report(&object, &status) {
+            let reported = self.parts.source.report(&object, &status);
+            let Some(local) = self.locals.get_mut(&object) else {
+                continue;
+            };
+            match reported {
                 Ok(_) => {
-                    if let Some(local) = self.locals.get_mut(&object) {
-                        local.is_status_due = false;
-                        local.links_up = status.links.up;
-                    }
+                    local.retries.succeeded(Work::Status);
+                    local.is_status_due = false;
+                    local.links_up = status.links.up;
                 }
-                Err(error) => tracing::warn!(
-                    error = chain(&error),
-                    "status of forwarder not reported, retried"
-                ),
+                Err(error) => local.failed(Work::Status, chain(&error)),
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Independence of a Forwarder's other work from one failure, without a kernel.
 
 use std::fs;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use crds::{Instances, Node, NodeObject};
-use dataplane::{MemoryKernel, Operation};
+use dataplane::{LinkKind, MemoryKernel, Operation};
 use linkstate::{End as ReportedEnd, Reason, State};
 use tempfile::TempDir;
 
 use super::forwarder::End;
+use super::resync::LATEST;
 use super::retry::Work;
 use super::*;
 use crate::attach::lease_store::LeaseStore;
@@ -222,6 +224,88 @@ fn a_pause_keeps_back_only_what_failed() {
     assert!(f1.may_make(&[]), "it has healed");
     f1.wake(f1.retries.due().unwrap());
     assert!(f1.is_due() && f1.may_make(&[failed]));
+}
+
+#[test]
+fn addresses_that_no_node_object_names_change_nothing() {
+    let directory = declared();
+    let mut engine = engine(&directory);
+    let mtu = |engine: &Engine| engine.locals[BOTH[0]].structure.namespace.links["l-f3"].mtu;
+    let own: IpAddr = "192.0.2.1".parse().unwrap();
+    engine.set_underlay([(own, 9000)].into());
+    assert_eq!((mtu(&engine), programs(&engine)), (8950, BOTH.to_vec()));
+    for local in engine.locals.values_mut() {
+        local.is_table_due = false;
+        local.are_routes_due = false;
+    }
+    for number in 1..=9 {
+        let service = IpAddr::from([203, 0, 113, number]);
+        engine.set_underlay([(own, 9000), (service, 1500)].into());
+    }
+    assert_eq!(programs(&engine), Vec::<&str>::new());
+    engine.set_underlay(BTreeMap::new());
+    assert_eq!(
+        programs(&engine),
+        Vec::<&str>::new(),
+        "one that went may come back"
+    );
+    assert_eq!(mtu(&engine), 8950);
+}
+
+#[test]
+fn changes_that_follow_one_another_are_loaded_together() {
+    let directory = declared();
+    let mut engine = engine(&directory);
+    let source = || Pending {
+        source: true,
+        ..Pending::default()
+    };
+    engine.turn(source());
+    let hour = Duration::from_secs(3600);
+    engine.source.end(Instant::now() + hour, Duration::ZERO);
+    fs::remove_file(directory.path().join("forwarders/unmade.f2.yaml")).unwrap();
+    engine.turn(source());
+    assert_eq!(engine.locals.len(), 2, "it waits for what follows");
+    let due = engine.source.due().expect("it is not forgotten");
+    assert_eq!(engine.deadline(), due);
+    engine.source.end(Instant::now() - 3 * LATEST, LATEST);
+    engine.turn(source());
+    assert_eq!(engine.locals.len(), 1);
+}
+
+#[test]
+fn a_node_that_changes_together_with_a_forwarder_is_taken() {
+    let directory = declared();
+    let mut engine = engine(&directory);
+    let node = NodeObject::new("n2", &["192.0.2.22".parse().unwrap()]);
+    write(&directory, "nodes", "n2", &node);
+    fs::remove_file(directory.path().join("forwarders/unmade.f2.yaml")).unwrap();
+    engine.load();
+    let tunnel = &engine.locals[BOTH[0]].structure.namespace.links["l-f3"];
+    let expected: IpAddr = "192.0.2.22".parse().unwrap();
+    assert!(matches!(tunnel.kind, LinkKind::Vxlan { remote, .. } if remote == expected));
+}
+
+#[test]
+fn a_status_that_cannot_be_written_rests() {
+    let directory = declared();
+    let mut engine = engine(&directory);
+    let status = directory.path().join("status");
+    let broken = directory.path().join("broken");
+    fs::rename(&status, &broken).unwrap();
+    engine.report();
+    fs::rename(&broken, &status).unwrap();
+    let written = || fs::read_dir(&status).unwrap().count();
+    engine.status_after = Instant::now();
+    engine.report();
+    assert_eq!(written(), 0, "not again at once");
+    for local in engine.locals.values_mut() {
+        let due = local.retries.due().unwrap();
+        local.wake(due);
+    }
+    engine.status_after = Instant::now();
+    engine.report();
+    assert_eq!(written(), 2);
 }
 
 mod walk;
