@@ -30,6 +30,7 @@ mod operation;
 mod port;
 mod settings;
 mod state;
+pub mod underlay;
 
 pub use error::Error;
 pub use kernel::{Applied, Kernel, converge, converge_routes, observe_again, remove};

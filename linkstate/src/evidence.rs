@@ -1,6 +1,7 @@
 //! Evidence of one observer: the state of a link's end, for each direction.
 
 use alloc::string::String;
+use core::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +147,29 @@ pub struct End {
     pub receive: Evidence,
     /// Packets of this end to the other one.
     pub transmit: Evidence,
+    /// Largest packet in bytes that the network below this end carries; 0 where there is none, or none is known.
+    pub mtu: u32,
+}
+
+/// An interface as it was seen: it passes packets both ways or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// State of both directions.
+    pub state: State,
+    /// Cause of the state.
+    pub reason: Reason,
+    /// As [`End::mtu`].
+    pub mtu: u32,
+}
+
+impl From<(State, Reason)> for Observation {
+    fn from((state, reason): (State, Reason)) -> Observation {
+        Observation {
+            state,
+            reason,
+            mtu: 0,
+        }
+    }
 }
 
 impl End {
@@ -157,7 +181,14 @@ impl End {
         End {
             receive: of(|end| end.receive),
             transmit: of(|end| end.transmit),
+            mtu: before.map_or(0, |before| before.mtu),
         }
+    }
+
+    /// This end with another MTU.
+    #[must_use]
+    pub fn with_mtu(self, mtu: u32) -> End {
+        End { mtu, ..self }
     }
 
     /// The lower state of both directions.
@@ -187,6 +218,8 @@ struct WireEnd {
     transmit: Evidence,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     receive: Option<Evidence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mtu: Option<NonZeroU32>,
 }
 
 impl From<WireEnd> for End {
@@ -194,6 +227,7 @@ impl From<WireEnd> for End {
         End {
             receive: wire.receive.unwrap_or(wire.transmit),
             transmit: wire.transmit,
+            mtu: wire.mtu.map_or(0, NonZeroU32::get),
         }
     }
 }
@@ -203,6 +237,7 @@ impl From<End> for WireEnd {
         WireEnd {
             transmit: end.transmit,
             receive: (end.receive != end.transmit).then_some(end.receive),
+            mtu: NonZeroU32::new(end.mtu),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! ```
 //! # Rules
 //! - Each end reports both directions of its link. A direction is usable only while both its ends report that it passes packets.
+//! - Each end reports the MTU of the network below it: both take the smaller one.
 //! - An end that no report mentions is not up.
 //! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
 //! - Unknown fields are ignored; an unknown state counts as down. A newer version adds, it never changes the meaning of a field.
@@ -30,7 +31,7 @@ mod report;
 mod version;
 mod wire;
 
-pub use evidence::{End, Evidence, Reason, State};
+pub use evidence::{End, Evidence, Observation, Reason, State};
 pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
 pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS};
 pub use report::{Report, Sequence};

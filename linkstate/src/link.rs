@@ -152,6 +152,7 @@ mod tests {
         Some(End {
             receive: evidence(receive),
             transmit: evidence(transmit),
+            mtu: 0,
         })
     }
 

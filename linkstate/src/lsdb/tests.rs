@@ -30,7 +30,12 @@ fn evidence() -> impl Strategy<Value = Evidence> {
 }
 
 fn end() -> impl Strategy<Value = End> {
-    (evidence(), evidence()).prop_map(|(receive, transmit)| End { receive, transmit })
+    let ends = (evidence(), evidence(), 0..3_u32);
+    ends.prop_map(|(receive, transmit, mtu)| End {
+        receive,
+        transmit,
+        mtu,
+    })
 }
 
 fn sequence() -> impl Strategy<Value = Sequence> {

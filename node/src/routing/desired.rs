@@ -1,7 +1,6 @@
 //! Desired kernel state of a Forwarder. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,10 +44,17 @@ pub struct Structure {
     pub interfaces: BTreeMap<String, String>,
     /// Reason why a link cannot be created, by link id.
     pub problems: BTreeMap<String, String>,
+    /// MTU in bytes of the network below the local end of each tunnel, by link id.
+    pub underlay: BTreeMap<String, u32>,
 }
 
-/// Desired namespace of `forwarder`: links, addresses, and hashing of flows over next hops.
-pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
+/// Desired namespace of `forwarder`: links, addresses, and hashing of flows over next hops. `peer_mtu` is the MTU in bytes of the
+/// network below the other end of each link, by link id, as far as it is known.
+pub fn structure(
+    forwarder: &Forwarder,
+    site: &Site,
+    peer_mtu: &BTreeMap<String, u32>,
+) -> Structure {
     let mut structure = Structure::default();
     // Pods resolve their gateway again when its neighbour entry expires.
     let addresses = forwarder_addresses(&forwarder.spec.blocks).into_iter();
@@ -57,7 +63,14 @@ pub fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
         structure.namespace.balance = Balance::RESILIENT;
     }
     for end in &forwarder.spec.links {
-        let added = link(forwarder, end, site).and_then(|link| structure.add(end, link));
+        let below = site.below(end);
+        let of_peer = peer_mtu.get(&end.id).filter(|mtu| **mtu > 0);
+        let smaller = below.into_iter().chain(of_peer.copied()).min();
+        structure
+            .underlay
+            .extend(below.map(|mtu| (end.id.clone(), mtu)));
+        let added = link(forwarder, end, site, smaller);
+        let added = added.and_then(|link| structure.add(end, link));
         if let Err(problem) = added {
             structure.problems.insert(end.id.clone(), problem);
         }
@@ -83,7 +96,13 @@ impl Structure {
     }
 }
 
-fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link, String> {
+/// The end of a link, over a network of this MTU in bytes.
+fn link(
+    forwarder: &Forwarder,
+    end: &ForwarderLink,
+    site: &Site,
+    underlay: Option<u32>,
+) -> Result<Link, String> {
     let spec = &forwarder.spec;
     let namespace = &forwarder.metadata.namespace;
     let identity = format!("{namespace}/{}/{}", spec.topology, end.id);
@@ -108,7 +127,7 @@ fn link(forwarder: &Forwarder, end: &ForwarderLink, site: &Site) -> Result<Link,
         WireType::Vxlan => {
             let vni = end.vni.ok_or("no VNI was given to it")?;
             let (local, remote) = site.tunnel(&end.peer_node)?;
-            let underlay = site.underlay.get(&local).copied().unwrap_or(DEFAULT_MTU);
+            let underlay = underlay.unwrap_or(DEFAULT_MTU);
             let kind = LinkKind::Vxlan {
                 vni,
                 port: site.vxlan_port,
@@ -160,6 +179,15 @@ impl Site {
                 "nodes {own} and {peer} have no address of one family"
             )),
         }
+    }
+
+    /// MTU in bytes of the network below this node's end of a tunnel; none below a veth.
+    fn below(&self, end: &ForwarderLink) -> Option<u32> {
+        let (local, _) = match end.r#type {
+            WireType::Veth => return None,
+            WireType::Vxlan => self.tunnel(&end.peer_node).ok()?,
+        };
+        Some(self.underlay.get(&local).copied().unwrap_or(DEFAULT_MTU))
     }
 
     /// Updates the MTU of each address of this node's object from all addresses of the host: services and pods have others. The MTU
@@ -283,14 +311,4 @@ fn external_prefixes(mesh: &Mesh) -> BTreeMap<&str, &[IpNetwork]> {
     external
         .map(|app| (app.name.as_str(), app.external.as_slice()))
         .collect()
-}
-
-/// Hash of a route set in eight bytes, to detect changes.
-pub fn fingerprint(routes: &Routes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    routes.targets().hash(&mut hasher);
-    for entry in routes.iter() {
-        entry.hash(&mut hasher);
-    }
-    hasher.finish()
 }

@@ -103,8 +103,8 @@ impl Engine {
             }
             local.are_ends_due = false;
             let link_states = &self.parts.link_states;
-            let states = local.states();
-            match link_states.publish(object, &states, self.through, link_state::now()) {
+            let observations = local.observations();
+            match link_states.publish(object, &observations, self.through, link_state::now()) {
                 Ok(_) => local.succeeded(Work::Report),
                 Err(error) => local.failed(Work::Report, chain(&error)),
             }
@@ -128,6 +128,12 @@ impl Engine {
             return;
         };
         let reported = mesh.report(object, ends);
+        for (id, end) in ends {
+            let peer = mesh.peer(object, id).filter(|peer| *peer != object);
+            if let Some(local) = peer.and_then(|peer| self.locals.get_mut(peer)) {
+                local.set_peer_end(id, end, &self.parts.site);
+            }
+        }
         let changes = self.changes.entry(network.clone()).or_default();
         changes.graph.extend(reported.changes);
         changes.is_for_all |= !reported.fallen.is_empty() || !reported.released.is_empty();

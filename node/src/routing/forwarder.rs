@@ -10,7 +10,7 @@ use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
 use dataplane::{LinkKind, Observed, Operation, PodEnd};
 use ipnetwork::IpNetwork;
-use linkstate::{Reason, Report, State};
+use linkstate::{End as ReportedEnd, Observation, Reason, Report, State};
 use topology::Spf;
 
 use super::retry::{Retries, Work};
@@ -52,6 +52,8 @@ pub(super) struct Local {
     /// Guard that is shared with failover.
     pub(super) guard: Arc<Guard>,
     pub(super) structure: Structure,
+    /// MTU in bytes of the network below the other end of each link, by link id, as its node reports it.
+    peer_mtu: BTreeMap<String, u32>,
     /// Observed link ends, by link id.
     pub(super) ends: BTreeMap<String, End>,
     /// Links that pass packets and are part of the programmed table.
@@ -108,7 +110,8 @@ impl Local {
             network: forwarder.topology_key(),
             netns: netns_of(&forwarder),
             guard: Arc::default(),
-            structure: structure(&forwarder, site),
+            structure: structure(&forwarder, site, &BTreeMap::new()),
+            peer_mtu: BTreeMap::new(),
             forwarder,
             ends: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -194,7 +197,7 @@ impl Local {
 
     /// Replaces the object, or updates it to changed facts of the site.
     pub(super) fn set_forwarder(&mut self, forwarder: Arc<Forwarder>, site: &Site) {
-        let mut structure = structure(&forwarder, site);
+        let mut structure = structure(&forwarder, site, &self.peer_mtu);
         structure.namespace.pods.clone_from(&self.pods);
         if structure != self.structure {
             self.structure = structure;
@@ -205,6 +208,14 @@ impl Local {
         self.forwarder = forwarder;
         self.recompute();
         self.is_status_due = true;
+    }
+
+    /// Applies the report on the other end of a link.
+    pub(super) fn set_peer_end(&mut self, id: &str, end: &ReportedEnd, site: &Site) {
+        let before = self.peer_mtu.insert(id.to_owned(), end.mtu);
+        if before.unwrap_or_default() != end.mtu {
+            self.set_forwarder(Arc::clone(&self.forwarder), site);
+        }
     }
 
     pub(super) fn set_attached(
@@ -281,8 +292,8 @@ impl Local {
         }
     }
 
-    /// State and reason of each link end, as reported to other nodes.
-    pub(super) fn states(&self) -> BTreeMap<String, (State, Reason)> {
+    /// State, reason and MTU of each link end, as reported to other nodes.
+    pub(super) fn observations(&self) -> BTreeMap<String, Observation> {
         let state = |id: &String| match self.ends.get(id) {
             Some(End::Up) if self.in_use.contains(id) => (State::Up, Reason::None),
             Some(End::Up) => (State::Init, Reason::None),
@@ -290,9 +301,14 @@ impl Local {
             Some(End::Disabled) => (State::AdminDown, Reason::AdminDown),
             Some(End::Missing) | None => (State::Down, Reason::Missing),
         };
+        let underlay = &self.structure.underlay;
+        let observation = |id: &String| Observation {
+            mtu: underlay.get(id).copied().unwrap_or_default(),
+            ..state(id).into()
+        };
         let links = self.forwarder.spec.links.iter();
         links
-            .map(|link| (link.id.clone(), state(&link.id)))
+            .map(|link| (link.id.clone(), observation(&link.id)))
             .collect()
     }
 

@@ -119,6 +119,24 @@ impl Engine {
         self.meshes.insert(network, mesh);
     }
 
+    /// Takes from the valid reports what a Forwarder's peers say of their ends.
+    fn take_peer_ends(&mut self, object: &str) {
+        let Some(local) = self.locals.get_mut(object) else {
+            return;
+        };
+        let Some(mesh) = self.meshes.get(&local.network) else {
+            return;
+        };
+        let forwarder = Arc::clone(&local.forwarder);
+        for link in &forwarder.spec.links {
+            let report = mesh.peer(object, &link.id);
+            let report = report.and_then(|peer| self.parts.link_states.valid(peer));
+            if let Some(end) = report.as_ref().and_then(|it| it.ends.get(&link.id)) {
+                local.set_peer_end(&link.id, end, &self.parts.site);
+            }
+        }
+    }
+
     fn rebuild_locals(&mut self) {
         let node = &self.parts.site.node;
         let mine: BTreeMap<_, _> = self
@@ -148,6 +166,9 @@ impl Engine {
                     fresh.push(object.clone());
                 }
             }
+        }
+        for object in &fresh {
+            self.take_peer_ends(object);
         }
         tracing::info!(
             forwarders = self.snapshot.forwarders.len(),

@@ -11,7 +11,7 @@ use super::Engine;
 use super::forwarder::{End, Local};
 use super::retry::Work;
 use super::structure::permitted;
-use crate::routing::desired::{fingerprint, routes};
+use crate::routing::desired::routes;
 use crate::routing::live_topology::Mesh;
 use ::telemetry::chain;
 
@@ -179,7 +179,7 @@ fn program(fib: &dyn Fib, local: &Local, mesh: &Mesh, through: u64, may_delete: 
     let (epoch, digest) = (table.epoch.to_string(), table.digest().to_string());
     let routes = routes(mesh, &table, &local.structure.interfaces, &local.external);
     drop(table);
-    let fingerprint = fingerprint(&routes);
+    let fingerprint = routes.fingerprint();
     if !local.are_routes_due && local.programmed == Some(fingerprint) {
         return Outcome::Same { epoch, digest };
     }

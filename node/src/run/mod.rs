@@ -192,6 +192,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
             replay_due,
             permit: is_permitted,
             observations,
+            views: seen,
         };
         tasks.spawn();
         if let Some(own) = own {

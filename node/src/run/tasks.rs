@@ -17,6 +17,7 @@ use crate::hotplug;
 use crate::install::Installer;
 use crate::install::node_lifecycle::OwnNode;
 use crate::mailbox::Mailbox;
+use crate::objects::Snapshot;
 use crate::objects::pods::Pods;
 
 /// Interval of garbage collection of leases.
@@ -36,6 +37,8 @@ pub(super) struct Tasks {
     /// True when the plugin may be installed.
     pub(super) permit: watch::Receiver<bool>,
     pub(super) observations: Observations,
+    /// The desired state as the engine has it.
+    pub(super) views: watch::Receiver<Arc<Snapshot>>,
 }
 
 impl Tasks {
@@ -45,7 +48,8 @@ impl Tasks {
             config, service, ..
         } = self;
         let probes = probes::probes(&self.observations);
-        tokio::spawn(underlay::watch(self.mailbox));
+        let name = config.name.clone();
+        tokio::spawn(underlay::watch(name, self.mailbox, self.views));
         tokio::spawn(collect_garbage(Arc::clone(&service)));
         tokio::spawn(renew(self.files, config.resync));
         let (state_dir, replaying) = (config.state_dir.clone(), Arc::clone(&service));

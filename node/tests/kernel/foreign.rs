@@ -174,3 +174,26 @@ pub(crate) fn pods_that_lost_their_interface_are_told_and_can_be_detached() {
     assert!(world.cni("ADD", "n1", "p1", &on("f1")).0);
     assert!(world.reaches("p1", address));
 }
+
+pub(crate) fn a_link_that_was_down_in_between_is_whole_again_without_a_look_by_the_timer() {
+    let mut world = World::new(1);
+    world.resync_seconds = 600;
+    let tag = world.tag.clone();
+    world.declare(&tag, &triangle(["n1"; 3]));
+    world.start_all();
+    world.wait_until_ready(&tag);
+    two_pods(&world, ["n1", "n1"]);
+    let f1 = world.forwarder_netns("f1");
+    let neighbours = || run(&format!("ip -n {f1} neighbour show dev l-f2 nud permanent"));
+    let before = neighbours();
+    assert!(!before.is_empty());
+    let daemon = world.process("n1");
+    // Both events wait for it, so that the last word on the link is that it is up.
+    run(&format!("kill -STOP {daemon}"));
+    run(&format!("ip -n {f1} link set l-f2 down"));
+    run(&format!("ip -n {f1} link set l-f2 up"));
+    assert_ne!(neighbours(), before, "the kernel flushed them");
+    run(&format!("kill -CONT {daemon}"));
+    wait_for("made again", || neighbours() == before);
+    world.wait_until_ready(&tag);
+}

@@ -17,6 +17,7 @@ mod routing;
 mod scale;
 mod strays;
 mod traffic;
+mod underlay;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -42,6 +43,10 @@ fn main() {
         flood::peers_are_heard_where_sockets_are_for_ipv6_alone,
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
         flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
+        underlay::both_ends_of_a_tunnel_take_the_smaller_mtu_of_their_nodes,
+        underlay::a_node_address_on_the_loopback_has_the_mtu_of_the_way_to_its_peers,
+        underlay::a_node_address_of_a_point_to_point_link_is_its_own_and_not_the_peers,
+        foreign::a_link_that_was_down_in_between_is_whole_again_without_a_look_by_the_timer,
         failing::links_that_cannot_be_made_keep_no_other_from_being_used,
         failing::a_snapshot_that_cannot_be_written_keeps_no_link_from_being_routed_around,
         foreign::what_a_foreign_hand_deletes_is_made_again,

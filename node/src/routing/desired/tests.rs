@@ -25,6 +25,11 @@ spec:
   - {name: App2, podSelector: {matchLabels: {app: two}}, forwarder: F1}
 ";
 
+/// The structure while nothing is known of peers.
+fn structure(forwarder: &Forwarder, site: &Site) -> Structure {
+    super::structure(forwarder, site, &BTreeMap::new())
+}
+
 fn forwarders() -> Vec<Arc<Forwarder>> {
     let declared = crds::read("test", EXAMPLE.as_bytes()).unwrap();
     let nodes = ["n1", "n2", "n3"].map(Node::from);
@@ -232,6 +237,23 @@ fn links_are_veth_on_one_node_and_vxlan_between_two() {
     let back = &other.namespace.links["l-F1"];
     assert_eq!((back.mac, back.peer_mac), (tunnel.peer_mac, tunnel.mac));
     assert_eq!(back.mtu, 1450, "of an underlay that is not known yet");
+}
+
+#[test]
+fn both_ends_of_a_tunnel_have_the_smaller_mtu_once_they_know_both() {
+    let peer_of = |mtu: u32| BTreeMap::from([("F1/F3".to_owned(), mtu), ("F1/F2".to_owned(), 900)]);
+    let mtu = |forwarder: &str, node: &str, peer: u32, link: &str| {
+        let made = super::structure(&named(forwarder), &site(node), &peer_of(peer));
+        (made.underlay["F1/F3"], made.namespace.links[link].mtu)
+    };
+    assert_eq!(mtu("F1", "n1", 0, "l-F3"), (9000, 8950), "not known");
+    assert_eq!(mtu("F1", "n1", 1500, "l-F3"), (9000, 1450));
+    assert_eq!(mtu("F3", "n2", 9000, "l-F1"), (1500, 1450));
+    let made = super::structure(&named("F1"), &site("n1"), &peer_of(1500));
+    assert_eq!(
+        made.namespace.links["l-F2"].mtu, 9000,
+        "no network is below a veth"
+    );
 }
 
 #[test]

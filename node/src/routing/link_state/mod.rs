@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use linkstate::{End, LimitExceeded, Lsdb, Reason, Report, State};
+use linkstate::{End, LimitExceeded, Lsdb, Observation, Reason, Report, State};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
@@ -183,7 +183,7 @@ impl LinkStates {
     pub fn publish(
         &self,
         forwarder: &str,
-        observed: &BTreeMap<String, (State, Reason)>,
+        observed: &BTreeMap<String, impl Into<Observation> + Copy>,
         through: u64,
         now: u64,
     ) -> Result<bool, LimitExceeded> {
@@ -191,7 +191,8 @@ impl LinkStates {
         let before = inner.lsdb.get(&self.node, forwarder).cloned();
         let before_of = |id: &String| before.as_ref().and_then(|before| before.ends.get(id));
         let mut ends = BTreeMap::new();
-        for (id, &(state, reason)) in observed {
+        for (id, observation) in observed {
+            let Observation { state, reason, mtu } = (*observation).into();
             let key = (forwarder.to_owned(), id.clone());
             let is_older = inner.fallen.get(&key).is_some_and(|event| *event > through);
             let end = match before_of(id) {
@@ -201,7 +202,7 @@ impl LinkStates {
             if !is_older {
                 inner.fallen.remove(&key);
             }
-            ends.insert(id.clone(), end);
+            ends.insert(id.clone(), end.with_mtu(mtu));
         }
         let is_same = before.as_ref().is_some_and(|before| before.ends == ends);
         if is_same && inner.published.contains(forwarder) {
