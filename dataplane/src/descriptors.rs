@@ -1,5 +1,7 @@
 //! The limit of open files of this process: sockets of peers, namespaces and netlink sockets count against it.
 
+use std::fs;
+
 use nix::errno::Errno;
 
 use crate::Error;
@@ -14,6 +16,34 @@ pub fn raise_limit() -> Result<u64, Error> {
     limit.rlim_cur = limit.rlim_max;
     set(limit).map_err(failed)?;
     Ok(limit.rlim_cur)
+}
+
+/// Descriptors that all but connections of peers may take: namespaces, plugins, netlink sockets, files, the API server.
+const KEPT: u64 = 512;
+
+/// Number of descriptors that connections of peers may take. They grow with the cluster; what pods need is kept.
+pub fn for_peers() -> u64 {
+    limit().map_or(0, |limit| peers_share(limit.rlim_cur))
+}
+
+fn peers_share(limit: u64) -> u64 {
+    limit - KEPT.min(limit / 2)
+}
+
+/// Sentence on the use of descriptors; none while a tenth of them is left.
+pub fn shortage() -> Option<String> {
+    let limit = limit().ok()?.rlim_cur;
+    match fs::read_dir("/proc/self/fd") {
+        Ok(open) => {
+            let open = open.count() as u64;
+            let is_short = open > limit - limit / 10;
+            is_short.then(|| format!("{open} of {limit} open files are in use"))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+            Some(format!("all {limit} open files are in use"))
+        }
+        Err(_) => None,
+    }
 }
 
 fn limit() -> nix::Result<libc::rlimit> {
@@ -34,6 +64,15 @@ fn set(limit: libc::rlimit) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn peers_leave_enough_for_pods() {
+        #[rustfmt::skip]
+        let cases = [(256, 128), (1_024, 512), (524_288, 523_776), (0, 0)];
+        for (limit, peers) in cases {
+            assert_eq!(peers_share(limit), peers, "{limit}");
+        }
+    }
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {

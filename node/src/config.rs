@@ -113,10 +113,11 @@ impl Config {
     /// Flooding settings; `None` without a mesh key.
     pub fn flood(&self) -> Option<flooding::Settings> {
         let key_file = self.peer_key_file.clone()?;
-        Some(flooding::Settings::new(
-            self.name.clone(),
-            key_file,
-            self.peer_port,
-        ))
+        let settings = flooding::Settings::new(self.name.clone(), key_file, self.peer_port);
+        let open_files = usize::try_from(dataplane::descriptors::for_peers());
+        Some(flooding::Settings {
+            open_files: open_files.unwrap_or(usize::MAX),
+            ..settings
+        })
     }
 }

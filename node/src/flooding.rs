@@ -65,6 +65,8 @@ pub struct Settings {
     pub peer_port: u16,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// Descriptors that connections may take: one for each peer that is dialled, and one for each that dials.
+    pub open_files: usize,
 }
 
 impl Settings {
@@ -76,7 +78,13 @@ impl Settings {
             listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
             peer_port: port,
             timing: Timing::default(),
+            open_files: usize::MAX,
         }
+    }
+
+    /// Most peers that are dialled, and most that may dial.
+    fn most_peers(&self) -> usize {
+        (self.open_files / 2).min(listener::MAX_CONNECTIONS)
     }
 }
 

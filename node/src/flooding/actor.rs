@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -43,8 +43,10 @@ impl Actor {
     ) -> Actor {
         let (members, members_seen) = watch::channel(Arc::default());
         let (keys, keys_seen) = watch::channel(None);
+        let settings = Arc::new(settings);
         let context = Context {
-            settings: Arc::new(settings),
+            room: Arc::new(Semaphore::new(settings.most_peers())),
+            settings,
             instance: format!("{:016x}", random()),
             keys: keys_seen,
             members: members_seen,
@@ -122,6 +124,13 @@ impl Actor {
         let members = Arc::new(members);
         self.members.send_replace(Arc::clone(&members));
         self.context.status.set_peers(members.peers.keys());
+        let (peers, most) = (members.peers.len(), self.context.settings.most_peers());
+        let lack = || {
+            let (needed, room) = (2 * peers, 2 * most);
+            format!("{peers} peers need {needed}, {room} open files are kept for peers")
+        };
+        let lack = (peers > most).then(lack);
+        self.context.status.set_problem("open-files", lack);
         for peer in self.ends.keys() {
             // The connection may have been opened before the node became a peer.
             let status = &self.context.status;

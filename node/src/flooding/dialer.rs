@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use linkstate::{Sequence, Versions};
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) members: watch::Receiver<Arc<Membership>>,
     pub(super) reports: Reports,
     pub(super) status: Arc<Status>,
+    /// Room for peers that are dialled.
+    pub(super) room: Arc<Semaphore>,
 }
 
 impl Context {
@@ -80,6 +82,8 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
             return;
         };
         let Some(keys) = keys else { continue };
+        // Others wait in turn; nobody closes it.
+        let room = context.room.clone().acquire_owned().await;
         let started = Instant::now();
         let error = match connect(&peer, &context, &keys).await {
             Ok((channel, address)) => {
@@ -91,6 +95,7 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
             }
             Err(error) => error,
         };
+        drop(room);
         if started.elapsed() > context.timing().silence {
             backoff.reset();
         }

@@ -11,7 +11,7 @@ use crds::names;
 use linkstate::Sequence;
 use nix::sys::socket::{setsockopt, sockopt::Ipv6V6Only};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::Timing;
@@ -61,10 +61,10 @@ struct Common {
 pub(super) async fn listen(context: Context, events: mpsc::Sender<Event>) {
     let pause = context.timing().look;
     let common = Arc::new(Common {
+        connections: Semaphore::new(context.settings.most_peers()),
         context,
         events,
         slots: Mutex::default(),
-        connections: Semaphore::new(MAX_CONNECTIONS),
         complaints: Mutex::default(),
     });
     let address = common.context.settings.listen;
@@ -157,6 +157,11 @@ async fn serve(
     id: u64,
 ) -> Result<Infallible, Error> {
     let slot = common.slot(from)?;
+    // Peers are as many as the cluster has nodes: there is room for one before it has greeted. Strangers have few slots.
+    let mut room = match slot.is_peer {
+        true => Some(common.room()?),
+        false => None,
+    };
     let after = match slot.is_peer {
         true => common.context.timing().handshake,
         false => common.context.timing().handshake.min(STRANGER),
@@ -164,11 +169,10 @@ async fn serve(
     let greeted = timeout(after, greet(common, stream)).await;
     let (channel, key, peer) = greeted.map_err(|_| Error::NoAnswer { after })??;
     drop(slot);
-    let connection = common.connections.try_acquire();
-    let _connection = connection.map_err(|_| Error::TooMany {
-        what: "connections",
-        limit: MAX_CONNECTIONS,
-    })?;
+    if room.is_none() {
+        room = Some(common.room()?);
+    }
+    let _room = room;
     let (end, ended) = oneshot::channel();
     common.context.reports.link_states.open(&peer, id);
     let opened = Event::Opened {
@@ -289,6 +293,14 @@ fn take(common: &Common, peer: &str, id: u64, message: Message) -> Result<Vec<Ac
 impl Common {
     async fn send(&self, event: Event) -> Result<(), Error> {
         self.events.send(event).await.map_err(|_| Error::Closed)
+    }
+
+    fn room(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let room = self.connections.try_acquire();
+        room.map_err(|_| Error::TooMany {
+            what: "connections",
+            limit: self.context.settings.most_peers(),
+        })
     }
 
     fn slot(&self, from: IpAddr) -> Result<Slot<'_>, Error> {

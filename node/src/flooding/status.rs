@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Overview {
     /// Nodes that share a topology with this one, by name.
     pub peers: BTreeMap<String, Peer>,
-    /// Problems that stop all flooding, by part (`key`, `port`, `files`); empty without one.
+    /// Problems that stop all flooding, by part (`key`, `port`, `open-files`); empty without one.
     pub problems: BTreeMap<&'static str, String>,
 }
 

@@ -59,6 +59,9 @@ pub(super) fn probes(from: &Observations) -> Probes {
         let problem = || format!("{} belongs to another process", socket.display());
         Check::failed((!bound.is_there()).then(problem))
     });
+    probes.ready_when("open-files", || {
+        Check::warning(dataplane::descriptors::shortage())
+    });
     if from.installer.mode() != InstallCni::None {
         let installer = from.installer.clone();
         probes.ready_when("cni-installed", move || {

@@ -1,11 +1,19 @@
 //! Link states go from daemon to daemon.
 
 use std::fs;
+use std::net::IpAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataplane::netns::Netns;
 use dataplane::{Fib, LinuxKernel, SeenNexthop, Via};
+use node::flooding::{DEFAULT_PORT, Flooding, Reports, Settings};
+use node::objects::Snapshot;
+use node::routing::link_state::{Accepted, Follower, LinkStates};
+use tokio::sync::watch;
 
+use crate::pods::LABELS;
 use crate::routing::{triangle, two_pods};
 use crate::world::{World, output, run, wait_for};
 
@@ -268,4 +276,93 @@ fn until(condition: impl Fn() -> bool) -> Instant {
         std::thread::sleep(Duration::from_micros(50));
     }
     Instant::now()
+}
+
+/// Follows no report.
+struct Nobody;
+
+impl Follower for Nobody {
+    fn report_changed(&self, _: &Accepted) {}
+}
+
+/// The exchange of a node without anything else, in the namespace of n2; it knows n1 and itself.
+fn exchange(
+    world: &World,
+    node: &str,
+    address: IpAddr,
+) -> (Flooding, watch::Sender<Arc<Snapshot>>) {
+    let is_known = |on: &str| on == node || on == "n1";
+    let known = world.forwarders().iter();
+    let known = known.filter(|forwarder| is_known(&forwarder.spec.node));
+    let addresses = [
+        ("n1", "192.0.2.1".parse().expect("an address")),
+        (node, address),
+    ];
+    let snapshot = Snapshot {
+        is_complete: true,
+        forwarders: known
+            .map(|it| (it.metadata.name.clone(), Arc::new(it.clone())))
+            .collect(),
+        nodes: addresses
+            .map(|(name, address)| {
+                let object = crds::NodeObject::new(name, &[address]);
+                (name.to_owned(), Arc::new(object))
+            })
+            .into(),
+        ..Snapshot::default()
+    };
+    let settings = Settings {
+        listen: (address, DEFAULT_PORT).into(),
+        ..Settings::new(node, world.key_file(), DEFAULT_PORT)
+    };
+    let reports = Reports {
+        link_states: Arc::new(LinkStates::new(node, Vec::new(), 1)),
+        follower: Arc::new(Nobody),
+    };
+    let (views, seen) = watch::channel(Arc::new(snapshot));
+    let netns = Netns::open(&world.netns("n2")).expect("a namespace");
+    let started = netns.run(|| Flooding::start(settings, reports, seen));
+    (started.expect("entered").expect("a thread"), views)
+}
+
+pub(crate) fn more_peers_than_open_files_keep_no_pod_from_being_attached() {
+    const PEERS: u8 = 150;
+    dataplane::descriptors::raise_limit().expect("for all the peers");
+    let mut world = World::new(2);
+    world.open_files = Some(256);
+    let (tag, host) = (world.tag.clone(), world.netns("n2"));
+    let peers = (10..10 + PEERS).map(|number| {
+        let address = IpAddr::from([192, 0, 2, number]);
+        (format!("m{number}"), address)
+    });
+    let peers: Vec<(String, IpAddr)> = peers.collect();
+    let mut forwarders = vec!["{name: f1, node: n1}".to_owned()];
+    for (name, address) in &peers {
+        world.add_node(name, *address);
+        run(&format!("ip -n {host} address add {address}/24 dev eth0"));
+        forwarders.push(format!("{{name: {name}, node: {name}}}"));
+    }
+    let forwarders = forwarders.join(", ");
+    let spec = format!(
+        "  addressing: {{cidrs: [10.80.0.0/16]}}\n  forwarders: [{forwarders}]\n\
+         \x20 links: [{{a: f1, b: m10}}]\n\
+         \x20 apps: [{{name: a, podSelector: {{matchLabels: {{app: a}}}}}}]\n"
+    );
+    world.declare(&tag, &spec);
+    world.start("n1");
+    world.add_pod("n1", "p0", LABELS);
+    let all: Vec<_> = peers
+        .iter()
+        .map(|(name, address)| exchange(&world, name, *address))
+        .collect();
+    wait_for("no more come", || {
+        let log = world.log("n1");
+        let has_budget = log.contains("open files are kept for peers");
+        let counts = ["sends link states", "receives link states"];
+        let is_full = counts.iter().all(|what| log.matches(what).count() >= 64);
+        log.contains("Too many open files") || has_budget && is_full
+    });
+    world.add_pod("n1", "p1", LABELS);
+    assert!(!world.log("n1").contains("Too many open files"));
+    drop(all);
 }

@@ -43,6 +43,7 @@ fn main() {
         flood::peers_are_heard_where_sockets_are_for_ipv6_alone,
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,
         flood::what_happens_while_nodes_are_cut_off_is_told_when_they_are_not,
+        flood::more_peers_than_open_files_keep_no_pod_from_being_attached,
         underlay::both_ends_of_a_tunnel_take_the_smaller_mtu_of_their_nodes,
         underlay::a_node_address_on_the_loopback_has_the_mtu_of_the_way_to_its_peers,
         underlay::a_node_address_of_a_point_to_point_link_is_its_own_and_not_the_peers,

@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) resync_seconds: u64,
     /// Daemons have no more rights than in a cluster.
     pub(crate) is_confined: bool,
+    /// Limit of open files of daemons; that of the test if none.
+    pub(crate) open_files: Option<u32>,
     /// Additional arguments of daemons.
     pub(crate) arguments: Vec<String>,
     directory: tempfile::TempDir,
@@ -82,6 +84,12 @@ fn confined() -> Vec<String> {
     vec!["setpriv".to_owned(), "--inh-caps=-all".to_owned(), bound]
 }
 
+/// A command before a command, which then has this limit of open files.
+fn limited(open_files: u32) -> [String; 2] {
+    let limit = format!("--nofile={open_files}:{open_files}");
+    ["prlimit".to_owned(), limit]
+}
+
 impl World {
     /// Hosts `n1` to `n<hosts>`; several ones are joined by a bridge.
     pub(crate) fn new(hosts: usize) -> World {
@@ -93,6 +101,7 @@ impl World {
             tag,
             resync_seconds: 1,
             is_confined: false,
+            open_files: None,
             arguments: Vec::new(),
             directory,
             hosts: BTreeMap::new(),
@@ -127,6 +136,22 @@ impl World {
         let addresses = vec![address.parse().expect("an address")];
         self.write("nodes", &name, &NodeObject::new(&name, &addresses));
         self.hosts.insert(name, addresses);
+    }
+
+    /// Declares a node of which nothing is made.
+    pub(crate) fn add_node(&mut self, name: &str, address: IpAddr) {
+        self.write("nodes", name, &NodeObject::new(name, &[address]));
+        self.hosts.insert(name.to_owned(), vec![address]);
+    }
+
+    /// The Forwarders of all topologies.
+    pub(crate) fn forwarders(&self) -> &[Forwarder] {
+        &self.forwarders
+    }
+
+    /// The key that all nodes have.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.directory.path().join("key")
     }
 
     /// Makes a namespace of this world.
@@ -236,6 +261,7 @@ impl World {
         command
             .arg(format!("--net=/run/netns/{netns}"))
             .args(self.is_confined.then(confined).into_iter().flatten())
+            .args(self.open_files.map(limited).into_iter().flatten())
             .arg(env!("CARGO_BIN_EXE_beemesh-node"))
             .args(["--name", node])
             .arg(format!("--resync-seconds={}", self.resync_seconds))
@@ -251,7 +277,7 @@ impl World {
             .env("RUST_LOG", "info,node::routing=debug")
             .env("NO_COLOR", "1")
             .stderr(log.expect("a log"));
-        let key = self.directory.path().join("key");
+        let key = self.key_file();
         if !key.exists() {
             fs::write(&key, "a key of thirty-two bytes or more").expect("a file");
         }
