@@ -30,11 +30,10 @@ mod operation;
 mod port;
 mod settings;
 mod state;
-pub mod underlay;
 
 pub use error::Error;
 pub use kernel::{Applied, Kernel, converge, converge_routes, observe_again, remove};
-pub use linux::LinuxKernel;
+pub use linux::{LinuxKernel, underlay};
 pub use memory::MemoryKernel;
 pub use observed::{Observed, Rule, SeenLink, SeenNeighbour, SeenNexthop, SeenRoute, Via};
 pub use operation::{Failure, Operation};

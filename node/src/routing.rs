@@ -46,7 +46,8 @@ mod tests;
 
 use events::Changes;
 use forwarder::Local;
-use resync::{Gather, Looks, processor_time};
+use resync::gather::Gather;
+use resync::{Looks, processor_time};
 
 /// Least time between two rounds of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);

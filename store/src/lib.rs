@@ -4,6 +4,7 @@
 //! atomic  bytes -> temporary file -> (sync) -> rename -> (sync of the directory)
 //! journal record -> line with length and checksum -> (sync by a thread); damage costs the records that it touched
 //! lock    one holder a directory; freed by the kernel when its holder dies
+//! sealed  text with its checksum
 //! ```
 //! Knows: files and directories. Refuses to know: the meaning of the bytes.
 
@@ -12,6 +13,7 @@
 pub mod atomic;
 pub mod journal;
 pub mod lock;
+pub mod sealed;
 
 use std::io;
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ mod encode;
 mod observe;
 mod remove;
 mod settings;
+pub mod underlay;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

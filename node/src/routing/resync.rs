@@ -1,9 +1,11 @@
-//! Schedule of full resyncs and of loads. Pure.
+//! Schedule of full resyncs. Pure.
 //!
 //! Most foreign changes of the kernel raise no event, so they are found by observation. A small
 //! node observes every few seconds; a large one so seldom that the cost is negligible.
 
 use std::time::{Duration, Instant};
+
+pub(super) mod gather;
 
 /// Largest share of one processor's time for observations, as its reciprocal.
 const SHARE: u32 = 50;
@@ -51,46 +53,6 @@ impl Looks {
     }
 }
 
-/// Time in which further changes of the desired state are gathered.
-const GATHER: Duration = Duration::from_millis(50);
-/// Loading takes at most one part in so many of the time, as long as that waits no longer than [`LATEST`].
-const LOAD_SHARE: u32 = 5;
-/// Longest time in which changes are gathered.
-pub(super) const LATEST: Duration = Duration::from_secs(2);
-
-/// The pace of loading: a change is loaded at once, and those that follow it together.
-#[derive(Debug)]
-pub(super) struct Gather {
-    is_due: bool,
-    not_before: Instant,
-}
-
-impl Gather {
-    pub(super) fn new(now: Instant) -> Gather {
-        Gather {
-            is_due: false,
-            not_before: now,
-        }
-    }
-
-    /// True when something `has_changed`, now or before, and it is time to load.
-    pub(super) fn is_due(&mut self, has_changed: bool, now: Instant) -> bool {
-        self.is_due |= has_changed;
-        self.is_due && now >= self.not_before
-    }
-
-    /// The next time to load; none while nothing has changed.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.is_due.then_some(self.not_before)
-    }
-
-    /// All was loaded, which took `cost`.
-    pub(super) fn end(&mut self, now: Instant, cost: Duration) {
-        self.is_due = false;
-        self.not_before = now + (cost * LOAD_SHARE).clamp(GATHER, LATEST);
-    }
-}
-
 /// Processor time that this process has used.
 pub(super) fn processor_time() -> Duration {
     use nix::time::{ClockId, clock_gettime};
@@ -125,30 +87,6 @@ mod tests {
             assert_eq!(looks.due(), Some(now + pause), "no look was under way");
             assert!(!looks.begin(now + pause / 2, seconds(9)));
             assert!(looks.begin(now + pause, seconds(9)));
-        }
-    }
-
-    #[test]
-    fn a_change_is_loaded_at_once_and_those_that_follow_together() {
-        let millis = Duration::from_millis;
-        #[rustfmt::skip]
-        let cases = [
-            // cost        pause
-            (millis(1),    millis(50)),
-            (millis(30),   millis(150)),
-            (millis(900),  millis(2_000)),
-        ];
-        for (cost, pause) in cases {
-            let now = Instant::now();
-            let mut source = Gather::new(now);
-            assert!(!source.is_due(false, now));
-            assert_eq!(source.due(), None);
-            assert!(source.is_due(true, now), "the first");
-            source.end(now, cost);
-            assert!(!source.is_due(false, now + pause), "nothing followed");
-            assert!(!source.is_due(true, now + pause / 2), "{cost:?}");
-            assert_eq!(source.due(), Some(now + pause), "{cost:?}");
-            assert!(source.is_due(false, now + pause), "not forgotten");
         }
     }
 }

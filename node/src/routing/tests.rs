@@ -10,7 +10,7 @@ use linkstate::{End as ReportedEnd, Reason, State};
 use tempfile::TempDir;
 
 use super::forwarder::End;
-use super::resync::LATEST;
+use super::resync::gather::LATEST;
 use super::retry::Work;
 use super::*;
 use crate::attach::lease_store::LeaseStore;

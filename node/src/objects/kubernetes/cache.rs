@@ -25,6 +25,7 @@ use super::store::{Entry, Feed, Item, Table};
 use crate::error::Error;
 use crds::TopologyKey;
 use store::atomic;
+use store::sealed::{seal, unseal};
 
 mod record;
 #[cfg(test)]
@@ -244,7 +245,7 @@ impl Cache {
             atomic::settle(&self.path.join(name))?;
         }
         let json = serde_json::to_vec(&index).unwrap_or_default();
-        atomic::write(&self.path.join(INDEX), &record::seal(&json).0)?;
+        atomic::write(&self.path.join(INDEX), &seal(&json).0)?;
         written.retain(|path, _| {
             let is_wanted = wanted.contains(path);
             if !is_wanted {
@@ -259,7 +260,7 @@ impl Cache {
     /// Reads the directory, and removes unusable files.
     fn load(&self) -> BTreeMap<Feed, Table> {
         let index = fs::read(self.path.join(INDEX)).unwrap_or_default();
-        let index = record::unseal(&index).map(|(json, _)| serde_json::from_slice(json));
+        let index = unseal(&index).map(|(json, _)| serde_json::from_slice(json));
         let index: Index = index.and_then(Result::ok).unwrap_or_default();
         let is_ours = index.version == VERSION && index.node == self.node;
         let is_marked = fs::exists(self.path.join(MARK)).unwrap_or(true);

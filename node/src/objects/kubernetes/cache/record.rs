@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::objects::kubernetes::store::{Declared, Feed, Item};
 use crate::objects::pods::NodePod;
+use store::sealed::{seal, unseal};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,22 +52,6 @@ pub(super) fn encode(item: &Item) -> (Vec<u8>, u32) {
     };
     // The items consist of strings, numbers, lists, and maps with string keys.
     seal(&encoded.unwrap_or_default())
-}
-
-/// `json` with its checksum prepended, and the checksum.
-pub(super) fn seal(json: &[u8]) -> (Vec<u8>, u32) {
-    let checksum = crc32fast::hash(json);
-    let mut bytes = format!("{checksum:08x}\n").into_bytes();
-    bytes.extend(json);
-    (bytes, checksum)
-}
-
-/// JSON of a file and its checksum; `None` for a damaged file.
-pub(super) fn unseal(bytes: &[u8]) -> Option<(&[u8], u32)> {
-    let (line, json) = bytes.split_at_checked(9)?;
-    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let checksum = u32::from_str_radix(line, 16).ok()?;
-    (crc32fast::hash(json) == checksum).then_some((json, checksum))
 }
 
 /// Item of a feed's file and its checksum; `None` for a damaged file.

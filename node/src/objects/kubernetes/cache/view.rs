@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crds::Forwarder;
 
+use store::sealed::unseal;
+
 use super::{INDEX, Index, MARK, VERSION, record};
 
 /// Forwarder in a file of the cache; `None` for a file of another format.
@@ -15,7 +17,7 @@ use super::{INDEX, Index, MARK, VERSION, record};
 pub(crate) fn forwarder(bytes: &[u8]) -> Option<Result<Forwarder, String>> {
     let is_sealed = bytes.get(8) == Some(&b'\n') && bytes[..8].iter().all(u8::is_ascii_hexdigit);
     is_sealed.then(|| {
-        let (json, _) = record::unseal(bytes).ok_or("the checksum is wrong")?;
+        let (json, _) = unseal(bytes).ok_or("the checksum is wrong")?;
         record::forwarder(json).ok_or_else(|| "expected a cached Forwarder".to_owned())
     })
 }
@@ -32,7 +34,7 @@ pub(crate) fn incomplete(cache: &Path) -> Option<String> {
     if cache.join(MARK).exists() {
         return Some("the objects are changing this moment".to_owned());
     }
-    let parsed = record::unseal(&bytes).map(|(json, _)| serde_json::from_slice::<Index>(json));
+    let parsed = unseal(&bytes).map(|(json, _)| serde_json::from_slice::<Index>(json));
     match parsed {
         Some(Ok(index)) if index.version != VERSION => {
             let version = index.version;
@@ -86,7 +88,7 @@ mod tests {
                 }],
             };
             let json = serde_json::to_vec(&index).unwrap();
-            fs::write(cache.path().join(INDEX), record::seal(&json).0).unwrap();
+            fs::write(cache.path().join(INDEX), store::sealed::seal(&json).0).unwrap();
         };
         write(true, VERSION);
         assert_eq!(incomplete(cache.path()), None);

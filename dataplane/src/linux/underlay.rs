@@ -5,9 +5,9 @@ use std::{
     net::IpAddr,
 };
 
+use super::read_link;
 use crate::{
     Error,
-    linux::read_link,
     netlink::{
         AF_INET, AF_INET6, AF_UNSPEC, Batch, IFA_ADDRESS, IFA_LOCAL, IFLA_EXT_MASK, NLM_F_DUMP,
         RTA_DST, RTA_METRICS, RTA_OIF, RTAX_MTU, RTEXT_FILTER_SKIP_STATS, RTM_GETADDR, RTM_GETLINK,
