@@ -87,7 +87,7 @@ pub(crate) fn check(applied: Applied) -> Result<()> {
     }
 }
 
-/// The pair made by hand, with next hops 1 to [`LINKS`], without routes.
+/// Pair of namespaces without our dataplane, with next hops 1 to [`LINKS`], without routes.
 pub(crate) struct ByHand {
     /// Namespace that the routes are in.
     pub(crate) near: Netns,

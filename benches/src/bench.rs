@@ -10,7 +10,7 @@ use crate::figure::Figure;
 pub(crate) struct Context {
     /// Directory of the static release programs.
     pub(crate) programs: PathBuf,
-    /// Directory of this run; `benches/run` takes down what is still there of it in the end.
+    /// Directory of this run; `benches/run` removes its remains at the end.
     pub(crate) work: PathBuf,
     /// The JSON file to write.
     pub(crate) output: PathBuf,
@@ -25,7 +25,7 @@ impl Context {
     }
 }
 
-/// Measures, and says what it found.
+/// Runs the bench and returns its figures.
 type Measure = dyn Fn(&Context) -> Result<Vec<Figure>>;
 
 /// One set-up that yields the figures of one or more names.

@@ -36,7 +36,7 @@ pub(crate) fn benches() -> Vec<Bench> {
     ]
 }
 
-/// Both plugins with what they need around them.
+/// Both plugins with their environment.
 struct Plugins {
     /// The namespace that both plugins run in: what a node is to them.
     host: Netns,

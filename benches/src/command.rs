@@ -1,4 +1,4 @@
-//! Other programs: run to the end, and an error that shows what they said.
+//! Runs other programs to their end; errors carry their output.
 
 use std::{
     ffi::OsStr,

@@ -115,7 +115,7 @@ impl Lab {
     /// `lab status`.
     ///
     /// # Errors
-    /// What it says, and when that is not what is expected.
+    /// Output of the lab, or an error when it is unexpected.
     pub(crate) fn status(&self) -> Result<Status> {
         let text = self.beemesh(&["lab", "status", "-o", "json"])?;
         serde_json::from_slice(&text).context("lab status")

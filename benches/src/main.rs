@@ -1,7 +1,7 @@
 //! Every speed claim, measured beside a peer on the same work in the same run.
 //!
 //! Knows: how to set up the same work for beemesh and for a peer, how to time both in turn, how to
-//! write what came of it. Refuses to know: what a good figure is (the goals are in `README.md`).
+//! write the figures. Refuses to know: targets of figures (the goals are in `README.md`).
 //!
 //! ```text
 //! arguments -> Vec<Bench> -> (each: set up, warm up, time in turn, take down) -> Vec<Figure> -> report

@@ -66,7 +66,7 @@ impl Netns {
             .chain(arguments.split_whitespace()))
     }
 
-    /// Runs `work` on a thread inside the namespace; what it starts is inside too.
+    /// Runs `work` on a thread inside the namespace; its child processes are inside too.
     ///
     /// # Errors
     /// When the namespace cannot be entered, and those of `work`.

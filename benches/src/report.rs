@@ -1,4 +1,4 @@
-//! The one writer of what was found: JSON into a file, a table onto standard output.
+//! Report of all figures: JSON into a file, a table onto standard output.
 
 use std::{fmt::Write as _, fs, path::Path};
 

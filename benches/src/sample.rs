@@ -1,4 +1,4 @@
-//! Times, taken in turn, and what is read off them.
+//! Samples of durations, and their statistics.
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@
 //! | 5 | [`Code::Io`] | stdin, stdout or the state directory failed | perhaps |
 //! | 6 | [`Code::Decode`] | stdin is not JSON, or too large | no |
 //! | 7 | [`Code::InvalidConfig`] | the JSON is not a network configuration that we can use | no |
-//! | 11 | [`Code::TryAgainLater`] | the node is away, busy, or cannot tell yet | yes |
+//! | 11 | [`Code::TryAgainLater`] | the node does not answer, is busy, or is undecided | yes |
 //! | 50 | [`Code::NotAvailable`] | STATUS: no ADD can be answered, not even of a pod that is not ours | yes |
 //! | 100 | [`Code::NoTopology`] | no topology takes this pod, and no other plugin goes before us | no |
 //! | 101 | [`Code::AlreadyAttached`] | the interface name is taken, or the attachment exists | no |

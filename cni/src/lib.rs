@@ -8,7 +8,7 @@
 //! runtime <--stdout----- result  <-- plugin <--node_protocol::Reply---- node
 //!                                      |
 //!                                      +-- queue (DEL records, when the node is away)
-//!                                      +-- known (who is not ours, when the node is away or cannot tell)
+//!                                      +-- known (pods that are not ours, while the node does not answer)
 //! ```
 
 pub mod config;

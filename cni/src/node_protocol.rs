@@ -196,7 +196,7 @@ pub enum Reply {
     Claimed(Vec<Attachment>),
     /// To `Claim`: no topology takes this pod.
     NotOurs,
-    /// To any: the node cannot tell yet; becomes CNI error 11.
+    /// To any: the node is undecided; becomes CNI error 11.
     TryLater {
         /// Why.
         reason: String,

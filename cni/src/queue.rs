@@ -41,7 +41,7 @@ pub fn path(state_dir: &Path, key: &Key) -> PathBuf {
 }
 
 /// Writes `record` so that it outlives a crash of the machine. Writing it again replaces it. Without a state directory there is
-/// nothing to release: the node never had one, or beemesh was taken off it.
+/// nothing to release: the node never had one, or beemesh was uninstalled from it.
 ///
 /// # Errors
 /// Whatever the file system says.

@@ -66,7 +66,7 @@ impl From<&NodeObject> for Node {
 /// `instances` says how many instances of an App with `forwarder: Auto` there are; one by default.
 ///
 /// # Errors
-/// What [`crate::lint()`] finds, and what only the nodes tell: no node matches, a veth between nodes.
+/// Problems found by [`crate::lint()`], and those that depend on the nodes: no node matches, a veth between nodes.
 ///
 /// # Guarantees
 /// Equal arguments give equal objects. Blocks never overlap; a Forwarder that stays keeps its

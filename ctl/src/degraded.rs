@@ -1,4 +1,4 @@
-//! A topology without the links that its nodes report down: what they route by while these are.
+//! Degraded topology: without the links that its nodes report down.
 
 use crate::tables::Computer;
 use crds::Forwarder;

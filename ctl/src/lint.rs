@@ -43,7 +43,7 @@ struct Report {
 struct Checked {
     file: String,
     name: String,
-    /// `None` when there is one for each node: no file tells how many.
+    /// `None` with one for each node: the number is not in the file.
     forwarders: Option<usize>,
     links: Option<usize>,
     apps: usize,

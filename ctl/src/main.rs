@@ -1,4 +1,4 @@
-//! The `beemesh` command: offline verbs that read a topology and say what it means, the lab that
+//! The `beemesh` command: offline verbs that read and explain a topology, the lab that
 //! makes it real on this machine, and verbs that ask a cluster about it (also `kubectl beemesh`).
 //!
 //! Knows: arguments, files, formats, pictures, exit codes. Refuses to know: how shortest paths

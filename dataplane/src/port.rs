@@ -1,6 +1,6 @@
 //! Ports of a routing engine to a kernel.
 //!
-//! Adapters: [`crate::LinuxKernel`], and [`MemoryKernel`] behind a mutex. Marks by which an adapter tells its own objects (protocol numbers,
+//! Adapters: [`crate::LinuxKernel`], and [`MemoryKernel`] behind a mutex. Marks by which an adapter recognises its own objects (protocol numbers,
 //! aliases, link groups) stay below the port.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -51,7 +51,7 @@ impl ApiServer {
     /// Runs kubectl as administrator.
     ///
     /// # Errors
-    /// When it cannot be started; that it failed is in what is returned.
+    /// It cannot be started; its failure is part of the result.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Ran> {
         self.kubectl_as(&self.kubeconfig(), arguments, "")
     }
@@ -59,7 +59,7 @@ impl ApiServer {
     /// Runs kubectl as administrator with `input` as its standard input (`-f -`).
     ///
     /// # Errors
-    /// When it cannot be started; that it failed is in what is returned.
+    /// It cannot be started; its failure is part of the result.
     pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Result<Ran> {
         self.kubectl_as(&self.kubeconfig(), arguments, input)
     }
@@ -67,7 +67,7 @@ impl ApiServer {
     /// Runs kubectl with another kubeconfig, such as one from [`ApiServer::kubeconfig_for_token`].
     ///
     /// # Errors
-    /// When it cannot be started; that it failed is in what is returned.
+    /// It cannot be started; its failure is part of the result.
     pub fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Result<Ran> {
         let mut command = Command::new(tools::find("kubectl")?);
         command

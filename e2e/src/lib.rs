@@ -1,8 +1,8 @@
 //! Real Kubernetes servers for tests: etcd and kube-apiserver as processes on loopback.
 //!
 //! Knows how the programs are found ([`tools`]), started, stopped, frozen and killed, and how to ask the API server
-//! what it was asked to do ([`Requests`], [`AuditEvent`]). Knows nothing of beemesh: what runs against the server is a
-//! program ([`Process`]), what is put into it a manifest ([`ApiServer::kubectl_apply`]).
+//! its requests ([`Requests`], [`AuditEvent`]). Knows nothing of beemesh: a client of the server is a
+//! program ([`Process`]), its objects are manifests ([`ApiServer::kubectl_apply`]).
 //!
 //! ```text
 //!   tools: KUBEBUILDER_ASSETS | e2e/tools/fill

@@ -94,7 +94,7 @@ impl World {
         self.wait_topology(mesh.name(), "Ready")
     }
 
-    /// Waits until a condition of the topology is true of what is declared now.
+    /// Waits until a condition of the topology is true for its current generation.
     pub(crate) fn wait_topology(&self, name: &str, condition: &str) -> Result<()> {
         self.wait_topology_within(SETTLED, name, condition)
     }

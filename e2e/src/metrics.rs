@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::ApiServer;
 
-/// Verbs that change what is stored.
+/// Verbs that change stored objects.
 const WRITES: [&str; 6] = [
     "APPLY",
     "DELETE",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::mesh::{Mesh, Place, SETTLED, items};
 use crate::world::World;
 
-/// Kubelets wait longer and longer before they start again what was killed: up to five minutes.
+/// Kubelets back off before they restart a killed container: up to five minutes.
 pub(crate) const BACK: Duration = Duration::from_secs(330);
 /// A value of the chart: a daemon that does not answer is killed after ten minutes instead of one.
 pub(crate) const PATIENT: &str = "node.livenessProbe.failureThreshold=60";
@@ -174,7 +174,7 @@ impl World {
         Ok(before)
     }
 
-    /// Waits until all nodes hold what they held before.
+    /// Waits until the state of all nodes is the earlier one.
     pub(crate) fn wait_holdings(&self, before: &Holdings) -> Result<()> {
         eventually("the nodes hold what they held before", SETTLED, || {
             let changes = changes(before, &self.holdings()?);
@@ -272,7 +272,7 @@ impl World {
     }
 }
 
-/// A command of sh that makes the network namespace `name`, anew where a run that was killed has left it.
+/// A shell command that creates the network namespace `name`, and replaces one that a killed run has left.
 pub(crate) fn new_netns(name: &str) -> String {
     format!("{{ ip netns delete {name} 2>/dev/null || :; ip netns add {name}; }}")
 }

@@ -1,4 +1,4 @@
-//! Clusters side by side: a story is told on the first that is free.
+//! Pool of parallel clusters: a story runs on the first free one.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 

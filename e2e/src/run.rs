@@ -1,4 +1,4 @@
-//! The runner: a cluster for the stories, each in its namespace, what they leave when they fail.
+//! Runner: a cluster for the stories, each in its namespace, and a dump after a failure.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<String>,
     /// Leave the cluster running.
     pub(crate) keep: bool,
-    /// Take down first what is in the folder.
+    /// Take down the existing cluster in the directory first.
     pub(crate) fresh: bool,
     /// Only name them.
     pub(crate) list: bool,
@@ -135,7 +135,7 @@ fn made(plan: &Plan, dirs: &[PathBuf], figures: &Figures) -> Result<Vec<World>> 
     dirs.iter().map(make).collect()
 }
 
-/// The user's cluster. Its name is told before anything is done there.
+/// Cluster of the user. Its name is printed before any change.
 fn named(kubeconfig: &Path, figures: &Figures) -> Result<World> {
     let access = Access::new(kubeconfig.to_owned());
     let config = access.json(&["config", "view", "--minify"])?;
@@ -207,7 +207,7 @@ fn failed(error: anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }
 
-/// A cluster goes with its runner, also when somebody interrupts it: stories that are not over then are named.
+/// A cluster ends with its runner, also after an interrupt: unfinished stories are listed.
 fn take_down_on_signal(dirs: &[PathBuf], progress: &Progress) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -242,7 +242,7 @@ fn end(dirs: &[PathBuf], is_left: bool) {
     }
 }
 
-/// Tells on standard error, also when nobody reads it any more: a runner that panicked of that would leave its cluster.
+/// Prints to standard error, and ignores a closed one: a runner that panicked would leave its cluster.
 fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }

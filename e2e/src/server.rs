@@ -124,7 +124,7 @@ impl ApiServer {
         self.path("kubeconfig")
     }
 
-    /// A kubeconfig for whoever `token` belongs to, for example from `kubectl create token`.
+    /// Kubeconfig for the owner of `token`, for example from `kubectl create token`.
     ///
     /// # Errors
     /// When the file cannot be written.

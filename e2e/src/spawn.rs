@@ -22,7 +22,7 @@ static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     let (orders, inbox) = mpsc::channel::<Order>();
     thread::spawn(move || {
         for (mut command, answer) in inbox {
-            // The one who asked may be gone: then nobody wants the child.
+            // The caller may be gone: then the child is not needed.
             let _ = answer.send(command.spawn());
         }
     });

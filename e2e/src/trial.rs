@@ -3,7 +3,7 @@
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
 
-/// A test that is ignored when `missing` (from [`crate::needs`]) says what is not there.
+/// A test that is ignored when `missing` (from [`crate::needs`]) names a missing requirement.
 pub fn trial(
     name: &str,
     missing: Option<&str>,

@@ -17,7 +17,7 @@ pub(crate) fn create() -> Result<TempDir> {
         .context("failed to make a folder for the servers")
 }
 
-/// Removes folders of processes that are no more: those killed, and those that kept their server in a static.
+/// Removes directories of ended processes: those killed, and those that kept their server in a static.
 fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
         return;

@@ -145,7 +145,7 @@ impl World {
 
     /// Installs the chart with its default values, once for all stories, and waits until all of it is ready.
     ///
-    /// On a cluster of the user's, what is installed there is taken as it is.
+    /// On a cluster of the user, the existing installation is used.
     pub(crate) fn install(&self) -> Result<()> {
         let mut installed = self
             .installed
@@ -166,7 +166,7 @@ impl World {
             .installed
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // One that failed would fail for each story anew.
+        // A failed installation would fail again for each story.
         if matches!(*installed, Some(Ok(()))) {
             *installed = None;
         }
@@ -305,7 +305,7 @@ pub(crate) fn pod(name: &str, node: &str, labels: &[(&str, &str)]) -> Value {
     let image = std::env::var("BEEMESH_E2E_IMAGE").unwrap_or_else(|_| cluster::TEST.to_owned());
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
-        // Not 0: with that the API server forgets a pod before its node has taken it apart, and a census counts what is left.
+        // Not 0: then the API server drops a pod before its node has removed it, and a census counts the rest.
         "spec": {"terminationGracePeriodSeconds": 1, "tolerations": [{"operator": "Exists"}], "containers": [{
             "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "2147483647"],
         }]},

@@ -135,7 +135,7 @@ impl Apply<'_> {
     /// Records every namespace in the journal before its creation, then creates underlay and hosts.
     fn make_hosts(&mut self, desired: &Desired) -> Result<(), Failure> {
         self.progress
-            .step(&format!("making {} hosts", desired.hosts.len()));
+            .step(&format!("creating {} hosts", desired.hosts.len()));
         let departing: Vec<String> = self
             .record
             .hosts
@@ -221,7 +221,7 @@ impl Apply<'_> {
         let missing = missing(&expected, watch.statuses());
         let words = explain(&missing, &expected, watch.statuses());
         Err(Failure::TimedOut(format!(
-            "not all is programmed in time:\n  {words}"
+            "not programmed in time:\n  {words}"
         )))
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn write<T: serde::Serialize>(
 ) -> Result<(), Failure> {
     let yaml = console::output::to_yaml(object)?;
     let path = directory.join(format!("{name}.yaml"));
-    // Unchanged, it is not touched: nobody need look at it again.
+    // An unchanged file is not written, so it raises no event.
     if fs::read(&path).is_ok_and(|there| there == yaml.as_bytes()) {
         return Ok(());
     }

@@ -43,7 +43,7 @@ pub struct Picture {
     pub subtitle: String,
     /// The epoch that it was computed from.
     pub epoch: String,
-    /// The stage; decides what is highlighted.
+    /// Stage, which selects the highlighted parts.
     pub stage: Stage,
     /// The declared shape, which the layout follows.
     pub shape: Shape,
@@ -60,7 +60,7 @@ pub struct Picture {
 pub struct Forwarder {
     /// Its name.
     pub name: String,
-    /// The node that it is on, if the topology says so; gives the colour.
+    /// Node of the Forwarder, if declared; selects the colour.
     pub node: Option<String>,
     /// Distance from the root; `None` without a root, or when it cannot be reached.
     pub distance: Option<u64>,

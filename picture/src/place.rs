@@ -9,7 +9,7 @@ use super::{
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-/// Above so many links nobody reads a weight, and no line finds a way around circles.
+/// Number of links above which weights are unreadable, and lines are not routed around circles.
 const MANY_LINKS: usize = 2000;
 
 /// Placed elements.

@@ -9,7 +9,7 @@
 //! namespace B  --(thread joins, opens)-->  socket /
 //! ```
 //!
-//! Every probe tells *lost* from *late*: what arrives late is received, and a sender that was kept
+//! Every probe distinguishes *lost* from *late* packets: late ones are received, and a sender that was kept
 //! from the processor reports it instead of counting the silence as loss.
 
 pub mod echo;

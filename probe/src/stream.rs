@@ -189,7 +189,7 @@ fn send(
 
 fn receive(shared: &Shared, sinks: &[Socket], nonce: u64) -> io::Result<()> {
     loop {
-        // Asked before reading, so that what had arrived by then is read.
+        // Checked before the read, so that earlier arrivals are read.
         let last_round = shared.stop_receiving.load(Ordering::Relaxed);
         let wait = if last_round {
             LINGER

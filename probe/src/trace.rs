@@ -172,7 +172,7 @@ impl Tracer<'_> {
     fn send(&mut self, missing: &[(usize, u8)]) -> io::Result<()> {
         for (number, &(flow, ttl)) in missing.iter().enumerate() {
             self.send_one(flow, ttl)?;
-            // Answers are taken off as they come: no queue on the way need hold all of them.
+            // Answers are read as they arrive: no queue has to hold all of them.
             if number % 64 == 63 {
                 self.read_all()?;
             }

@@ -188,7 +188,7 @@ fn check_network(prefix: Prefix) -> Result<(), AddressError> {
 /// Gives each name one block of each network, in the order of `cidrs`.
 ///
 /// `block_len` has the wanted length for each network, as far as given; otherwise it follows
-/// from [`default_length`]. `existing` are blocks given before, by name: a name keeps what it
+/// from [`default_length`]. `existing` are earlier blocks, by name: a name keeps the block that it
 /// has, whatever length is wanted now. New names, in byte order, get the lowest free block. What
 /// belongs to a name that is no longer listed counts as free only when nothing else is left,
 /// since its last holder may still be on its way out.

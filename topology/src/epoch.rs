@@ -4,7 +4,7 @@
 //! made from their sum. A sum does not depend on order, and one link more or less changes it by
 //! one addition: an epoch is as cheap as the change. (The idea is that of an incremental hash,
 //! Bellare & Micciancio 1997.) Names go through BLAKE3; what hangs on them through the finaliser
-//! of splitmix64. It tells states apart; it is no signature.
+//! of splitmix64. It distinguishes states; it is no signature.
 
 use core::{fmt, str::FromStr};
 

@@ -61,7 +61,7 @@
 //! ```
 //!
 //! # Why flat arrays and not petgraph
-//! A routing daemon runs this on every change of a link, and what it needs besides distances
+//! A routing daemon runs this on every change of a link, and the parts it needs besides distances
 //! (all equal predecessors, next-hop sets, repair) petgraph does not have. In arrays a scan of
 //! neighbours is one cache line, labels are one indexed load, and a change is two words; a full
 //! run *with* next hops takes less than a third of the time of petgraph's `dijkstra` for

@@ -2,7 +2,7 @@
 //!
 //! Canonical means that the order of a declaration does not matter: Forwarders and
 //! Apps are in byte order of names, links in order of their ends. Only the ordinals of
-//! parallel links follow the declaration, because nothing else tells such links apart.
+//! parallel links follow the declaration, because nothing else distinguishes such links.
 
 mod canonical;
 

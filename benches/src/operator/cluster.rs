@@ -173,7 +173,7 @@ fn definitions() -> Result<std::path::PathBuf> {
 }
 
 fn pretend(server: &ApiServer) -> Result<Process> {
-    // Our own stages: the user's configuration must not change what is measured.
+    // Stages of our own: the user's configuration must not change the measurement.
     let config = server.folder().join("kwok.yaml");
     fs::write(&config, include_str!("kwok.yaml"))?;
     let arguments = [

@@ -90,7 +90,7 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// The node, and what it says to the claim.
+/// Claims the attachment from the node.
 fn ask(config: &Config, claim: &Claim, deadline: Instant) -> Result<(Node, Reply), Failure> {
     let mut node = Node::connect(&config.socket()?, deadline)?;
     replay(&mut node, &config.state_dir()?, &claim.key)?;

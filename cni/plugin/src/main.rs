@@ -51,7 +51,7 @@ fn fail(version: Version, error: &Error) -> ExitCode {
     log(error);
     let mut json = error.to_json(version);
     json.push(b'\n');
-    // Nobody is left to tell when this fails; the exit status says it again.
+    // A failed write cannot be reported; the exit status carries the failure too.
     let _ = io::stdout().write_all(&json);
     ExitCode::from(error.code.number())
 }

@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(crate) enum Failure {
     /// No answer, or not in time.
     Silence(Error),
-    /// The node cannot tell yet or refused, or its answer cannot be used.
+    /// The node is undecided or refused, or its answer is invalid.
     Answer(Error),
 }
 
@@ -64,7 +64,7 @@ impl Node {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`Code::TryAgainLater`] when the node is away or cannot tell, the node's own code when it
+    /// [`Code::TryAgainLater`] when the node does not answer or is undecided, the node's own code when it
     /// refuses, [`Code::Node`] when its answer cannot be read.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
         let answered = |code, details| Err(Failure::Answer(Error::new(code, details)));

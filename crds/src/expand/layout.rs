@@ -42,7 +42,7 @@ impl<'a> Layout<'a> {
     /// node still matches.
     ///
     /// # Errors
-    /// What [`lint`] finds, and what only the nodes tell: no node matches, a veth between nodes.
+    /// Problems found by [`lint`], and those that depend on the nodes: no node matches, a veth between nodes.
     pub fn new(
         topology: &'a MicroServiceTopology,
         nodes: &'a [Node],

@@ -51,7 +51,7 @@ fn check_links(lint: &Lint<'_>, drain: &Drain, problems: &mut Problems) {
         let before = problems.0.len();
         lint.check_forwarder(&path, ends.0, problems);
         lint.check_forwarder(&path, ends.1, problems);
-        // Which links one per node has only the nodes tell.
+        // The links of one Forwarder per node depend on the nodes.
         if problems.0.len() > before || lint.spec.forwarder_per_node.is_some() {
             continue;
         }

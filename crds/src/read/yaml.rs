@@ -1,4 +1,4 @@
-//! YAML to values, with bounds on what it may cost.
+//! YAML parser with bounds on time and memory.
 
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;

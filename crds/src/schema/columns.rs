@@ -7,42 +7,42 @@ type Column = (&'static str, &'static str, &'static str, &'static str, u8);
 
 #[rustfmt::skip]
 const TOPOLOGY: [Column; 8] = [
-    ("Ready", "string", READY_STATUS, "Whether traffic goes as declared", 0),
-    ("Forwarders", "integer", ".status.forwarders.total", "How many Forwarders there are", 0),
-    ("Links", "string", ".status.linksUp", "Links that are up at both ends, of all", 0),
+    ("Ready", "string", READY_STATUS, "True when traffic is routed as declared", 0),
+    ("Forwarders", "integer", ".status.forwarders.total", "Number of Forwarders", 0),
+    ("Links", "string", ".status.linksUp", "Links up at both ends, of all links", 0),
     ("Epoch", "string", ".status.epoch", "Digest of the global topology", 0),
-    ("Age", "date", ".metadata.creationTimestamp", "Since when it is there", 0),
-    ("Reason", "string", READY_REASON, "Why it is ready or not", 1),
-    ("Pods", "integer", ".status.pods", "How many pods are attached", 1),
-    ("Convergence", "string", ".status.convergence", "From the last change to all being computed", 1),
+    ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
+    ("Reason", "string", READY_REASON, "Reason of the Ready condition", 1),
+    ("Pods", "integer", ".status.pods", "Number of attached pods", 1),
+    ("Convergence", "string", ".status.convergence", "Time from the last change until everything is computed", 1),
 ];
 
 #[rustfmt::skip]
 const FORWARDER: [Column; 9] = [
     ("Topology", "string", ".spec.topology", "Its topology", 0),
-    ("Node", "string", ".spec.node", "The node that it is on", 0),
+    ("Node", "string", ".spec.node", "Node of the Forwarder", 0),
     ("Block", "string", ".spec.blocks[0]", "Its first address block", 0),
     ("Links", "string", ".status.linksUp", "Links that are up, of all", 0),
     ("Epoch", "string", ".status.epoch", "Topology that the programmed table was computed from", 0),
     ("Ready", "string", READY_STATUS, "Whether its node has programmed it", 0),
-    ("Age", "date", ".metadata.creationTimestamp", "Since when it is there", 0),
+    ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
     ("Computed", "string", ".status.computed.digest", "Digest of the table that the operator computed", 1),
-    ("Reason", "string", READY_REASON, "Why it is ready or not", 1),
+    ("Reason", "string", READY_REASON, "Reason of the Ready condition", 1),
 ];
 
 #[rustfmt::skip]
 const VNI_RANGE: [Column; 4] = [
     ("First", "integer", ".spec.first", "The first VNI", 0),
     ("Namespace", "string", ".spec.namespace", "Kubernetes namespace of the topology", 0),
-    ("Topology", "string", ".spec.topology", "The topology that claims it", 0),
-    ("Age", "date", ".metadata.creationTimestamp", "Since when it is there", 0),
+    ("Topology", "string", ".spec.topology", "Topology that claims the range", 0),
+    ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
 ];
 
 const AGE: Column = (
     "Age",
     "date",
     ".metadata.creationTimestamp",
-    "Since when it is there",
+    "Age of the object",
     0,
 );
 

@@ -1,6 +1,6 @@
 //! Leaving out what looks like a secret. Pure.
 //!
-//! Rather too much than too little: names that say so lose their values, and so does what has the shape of a
+//! Errs on the side of removal: values of secret names are removed, and so is text in the shape of a
 //! token wherever it stands.
 
 use serde_json::{Map, Value};

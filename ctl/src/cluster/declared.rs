@@ -30,7 +30,7 @@ impl Source {
     /// Reads the declaration and the graph that it means.
     ///
     /// # Errors
-    /// As [`input::declared`]; of a cluster what it refuses, and what the lint has against it.
+    /// As [`input::declared`]; of a cluster also its refusals and the lint's problems.
     pub(crate) fn declared(&self) -> Result<Declared, Failure> {
         match (&self.file, &self.name) {
             (Some(file), _) => input::declared(file),

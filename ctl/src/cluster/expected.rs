@@ -47,7 +47,7 @@ impl Given {
         }
     }
 
-    /// Forwarders that the operator makes of `object`: those that exist with what they were granted, others
+    /// Forwarders that the operator creates for `object`: existing ones with their grants, others
     /// with the blocks that are next. A link without a VNI yet has none.
     ///
     /// # Errors

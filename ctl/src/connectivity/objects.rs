@@ -38,7 +38,7 @@ impl Test {
         self.nodes.iter().find(|node| self.name(node) == pod)
     }
 
-    /// The link that is drained; none where there is no way around it.
+    /// Drained link; `None` where there is no path around it.
     pub(super) fn link(&self) -> Option<String> {
         match self.nodes.as_slice() {
             [a, b, _, ..] => {

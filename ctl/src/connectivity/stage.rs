@@ -58,7 +58,7 @@ impl<'a> Stage<'a> {
             owns_namespace: !is_there,
             until: Instant::now() + timeout,
         };
-        // Where that fails, what has the label is another test's, but for a namespace of our own.
+        // Where that fails, labelled objects belong to another test, except in a namespace of our own.
         stage
             .claim()
             .or_else(|failure| match stage.owns_namespace {

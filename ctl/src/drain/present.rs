@@ -160,7 +160,7 @@ impl<'a> Present<'a> {
     }
 
     /// Server-side apply of spec.drain alone, of the object exactly as it was read. `None` where it is another one by
-    /// now: the API server compares uid and resourceVersion, so that what was decided on is what is changed.
+    /// now: the API server compares uid and resourceVersion, so that exactly the read version is changed.
     fn write(&self, change: &Change, how: &How) -> Result<Option<Written>, Failure> {
         let present = self.object.spec.drain.as_ref();
         let is_change = Some(&change.wanted) != present

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! nodes: inspect census | gc --.
-//! API: objects of topologies --+-> Report -> output
-//!      that are no more        |
+//! API: objects without their --+-> Report -> output
+//!      topology                |
 //! leases without their pod ----'
 //! ```
 
@@ -355,6 +355,6 @@ fn leaks_table(leaks: &[OnNode], orphans: &[Orphan]) -> String {
 }
 
 fn unknown_lines(unknown: &[Unknown]) -> String {
-    let line = |it: &Unknown| format!("cannot tell of {}: {}\n", it.r#where, it.why);
+    let line = |it: &Unknown| format!("cannot check {}: {}\n", it.r#where, it.why);
     unknown.iter().map(line).collect()
 }

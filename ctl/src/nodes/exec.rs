@@ -187,7 +187,7 @@ async fn whole(stream: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, String
     }
 }
 
-/// The exit code that the last message of the connection tells.
+/// Exit code in the last message of the connection.
 fn code(status: Option<&Status>) -> Result<i32, String> {
     let Some(status) = status else {
         return Err("the connection ended before the program did".to_owned());

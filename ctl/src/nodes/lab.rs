@@ -21,7 +21,7 @@ impl<'a> OfLab<'a> {
         Self { running }
     }
 
-    /// This program, told where the daemon of a host keeps its files.
+    /// This program, with the paths of a host's daemon.
     fn command(&self, question: &Question) -> Command {
         let directory = &self.running.directory;
         let (node, own) = (&question.node, directory.node(&question.node));

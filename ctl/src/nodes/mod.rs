@@ -61,7 +61,7 @@ impl Question {
     }
 }
 
-/// Asks nodes one question of `inspect`, and reads what they say.
+/// Runs one subcommand of `inspect` on nodes, and parses the answers.
 pub(crate) fn ask_each<T: DeserializeOwned>(
     nodes: &dyn Nodes,
     names: &BTreeSet<String>,

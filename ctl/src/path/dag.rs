@@ -20,7 +20,7 @@ pub(crate) struct Ways<'a> {
 pub(crate) struct Dag {
     /// The Forwarder.
     pub(crate) from: String,
-    /// Weight of the shortest paths; none when there is no way.
+    /// Weight of the shortest paths; `None` without a path.
     pub(crate) distance: Option<u64>,
     /// Number of paths; saturates at the greatest number.
     pub(crate) paths: u64,

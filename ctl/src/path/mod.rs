@@ -21,7 +21,7 @@ A and B are each a Forwarder, an App or a pod (`NAME`, or `NAMESPACE/NAME` of an
 means several of them, write fwd/NAME, app/NAME or pod/NAME. With -f, instance 2 of an App is `NAME-2`.
 
 Links that nodes report down are taken out. Paths are not enumerated: each Forwarder on the way is shown
-once, with all its next hops. Exits 1 when there is no way.
+once, with all its next hops. Exits 1 without a path.
 
 JSON: {\"topology\", \"epoch\", \"from\", \"to\", \"down\": [], \"ways\": [{\"from\", \"distance\", \"paths\",
 \"forwarders\": [{\"name\", \"node\", \"distance\", \"paths\", \"arrives\", \"nextHops\": [{\"via\", \"link\",
@@ -133,7 +133,7 @@ fn headline(report: &Report, way: &Dag) -> String {
         false => format!(" on {}", way.from),
     };
     match (way.distance, way.paths) {
-        (None, _) => format!("{from}{on} -> {to}: there is no way"),
+        (None, _) => format!("{from}{on} -> {to}: there is no path"),
         (Some(distance), 1) => format!("{from}{on} -> {to}: distance {distance}, 1 path"),
         (Some(distance), paths) => {
             format!("{from}{on} -> {to}: distance {distance}, {paths} paths")

@@ -155,7 +155,7 @@ impl Layer {
         }
         let told = by_why.into_iter().map(|(why, nodes)| {
             let nodes: Vec<&str> = nodes.into_iter().collect();
-            format!("; cannot tell of {}: {why}", nodes.join(", "))
+            format!("; cannot check {}: {why}", nodes.join(", "))
         });
         told.collect()
     }

@@ -261,6 +261,6 @@ fn table(report: &Report) -> String {
     }
     match report.not_looked_at.is_empty() {
         true => text,
-        false => text + &format!("not looked at: {}\n", report.not_looked_at.join(", ")),
+        false => text + &format!("not checked: {}\n", report.not_looked_at.join(", ")),
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn a_cluster_without_beemesh_says_how_to_install_it() -> Result<()> {
     has(
         &checked,
         &[
-            "cannot tell of Forwarder: ",
+            "cannot check Forwarder: ",
             "nothing is left over of what could be asked",
         ],
     )?;

@@ -30,10 +30,10 @@ pub(crate) fn validate_finds_what_was_tampered_with() -> Result<()> {
         has(
             &text,
             &[
-                "unknown  reported = kernel: nothing compared; cannot tell of n1, n2, n3: no daemon runs in this cluster\n",
+                "unknown  reported = kernel: nothing compared; cannot check n1, n2, n3: no daemon runs in this cluster\n",
             ],
         )?;
-        has(&text, &["not looked at: traffic\n"])?;
+        has(&text, &["not checked: traffic\n"])?;
         operated.report("tampered")?;
         beemesh(server, "validate iot -n tampered")?.code(0)?;
 

@@ -47,7 +47,7 @@ fn what_is_taken_out_is_no_way() {
     assert_eq!(report["ways"][0]["paths"], 1);
     let line = "path -f examples/worked.yaml F4 F1 --without F2 --without F3 --without F1/F4";
     let output = beemesh().args(line.split(' ')).assert().code(1);
-    assert!(text(&output.get_output().stdout).contains("there is no way"));
+    assert!(text(&output.get_output().stdout).contains("there is no path"));
 }
 
 #[test]

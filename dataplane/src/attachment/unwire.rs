@@ -177,7 +177,7 @@ fn wait(
             match announces(events, index) {
                 Ok(true) => return Ok(true),
                 Ok(false) => continue,
-                // Announcements were lost: the child's end tells as much, later.
+                // Announcements were lost: the child's end confirms it later.
                 Err(_) => is_deaf = true,
             }
         }

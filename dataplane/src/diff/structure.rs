@@ -143,7 +143,7 @@ fn links<'a>(
 }
 
 /// True when `now` is what `link` should be in all that cannot be changed later. The address of a link is computed from
-/// what it connects, so it tells whether the peer is the right one.
+/// both ends, so it identifies the right peer.
 pub(crate) fn is_same(link: &Link, now: &SeenLink) -> bool {
     let kind = match &link.kind {
         LinkKind::Veth { .. } => now.kind == "veth",

@@ -41,7 +41,7 @@ impl Access {
         }
     }
 
-    /// Runs kubectl; that it failed is in what is returned.
+    /// Runs kubectl; its failure is part of the result.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -60,7 +60,7 @@ impl Access {
     /// The standard output of a kubectl that succeeds.
     ///
     /// # Errors
-    /// When it fails, with what it says.
+    /// It fails; with its message.
     pub fn ok(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl(arguments)?.ok()
     }
@@ -110,7 +110,7 @@ impl Access {
         Ok(Self { place, kubeconfig })
     }
 
-    /// Runs helm; that it failed is in what is returned.
+    /// Runs helm; its failure is part of the result.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -118,7 +118,7 @@ impl Access {
         run(self.command("helm", arguments)?, "")
     }
 
-    /// Runs the program at the path `program` as [`Access::command`] does; that it failed is in what is returned.
+    /// Runs the program at the path `program` as [`Access::command`] does; its failure is part of the result.
     ///
     /// # Errors
     /// When it cannot be started.

@@ -42,7 +42,7 @@ const SECTIONS: [(&str, &str); 10] = [
 pub struct Census(pub BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Census {
-    /// Lines `section: + entry` for what `later` has more, `section: - entry` for what it lacks; empty when both are equal.
+    /// Lines `section: + entry` for additional entries of `later`, `section: - entry` for missing ones; empty when both are equal.
     #[must_use]
     pub fn changes(&self, later: &Self) -> Vec<String> {
         let mut lines = Vec::new();

@@ -126,7 +126,7 @@ mod tests {
             &[("cgroup.controllers", "cpuset cpu memory\n")],
         )?;
         let control = mounted.join("cgroup.subtree_control");
-        // Where somebody above has handed cpuset down, the kernel makes these; the root has none to copy from.
+        // Where a parent cgroup delegates cpuset, the kernel creates these; the root has none to copy from.
         let own = folder(
             &mounted,
             &cgroup(Path::new(ROOT)),

@@ -20,7 +20,7 @@ const GONE: Duration = Duration::from_secs(20);
 /// Works after a failed start too; no cluster is no failure.
 ///
 /// # Errors
-/// When something is left, with what it is.
+/// Something is left, with its name.
 pub fn down(dir: &Path) -> Result<()> {
     let layout = Layout {
         root: dir.to_owned(),
@@ -47,7 +47,7 @@ pub fn down(dir: &Path) -> Result<()> {
 fn end_strays(dir: &Path) -> Result<()> {
     let strays = holders(dir);
     for &pid in &strays {
-        // That it has just ended is what is wanted.
+        // The process has just ended, as desired.
         let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
     }
     eventually("each process 1 has ended", GONE, || {
@@ -97,7 +97,7 @@ fn keep_logs(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Removes the folder. What tells that it is a cluster's goes last: half removed, it can still be taken down.
+/// Removes the directory. The file that marks a cluster goes last: after a partial removal it can still be taken down.
 fn remove(layout: &Layout) -> std::io::Result<()> {
     let settings = layout.settings();
     if !layout.root.exists() {
@@ -164,7 +164,7 @@ pub fn exists(dir: &Path) -> bool {
     Layout { root }.settings().exists()
 }
 
-/// Refuses a folder that is somebody else's.
+/// Refuses a directory of another owner.
 ///
 /// # Errors
 /// When `dir` holds something, but no cluster.

@@ -1,7 +1,7 @@
 //! A real Kubernetes cluster of several nodes on one machine, with no container engine, virtual machine or registry.
 //!
-//! Knows how nodes are made, broken and taken away. Knows nothing of beemesh: what is installed is a chart
-//! ([`Access::helm`]), what is put into it a manifest ([`Access::apply`]). Needs root, and Debian's packages that
+//! Knows how nodes are created, broken and removed. Knows nothing of beemesh: installations are charts
+//! ([`Access::helm`]), objects are manifests ([`Access::apply`]). Needs root, and Debian's packages that
 //! `make e2e` installs.
 //!
 //! ```text
@@ -17,7 +17,7 @@
 //!   `/etc`, `/opt`, `/var/lib`, `/var/log` and `/run`. What dies with process 1 is what a power cut takes.
 //! - All of it is below one folder ([`Settings::dir`]); a cluster outlives the program that made it, and any program
 //!   may [`Cluster::open`] it. Several clusters live beside each other in different folders.
-//! - [`Cluster::down`] leaves no process, mount, cgroup or file, and says so when it does.
+//! - [`Cluster::down`] leaves no process, mount, cgroup or file, and fails otherwise.
 //!
 //! A story gets on with: [`Cluster::access`] (kubectl, apply, helm), [`Cluster::node`] and then [`Node::run`],
 //! [`Node::kill9`], [`Node::restart`], [`Node::cut_cable`], [`Cluster::reboot`], [`Cluster::add_node`],
@@ -109,7 +109,7 @@ impl Cluster {
     /// Ends all of it; see [`down()`].
     ///
     /// # Errors
-    /// When something is left, with what it is.
+    /// Something is left, with its name.
     pub fn down(self) -> Result<()> {
         down(&self.settings.dir)
     }
@@ -199,7 +199,7 @@ impl Cluster {
         })
     }
 
-    /// Power off and on of the node `name`; see [`Node::reboot`]. Waits until the kubelet has told of the new boot.
+    /// Power off and on of the node `name`; see [`Node::reboot`]. Waits until the kubelet has reported the new boot.
     ///
     /// # Errors
     /// When it does not come up.

@@ -1,4 +1,4 @@
-//! One node: what is done to it, and what is seen on it.
+//! One node: operations and observations.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,7 @@ impl Node {
     /// Runs `script` (sh) in the node's namespaces, with its files; `ctr`, `ip`, `nft` are there.
     ///
     /// # Errors
-    /// When the node does not run; that the script failed is in what is returned.
+    /// The node does not run; a failure of the script is part of the result.
     pub fn run(&self, script: &str) -> Result<Ran> {
         let mut command = self.place.inside()?;
         command
@@ -111,7 +111,7 @@ impl Node {
         })
     }
 
-    /// Pulls its cable: nobody reaches it, and it sees its carrier go.
+    /// Pulls its cable: it is unreachable, and loses its carrier.
     ///
     /// # Errors
     /// When the cluster does not run.

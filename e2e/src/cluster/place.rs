@@ -220,7 +220,7 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// Orphans stay zombies until somebody reads their end: those are dead.
+/// Orphans stay zombies until their exit status is read: those are dead.
 pub(super) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }

@@ -61,7 +61,7 @@ fn memory(node: &Node) -> BTreeMap<String, (u32, u64)> {
 }
 
 impl Cluster {
-    /// Removes nothing, tells where things are: `up` prints it.
+    /// Hint on the cluster's files, which `up` prints.
     #[must_use]
     pub fn summary(&self) -> String {
         let layout = Layout {

@@ -115,7 +115,7 @@ fn what_is_wired_is_taken_back_where_a_daemon_lost_its_state(world: &World) -> R
     world.wait_holdings(&before)
 }
 
-/// Rounds of pings at 1 ms until told to end, one at least; how many were sent. An error when one was lost.
+/// Rounds of pings at 1 ms until stopped, at least one; returns the number sent. An error after a loss.
 fn ping(world: &World, address: &str, is_over: &AtomicBool) -> Result<u64> {
     let count = std::env::var("BEEMESH_E2E_PINGS").unwrap_or_else(|_| "30000".to_owned());
     let mut sent = 0;

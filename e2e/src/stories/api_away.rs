@@ -79,12 +79,12 @@ fn without(
         kill_task(world, pod, "container")?;
     }
     all_reach_all(world, pods)?;
-    // A whole sandbox: DEL and ADD with nobody to ask.
+    // A whole sandbox: DEL and ADD without the API server.
     for pod in &pods[..2] {
         kill_task(world, pod, "sandbox")?;
         all_reach_all(world, pods)?;
     }
-    // A daemon begins with what it knew.
+    // A daemon starts with its cached objects.
     for node in &nodes[..2] {
         let before = eventually(&format!("the daemon of {node} runs"), BACK, || {
             daemon(world, node)

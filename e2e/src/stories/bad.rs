@@ -1,4 +1,4 @@
-//! Mistakes: told where they are made, and nobody else's matter.
+//! Mistakes in declarations are reported where they are made, and affect nobody else.
 
 use anyhow::Result;
 use e2e::{ensure, eventually};

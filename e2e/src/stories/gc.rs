@@ -48,7 +48,7 @@ fn gc_names_what_nobody_needs_and_removes_exactly_that(world: &World) -> Result<
     eventually("nothing is left of other stories", SETTLED, || {
         nothing_is_left(world)
     })?;
-    // An operator takes away by itself what has lost its topology.
+    // An operator deletes orphaned objects by itself.
     let outcome = scale_operators(world, "0").and_then(|()| swept(world));
     scale_operators(world, &replicas)?;
     outcome?;
@@ -94,7 +94,7 @@ fn swept(world: &World) -> Result<()> {
     })
 }
 
-/// Stops the daemon, but not while it writes what it knows: then nobody could tell what is needed.
+/// Stops the daemon, but not while it writes its cache: then orphans could not be identified.
 fn freeze(world: &World, node: &Node) -> Result<()> {
     eventually("the daemon is stopped at rest", SETTLED, || {
         world.signal(node.name(), DAEMON, "STOP")?;

@@ -136,7 +136,7 @@ fn wait_operators(world: &World) -> Result<()> {
     world.access.ok(&line).map(drop)
 }
 
-/// All replicas at once. That they run is told late, and so is that they do not.
+/// All replicas at once. Their start and their end are reported late.
 fn kill_operators(world: &World) -> Result<()> {
     let nodes = world.nodes()?;
     eventually("operators run, and are killed", BACK, || {

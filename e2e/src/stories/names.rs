@@ -60,9 +60,9 @@ fn sensors(world: &World) -> Result<BTreeSet<IpAddr>> {
     Ok(sensors.flat_map(|(_, addresses)| addresses).collect())
 }
 
-/// All addresses of a name, asked by a pod; none where the name is not known. That nobody could be asked is an error.
+/// All addresses of a name, resolved in a pod; empty for an unknown name. A missing answer is an error.
 fn resolve(world: &World, name: &str) -> Result<BTreeSet<IpAddr>> {
-    // Nothing listens there: curl tells each address that it tries.
+    // Nothing listens there: curl prints each address that it tries.
     let ask = format!("curl -sv --max-time 3 http://{name}.:9/ 2>&1; echo exit code $?");
     let said = world.exec("reader", &ask)?.ok()?;
     let tried = said.lines().filter_map(|line| {

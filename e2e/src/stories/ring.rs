@@ -87,7 +87,7 @@ fn taken(
     address: IpAddr,
     names: &BTreeMap<IpAddr, String>,
 ) -> Result<Edges> {
-    // TCP: a refusal is always sent, where kernels limit how often they say that nobody listens on UDP.
+    // TCP: a refusal is always sent, while kernels limit ICMP errors for closed UDP ports.
     let script = format!(
         "i=0; while [ $i -lt {FLOWS} ]; do \
          traceroute -n -q 1 -w 2 -m 9 -T -p 9 --sport=$((40000 + i)) {address} | tail -n +2; \

@@ -44,7 +44,7 @@ impl Cut {
     pub(crate) fn remark(&self) -> String {
         let mut remarks = Vec::new();
         if self.partitions {
-            remarks.push("no other way".to_owned());
+            remarks.push("no other path".to_owned());
         }
         if self.late_ms > LATE_MS {
             remarks.push(format!(
@@ -159,7 +159,7 @@ impl Cutter {
         let mut wrong = Vec::new();
         if flows.is_empty() {
             wrong.push(format!(
-                "{link}: nothing gets from one end of it to the other"
+                "{link}: no packet passes from one end to the other"
             ));
         }
         let probes: Vec<Flow> = flows.iter().map(|(_, flow)| flow.clone()).collect();

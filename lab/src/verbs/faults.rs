@@ -194,7 +194,7 @@ impl Running {
         let words = explain(&missing, &expected, watch.statuses());
         let seconds = patience.as_secs();
         Err(Failure::TimedOut(format!(
-            "the tables have not followed in {seconds} s:\n  {words}"
+            "the tables have not converged in {seconds} s:\n  {words}"
         )))
     }
 }

@@ -151,7 +151,7 @@ fn seen(
     check: KernelCheck,
 ) -> Result<(), Failure> {
     const SHOWN: usize = 8;
-    progress.step("looking at routes and attachments");
+    progress.step("checking routes and attachments");
     let problems = health::settled(running, deadline, check, |count| {
         progress.update(&format!("{count} routes or attachments are missing"));
     })?;

@@ -240,8 +240,8 @@ fn judge(jobs: &[Job], outcomes: &[Vec<FlowPath>]) -> Report {
         let what = format!("{} to {}", job.from.name, job.to.name);
         let flows = seen.len();
         match &job.edges {
-            None if arrived == 0 => wrong.push(format!("{what}: there is no way")),
-            None => wrong.push(format!("{what}: arrived although there is no way")),
+            None if arrived == 0 => wrong.push(format!("{what}: there is no path")),
+            None => wrong.push(format!("{what}: arrived although there is no path")),
             Some(_) if !has_reached => {
                 wrong.push(format!("{what}: {arrived} of {flows} flows arrived"))
             }

@@ -46,7 +46,7 @@ impl Writer {
             Kind::Forwarder => self.cache.learn_forwarder(object),
             Kind::Allocation => self.cache.learn_allocation(object),
             Kind::VniRange => self.cache.learn_range(object),
-            // The watch tells soon enough.
+            // The watch reports it soon.
             Kind::Topology | Kind::Node | Kind::Pod | Kind::Service | Kind::EndpointSlice => {}
         }
     }

@@ -6,7 +6,7 @@
 //!     forwarder (8x): status.computed
 //!     names     (8x): Services and EndpointSlices of Apps
 //!     network attachments (8x): NetworkAttachmentDefinitions on request
-//!     sweep     (1x): what has lost its topology
+//!     sweep     (1x): objects without their topology
 //! ```
 mod driver;
 pub mod forwarder;

@@ -1,4 +1,4 @@
-//! Replacing one value by another: the indices follow, and what it concerns is noted.
+//! Replacement of cached values, with updates of the indices and of the affected keys.
 
 use std::{collections::BTreeSet, mem, sync::Arc};
 

@@ -132,7 +132,7 @@ impl Cache {
         }
     }
 
-    /// Takes what a watch tells; within a list `listing` keeps account.
+    /// Stores an event of a watch; within a list, `listing` collects the objects.
     pub(super) fn put(
         &self,
         source: &Source,
@@ -155,7 +155,7 @@ impl Cache {
         self.follow(source.kind, &key, concerned);
     }
 
-    /// A list is complete: what it did not name is gone.
+    /// Completes a list: objects that it does not name are removed.
     pub(super) fn complete(&self, source: &Source, listing: &Listing) {
         let held = self.state().keys(source.kind, source.namespace.as_deref());
         for key in held.iter().filter(|key| !listing.seen.contains(key)) {
@@ -264,7 +264,7 @@ impl Cache {
         }
     }
 
-    /// Keeps what a plan of the topology with this uid found, and sees to what it wants published.
+    /// Stores the findings of a plan of the topology with this uid, and queues its tables for publication.
     pub fn record(&self, key: &Key, uid: &str, plan: &Plan, computed: Option<Arc<Computed>>) {
         let to_publish = self.state_mut().record(key, uid, plan, computed);
         for (position, object) in to_publish.into_iter().enumerate() {

@@ -34,7 +34,7 @@ use crate::{plan::Limits, telemetry::Metrics};
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
-/// An API server that comes back is heard again within this.
+/// Longest pause: a recovered API server is watched again within this time.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Namespaces that are watched (all when there are none), and what the administrator allows there.

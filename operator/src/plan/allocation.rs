@@ -198,7 +198,7 @@ fn grant_vnis(
     let mut free = vni::free(observed, &taken).into_iter();
     let mut missing = 0;
     for id in homeless {
-        // The same link may have back what it had.
+        // The same link may get its former VNI.
         let revived = next.retired.get(id).map(|retired| retired.vni);
         if let Some(vni) = revived.filter(|vni| is_ours(*vni)) {
             next.retired.remove(id);

@@ -1,7 +1,7 @@
 //! Reports of nodes, compared with the tables that follow from them.
 //!
 //! A link can be used while both its ends report it up, as nodes themselves have it. What each node
-//! should have programmed then is computed here by the same functions, and compared with what it says.
+//! should have programmed then is computed here by the same functions, and compared with its report.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Order of plans: a plan from older versions does not overwrite one from newer versions.
 //!
 //! ```text
-//! watches ----> heard: the newest version that each watch has delivered, whatever it was about
+//! watches ----> heard: the newest version that each watch has delivered, of any topology
 //!          \--> basis: the newest version of each kind that concerned the topology ---> written with each plan
 //! ```
 //! A basis is a version that every replica's watches will deliver. So a replica with lower versions than the basis of the
@@ -114,7 +114,7 @@ impl fmt::Display for Basis {
     }
 }
 
-/// Reads what it can: what cannot be read says nothing.
+/// Parses leniently: invalid parts are ignored.
 impl FromStr for Basis {
     type Err = std::convert::Infallible;
 

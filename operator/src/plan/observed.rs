@@ -241,7 +241,7 @@ impl Observed {
         Cow::Owned(nodes.cloned().collect())
     }
 
-    /// The revision that a Forwarder was last written from; 0 when what it carries cannot be one.
+    /// Revision that a Forwarder was last written from; 0 for an invalid value.
     pub(super) fn written(&self, existing: &ExistingForwarder) -> u64 {
         let persisted = self.persisted().map_or(0, |persisted| persisted.revision);
         let is_possible = existing.revision <= persisted.max(REVISION_MAX);

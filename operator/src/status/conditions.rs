@@ -150,7 +150,7 @@ fn degraded(facts: &Facts) -> Finding {
 /// The first that is not true says why; a link that is down is no reason while all are reached.
 fn ready(facts: &Facts, steps: &[&Finding], degraded: &Finding) -> Finding {
     let first = steps.iter().find(|step| !step.is_true());
-    // Whoever is not heard because the node is gone will not be heard by waiting.
+    // A missing report of a deleted node will not arrive later.
     if first.is_none_or(|step| step.status == "Unknown") && degraded.reason == "NodeGone" {
         return degraded.of("Ready", "False");
     }

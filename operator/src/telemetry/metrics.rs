@@ -148,7 +148,7 @@ impl Metrics {
         Metrics(Arc::new(inner))
     }
 
-    /// From now on each scrape also tells what `observe` returns then.
+    /// Sets the function whose values are read at each scrape.
     pub fn observe(&self, observe: impl Fn() -> Observed + Send + Sync + 'static) {
         let observations = Observations::new(observe);
         self.0.write().register_collector(Box::new(observations));

@@ -1,4 +1,4 @@
-//! The run that almost every graph takes: buckets, and one word of next hops.
+//! Common case of a run: buckets, and one machine word of next hops.
 //!
 //! The cost of a shortest-path run on a modern core are branches: it is unpredictable whether an
 //! edge shortens a path, ties, or does nothing. So this loop computes distance and set of the

@@ -80,7 +80,7 @@ impl<S: Sets> Repair<'_, S> {
         }
     }
 
-    /// Sets a flag; tells whether it was not set before.
+    /// Sets a flag; true when it was not set before.
     fn flag(&mut self, forwarder: u32, flag: u8) -> bool {
         let flags = &mut self.scratch.flags[forwarder as usize];
         if *flags == 0 {

@@ -4,7 +4,7 @@
 //! ```text
 //! failover (an end falls) --.                    .--> flooding (own reports, by generation)
 //! routing  (ends observed) --+--> LinkStates ----+--> routing, failover (reports of others)
-//! flooding (reports heard) -'    (one mutex)     '--> snapshot (files, debounced)
+//! flooding (peer reports) -'    (one mutex)     '--> snapshot (files, debounced)
 //! ```
 //! The lock is held for one step of the database, never while waiting.
 
