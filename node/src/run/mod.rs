@@ -68,6 +68,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     let lock = Arc::new(Lock::take(&config.state_dir, HANDOVER)?);
     // Under the lock no other daemon writes there.
     store::atomic::sweep_directory(&config.state_dir)?;
+    store::atomic::sweep_directory(&config.link_states())?;
     let own = match config.origin {
         Origin::Kubernetes { .. } => OwnPod::from_environment(),
         Origin::Directory(_) => None,

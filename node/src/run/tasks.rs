@@ -112,9 +112,13 @@ mod tests {
         let replay = move || counted.fetch_add(1, Ordering::Relaxed) == 1;
         let task = tokio::spawn(replay_when_due(replay, Arc::clone(&due)));
         let reaches = async |expected| {
-            while count.load(Ordering::Relaxed) < expected {
-                tokio::time::sleep(HOUSEKEEPING).await;
-            }
+            let reached = async {
+                while count.load(Ordering::Relaxed) < expected {
+                    tokio::time::sleep(HOUSEKEEPING).await;
+                }
+            };
+            let reached = tokio::time::timeout(100 * HOUSEKEEPING, reached);
+            reached.await.expect("tried again");
         };
         reaches(2).await;
         tokio::time::sleep(100 * HOUSEKEEPING).await;

@@ -1,5 +1,8 @@
 //! Killed at every system call, not just at random moments: retries succeed and nothing is left.
 
+use std::fs;
+use std::path::Path;
+
 use cni::queue;
 
 use crate::killer::Killer;
@@ -101,5 +104,86 @@ pub(crate) fn a_daemon_killed_at_any_write_gives_no_address_twice_and_keeps_none
         }
         eprintln!("{verb}: the daemon killed at each of {} calls", number - 1);
         assert!(number > 4, "{verb}: {number} calls only");
+    }
+}
+
+/// Durable steps of writers: a file is synced, takes its name, loses it, is cut off.
+const DURABLE: [i64; 6] = [
+    nix::libc::SYS_fsync,
+    nix::libc::SYS_fdatasync,
+    nix::libc::SYS_rename,
+    nix::libc::SYS_unlink,
+    nix::libc::SYS_mkdir,
+    nix::libc::SYS_ftruncate,
+];
+
+/// Temporary files of writers below a directory.
+fn leftovers(directory: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => left.extend(leftovers(&path)),
+            false if path.extension().is_some_and(|it| it == "tmp") => {
+                left.push(path.display().to_string());
+            }
+            false => {}
+        }
+    }
+    left
+}
+
+/// A second topology, which comes and goes.
+const SECOND: &str = "  addressing: {cidrs: [10.81.0.0/16]}\n\
+                      \x20 forwarders: [{name: g1, node: n1}, {name: g2, node: n1}]\n\
+                      \x20 shape: Line\n";
+
+pub(crate) fn a_daemon_killed_at_any_durable_step_makes_and_removes_all_and_leaves_no_file() {
+    let (mut world, first) = pair();
+    let before = world.census();
+    let second = format!("{first}b");
+    let is_ready = |world: &World| {
+        let status = world.status(&second, "g1");
+        status.links.total == 1 && status.links.up == 1
+    };
+    for is_declared in [true, false] {
+        let mut number = 1;
+        loop {
+            let what = format!("declared: {is_declared}, killed at step {number}");
+            if !is_declared {
+                world.declare(&second, SECOND);
+                wait_for(&what, || is_ready(&world));
+            }
+            let killer = Killer::seize(world.process("n1"), &DURABLE);
+            match is_declared {
+                true => world.declare(&second, SECOND),
+                false => world.remove(&second),
+            }
+            let is_over = || match is_declared {
+                true => is_ready(&world),
+                false => world.census() == before && !is_ready(&world),
+            };
+            let is_killed = killer.kill_at(number, is_over);
+            world.bury("n1");
+            world.start("n1");
+            if is_declared {
+                wait_for(&what, || is_ready(&world));
+                world.remove(&second);
+            }
+            wait_for(&what, || world.census() == before && !is_ready(&world));
+            let state = world.state("n1");
+            wait_for(&format!("{what}: {:?}", leftovers(&state)), || {
+                leftovers(&state).is_empty()
+            });
+            if !is_killed {
+                break;
+            }
+            number += 1;
+        }
+        eprintln!(
+            "declared {is_declared}: killed at each of {} steps",
+            number - 1
+        );
+        assert!(number > 3, "{number} steps only");
     }
 }

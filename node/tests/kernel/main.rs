@@ -60,6 +60,7 @@ fn main() {
         install::a_steady_node_writes_nothing,
         killed::a_plugin_killed_at_any_system_call_leaves_nothing,
         killed::a_daemon_killed_at_any_write_gives_no_address_twice_and_keeps_none,
+        killed::a_daemon_killed_at_any_durable_step_makes_and_removes_all_and_leaves_no_file,
         routing::removed_forwarders_leave_nothing_behind,
         routing::a_torn_file_stops_no_other_and_deletes_nothing,
         routing::two_topologies_with_the_same_addresses_never_meet,

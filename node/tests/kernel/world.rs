@@ -226,6 +226,17 @@ impl World {
         let _ = fs::remove_file(path);
     }
 
+    /// Takes back a topology.
+    pub(crate) fn remove(&mut self, topology: &str) {
+        let known = std::mem::take(&mut self.forwarders);
+        let of = |forwarder: &Forwarder| forwarder.spec.topology == topology;
+        let (gone, others): (Vec<_>, Vec<_>) = known.into_iter().partition(of);
+        for forwarder in gone {
+            self.remove_object(&forwarder.metadata.name);
+        }
+        self.forwarders = others;
+    }
+
     pub(crate) fn remove_all(&mut self) {
         for forwarder in std::mem::take(&mut self.forwarders) {
             self.remove_object(&forwarder.metadata.name);
