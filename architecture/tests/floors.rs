@@ -11,6 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-topology",     &[]),
     ("beemesh-picture",      &["beemesh-topology"]),
     ("beemesh-linkstate",    &["beemesh-topology"]),
+    ("beemesh-bfd",          &[]),
     ("beemesh-crds",         &["beemesh-topology"]),
     ("beemesh-dataplane",    &["beemesh-topology"]),
     ("beemesh-probe",        &[]),
@@ -101,31 +102,33 @@ fn the_edges_of_the_workspace_are_those_of_the_table() {
 }
 
 #[test]
-fn topology_needs_no_operating_system() {
-    let lib = concat!(env!("CARGO_MANIFEST_DIR"), "/../topology/src/lib.rs");
-    let source = std::fs::read_to_string(lib).expect("topology has a lib.rs");
-    assert!(source.contains("#![no_std]"), "the compiler guards floor 0");
+fn topology_and_bfd_need_no_operating_system() {
     let metadata = metadata();
-    for dependency in &named(&metadata, "beemesh-topology").dependencies {
-        let is_normal = dependency.kind == DependencyKind::Normal;
-        let has_std = dependency.uses_default_features
-            || dependency.features.iter().any(|feature| feature == "std");
-        assert!(
-            !is_normal || !has_std,
-            "{} would bring std",
-            dependency.name
+    for (folder, package) in [("topology", "beemesh-topology"), ("bfd", "beemesh-bfd")] {
+        let lib = format!("{}/../{folder}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(lib).expect("it has a lib.rs");
+        assert!(source.contains("#![no_std]"), "the compiler guards floor 0");
+        for dependency in &named(&metadata, package).dependencies {
+            let is_normal = dependency.kind == DependencyKind::Normal;
+            let has_std = dependency.uses_default_features
+                || dependency.features.iter().any(|feature| feature == "std");
+            assert!(
+                !is_normal || !has_std,
+                "{} would bring std",
+                dependency.name
+            );
+        }
+        let forbidden = ["serde", "tokio", "rand", "std", "libc", "chrono"];
+        let linked = linked(package);
+        let found: Vec<&str> = forbidden
+            .into_iter()
+            .filter(|name| linked.contains(*name))
+            .collect();
+        assert_eq!(
+            found, [""; 0],
+            "{package}: no I/O, no async, no clock, no randomness, no serde"
         );
     }
-    let forbidden = ["serde", "tokio", "rand", "std", "libc", "chrono"];
-    let linked = linked("beemesh-topology");
-    let found: Vec<&str> = forbidden
-        .into_iter()
-        .filter(|name| linked.contains(*name))
-        .collect();
-    assert_eq!(
-        found, [""; 0],
-        "no I/O, no async, no clock, no randomness, no serde"
-    );
 }
 
 #[test]
