@@ -157,7 +157,8 @@ pub struct ForwarderStatus {
     /// The table that the operator expects while all links are up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed: Option<Computed>,
-    /// Epoch of the topology that the programmed table was computed from.
+    /// Epoch of the topology in which the programmed table became what it is. Later epochs may have the same
+    /// table.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub epoch: String,
     /// Digest of the programmed table.

@@ -1,10 +1,10 @@
 //! Degraded topology: without the links that its nodes report down.
 
-use crate::tables::Computer;
+use crate::tables::{Computer, all_roots};
 use crds::Forwarder;
 use linkstate::down_links;
 use std::collections::BTreeMap;
-use topology::{Epoch, LinkIndex, Topology};
+use topology::{LinkIndex, Topology};
 
 /// Links that are not reported up from both ends: no node uses them.
 pub(crate) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
@@ -19,20 +19,28 @@ pub(crate) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkInd
     })
 }
 
-/// All tables of the topology without these links.
-pub(crate) fn computer<'a>(
-    topology: &'a Topology,
+/// Digest of each Forwarder's table without these links.
+pub(crate) fn digests(
+    topology: &Topology,
     forwarders: &[Forwarder],
     without: &[LinkIndex],
-) -> Computer<'a> {
+) -> BTreeMap<String, String> {
     let first = forwarders.first();
     let max_paths = first.map_or(1, |it| it.spec.routing.max_paths as usize);
-    Computer::without(topology, max_paths, without)
+    let computer = Computer::without(topology, max_paths, without);
+    let digests = computer.compute(&all_roots(topology), |table| table.digest().to_string());
+    let names = topology.forwarders().iter().cloned();
+    names.zip(digests).collect()
 }
 
-/// Epoch that all nodes report once they route around failed parts; `None` without any.
-pub(crate) fn epoch(forwarders: &[Forwarder]) -> Option<Epoch> {
-    let topology = crds::topology_of(forwarders).ok()?;
+/// Digests that nodes report once they route around failed parts; none without any.
+pub(crate) fn around(forwarders: &[Forwarder]) -> BTreeMap<String, String> {
+    let Ok(topology) = crds::topology_of(forwarders) else {
+        return BTreeMap::new();
+    };
     let down = down(&topology, forwarders);
-    (!down.is_empty()).then(|| computer(&topology, forwarders, &down).epoch())
+    match down.is_empty() {
+        true => BTreeMap::new(),
+        false => digests(&topology, forwarders, &down),
+    }
 }

@@ -23,7 +23,7 @@ const FORWARDER: [Column; 9] = [
     ("Node", "string", ".spec.node", "Node of the Forwarder", 0),
     ("Block", "string", ".spec.blocks[0]", "Its first address block", 0),
     ("Links", "string", ".status.linksUp", "Links that are up, of all", 0),
-    ("Epoch", "string", ".status.epoch", "Topology that the programmed table was computed from", 0),
+    ("Epoch", "string", ".status.epoch", "Topology in which the programmed table became what it is", 0),
     ("Ready", "string", READY_STATUS, "Whether its node has programmed it", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
     ("Computed", "string", ".status.computed.digest", "Digest of the table that the operator computed", 1),

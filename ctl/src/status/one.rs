@@ -93,7 +93,7 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
     let drain = declaration.and_then(|it| it.spec.drain).unwrap_or_default();
     let drained = |name: &str| drain.forwarders.iter().any(|it| it == name);
     let plain: Vec<Forwarder> = forwarders.iter().map(Forwarder::from).collect();
-    let around = degraded::epoch(&plain).map(|epoch| epoch.to_string());
+    let around = degraded::around(&plain);
     let lines = forwarders.iter();
     let lines: Vec<ForwarderLine> = lines.map(|it| line(it, &drained, &around)).collect();
     let problems = advice::problems(stored, &lines, forwarders);
@@ -116,7 +116,7 @@ pub(super) fn report(stored: &Stored, forwarders: &[ForwarderObject]) -> Report 
 fn line(
     object: &ForwarderObject,
     drained: &dyn Fn(&str) -> bool,
-    around: &Option<String>,
+    around: &BTreeMap<String, String>,
 ) -> ForwarderLine {
     let ForwarderSpec {
         name, node, blocks, ..
@@ -139,14 +139,18 @@ fn line(
     }
 }
 
-/// `around` is the epoch of a topology without its links that are down.
-fn state(object: &ForwarderObject, status: &ForwarderStatus, around: &Option<String>) -> State {
+/// `around` has the digests of all tables without the links that are down.
+fn state(
+    object: &ForwarderObject,
+    status: &ForwarderStatus,
+    around: &BTreeMap<String, String>,
+) -> State {
     match &status.computed {
         _ if !is_filled(object) => State::Bare,
         None => State::NotComputed,
         Some(_) if status.digest.is_empty() => State::NotReported,
         Some(computed) if computed.digest == status.digest => State::Same,
-        Some(_) if around.as_ref() == Some(&status.epoch) => State::Rerouted,
+        Some(_) if around.get(&object.spec.name) == Some(&status.digest) => State::Rerouted,
         Some(_) => State::Differs,
     }
 }

@@ -6,12 +6,11 @@ use crate::cluster::{
     stored::{Stored, is_filled},
 };
 use crate::degraded;
-use crate::tables::all_roots;
 use console::failure::Failure;
-use crds::{Forwarder, ForwarderObject, Node, attach::Pod, forwarder::Computed};
+use crds::{Forwarder, ForwarderObject, Node, attach::Pod};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use topology::{Epoch, LinkIndex, Topology, table::digest_of_all};
+use topology::{Epoch, Topology, table::digest_of_all};
 
 /// Comparison of two layers, and the differences.
 #[derive(Serialize)]
@@ -260,20 +259,20 @@ impl Layers<'_> {
     /// Tables computed here from the Forwarder objects = those that the operator has published.
     fn computed(&self, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
         let mut layer = Layer::new("forwarders", "computed", forwarders.len());
-        let tables = tables(topology, forwarders, &[]);
+        let digests = degraded::digests(topology, forwarders, &[]);
         for forwarder in forwarders {
             let object = shown(&forwarder.metadata.name);
             let found = forwarder.status.computed.clone().unwrap_or_default();
-            let expected = &tables[&forwarder.spec.name];
+            let expected = &digests[&forwarder.spec.name];
             let field = "status.computed.digest";
-            let difference = Difference::of(&object, field, &expected.digest, &found.digest);
+            let difference = Difference::of(&object, field, expected, &found.digest);
             layer.differences.extend(difference);
         }
         let (object, status) = (
             format!("mst/{}", self.topology.name()),
             self.topology.status(),
         );
-        let parse = |name: &String| tables.get(name)?.digest.parse::<Epoch>().ok();
+        let parse = |name: &String| digests.get(name)?.parse::<Epoch>().ok();
         let digests: Vec<Epoch> = topology.forwarders().iter().filter_map(parse).collect();
         let digest = digest_of_all(topology, &digests).to_string();
         layer.differences.extend(Difference::of(
@@ -310,40 +309,17 @@ pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     if told.is_empty() {
         return layer;
     }
-    let tables = tables(topology, forwarders, &degraded::down(topology, forwarders));
-    for forwarder in told {
+    let down = degraded::down(topology, forwarders);
+    let expected = degraded::digests(topology, forwarders, &down);
+    let difference = |forwarder: &Forwarder| {
         let object = shown(&forwarder.metadata.name);
-        let (expected, found) = (&tables[&forwarder.spec.name], &forwarder.status);
-        let pairs = [
-            ("status.epoch", &expected.epoch, &found.epoch),
-            ("status.digest", &expected.digest, &found.digest),
-        ];
-        let pairs = pairs.into_iter();
-        layer.differences.extend(
-            pairs.filter_map(|(field, one, other)| Difference::of(&object, field, one, other)),
-        );
-    }
+        let (expected, found) = (&expected[&forwarder.spec.name], &forwarder.status.digest);
+        Difference::of(&object, "status.digest", expected, found)
+    };
     layer
-}
-
-/// Epoch and digest of each Forwarder's table without these links.
-fn tables(
-    topology: &Topology,
-    forwarders: &[Forwarder],
-    without: &[LinkIndex],
-) -> BTreeMap<String, Computed> {
-    let computer = degraded::computer(topology, forwarders, without);
-    let epoch = computer.epoch().to_string();
-    let computed = computer.compute(&all_roots(topology), |table| Computed {
-        epoch: epoch.clone(),
-        digest: table.digest().to_string(),
-    });
-    topology
-        .forwarders()
-        .iter()
-        .cloned()
-        .zip(computed)
-        .collect()
+        .differences
+        .extend(told.into_iter().filter_map(difference));
+    layer
 }
 
 fn shown(object: &str) -> String {

@@ -241,6 +241,8 @@ impl Source for Kubernetes {
             return Ok(false);
         };
         let wanted = normal::about(status.clone(), declared.generation);
+        let before = self.shared.reports.wanted(forwarder);
+        let wanted = normal::since(wanted, before.as_ref().or(declared.status.as_deref()));
         let is_new = declared.status.as_deref() != Some(&wanted);
         drop(store);
         self.shared.reports.want(forwarder, wanted);

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 20] = [
+    let tests: [(&str, Test); 21] = [
         (
             "objects_appear_change_and_vanish",
             follow::objects_appear_change_and_vanish,
@@ -67,6 +67,10 @@ fn main() -> ExitCode {
             away::a_watch_that_expires_is_not_seen,
         ),
         ("a_status_is_written_once", status::a_status_is_written_once),
+        (
+            "an_epoch_with_the_same_table_is_no_write",
+            status::an_epoch_with_the_same_table_is_no_write,
+        ),
         (
             "what_another_node_reported_is_replaced",
             status::what_another_node_reported_is_replaced,

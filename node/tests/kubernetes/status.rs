@@ -132,6 +132,44 @@ pub(crate) fn a_status_is_written_once() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn an_epoch_with_the_same_table_is_no_write() -> Result<()> {
+    let bed = shared()?;
+    bed.namespace("calm")?;
+    bed.forwarder("calm", "iot", "a", "calm-1", &[])?;
+    let mut here = Follower::new("calm-1", &bed.server.kubeconfig())?;
+    here.until_forwarders(&["calm.iot.a"])?;
+    let at = |epoch: &str, digest: &str, up| ForwarderStatus {
+        epoch: format!("{epoch:0>16}"),
+        digest: format!("{digest:0>16}"),
+        ..report(up)
+    };
+    here.source.report("calm.iot.a", &at("1", "d", 2))?;
+    until(bed, "calm", "the first table", |status| {
+        status["linksUp"] == "2/2"
+    })?;
+    // Pods join elsewhere in the topology; also for a daemon that has just started.
+    for epoch in ["2", "3", "4"] {
+        ensure!(!here.source.report("calm.iot.a", &at(epoch, "d", 2))?);
+    }
+    drop(here);
+    let mut again = Follower::new("calm-1", &bed.server.kubeconfig())?;
+    again.until_forwarders(&["calm.iot.a"])?;
+    ensure!(!again.source.report("calm.iot.a", &at("5", "d", 2))?);
+    again.source.report("calm.iot.a", &at("6", "d", 1))?;
+    let same = until(bed, "calm", "a link", |status| status["linksUp"] == "1/2")?;
+    ensure!(
+        same["status"]["epoch"] == "0000000000000001",
+        "the table is from then: {same}"
+    );
+    again.source.report("calm.iot.a", &at("7", "e", 1))?;
+    until(bed, "calm", "another table", |status| {
+        status["epoch"] == "0000000000000007"
+    })?;
+    let written = writes(bed, "calm")?;
+    ensure!(written == 3, "{written} writes");
+    Ok(())
+}
+
 pub(crate) fn what_another_node_reported_is_replaced() -> Result<()> {
     let bed = shared()?;
     bed.namespace("heir")?;

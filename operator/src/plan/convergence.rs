@@ -105,8 +105,8 @@ pub(super) fn convergence(
     for (index, existing) in (0..).map(ForwarderIndex).zip(&reports.forwarders) {
         let reported = existing.filter(|existing| !existing.status.epoch.is_empty());
         convergence.reported += u32::from(reported.is_some());
-        let is_programmed = reported.is_some_and(|existing| tables.is_reported(index, existing));
-        if is_programmed && reports.is_written(index) {
+        let reported = reported.filter(|_| reports.is_written(index));
+        if reported.is_some_and(|existing| tables.is_reported(index, existing)) {
             convergence.programmed += 1;
         } else {
             convergence
@@ -219,7 +219,6 @@ impl<'a> Reports<'a> {
 struct Tables<'a> {
     computed: &'a Computed,
     graph: &'a Graph,
-    epoch: String,
     spf: Option<Spf>,
     known: &'a mut BTreeMap<u32, Epoch>,
 }
@@ -240,18 +239,15 @@ impl<'a> Tables<'a> {
         Tables {
             computed,
             graph,
-            epoch: key.0.to_string(),
             spf: None,
             known,
         }
     }
 
-    /// True when a node reports the table computed from the reported links. An unknown table is
-    /// computed only when the epoch matches, so that a changing graph costs nothing.
+    /// True when a node reports the table computed from the reported links. Its epoch says nothing: a
+    /// table that stays as it is keeps the one in which it came to be.
     fn is_reported(&mut self, from: ForwarderIndex, existing: &ExistingForwarder) -> bool {
-        let status = &existing.status;
-        let is_cheap = self.known.contains_key(&from.0) || status.epoch == self.epoch;
-        is_cheap && status.digest == self.digest(from).to_string()
+        existing.status.digest == self.digest(from).to_string()
     }
 
     fn digest(&mut self, from: ForwarderIndex) -> Epoch {

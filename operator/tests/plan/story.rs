@@ -268,8 +268,10 @@ impl Teller {
             let spf = Spf::compute(&graph, index);
             let table = Table::new(&computed.graph, &graph, &spf, computed.max_paths);
             let status = self.reports.entry(forwarder.uid).or_default();
-            status.epoch = table.epoch.to_string();
-            status.digest = table.digest().to_string();
+            let digest = table.digest().to_string();
+            if status.digest != digest {
+                (status.epoch, status.digest) = (table.epoch.to_string(), digest);
+            }
             let state = |link: &crds::forwarder::ForwarderLink| {
                 let reasons = report.down.get(&link.id);
                 let reason = reasons.and_then(|reasons| reasons.get(name)).cloned();

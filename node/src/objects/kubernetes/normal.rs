@@ -45,6 +45,19 @@ pub(super) fn about(mut status: ForwarderStatus, generation: i64) -> ForwarderSt
     normal(status)
 }
 
+/// `status` with the epoch in which its table became what it is: that of the report `before`, while the
+/// digest is the same. Every pod edge makes a new epoch, and most tables stay as they are.
+pub(super) fn since(
+    mut status: ForwarderStatus,
+    before: Option<&ForwarderStatus>,
+) -> ForwarderStatus {
+    let same = before.filter(|it| it.digest == status.digest && !it.epoch.is_empty());
+    if let Some(same) = same.filter(|_| !status.digest.is_empty()) {
+        status.epoch.clone_from(&same.epoch);
+    }
+    status
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
