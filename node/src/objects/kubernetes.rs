@@ -36,6 +36,7 @@ mod pace;
 mod pods;
 mod read;
 mod reports;
+mod restore;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ use events::Tells;
 pub use health::Health;
 use pace::Pace;
 use reports::Reports;
+use restore::Revisions;
 use store::{Feed, Store, Update};
 
 /// The Kubernetes adapter of [`Source`].
@@ -71,6 +73,7 @@ struct Shared {
     health: Arc<Health>,
     pace: Arc<Pace>,
     networks_changed: Notify,
+    revisions: Revisions,
     api: Api,
 }
 
@@ -121,6 +124,7 @@ impl Kubernetes {
             health,
             pace,
             networks_changed: Notify::new(),
+            revisions: Revisions::default(),
             api: Api {
                 client,
                 handle: runtime.handle().clone(),

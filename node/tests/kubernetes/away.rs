@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{ApiServer, eventually};
 use node::objects::pods::Lookup;
 use node::objects::{Snapshot, Source};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::bed::{Bed, Follower, SOON, ensure_same_forwarders, kubeconfig_at};
@@ -41,6 +42,35 @@ pub(crate) fn nothing_goes_while_the_server_is_away() -> Result<()> {
     eventually("it answers again", SOON, || {
         let found = here.pods.find("away", "unheard-of", None);
         ensure!(found == Lookup::Absent, "{found:?}");
+        Ok(())
+    })
+}
+
+pub(crate) fn a_store_that_was_restored_is_listed_again() -> Result<()> {
+    let bed = furnished(ApiServer::options())?;
+    let mut here = Follower::new("away-1", &bed.server.kubeconfig())?;
+    here.until_forwarders(&BOTH)?;
+    bed.server.back_up()?;
+    // So many that the restored store does not reach this revision while the test runs.
+    let filler = |number: u32| {
+        let metadata = json!({"name": format!("filler-{number}"), "namespace": "away"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string()
+    };
+    let fillers: Vec<String> = (0..1_000).map(filler).collect();
+    bed.server.kubectl_apply(&fillers.join("\n---\n"))?;
+    bed.forwarder("away", "iot", "lost", "away-1", &[])?;
+    bed.pod("away", "lost", "away-1")?;
+    here.until_forwarders(&["away.iot.a", "away.iot.b", "away.iot.lost"])?;
+
+    bed.server.restore()?;
+    bed.forwarder("away", "iot", "new", "away-1", &[])?;
+    bed.pod("away", "new", "away-1")?;
+    here.until_forwarders(&["away.iot.a", "away.iot.b", "away.iot.new"])?;
+    eventually("its pods are those of the backup", SOON, || {
+        let pods = here.pods.here();
+        let mut names: Vec<&str> = pods.iter().map(|pod| pod.pod.name.as_str()).collect();
+        names.sort_unstable();
+        ensure!(names == ["new", "one"], "{names:?}");
         Ok(())
     })
 }

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 21] = [
+    let tests: [(&str, Test); 22] = [
         (
             "objects_appear_change_and_vanish",
             follow::objects_appear_change_and_vanish,
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
         (
             "a_watch_that_expires_is_not_seen",
             away::a_watch_that_expires_is_not_seen,
+        ),
+        (
+            "a_store_that_was_restored_is_listed_again",
+            away::a_store_that_was_restored_is_listed_again,
         ),
         ("a_status_is_written_once", status::a_status_is_written_once),
         (

@@ -86,6 +86,7 @@ pub(super) fn shared(status: u16) -> (Arc<Shared>, UnboundedReceiver<String>, Te
         health,
         pace: Arc::default(),
         networks_changed: Notify::new(),
+        revisions: Revisions::default(),
         api: Api {
             client: Client::new(Server { status, asked }, "default"),
             handle: Handle::current(),

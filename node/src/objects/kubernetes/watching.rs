@@ -9,12 +9,14 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, ListSemantic, watcher};
 use kube::{Api, Client, Resource};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::client::BEGINNING;
 use super::health::{Backoff, chain, watch_code};
 use super::read::{self, WireNode, WirePod};
+use super::restore;
 use super::store::{Feed, Listing, Read, Update};
 use crds::TopologyKey;
 
@@ -29,10 +31,10 @@ const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
 
 /// Synchronises every table with the API server. Never returns; dropping it ends the watches.
 pub(super) async fn run(shared: Arc<Shared>, client: Client) {
-    let mut watches = Watches::default();
-    for feed in [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods] {
-        watches.start(&shared, &client, feed);
-    }
+    let restored = Notify::new();
+    let detector = restore::detect(&shared, client.clone(), &restored);
+    pin_mut!(detector);
+    let mut watches = Watches::all(&shared, &client);
     loop {
         let networks = shared.store().networks();
         watches.keep(&networks, &shared);
@@ -41,7 +43,12 @@ pub(super) async fn run(shared: Arc<Shared>, client: Client) {
                 watches.start(&shared, &client, Feed::Network(network));
             }
         }
-        shared.networks_changed.notified().await;
+        tokio::select! {
+            () = shared.networks_changed.notified() => {}
+            () = &mut detector => {}
+            // A list is the truth, also when its versions are lower.
+            () = restored.notified() => watches = Watches::all(&shared, &client),
+        }
     }
 }
 
@@ -61,6 +68,15 @@ impl Drop for Task {
 }
 
 impl Watches {
+    /// The watches of every node.
+    fn all(shared: &Arc<Shared>, client: &Client) -> Watches {
+        let mut watches = Watches::default();
+        for feed in [Feed::Own, Feed::Topologies, Feed::Nodes, Feed::Pods] {
+            watches.start(shared, client, feed);
+        }
+        watches
+    }
+
     /// Ends the watches of other networks.
     fn keep(&mut self, networks: &BTreeSet<TopologyKey>, shared: &Shared) {
         let others = self.networks.extract_if(.., |it, _| !networks.contains(it));
@@ -181,6 +197,7 @@ impl Watch {
             };
             // An expired resource version (410) is how a new list begins.
             if code != Some(410) {
+                self.shared.revisions.doubt();
                 self.shared.health.unheard(&self.what, code, &error);
             }
             tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
@@ -197,6 +214,9 @@ impl Watch {
         read: &impl Fn(K) -> Read,
     ) {
         let (shared, feed) = (&self.shared, &self.feed);
+        if let Event::InitApply(object) | Event::Apply(object) = &event {
+            shared.revisions.note(object.meta());
+        }
         match event {
             Event::Init => *listing = Some(Listing::new()),
             Event::InitApply(object) => {
