@@ -36,7 +36,7 @@ use anyhow::{Result, anyhow};
 pub use audit::AuditEvent;
 pub use http::http_get;
 pub use kubectl::Ran;
-pub use memory::{cpu_seconds, resident_bytes};
+pub use memory::{cpu_seconds, peak_bytes, resident_bytes};
 pub use metrics::{Request, Requests};
 pub use options::Options;
 pub use ports::free_port;

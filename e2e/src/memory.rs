@@ -9,9 +9,21 @@ use anyhow::{Context, Result};
 /// # Errors
 /// When there is no such process.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
+    bytes(pid, "VmRSS:")
+}
+
+/// The most resident memory that the process `pid` has had, in bytes.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak_bytes(pid: u32) -> Result<u64> {
+    bytes(pid, "VmHWM:")
+}
+
+fn bytes(pid: u32, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("no process {pid}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kib.with_context(|| format!("process {pid} has no memory any more"))? * 1024)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::spawn::{Running, was_killed};
-use crate::{cpu_seconds, eventually, resident_bytes};
+use crate::{cpu_seconds, eventually, peak_bytes, resident_bytes};
 
 /// A running program whose log is kept. Killed when dropped, and by the kernel when the test ends.
 #[derive(Debug)]
@@ -133,6 +133,14 @@ impl Process {
     /// When it has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
         resident_bytes(self.pid())
+    }
+
+    /// The most resident memory that it has had since its last start, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        peak_bytes(self.pid())
     }
 
     /// The processor seconds that it has used since its last start.

@@ -50,6 +50,43 @@ pub(crate) fn more_than_one_object_holds() -> Result<()> {
     })
 }
 
+/// `limits.memory` of the chart.
+const MEMORY: u64 = 512 << 20;
+
+/// Two objects of 240 kB each, whose lists multiply: 2,000 Apps, 4,096 namespaces, 4 Forwarders.
+pub(crate) fn large_topologies_fit_into_the_memory_of_the_chart() -> Result<()> {
+    let cluster = Cluster::on(ApiServer::start()?)?;
+    let namespace = cluster.namespace("wide")?;
+    cluster.node("n1", &json!({}))?;
+    let forwarders = ["a", "b", "c", "d"].map(|name| json!({"name": name, "node": "n1"}));
+    let app = |number| {
+        let labels = json!({"app": format!("a{number}")});
+        json!({"name": format!("a{number}"), "podSelector": {"matchLabels": labels}})
+    };
+    let wide = |weight: u32| {
+        json!({
+            "forwarders": forwarders,
+            "links": [{"a": "a", "b": "b", "weight": weight}, {"a": "b", "b": "c"}, {"a": "c", "b": "d"}],
+            "apps": (0..2_000).map(app).collect::<Vec<Value>>(),
+            "allowedNamespaces": (0..4_096).map(|number| format!("team-{number}")).collect::<Vec<_>>(),
+        })
+    };
+    for weight in 1..=3 {
+        for name in ["one", "other"] {
+            namespace.topology(name, &wide(weight))?;
+        }
+        for name in ["one", "other"] {
+            namespace.until(name, "Computed", "True", "")?;
+        }
+    }
+    let small = json!({"forwarders": [{"name": "a", "node": "n1"}]});
+    namespace.topology("small", &small)?;
+    namespace.until("small", "Computed", "True", "")?;
+    let peak = cluster.operator.peak_bytes()?;
+    ensure!(peak < MEMORY, "{} MiB of {}", peak >> 20, MEMORY >> 20);
+    Ok(())
+}
+
 /// How many VNIs the named shards give, each to one link.
 fn given(allocations: &[Value]) -> Result<usize> {
     let head = allocations

@@ -24,7 +24,7 @@ type Test = fn() -> Result<()>;
 fn main() -> ExitCode {
     let missing = e2e::needs_servers();
     e2e::tell(missing.as_deref());
-    let tests: [(&str, Test); 32] = [
+    let tests: [(&str, Test); 33] = [
         ("a_topology_is_computed", first::a_topology_is_computed),
         (
             "topologies_never_share_a_vni",
@@ -49,6 +49,10 @@ fn main() -> ExitCode {
         (
             "an_allocation_larger_than_an_object_is_given_in_shards",
             limits::more_than_one_object_holds,
+        ),
+        (
+            "large_topologies_fit_into_the_memory_of_the_chart",
+            limits::large_topologies_fit_into_the_memory_of_the_chart,
         ),
         (
             "no_node_has_more_forwarders_than_is_allowed",

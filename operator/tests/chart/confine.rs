@@ -1,7 +1,7 @@
 //! The rights of a daemon on a real API server, with the token that the kubelet would give it.
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{ApiServer, eventually};
+use e2e::{ApiServer, Process, eventually, free_port};
 use kube::api::{self, Api, ApiResource, DynamicObject, GroupVersionKind, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -93,6 +93,84 @@ pub(crate) fn a_daemon_writes_what_is_of_its_own_node_and_nothing_else() -> Resu
     anywhere.is_refused(&cases[0].0, "the token names no node")?;
     // Nobody else is looked at.
     Daemon::new(&server, server.token())?.patch(&other)
+}
+
+/// Operator and daemon with the accounts that the chart gives them: what a daemon reports of its own Forwarder is
+/// permitted, and becomes a name only as far as it was planned.
+pub(crate) fn reports_of_a_daemon_beyond_the_plan_give_no_names() -> Result<()> {
+    let server = ApiServer::start()?;
+    let install = ["install", RELEASE, "--create-namespace", "--wait=false"];
+    run(&server, NAMESPACE, &install)?;
+    put_node(&server, "n1")?;
+    let app = |name: &str| json!({"name": name, "podSelector": {"matchLabels": {"app": name}}});
+    let spec =
+        json!({"forwarders": [{"name": "a", "node": "n1"}], "apps": [app("web"), app("db")]});
+    let topology = json!({
+        "apiVersion": "beemesh.io/v1alpha1", "kind": "MicroServiceTopology",
+        "metadata": {"name": "shop", "namespace": "default"}, "spec": spec,
+    });
+    server.kubectl_apply(&topology.to_string())?;
+    let daemon = Daemon::new(&server, &bound_token(&server)?)?;
+    let _operator = operator(&server)?;
+    let get = |words: &[&str]| -> Result<String> {
+        let words = [&["get", "-n", "default"], words].concat();
+        Ok(server.kubectl(&words)?.ok()?.trim().to_owned())
+    };
+    eventually("the Forwarder has addresses", MINUTE, || {
+        let blocks = get(&["fwd", "shop.a", "-o", "jsonpath={.spec.blocks}"])?;
+        ensure!(blocks.contains("10.80.0.0/24"), "{blocks:?}");
+        Ok(())
+    })?;
+    let report = |app: &str, pod: &str, address: &str| {
+        json!({
+            "app": app, "key": format!("container-{app}-{pod}-{address} eth1"),
+            "pod": format!("default/{pod}"), "addresses": [format!("{address}/32")],
+        })
+    };
+    // `p1` is an instance of `web`; the first three are lies, and the last one is true.
+    let attachments = [
+        report("invented", "p1", "10.80.0.2"),
+        report("db", "p1", "10.80.0.2"),
+        report("web", "p1", "192.0.2.1"),
+        report("web", "p1", "10.80.0.3"),
+    ];
+    let status = json!({"status": {"attachments": attachments}});
+    eventually("the daemon may report", MINUTE, || {
+        daemon.patch(&Patch::new("fwd", "shop.a", STATUS, &status))
+    })?;
+    eventually("the instance has a name", MINUTE, || {
+        let format = "jsonpath={.items[*].endpoints[*].addresses[*]}";
+        let addresses = get(&["endpointslices", "-o", format])?;
+        ensure!(addresses == "10.80.0.3", "{addresses:?}");
+        Ok(())
+    })?;
+    let names = get(&["services", "-l", "beemesh.io/topology", "-o", "name"])?;
+    ensure!(names == "service/shop-web", "{names:?}");
+    let long = "x".repeat(2_000);
+    let long = json!({"status": {"linkStates": [{"id": "a/b", "up": false, "reason": long}]}});
+    daemon.is_refused(&Patch::new("fwd", "shop.a", STATUS, &long), "Too long")
+}
+
+/// The operator with the token of its account.
+fn operator(server: &ApiServer) -> Result<Process> {
+    let account = format!("{RELEASE}-operator");
+    let create = ["create", "token", &account, "-n", NAMESPACE];
+    let token = server.kubectl(&create)?.ok()?.trim().to_owned();
+    let kubeconfig = server.kubeconfig_for_token(&token)?;
+    let ports = [free_port()?, free_port()?];
+    let listen = [
+        format!("--listen-metrics=127.0.0.1:{}", ports[0]),
+        format!("--listen-api=127.0.0.1:{}", ports[1]),
+    ];
+    let arguments = ["--name=confined", &listen[0], &listen[1]];
+    let program = env!("CARGO_BIN_EXE_beemesh-operator");
+    Process::start(
+        program,
+        "confined",
+        &arguments,
+        &kubeconfig,
+        server.folder(),
+    )
 }
 
 const STATUS: bool = true;

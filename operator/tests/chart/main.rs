@@ -87,6 +87,7 @@ fn main() -> ExitCode {
         server::notes_tell_what_is_not_tested,
         install::a_release_comes_is_upgraded_and_goes_without_a_trace,
         confine::a_daemon_writes_what_is_of_its_own_node_and_nothing_else,
+        confine::reports_of_a_daemon_beyond_the_plan_give_no_names,
         install::definitions_are_upgraded_by_the_documented_command,
     ));
     trials.extend(

@@ -7,8 +7,8 @@ mod cluster;
 mod deletes;
 mod edits;
 mod faults;
-mod late;
 mod nodes;
+mod proxy;
 mod random;
 mod rbac;
 mod snapshot;
@@ -20,12 +20,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial, run};
 
+use proxy::{late, slow};
+
 type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
     let servers = e2e::needs_servers();
     e2e::tell(servers.as_deref());
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 18] = [
         (
             "three_replicas_killed_at_random_end_where_a_calm_one_does",
             chaos::three_replicas,
@@ -65,6 +67,22 @@ fn main() -> ExitCode {
         (
             "a_replica_that_hears_late_undoes_nothing",
             late::one_watch_is_held_back,
+        ),
+        (
+            "one_tenant_without_answers_holds_up_no_other",
+            slow::a_namespace_without_answers_holds_up_no_other,
+        ),
+        (
+            "a_write_that_is_altered_each_time_is_made_ever_more_seldom",
+            slow::a_write_that_is_altered_each_time_is_made_ever_more_seldom,
+        ),
+        (
+            "a_table_that_conflicts_is_published_ever_more_seldom",
+            slow::a_table_of_an_object_that_is_not_as_heard_is_published_ever_more_seldom,
+        ),
+        (
+            "pods_are_told_several_at_once",
+            slow::pods_are_told_several_at_once,
         ),
         ("the_role_as_shipped_is_never_refused", rbac::as_shipped),
     ];

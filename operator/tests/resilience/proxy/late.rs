@@ -1,126 +1,15 @@
 //! Two replicas, one of which hears late over one watch: a proxy holds it back.
 
-use std::{fs, path::PathBuf};
-
 use anyhow::{Context, Result};
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use e2e::{ApiServer, ensure, eventually};
-use futures::StreamExt;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 
+use super::Proxy;
 use crate::bed::{Bed, SOON, ring};
 use crate::chaos::put_pod;
 use crate::cluster::{Kind, NAMESPACE, text};
 use crate::snapshot::{names, settled};
 use crate::steady::RECONCILED;
-
-/// Passes everything on to an API server, but keeps watches of one kind waiting.
-struct Proxy {
-    kubeconfig: PathBuf,
-    /// Plural name of the kind whose watches wait; empty: none.
-    held: watch::Sender<&'static str>,
-    _runtime: Runtime,
-}
-
-#[derive(Clone)]
-struct Shared {
-    client: Client,
-    held: watch::Receiver<&'static str>,
-}
-
-impl Proxy {
-    fn start(server: &ApiServer) -> Result<Proxy> {
-        let runtime = Runtime::new()?;
-        let file = Kubeconfig::read_from(server.kubeconfig())?;
-        let (held, hold) = watch::channel("");
-        let address = runtime.block_on(async {
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(file, &options).await?;
-            let shared = Shared {
-                client: Client::try_from(config)?,
-                held: hold,
-            };
-            let router = Router::new().fallback(pass).with_state(shared);
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let address = listener.local_addr()?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
-            Ok::<_, anyhow::Error>(address)
-        })?;
-        let kubeconfig = server.folder().join("kubeconfig-proxy");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "late",
-            "clusters": [{"name": "late", "cluster": {"server": format!("http://{address}")}}],
-            "users": [{"name": "late", "user": {}}],
-            "contexts": [{"name": "late", "context": {"cluster": "late", "user": "late"}}],
-        });
-        fs::write(&kubeconfig, config.to_string())?;
-        Ok(Proxy {
-            kubeconfig,
-            held,
-            _runtime: runtime,
-        })
-    }
-}
-
-async fn pass(State(shared): State<Shared>, request: Request) -> Response {
-    match forward(shared, request).await {
-        Ok(response) => response,
-        Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
-    }
-}
-
-async fn forward(shared: Shared, request: Request) -> Result<Response> {
-    let (asked, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await?;
-    let is_watch = asked
-        .uri
-        .query()
-        .is_some_and(|query| query.contains("watch="));
-    let kind = asked
-        .uri
-        .path()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let uri = asked.uri.path_and_query().context("a path")?.as_str();
-    let mut passed = axum::http::Request::builder().method(asked.method).uri(uri);
-    for name in [header::ACCEPT, header::CONTENT_TYPE] {
-        if let Some(value) = asked.headers.get(&name) {
-            passed = passed.header(name, value);
-        }
-    }
-    let passed = passed.body(kube::client::Body::from(body.to_vec()))?;
-    let (answer, body) = shared.client.send(passed).await?.into_parts();
-    let chunks = Body::new(body).into_data_stream();
-    let chunks = chunks.then(move |chunk| {
-        let (mut held, kind) = (shared.held.clone(), kind.clone());
-        async move {
-            // Without a sender the test is over.
-            let _ = held.wait_for(|held| !is_watch || *held != kind).await;
-            chunk
-        }
-    });
-    let mut response = Body::from_stream(chunks).into_response();
-    *response.status_mut() = answer.status;
-    if let Some(value) = answer.headers.get(header::CONTENT_TYPE) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, value.clone());
-    }
-    Ok(response)
-}
 
 pub(crate) fn one_watch_is_held_back() -> Result<()> {
     let mut bed = Bed::start(ApiServer::options(), 3)?;
@@ -139,7 +28,7 @@ pub(crate) fn one_watch_is_held_back() -> Result<()> {
 
     // A pod of which the second replica does not hear: what the first one makes of it stays.
     let before = generation(&bed, "t.f0")?;
-    proxy.held.send_replace("pods");
+    proxy.rule(|rules| rules.held = "pods");
     put_pod(&bed, "pod-x", 0)?;
     written(&bed, before, |forwarder| {
         let apps = forwarder["spec"]["apps"].as_array();
@@ -147,7 +36,7 @@ pub(crate) fn one_watch_is_held_back() -> Result<()> {
             .flatten()
             .any(|app| app["attached"] == true)
     })?;
-    proxy.held.send_replace("");
+    proxy.rule(|rules| rules.held = "");
     settled(&mut bed, &names(["t"]))?;
     let now = generation(&bed, "t.f0")?;
     ensure(now == before + 1, || {
@@ -155,13 +44,13 @@ pub(crate) fn one_watch_is_held_back() -> Result<()> {
     })?;
 
     // An edit of which it does not hear.
-    proxy.held.send_replace("microservicetopologies");
+    proxy.rule(|rules| rules.held = "microservicetopologies");
     bed.apply("t", &spec(7))?;
     written(&bed, now, |forwarder| {
         let links = forwarder["spec"]["links"].as_array();
         links.into_iter().flatten().any(|link| link["weight"] == 7)
     })?;
-    proxy.held.send_replace("");
+    proxy.rule(|rules| rules.held = "");
     settled(&mut bed, &names(["t"]))?;
     let last = generation(&bed, "t.f0")?;
     ensure(last == now + 1, || format!("written {} times", last - now))
