@@ -16,14 +16,14 @@ const ENTRIES: usize = 14;
 /// Exceptions: name, ceiling. Each is a room still to be divided; ceilings only fall.
 type Exceptions = &'static [(&'static str, usize)];
 
-const LARGE_CRATES: Exceptions = &[("node", 18_640), ("operator", 12_340)];
+const LARGE_CRATES: Exceptions = &[("node", 18_640), ("operator", 12_240)];
 
 const LARGE_FOLDERS: Exceptions = &[
     ("crds/src", 3_050),
     ("e2e/src", 3_100),
     ("e2e/src/cluster", 2_700),
     ("e2e/src/stories", 2_600),
-    ("operator/src/observe", 2_870),
+    ("operator/src/observe", 2_790),
     ("topology/src", 2_900),
 ];
 

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::mailbox::Mailbox;
 use crate::objects::own_pod::OwnPod;
 use crate::objects::pods::Pods;
+use watches::Revisions;
 
 pub(crate) mod cache;
 pub(crate) mod client;
@@ -36,7 +37,6 @@ mod pace;
 mod pods;
 mod read;
 mod reports;
-mod restore;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,6 @@ use events::Tells;
 pub use health::Health;
 use pace::Pace;
 use reports::Reports;
-use restore::Revisions;
 use store::{Feed, Store, Update};
 
 /// The Kubernetes adapter of [`Source`].
@@ -246,7 +245,8 @@ impl Source for Kubernetes {
         };
         let wanted = normal::about(status.clone(), declared.generation);
         let before = self.shared.reports.wanted(forwarder);
-        let wanted = normal::since(wanted, before.as_ref().or(declared.status.as_deref()));
+        let before = before.or_else(|| Some(declared.status.as_deref()?.clone()));
+        let wanted = normal::since(wanted, &before.unwrap_or_default());
         let is_new = declared.status.as_deref() != Some(&wanted);
         drop(store);
         self.shared.reports.want(forwarder, wanted);

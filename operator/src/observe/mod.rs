@@ -18,7 +18,6 @@ mod publish;
 pub mod queue;
 mod read;
 mod readiness;
-mod restore;
 mod state;
 mod sync;
 mod watching;

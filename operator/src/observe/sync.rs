@@ -187,11 +187,6 @@ impl Cache {
         let _ = is_complete.wait_for(|is_complete| *is_complete).await;
     }
 
-    /// Highest resourceVersion that the watches of a kind have delivered.
-    pub(super) fn highest(&self, kind: Kind) -> u64 {
-        self.state().highest(kind)
-    }
-
     /// A watch failed and is tried again.
     pub(super) fn failed(&self, source: &Source, is_missing: bool, error: String) {
         let mut state = self.state_mut();

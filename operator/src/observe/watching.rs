@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::telemetry::{Backoff, chain, jittered};
-use crds::forwarder::TOPOLOGY_LABEL;
+use crds::{TopologyObject, forwarder::TOPOLOGY_LABEL};
 use futures::{Stream, StreamExt, future, pin_mut};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -17,22 +18,25 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
+    api::ListParams,
     core::{ApiResource, DynamicObject, DynamicResourceScope, ObjectMeta},
     runtime::watcher::{self, Event, InitialListStrategy, watcher},
 };
+use watches::{Revisions, watch_code};
 
 use super::{
     Cache,
     cached::Cached,
     read::{self, NodeObject, PodObject},
     readiness::{KINDS, Kind, Source},
-    restore,
     sync::Listing,
 };
 use crate::{plan::Limits, telemetry::Metrics};
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
+/// Time between two requests for the revision of the store.
+const READING: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Longest pause: a recovered API server is watched again within this time.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -67,23 +71,23 @@ impl Scope {
 
 /// Keeps `cache` like what the API server has. Never returns; stop it by dropping it.
 pub async fn run(cache: Cache, client: Client, metrics: Metrics, scope: Scope) {
-    let (restore, restored) = tokio::sync::watch::channel(());
+    let revisions = Arc::<Revisions>::default();
     let watches = scope.sources().into_iter().map(|source| {
         let watcher = Watcher {
             cache: cache.clone(),
             metrics: metrics.clone(),
             source,
-            restored: restored.clone(),
+            revisions: Arc::clone(&revisions),
         };
         let client = client.clone();
         async move { watcher.run(client).await }
     });
-    let watches = future::join_all(watches);
-    future::join(
-        watches,
-        restore::detect(&cache, client.clone(), &scope, restore),
-    )
-    .await;
+    let api: Api<TopologyObject> = match scope.namespaces.first() {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let detector = revisions.detect(api, ListParams::default().limit(1), READING);
+    future::join(future::join_all(watches), detector).await;
 }
 
 /// Keeps one watch up.
@@ -91,8 +95,7 @@ struct Watcher {
     cache: Cache,
     metrics: Metrics,
     source: Source,
-    /// Changes when the store of the API server is another one than before.
-    restored: tokio::sync::watch::Receiver<()>,
+    revisions: Arc<Revisions>,
 }
 
 impl Watcher {
@@ -196,8 +199,7 @@ impl Watcher {
             let events = watch(config);
             pin_mut!(events);
             let mut listing = None;
-            let mut restored = self.restored.clone();
-            restored.mark_unchanged();
+            let mut restored = self.revisions.restored();
             loop {
                 let event = tokio::select! {
                     event = events.next() => event,
@@ -212,8 +214,9 @@ impl Watcher {
                     }
                     Err(error) => error,
                 };
-                let code = code(&error);
+                let code = watch_code(&error);
                 let is_missing = code == Some(404);
+                self.revisions.failed();
                 self.cache.failed(&self.source, is_missing, chain(&error));
                 self.metrics.watch_restarted(self.source.kind.object());
                 let delay = jittered(backoff.failed_at(Instant::now()));
@@ -236,6 +239,9 @@ impl Watcher {
         listing: &mut Option<Listing>,
         read: impl Fn(K) -> Option<Cached>,
     ) {
+        if let Event::InitApply(object) | Event::Apply(object) = &event {
+            self.revisions.note(object.meta());
+        }
         match event {
             Event::Init => *listing = Some(self.cache.begin(&self.source)),
             Event::InitApply(object) => {
@@ -267,18 +273,6 @@ fn metadata<K: Resource>(object: &K) -> ObjectMeta {
         name: object.meta().name.clone(),
         resource_version: object.meta().resource_version.clone(),
         ..ObjectMeta::default()
-    }
-}
-
-fn code(error: &watcher::Error) -> Option<u16> {
-    use kube::Error::Api as Refused;
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(Refused(status))
-        | WatchStartFailed(Refused(status))
-        | WatchFailed(Refused(status)) => Some(status.code),
-        WatchError(status) => Some(status.code),
-        _ => None,
     }
 }
 

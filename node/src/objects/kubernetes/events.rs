@@ -15,9 +15,10 @@ use kube::core::{ApiResource, ObjectMeta};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
+use watches::code;
 
 use super::Shared;
-use super::health::{Backoff, chain, code, is_for_all};
+use super::health::{Backoff, chain, is_for_all};
 use super::read::{NETWORK_STATUS, WirePod};
 use crate::objects::pods::{News, NodePod, Told};
 

@@ -1,12 +1,11 @@
 //! Health of the API server's requests; each change is logged once.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::runtime::watcher;
+use telemetry::jittered;
 
 /// First pause after a failure.
 const FIRST: Duration = Duration::from_millis(250);
@@ -126,47 +125,25 @@ impl Health {
 }
 
 /// Pauses that double with each failure.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    last: Option<(Instant, Duration)>,
-}
+#[derive(Debug)]
+pub(super) struct Backoff(telemetry::Backoff);
 
-impl Backoff {
-    /// Next pause with 50 % jitter; starts again at the first one after a time without failures.
-    pub(super) fn next(&mut self) -> Duration {
-        let now = Instant::now();
-        let pause = match self.last {
-            Some((at, pause)) if now.duration_since(at) < LAST * 6 => (pause * 2).min(LAST),
-            _ => FIRST,
-        };
-        self.last = Some((now, pause));
-        let random = RandomState::new().hash_one(0_u8) >> 32;
-        let half = pause / 2;
-        half + half.mul_f64(random as f64 / f64::from(u32::MAX))
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff(telemetry::Backoff::new(FIRST, LAST))
     }
 }
 
-/// HTTP status of a refusal; `None` without an answer.
-pub(super) fn code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
+impl Backoff {
+    /// Next pause with jitter; starts again at the first one after a time without failures.
+    pub(super) fn next(&mut self) -> Duration {
+        jittered(self.0.failed_at(Instant::now()))
     }
 }
 
 /// True for failures that concern all requests: no answer, 401, 429 and overload.
 pub(super) fn is_for_all(code: Option<u16>) -> bool {
     matches!(code, None | Some(401 | 429 | 502..=504))
-}
-
-/// As [`code`], for a watch.
-pub(super) fn watch_code(error: &watcher::Error) -> Option<u16> {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => code(error),
-        WatchError(status) => Some(status.code),
-        _ => None,
-    }
 }
 
 /// Error chain in one line; of a refusal only the API server's message, which is complete.
@@ -189,6 +166,8 @@ fn said<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher;
+
     use super::*;
 
     #[test]

@@ -45,15 +45,10 @@ pub(super) fn about(mut status: ForwarderStatus, generation: i64) -> ForwarderSt
     normal(status)
 }
 
-/// `status` with the epoch in which its table became what it is: that of the report `before`, while the
-/// digest is the same. Every pod edge makes a new epoch, and most tables stay as they are.
-pub(super) fn since(
-    mut status: ForwarderStatus,
-    before: Option<&ForwarderStatus>,
-) -> ForwarderStatus {
-    let same = before.filter(|it| it.digest == status.digest && !it.epoch.is_empty());
-    if let Some(same) = same.filter(|_| !status.digest.is_empty()) {
-        status.epoch.clone_from(&same.epoch);
+/// `status` with the epoch of the report `before` while the table is the same: most are, in most epochs.
+pub(super) fn since(mut status: ForwarderStatus, before: &ForwarderStatus) -> ForwarderStatus {
+    if !before.digest.is_empty() && before.digest == status.digest {
+        status.epoch.clone_from(&before.epoch);
     }
     status
 }

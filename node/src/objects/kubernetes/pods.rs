@@ -9,9 +9,9 @@ use kube::Api;
 use kube::core::ApiResource;
 
 use super::Shared;
-use super::health::code;
 use super::read::{WirePod, pod_here};
 use crate::objects::pods::{Lookup, NodePod, Pods, Told, is_called};
+use watches::code;
 
 /// Timeout of a lookup at the API server.
 const PATIENCE: Duration = Duration::from_secs(2);

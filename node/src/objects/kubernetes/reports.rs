@@ -16,9 +16,10 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
+use watches::code;
 
 use super::Shared;
-use super::health::{Backoff, chain, code, is_for_all};
+use super::health::{Backoff, chain, is_for_all};
 use super::normal::{applied, replacing};
 use super::{read, store::Declared};
 

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, ListSemantic, watcher};
 use kube::{Api, Client, Resource};
-use tokio::sync::Notify;
+use telemetry::jittered;
 use tokio::task::JoinHandle;
+use watches::watch_code;
 
 use super::Shared;
 use super::client::BEGINNING;
-use super::health::{Backoff, chain, watch_code};
+use super::health::{Backoff, chain};
 use super::read::{self, WireNode, WirePod};
-use super::restore;
 use super::store::{Feed, Listing, Read, Update};
 use crds::TopologyKey;
 
@@ -28,11 +29,16 @@ const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
 const PAGE: u32 = 100;
 /// Timeout of one page: a connection that dies in the middle is noticed by then.
 const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
+/// Time between two requests for the revision of the store; between half of it and all of it.
+const READING: Duration = Duration::from_secs(120);
 
 /// Synchronises every table with the API server. Never returns; dropping it ends the watches.
 pub(super) async fn run(shared: Arc<Shared>, client: Client) {
-    let restored = Notify::new();
-    let detector = restore::detect(&shared, client.clone(), &restored);
+    let mut restored = shared.revisions.restored();
+    // One key of the store.
+    let own = ListParams::default().fields(&format!("metadata.name={}", shared.node));
+    let nodes = Api::<Node>::all(client.clone());
+    let detector = shared.revisions.detect(nodes, own, jittered(READING));
     pin_mut!(detector);
     let mut watches = Watches::all(&shared, &client);
     loop {
@@ -47,7 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, client: Client) {
             () = shared.networks_changed.notified() => {}
             () = &mut detector => {}
             // A list is the truth, also when its versions are lower.
-            () = restored.notified() => watches = Watches::all(&shared, &client),
+            _ = restored.changed() => watches = Watches::all(&shared, &client),
         }
     }
 }
@@ -197,7 +203,7 @@ impl Watch {
             };
             // An expired resource version (410) is how a new list begins.
             if code != Some(410) {
-                self.shared.revisions.doubt();
+                self.shared.revisions.failed();
                 self.shared.health.unheard(&self.what, code, &error);
             }
             tokio::time::sleep(backoff.next() + self.shared.pace.alone()).await;
