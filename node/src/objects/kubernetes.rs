@@ -239,14 +239,12 @@ impl Source for Kubernetes {
     }
 
     fn report(&mut self, forwarder: &str, status: &ForwarderStatus) -> Result<bool, Error> {
+        let before = self.reported(forwarder).unwrap_or_default();
         let store = self.shared.store();
         let Some(declared) = store.own(forwarder) else {
             return Ok(false);
         };
-        let wanted = normal::about(status.clone(), declared.generation);
-        let before = self.shared.reports.wanted(forwarder);
-        let before = before.or_else(|| Some(declared.status.as_deref()?.clone()));
-        let wanted = normal::since(wanted, &before.unwrap_or_default());
+        let wanted = normal::about(normal::since(status.clone(), &before), declared.generation);
         let is_new = declared.status.as_deref() != Some(&wanted);
         drop(store);
         self.shared.reports.want(forwarder, wanted);
