@@ -222,6 +222,6 @@ mod tests {
         let [writing] = &told_of("Writing")[..] else {
             panic!("one problem");
         };
-        assert!(writing.advice.starts_with("it goes on by itself"));
+        assert!(writing.advice.starts_with("it continues by itself"));
     }
 }
