@@ -24,6 +24,7 @@
 //! - The diagnostic is cleared when the session comes up.
 //! - A Poll Sequence is started in state Up only: in other states each parameter has effect at once (section 6.8.3).
 //! - After a detection time of silence nothing is known of the peer: not its discriminator (section 6.8.1), nor its intervals.
+//!   The packet that reports the silence still carries the discriminator: FRR takes none without it while it is Up or Init.
 //! - A packet is taken only on the link of its session ([`Lookup`]).
 
 #![no_std]

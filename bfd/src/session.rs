@@ -190,19 +190,18 @@ impl Session {
             if self.extend(now, at) {
                 actions.is_extended = true;
             } else {
-                self.forget();
                 actions.change = match self.state {
                     State::Init | State::Up => self.enter(State::Down, Cause::Silence),
                     State::AdminDown | State::Down => None,
                 };
-                self.settle();
+                // With the discriminator that is forgotten now: FRR takes no packet without it while it is Up or Init.
+                actions.send = actions.change.map(|_| self.transmit(now));
+                self.forget();
             }
         }
-        let is_due = self.transmission_at().is_some_and(|at| at <= now);
-        actions.send = match is_due {
-            true => Some(self.transmit(now)),
-            false => self.news(now),
-        };
+        if self.transmission_at().is_some_and(|at| at <= now) {
+            actions.send = Some(self.transmit(now));
+        }
         actions
     }
 
@@ -272,6 +271,8 @@ impl Session {
         self.remote = None;
         self.heard = None;
         self.extension = None;
+        // Nobody waits for the news that nobody is known.
+        self.content = self.content.map(|_| self.current());
     }
 
     /// The packet that says all that is true now, without P and F.

@@ -83,8 +83,11 @@ fn silence_is_noticed_at_the_detection_time_and_not_before() {
         let told = actions.send.unwrap();
         let diagnostic = Diagnostic::DETECTION_TIME_EXPIRED;
         assert_eq!((told.state, told.diagnostic), (Down, diagnostic), "{state}");
-        assert_eq!(told.your_discriminator, None, "section 6.8.1");
+        assert_eq!(told.your_discriminator, Some(PEER), "so that it is taken");
         assert_eq!(session.remote(), None, "{state}");
+        let sent = sends(&mut session, at(1_300));
+        assert_eq!(sent.len(), 1, "not before its interval");
+        assert_eq!(sent[0].1.your_discriminator, None, "section 6.8.1");
     }
 }
 
@@ -93,7 +96,8 @@ fn a_silent_peer_is_forgotten_in_any_state() {
     let mut session = in_state(Down);
     let _ = sends(&mut session, at(299));
     assert!(session.remote().is_some());
-    assert_eq!(session.step(at(300), Event::Timer).change, None);
+    let actions = session.step(at(300), Event::Timer);
+    assert_eq!((actions.change, actions.send), (None, None));
     assert_eq!((session.remote(), session.state()), (None, Down));
 }
 
