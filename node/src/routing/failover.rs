@@ -197,10 +197,13 @@ impl Failover {
         for (netns, names) in &dead {
             self.evict(&bindings, netns, &names.iter().copied().collect::<Vec<_>>());
         }
+        // Compared with the kernel, as the fall may be over when the engine looks.
+        let evicted: Vec<String> = dead.into_keys().map(str::to_owned).collect();
         self.mailbox.tell(|changes| {
             changes.through = number;
             changes.links.extend(links);
             changes.reports.extend(reports);
+            changes.routing.extend(evicted);
         });
         true
     }

@@ -18,7 +18,7 @@ use crate::mailbox::LinkEvent;
 use crate::objects;
 use crate::objects::pods::NoPods;
 
-/// f1 and f2 are on this node, f3 is on another.
+/// f1 and f2 are on this node, f3 is on another. From f1 to f3, both ways cost the same.
 const TRIANGLE: &str = "
 apiVersion: beemesh.io/v1alpha1
 kind: MicroServiceTopology
@@ -27,6 +27,7 @@ spec:
   addressing: {cidrs: [10.0.0.0/16]}
   forwarders: [{name: f1, node: n1}, {name: f2, node: n1}, {name: f3, node: n2}]
   shape: Ring
+  links: [{a: f1, b: f3, weight: 2}]
 ";
 
 fn write(directory: &TempDir, kind: &str, name: &str, object: &impl serde::Serialize) {

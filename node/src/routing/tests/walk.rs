@@ -163,6 +163,19 @@ fn a_link_that_is_dead_at_its_other_end_alone_leaves_the_groups_before_the_engin
 }
 
 #[test]
+fn a_link_that_falls_and_recovers_while_the_engine_is_busy_is_put_back_into_the_groups() {
+    let mut node = Node::new();
+    let before = node.routes(F1);
+    assert!(before.values().any(|links| links.len() == 2), "{before:?}");
+    node.hear(State::Down);
+    assert!(node.engine.parts.failover.step(false));
+    assert_ne!(node.routes(F1), before, "evicted");
+    node.hear(State::Up);
+    node.settle();
+    assert_eq!(node.routes(F1), before);
+}
+
+#[test]
 fn an_own_link_that_falls_is_reported_before_the_engine_looks() {
     let mut node = Node::new();
     let netns = node.engine.locals[F1].netns.clone();
