@@ -30,9 +30,10 @@ const SECTIONS: [(&str, &str); 10] = [
         "beemesh",
         "cd / && find run/beemesh var/lib/beemesh ! -type d 2>/dev/null || :",
     ),
+    // /run/netns itself is mounted by the first who names a namespace, as ip-netns(8) does, and stays until the next boot.
     (
         "mounts",
-        "awk '{print $5}' /proc/self/mountinfo | grep -vxFf /run/mounts-of-the-machine",
+        "awk '{print $5}' /proc/self/mountinfo | grep -vxF -e /run/netns -f /run/mounts-of-the-machine",
     ),
 ];
 
