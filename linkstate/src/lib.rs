@@ -15,6 +15,7 @@
 //! - Each end reports the MTU of the network below it: both take the smaller one.
 //! - An end that no report mentions is not up.
 //! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
+//! - An origin numbers all its reports and withdrawals in one row, so a forgotten withdrawal is below all that comes.
 //! - Unknown fields are ignored; an unknown state counts as down. A newer version adds, it never changes the meaning of a field.
 
 #![no_std]
@@ -33,7 +34,7 @@ mod wire;
 
 pub use evidence::{End, Evidence, Observation, Reason, State};
 pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
-pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS};
+pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS, MAX_WITHDRAWN};
 pub use report::{Report, Sequence};
 pub use version::Versions;
 pub use wire::{DecodeError, MAX_BYTES, MAX_KEY, decode, encode, is_key};

@@ -9,8 +9,10 @@ use crate::report::{Report, Sequence};
 
 /// Most links that are kept of one origin, over all its Forwarders.
 pub const MAX_LINKS: usize = 1 << 18;
-/// Most Forwarders that are kept of one origin.
+/// Most Forwarders whose report is kept of one origin.
 pub const MAX_FORWARDERS: usize = 1 << 14;
+/// Most withdrawals that are kept of one origin: as many as one change of the desired state brings.
+pub const MAX_WITHDRAWN: usize = MAX_FORWARDERS;
 
 /// An origin reports more than is kept of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,40 +24,35 @@ pub struct LimitExceeded {
     pub limit: usize,
 }
 
-/// Newest report or withdrawal of an origin on a Forwarder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
-    Report(Arc<Report>),
-    Withdrawn(Sequence),
+/// Entries of one origin, each by Forwarder. No Forwarder has both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Origin {
+    reports: BTreeMap<String, Arc<Report>>,
+    withdrawn: BTreeMap<String, Sequence>,
 }
 
-impl Entry {
-    fn report(&self) -> Option<&Arc<Report>> {
-        match self {
-            Entry::Report(report) => Some(report),
-            Entry::Withdrawn(_) => None,
-        }
+impl Origin {
+    fn sequence(&self, forwarder: &str) -> Sequence {
+        let report = self.reports.get(forwarder).map(|report| report.sequence);
+        let withdrawn = || self.withdrawn.get(forwarder).copied();
+        report.or_else(withdrawn).unwrap_or_default()
     }
 
-    fn sequence(&self) -> Sequence {
-        match self {
-            Entry::Report(report) => report.sequence,
-            Entry::Withdrawn(sequence) => *sequence,
-        }
+    fn highest(&self) -> Sequence {
+        let reports = self.reports.values().map(|report| report.sequence);
+        let sequences = reports.chain(self.withdrawn.values().copied());
+        sequences.max().unwrap_or_default()
     }
 
-    fn links(&self) -> usize {
-        self.report().map_or(0, |report| report.ends.len())
-    }
-
-    /// True when this one replaces `other`. Reports of one sequence are equal unless an origin
-    /// misbehaves; the order by content then makes the winner the same everywhere.
-    fn is_newer_than(&self, other: &Entry) -> bool {
-        let rank = |entry: &Entry| (entry.sequence(), entry.report().is_none());
-        rank(self)
-            .cmp(&rank(other))
-            .then_with(|| self.report().cmp(&other.report()))
-            .is_gt()
+    /// True when `report` replaces the known entry. Reports of one sequence are equal unless an origin misbehaves; the order by content
+    /// then makes the winner the same everywhere.
+    fn is_newer(&self, report: &Report) -> bool {
+        let is_lower = self.withdrawn.get(&report.forwarder);
+        is_lower.is_none_or(|known| report.sequence > *known)
+            && self
+                .reports
+                .get(&report.forwarder)
+                .is_none_or(|known| (report.sequence, report) > (known.sequence, &**known))
     }
 }
 
@@ -75,7 +72,7 @@ pub struct Change {
 /// The link-state database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lsdb {
-    origins: BTreeMap<String, BTreeMap<String, Entry>>,
+    origins: BTreeMap<String, Origin>,
 }
 
 impl Lsdb {
@@ -84,47 +81,49 @@ impl Lsdb {
     /// # Errors
     /// [`LimitExceeded`]; nothing is merged then.
     pub fn merge(&mut self, report: Arc<Report>) -> Result<bool, LimitExceeded> {
-        let (origin, forwarder) = (report.origin.clone(), report.forwarder.clone());
-        self.put(&origin, forwarder, Entry::Report(report))
+        let exceeded = |what, limit| Err(LimitExceeded { what, limit });
+        let origin = self.origins.entry(report.origin.clone()).or_default();
+        if !origin.is_newer(&report) {
+            return Ok(false);
+        }
+        let known = origin.reports.get(&report.forwarder);
+        if known.is_none() && origin.reports.len() >= MAX_FORWARDERS {
+            return exceeded("Forwarders", MAX_FORWARDERS);
+        }
+        let before = known.map_or(0, |known| known.ends.len());
+        if report.ends.len() > before {
+            let all: usize = origin.reports.values().map(|it| it.ends.len()).sum();
+            if all - before + report.ends.len() > MAX_LINKS {
+                return exceeded("links", MAX_LINKS);
+            }
+        }
+        origin.withdrawn.remove(&report.forwarder);
+        origin.reports.insert(report.forwarder.clone(), report);
+        Ok(true)
     }
 
     /// Merges an origin's withdrawal of its report on a Forwarder; true when it is newer than the known entry.
     ///
-    /// # Errors
-    /// [`LimitExceeded`]; nothing is merged then.
-    pub fn withdraw(
-        &mut self,
-        origin: &str,
-        forwarder: &str,
-        sequence: Sequence,
-    ) -> Result<bool, LimitExceeded> {
-        self.put(origin, forwarder.to_string(), Entry::Withdrawn(sequence))
-    }
-
-    fn put(
-        &mut self,
-        origin: &str,
-        forwarder: String,
-        entry: Entry,
-    ) -> Result<bool, LimitExceeded> {
-        let exceeded = |what, limit| Err(LimitExceeded { what, limit });
-        let entries = self.origins.entry(origin.to_string()).or_default();
-        let known = entries.get(&forwarder);
-        if known.is_some_and(|known| !entry.is_newer_than(known)) {
-            return Ok(false);
+    /// Of more than [`MAX_WITHDRAWN`] withdrawals, those with the lowest sequences are forgotten.
+    pub fn withdraw(&mut self, origin: &str, forwarder: &str, sequence: Sequence) -> bool {
+        let origin = self.origins.entry(origin.to_string()).or_default();
+        let report = origin.reports.get(forwarder);
+        let withdrawn = origin.withdrawn.get(forwarder);
+        // Of one sequence, the withdrawal wins.
+        if report.is_some_and(|known| known.sequence > sequence)
+            || withdrawn.is_some_and(|known| *known >= sequence)
+        {
+            return false;
         }
-        if known.is_none() && entries.len() >= MAX_FORWARDERS {
-            return exceeded("Forwarders", MAX_FORWARDERS);
+        origin.reports.remove(forwarder);
+        origin.withdrawn.insert(forwarder.to_string(), sequence);
+        if origin.withdrawn.len() > MAX_WITHDRAWN {
+            let all = origin.withdrawn.iter();
+            let lowest = all.min_by_key(|(name, sequence)| (**sequence, *name));
+            let lowest = lowest.map(|(name, _)| name.clone());
+            lowest.and_then(|name| origin.withdrawn.remove(&name));
         }
-        let before = known.map_or(0, Entry::links);
-        if entry.links() > before {
-            let others: usize = entries.values().map(Entry::links).sum();
-            if others - before + entry.links() > MAX_LINKS {
-                return exceeded("links", MAX_LINKS);
-            }
-        }
-        entries.insert(forwarder, entry);
-        Ok(true)
+        true
     }
 
     /// Takes everything of another database that is newer.
@@ -133,10 +132,14 @@ impl Lsdb {
     /// The first [`LimitExceeded`]; what exceeds a limit is not taken, the rest is.
     pub fn merge_all(&mut self, other: &Lsdb) -> Result<(), LimitExceeded> {
         let mut result = Ok(());
-        for (origin, entries) in &other.origins {
-            for (forwarder, entry) in entries {
-                let put = self.put(origin, forwarder.clone(), entry.clone());
-                result = result.and(put.map(drop));
+        for (name, origin) in &other.origins {
+            // First, as they make room.
+            for (forwarder, sequence) in &origin.withdrawn {
+                self.withdraw(name, forwarder, *sequence);
+            }
+            for report in origin.reports.values() {
+                let merged = self.merge(Arc::clone(report));
+                result = result.and(merged.map(drop));
             }
         }
         result
@@ -144,48 +147,49 @@ impl Lsdb {
 
     /// The report of an origin on a Forwarder.
     pub fn get(&self, origin: &str, forwarder: &str) -> Option<&Arc<Report>> {
-        self.origins.get(origin)?.get(forwarder)?.report()
+        self.origins.get(origin)?.reports.get(forwarder)
     }
 
     /// The reports of an origin, by Forwarder.
     pub fn of_origin(&self, origin: &str) -> impl Iterator<Item = (&str, &Arc<Report>)> {
-        let entries = self.origins.get(origin).into_iter().flatten();
-        entries.filter_map(|(name, entry)| Some((name.as_str(), entry.report()?)))
+        let origin = self.origins.get(origin).into_iter();
+        let reports = origin.flat_map(|origin| &origin.reports);
+        reports.map(|(name, report)| (name.as_str(), report))
     }
 
     /// All reports.
     pub fn reports(&self) -> impl Iterator<Item = &Arc<Report>> {
-        let entries = self.origins.values().flat_map(BTreeMap::values);
-        entries.filter_map(Entry::report)
+        let origins = self.origins.values();
+        origins.flat_map(|origin| origin.reports.values())
     }
 
     /// Highest known sequence of an origin on a Forwarder, withdrawals included.
     pub fn sequence(&self, origin: &str, forwarder: &str) -> Sequence {
-        let entry = self.origins.get(origin).and_then(|all| all.get(forwarder));
-        entry.map(Entry::sequence).unwrap_or_default()
+        let origin = self.origins.get(origin);
+        origin.map_or_else(Sequence::default, |all| all.sequence(forwarder))
     }
 
     /// Highest known sequence of an origin, over all its Forwarders.
     pub fn highest(&self, origin: &str) -> Sequence {
-        let entries = self.origins.get(origin).into_iter().flatten();
-        let sequences = entries.map(|(_, entry)| entry.sequence());
-        sequences.max().unwrap_or_default()
+        let origin = self.origins.get(origin);
+        origin.map_or_else(Sequence::default, Origin::highest)
     }
 
-    /// Forgets reports of an origin on Forwarders that `stands` is false for; returns these Forwarders.
+    /// Forgets entries of an origin on Forwarders that `stands` is false for; returns those that had a report.
     pub fn retain(&mut self, origin: &str, stands: impl Fn(&str) -> bool) -> Vec<String> {
-        let Some(entries) = self.origins.get_mut(origin) else {
+        let Some(origin) = self.origins.get_mut(origin) else {
             return Vec::new();
         };
-        let gone = entries.extract_if(.., |name, _| !stands(name));
-        let had_report = gone.filter(|(_, entry)| entry.report().is_some());
-        had_report.map(|(name, _)| name).collect()
+        origin.withdrawn.retain(|name, _| stands(name));
+        let gone = origin.reports.extract_if(.., |name, _| !stands(name));
+        gone.map(|(name, _)| name).collect()
     }
 
     /// Forgets origins that `stands` is false for; returns the Forwarders on which they reported.
     pub fn retain_origins(&mut self, stands: impl Fn(&str) -> bool) -> Vec<String> {
         let gone = self.origins.extract_if(.., |origin, _| !stands(origin));
-        gone.flat_map(|(_, entries)| entries.into_keys()).collect()
+        gone.flat_map(|(_, origin)| origin.reports.into_keys())
+            .collect()
     }
 
     /// Changes from this database to `after`, in order of origins and Forwarders.

@@ -14,17 +14,17 @@ use crate::evidence::End;
 pub struct Sequence {
     /// Grows from start to start of the origin, also where it lost its count.
     pub incarnation: u64,
-    /// Grows by one with each report.
+    /// Grows by one with each report or withdrawal of the origin, over all its Forwarders.
     pub number: u64,
 }
 
 impl Sequence {
-    /// The one after this, in the incarnation `incarnation` or this one, whichever is higher.
+    /// The one after this, in the same incarnation.
     #[must_use]
-    pub fn next(self, incarnation: u64) -> Sequence {
+    pub fn next(self) -> Sequence {
         Sequence {
-            incarnation: self.incarnation.max(incarnation),
             number: self.number.saturating_add(1),
+            ..self
         }
     }
 }

@@ -70,11 +70,11 @@ fn word() -> impl Strategy<Value = Word> {
 }
 
 fn take(lsdb: &mut Lsdb, word: &Word) {
-    let taken = match word {
+    match word {
         Word::Report(report) => lsdb.merge(Arc::new(report.clone())),
-        Word::Withdrawn(it) => lsdb.withdraw(&it.origin, &it.forwarder, it.sequence),
-    };
-    taken.expect("below every limit");
+        Word::Withdrawn(it) => Ok(lsdb.withdraw(&it.origin, &it.forwarder, it.sequence)),
+    }
+    .expect("below every limit");
 }
 
 fn merged<'a>(words: impl IntoIterator<Item = &'a Word>) -> Lsdb {
@@ -115,6 +115,34 @@ proptest! {
             prop_assert!(change.after.is_none() || sequence(&change.before) <= sequence(&change.after));
         }
         prop_assert!(joined.diff(&joined).is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_withdrawal_changes_nothing_where_an_origin_numbers_in_one_row(
+        steps in vec_of((0..4_usize, any::<bool>(), any::<bool>()), 0..40),
+    ) {
+        let (mut all, mut forgetful) = (Lsdb::default(), Lsdb::default());
+        let mut sequence = Sequence::default();
+        for (number, is_report, forgets) in steps {
+            sequence = sequence.next();
+            let forwarder = std::format!("t.f{number}");
+            for lsdb in [&mut all, &mut forgetful] {
+                let is_taken = match is_report {
+                    true => {
+                        let forwarder = forwarder.clone();
+                        let report = Report { forwarder, sequence, ..one(1) };
+                        lsdb.merge(Arc::new(report)).unwrap()
+                    }
+                    false => lsdb.withdraw("n1", &forwarder, sequence),
+                };
+                prop_assert!(is_taken);
+            }
+            if forgets {
+                let reported = |name: &str| all.get("n1", name).is_some();
+                forgetful.retain("n1", reported);
+            }
+            prop_assert!(all.reports().eq(forgetful.reports()));
+        }
     }
 
     #[test]
@@ -211,19 +239,45 @@ fn no_origin_fills_the_database() {
 }
 
 #[test]
+fn withdrawn_reports_leave_room_for_new_ones() {
+    let mut lsdb = Lsdb::default();
+    let mut sequence = Sequence::default();
+    let name = |number| std::format!("t.f{number}");
+    for number in 0..MAX_FORWARDERS + 10 {
+        let forwarder = name(number);
+        sequence = sequence.next();
+        let report = Report {
+            forwarder,
+            sequence,
+            ..one(1)
+        };
+        assert!(lsdb.merge(Arc::new(report)).unwrap(), "{number}");
+        sequence = sequence.next();
+        assert!(lsdb.withdraw("n1", &name(number), sequence));
+    }
+    assert_eq!(lsdb.highest("n1"), sequence);
+    assert_eq!(lsdb.sequence("n1", &name(9)), Sequence::default());
+    let kept = lsdb.sequence("n1", &name(10));
+    assert_eq!(kept.number, 22, "the lowest were forgotten");
+}
+
+#[test]
 fn a_withdrawn_report_comes_back_only_with_a_newer_sequence() {
     let mut lsdb = Lsdb::default();
     let report = one(1);
     assert!(lsdb.merge(Arc::new(report.clone())).unwrap());
-    let next = report.sequence.next(0);
-    assert!(lsdb.withdraw("n1", "t.a", next).unwrap());
+    let next = report.sequence.next();
+    assert!(lsdb.withdraw("n1", "t.a", next));
     assert_eq!(lsdb.get("n1", "t.a"), None);
     assert!(
         !lsdb.merge(Arc::new(report.clone())).unwrap(),
         "it is older"
     );
     let newer = Report {
-        sequence: next.next(9),
+        sequence: Sequence {
+            incarnation: 9,
+            ..next
+        },
         ..report
     };
     assert!(lsdb.merge(Arc::new(newer)).unwrap());

@@ -278,7 +278,7 @@ fn take(common: &Common, peer: &str, id: u64, message: Message) -> Result<Vec<Ac
             if !linkstate::is_key(&forwarder) {
                 return Err(Error::Name { name: forwarder });
             }
-            link_states.hear_withdrawn(peer, id, &forwarder, sequence)?
+            link_states.hear_withdrawn(peer, id, &forwarder, sequence)
         }
         Message::Whole { pending } => return Ok(link_states.hear_whole(peer, id, &pending)),
         Message::Unknown => None,

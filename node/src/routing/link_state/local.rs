@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use linkstate::{Report, Sequence};
+use linkstate::{MAX_WITHDRAWN, Report, Sequence};
 
 use super::LinkStates;
 
@@ -14,6 +14,8 @@ pub(super) struct Generations {
     last: u64,
     by_forwarder: BTreeMap<String, u64>,
     by_generation: BTreeMap<u64, String>,
+    /// Generations of withdrawals, at most [`MAX_WITHDRAWN`].
+    withdrawn: BTreeSet<u64>,
 }
 
 impl Generations {
@@ -30,8 +32,19 @@ impl Generations {
         self.last += 1;
         if let Some(before) = self.by_forwarder.insert(forwarder.to_owned(), self.last) {
             self.by_generation.remove(&before);
+            self.withdrawn.remove(&before);
         }
         self.by_generation.insert(self.last, forwarder.to_owned());
+    }
+
+    pub(super) fn withdraw(&mut self, forwarder: &str) {
+        self.touch(forwarder);
+        self.withdrawn.insert(self.last);
+        if self.withdrawn.len() > MAX_WITHDRAWN {
+            let oldest = self.withdrawn.pop_first();
+            let forgotten = oldest.and_then(|it| self.by_generation.remove(&it));
+            forgotten.and_then(|name| self.by_forwarder.remove(&name));
+        }
     }
 
     fn after(&self, generation: u64) -> impl Iterator<Item = &String> {
@@ -67,18 +80,20 @@ pub struct Catchup {
 }
 
 impl LinkStates {
-    /// Changes of own reports after `generation`; all reports after 0.
+    /// Changes of own reports after `generation`; all reports after 0, without withdrawals: the end of
+    /// the synchronisation removes what is not reported.
     pub fn since(&self, generation: u64) -> Catchup {
         let inner = self.lock();
         let change = |forwarder: &String| match inner.lsdb.get(&self.node, forwarder) {
-            Some(report) => LocalChange::Report(Arc::clone(report)),
-            None => LocalChange::Withdrawn {
+            Some(report) => Some(LocalChange::Report(Arc::clone(report))),
+            None => (generation > 0).then(|| LocalChange::Withdrawn {
                 forwarder: forwarder.clone(),
                 sequence: inner.lsdb.sequence(&self.node, forwarder),
-            },
+            }),
         };
         let is_pending = |(name, node): &(&String, &String)| {
-            **node == self.node && inner.lsdb.get(&self.node, name).is_none()
+            // Neither reported nor withdrawn.
+            **node == self.node && inner.lsdb.sequence(node, name) == Sequence::default()
         };
         let pending = inner.owners.is_complete.then(|| {
             let owned = inner.owners.node_by_forwarder.iter();
@@ -88,7 +103,11 @@ impl LinkStates {
                 .collect()
         });
         Catchup {
-            changes: inner.generations.after(generation).map(change).collect(),
+            changes: inner
+                .generations
+                .after(generation)
+                .filter_map(change)
+                .collect(),
             generation: inner.generations.last(),
             pending,
         }

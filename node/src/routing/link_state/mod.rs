@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use linkstate::{End, LimitExceeded, Lsdb, Observation, Reason, Report, State};
+use linkstate::{End, LimitExceeded, Lsdb, Observation, Reason, Report, Sequence, State};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
@@ -73,7 +73,8 @@ pub struct LinkStates {
 struct Inner {
     lsdb: Lsdb,
     owners: Arc<Owners>,
-    incarnation: u64,
+    /// Last sequence of this node, over all its Forwarders.
+    last: Sequence,
     generations: Generations,
     /// Forwarders that this process has reported.
     published: BTreeSet<String>,
@@ -105,7 +106,11 @@ impl LinkStates {
                 inner.generations.touch(&forwarder);
             }
         }
-        inner.incarnation = incarnation.max(inner.lsdb.highest(node).incarnation + 1);
+        let highest = inner.lsdb.highest(node);
+        inner.last = Sequence {
+            incarnation: incarnation.max(highest.incarnation + 1),
+            ..highest
+        };
         LinkStates {
             node: node.to_owned(),
             generation: watch::Sender::new(inner.generations.last()),
@@ -302,11 +307,11 @@ impl Inner {
         forwarder: &str,
         ends: BTreeMap<String, End>,
     ) -> Result<(), LimitExceeded> {
-        let sequence = self.lsdb.sequence(node, forwarder).next(self.incarnation);
+        self.last = self.last.next();
         let report = Report {
             origin: node.to_owned(),
             forwarder: forwarder.to_owned(),
-            sequence,
+            sequence: self.last,
             ends,
         };
         self.lsdb.merge(Arc::new(report))?;
@@ -319,12 +324,11 @@ impl Inner {
         if self.lsdb.get(node, forwarder).is_none() {
             return;
         }
-        let sequence = self.lsdb.sequence(node, forwarder).next(self.incarnation);
-        // The entry exists, so no limit is exceeded.
-        let _ = self.lsdb.withdraw(node, forwarder, sequence);
+        self.last = self.last.next();
+        self.lsdb.withdraw(node, forwarder, self.last);
         self.published.remove(forwarder);
         self.fallen.retain(|(name, _), _| name != forwarder);
-        self.generations.touch(forwarder);
+        self.generations.withdraw(forwarder);
         self.unsaved.insert(forwarder.to_owned());
     }
 

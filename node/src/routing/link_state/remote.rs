@@ -19,16 +19,16 @@ impl LinkStates {
     /// has lost.
     pub fn raise(&self, known: Sequence) {
         let mut inner = self.lock();
-        let is_forgotten = match known.incarnation.cmp(&inner.incarnation) {
+        let is_forgotten = match known.incarnation.cmp(&inner.last.incarnation) {
             Ordering::Less => false,
             // Two starts with the same incarnation, as when the clock was set back between them.
-            Ordering::Equal => known > inner.lsdb.highest(&self.node),
+            Ordering::Equal => known > inner.last,
             Ordering::Greater => true,
         };
         if !is_forgotten {
             return;
         }
-        inner.incarnation = known.incarnation + 1;
+        inner.last.incarnation = known.incarnation + 1;
         for forwarder in inner.own_forwarders(&self.node) {
             let report = inner.lsdb.get(&self.node, &forwarder).cloned();
             if let Some(report) = report {
@@ -92,23 +92,20 @@ impl LinkStates {
     }
 
     /// Applies a peer's withdrawal of its report on a Forwarder.
-    ///
-    /// # Errors
-    /// [`LimitExceeded`]: the connection is to be closed.
     pub fn hear_withdrawn(
         &self,
         peer: &str,
         id: u64,
         forwarder: &str,
         sequence: Sequence,
-    ) -> Result<Option<Accepted>, LimitExceeded> {
+    ) -> Option<Accepted> {
         let mut inner = self.lock();
         if !inner.is_current(peer, id) {
-            return Ok(None);
+            return None;
         }
         let before = inner.lsdb.get(peer, forwarder).cloned();
-        if !inner.lsdb.withdraw(peer, forwarder, sequence)? {
-            return Ok(None);
+        if !inner.lsdb.withdraw(peer, forwarder, sequence) {
+            return None;
         }
         if let Some(session) = inner.sessions.get_mut(peer) {
             session.confirmed.remove(forwarder);
@@ -116,7 +113,7 @@ impl LinkStates {
         inner.unsaved.insert(forwarder.to_owned());
         let accepted = inner.absent(peer, forwarder, before.as_deref());
         self.announce(inner);
-        Ok(accepted)
+        accepted
     }
 
     /// Ends a peer's full synchronisation: its other reports are removed, except those of `pending`

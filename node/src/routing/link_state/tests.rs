@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use linkstate::Sequence;
+use linkstate::{MAX_FORWARDERS, Sequence};
 
 use super::*;
 use snapshot::{Writer, file_of, read};
@@ -148,7 +148,7 @@ fn a_node_that_forgot_its_count_is_raised_above_what_peers_know() {
     link_states.raise(before);
     assert_eq!(link_states.own("t.a").unwrap().sequence, before, "its own");
     // Of the same start by the clock, and with a higher count than this process has come to.
-    link_states.raise(before.next(0));
+    link_states.raise(before.next());
     let raised = link_states.own("t.a").unwrap().sequence;
     assert_eq!(raised.incarnation, before.incarnation + 1);
     link_states.raise(Sequence {
@@ -156,6 +156,25 @@ fn a_node_that_forgot_its_count_is_raised_above_what_peers_know() {
         number: 1,
     });
     assert_eq!(link_states.own("t.a").unwrap().sequence.incarnation, 41);
+}
+
+#[test]
+fn withdrawn_reports_count_against_no_limit_and_are_not_sent_to_a_new_peer() {
+    let link_states = database(&[]);
+    for number in 0..=MAX_FORWARDERS {
+        let name = format!("t.f{number}");
+        link_states
+            .publish(&name, &observed(State::Up), 0, 1)
+            .unwrap();
+        link_states.withdraw(&name);
+    }
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .expect("there is room");
+    assert_eq!(link_states.since(0).changes.len(), 1);
+    // Above whatever a peer may know of a Forwarder that this node has forgotten.
+    let number = link_states.own("t.a").unwrap().sequence.number;
+    assert_eq!(number as usize, 2 * (MAX_FORWARDERS + 1) + 1);
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
