@@ -16,6 +16,8 @@
 //! - An end that no report mentions is not up.
 //! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
 //! - An origin numbers all its reports and withdrawals in one row, so a forgotten withdrawal is below all that comes.
+//! - What an origin says first on a connection of its own replaces what was known, whatever the sequences: neither a clock that was wrong, nor
+//!   another's report in its name, silences it for longer than until it connects again. So no clock is compared with another's.
 //! - Unknown fields are ignored; an unknown state counts as down. A newer version adds, it never changes the meaning of a field.
 
 #![no_std]

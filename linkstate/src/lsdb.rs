@@ -81,11 +81,29 @@ impl Lsdb {
     /// # Errors
     /// [`LimitExceeded`]; nothing is merged then.
     pub fn merge(&mut self, report: Arc<Report>) -> Result<bool, LimitExceeded> {
+        let origin = self.origins.get(&report.origin);
+        let is_newer = origin.is_none_or(|origin| origin.is_newer(&report));
+        if is_newer {
+            self.put(report)?;
+        }
+        Ok(is_newer)
+    }
+
+    /// Replaces the known entry by the report, whatever their sequences; true when they differ.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`]; nothing is replaced then.
+    pub fn replace(&mut self, report: Arc<Report>) -> Result<bool, LimitExceeded> {
+        let is_other = self.get(&report.origin, &report.forwarder) != Some(&report);
+        if is_other {
+            self.put(report)?;
+        }
+        Ok(is_other)
+    }
+
+    fn put(&mut self, report: Arc<Report>) -> Result<(), LimitExceeded> {
         let exceeded = |what, limit| Err(LimitExceeded { what, limit });
         let origin = self.origins.entry(report.origin.clone()).or_default();
-        if !origin.is_newer(&report) {
-            return Ok(false);
-        }
         let known = origin.reports.get(&report.forwarder);
         if known.is_none() && origin.reports.len() >= MAX_FORWARDERS {
             return exceeded("Forwarders", MAX_FORWARDERS);
@@ -99,7 +117,7 @@ impl Lsdb {
         }
         origin.withdrawn.remove(&report.forwarder);
         origin.reports.insert(report.forwarder.clone(), report);
-        Ok(true)
+        Ok(())
     }
 
     /// Merges an origin's withdrawal of its report on a Forwarder; true when it is newer than the known entry.
@@ -124,6 +142,14 @@ impl Lsdb {
             lowest.and_then(|name| origin.withdrawn.remove(&name));
         }
         true
+    }
+
+    /// Forgets the entry of an origin on a Forwarder.
+    pub fn forget(&mut self, origin: &str, forwarder: &str) {
+        if let Some(origin) = self.origins.get_mut(origin) {
+            origin.reports.remove(forwarder);
+            origin.withdrawn.remove(forwarder);
+        }
     }
 
     /// Takes everything of another database that is newer.

@@ -108,7 +108,7 @@ impl LinkStates {
         }
         let highest = inner.lsdb.highest(node);
         inner.last = Sequence {
-            incarnation: incarnation.max(highest.incarnation + 1),
+            incarnation: incarnation.max(highest.incarnation.saturating_add(1)),
             ..highest
         };
         LinkStates {
@@ -294,6 +294,12 @@ impl Inner {
         self.sessions
             .get(peer)
             .is_some_and(|session| session.id == id)
+    }
+
+    /// True when a peer reported on the Forwarder on its current connection.
+    fn is_confirmed(&self, peer: &str, forwarder: &str) -> bool {
+        let session = self.sessions.get(peer);
+        session.is_some_and(|session| session.confirmed.contains(forwarder))
     }
 
     fn own_forwarders(&self, node: &str) -> Vec<String> {

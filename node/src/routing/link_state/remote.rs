@@ -25,10 +25,12 @@ impl LinkStates {
             Ordering::Equal => known > inner.last,
             Ordering::Greater => true,
         };
-        if !is_forgotten {
+        // Above the highest there is none; a peer takes what is said on a new connection.
+        let above = known.incarnation.checked_add(1).filter(|_| is_forgotten);
+        let Some(incarnation) = above else {
             return;
-        }
-        inner.last.incarnation = known.incarnation + 1;
+        };
+        inner.last.incarnation = incarnation;
         for forwarder in inner.own_forwarders(&self.node) {
             let report = inner.lsdb.get(&self.node, &forwarder).cloned();
             if let Some(report) = report {
@@ -56,8 +58,8 @@ impl LinkStates {
         counts
     }
 
-    /// Merges a report that was received on a connection; `None` when a newer connection exists or
-    /// the report is not newer.
+    /// Takes a report that was received on a connection; `None` when a newer connection exists or
+    /// the report is not newer. The first one on a Forwarder counts whatever was known before.
     ///
     /// # Errors
     /// [`LimitExceeded`]: the connection is to be closed.
@@ -74,7 +76,10 @@ impl LinkStates {
         let forwarder = report.forwarder.clone();
         let before = inner.lsdb.get(peer, &forwarder).cloned();
         let report = Arc::new(report);
-        let is_newer = inner.lsdb.merge(Arc::clone(&report))?;
+        let is_newer = match inner.is_confirmed(peer, &forwarder) {
+            true => inner.lsdb.merge(Arc::clone(&report))?,
+            false => inner.lsdb.replace(Arc::clone(&report))?,
+        };
         if let Some(session) = inner.sessions.get_mut(peer) {
             session.confirmed.insert(forwarder.clone());
         }
@@ -104,6 +109,9 @@ impl LinkStates {
             return None;
         }
         let before = inner.lsdb.get(peer, forwarder).cloned();
+        if before.is_some() && !inner.is_confirmed(peer, forwarder) {
+            inner.lsdb.forget(peer, forwarder);
+        }
         if !inner.lsdb.withdraw(peer, forwarder, sequence) {
             return None;
         }

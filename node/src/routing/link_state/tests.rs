@@ -177,6 +177,57 @@ fn withdrawn_reports_count_against_no_limit_and_are_not_sent_to_a_new_peer() {
     assert_eq!(number as usize, 2 * (MAX_FORWARDERS + 1) + 1);
 }
 
+#[test]
+fn what_a_node_says_on_its_connection_counts_whatever_its_clock_was_before() {
+    let highest = Sequence {
+        incarnation: u64::MAX,
+        number: u64::MAX,
+    };
+    let link_states = database(&[("t.a", "n1"), ("t.b", "n2")]);
+    let say = |id, incarnation, state| {
+        link_states.open("n2", id);
+        let mut report = report("n2", "t.b", 1, state);
+        report.sequence.incarnation = incarnation;
+        link_states.hear("n2", id, report).unwrap()
+    };
+    let valid = || link_states.valid("t.b").unwrap().ends["a/b"].state();
+    // Of another daemon with its name; then the node itself, in 2026, in 1970, and in 2100.
+    let times = [u64::MAX, 1_790_000_000_000, 5_000, 4_100_000_000_000];
+    for (id, incarnation) in (1..).zip(times) {
+        for state in [State::Up, State::Down] {
+            let news = say(2 * id + u64::from(state == State::Up), incarnation, state);
+            assert!(news.is_some(), "{incarnation} {state:?}");
+            assert_eq!(valid(), state, "{incarnation}");
+        }
+    }
+    say(20, u64::MAX, State::Up);
+    link_states.open("n2", 21);
+    let sequence = Sequence {
+        incarnation: 7,
+        number: 1,
+    };
+    let gone = link_states.hear_withdrawn("n2", 21, "t.b", sequence);
+    assert_eq!(gone.unwrap().fallen, ["a/b"]);
+
+    // The node of which a peer knows the highest of all sequences reports on.
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .unwrap();
+    link_states.raise(highest);
+    link_states.fall(&[(end(), Reason::NoCarrier)], 1, 2);
+    assert_eq!(own_state(&link_states), State::Down);
+    let left = Report {
+        sequence: Sequence {
+            number: 1,
+            ..highest
+        },
+        ..report("n1", "t.a", 1, State::Up)
+    };
+    let next = LinkStates::new("n1", vec![left], 5);
+    assert!(next.publish("t.a", &observed(State::Down), 0, 3).unwrap());
+    assert_eq!(own_state(&next), State::Down);
+}
+
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
