@@ -27,6 +27,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Longest interval between two checks that the directory still exists.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Longest key in bytes that is a file's name: with those of its temporary file, 255 fit.
+const MAX_PLAIN: usize = 200;
+
 /// Receives the current problem of the files; `None` without one.
 pub type OnProblem = Box<dyn Fn(Option<String>) + Send>;
 
@@ -35,22 +38,19 @@ pub fn read(directory: &Path) -> Vec<Report> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
     let reports = paths.filter_map(|path| {
-        let forwarder = forwarder_of(&path)?;
         let report = decode(&fs::read(&path).ok()?).ok()?;
-        (report.forwarder == forwarder).then_some(report)
+        (file_of(directory, &report.forwarder) == path).then_some(report)
     });
     reports.collect()
 }
 
-/// Path of a Forwarder's file.
+/// Path of a Forwarder's file. A long key is cut and ends in a hash.
 pub fn file_of(directory: &Path, forwarder: &str) -> PathBuf {
-    directory.join(format!("{forwarder}.json"))
-}
-
-/// Forwarder key of a file; `None` for temporary files.
-pub fn forwarder_of(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    (!name.starts_with('.')).then(|| name.to_owned())
+    if forwarder.len() <= MAX_PLAIN {
+        return directory.join(format!("{forwarder}.json"));
+    }
+    let hash = topology::hash::texts(&[forwarder]);
+    directory.join(format!("{forwarder:.180}~{hash:016x}.json"))
 }
 
 /// Snapshot writer thread; dropping it ends the thread after a last round.
@@ -128,7 +128,10 @@ fn is_gone(directory: &Path) -> bool {
     matches!(directory.try_exists(), Ok(false))
 }
 
-/// Writes the files of `behind`, and removes each written one from it.
+/// Writes the files of `behind`, and keeps the failed ones in it.
+///
+/// # Errors
+/// The first failure.
 fn save(
     link_states: &LinkStates,
     directory: &Path,
@@ -137,20 +140,28 @@ fn save(
     if !behind.is_empty() && !directory.exists() {
         fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     }
-    while let Some(forwarder) = behind.first().cloned() {
-        let path = file_of(directory, &forwarder);
-        match link_states.valid_or_own(&forwarder) {
-            Some(report) => atomic::publish(&path, &encode(&report))?,
-            None => match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::file("remove", path)(error));
-                }
-                _ => {}
-            },
+    let mut result = Ok(());
+    behind.retain(|forwarder| {
+        let saved = save_one(link_states, &file_of(directory, forwarder), forwarder);
+        let is_failed = saved.is_err();
+        if result.is_ok() {
+            result = saved;
         }
-        behind.remove(&forwarder);
+        is_failed
+    });
+    result
+}
+
+fn save_one(link_states: &LinkStates, path: &Path, forwarder: &str) -> Result<(), Error> {
+    match link_states.valid_or_own(forwarder) {
+        Some(report) => Ok(atomic::publish(path, &encode(&report))?),
+        None => match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::file("remove", path)(error))
+            }
+            _ => Ok(()),
+        },
     }
-    Ok(())
 }
 
 impl LinkStates {

@@ -228,6 +228,30 @@ fn what_a_node_says_on_its_connection_counts_whatever_its_clock_was_before() {
     assert_eq!(own_state(&next), State::Down);
 }
 
+#[test]
+fn one_file_that_cannot_be_written_keeps_back_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link-states");
+    fs::create_dir_all(file_of(&path, "t.a").join("in the way")).unwrap();
+    let long = format!("n.{}", "a".repeat(253));
+    let link_states = Arc::new(database(&[]));
+    let problem: Arc<Mutex<Option<String>>> = Arc::default();
+    let noted = Arc::clone(&problem);
+    let note = Box::new(move |problem| *noted.lock().unwrap() = problem);
+    let writer = Writer::start(Arc::clone(&link_states), path.clone(), note).unwrap();
+    for name in ["t.a", &long, "t.z"] {
+        link_states
+            .publish(name, &observed(State::Up), 0, 1)
+            .unwrap();
+    }
+    drop(writer);
+    let mut found: Vec<String> = read(&path).into_iter().map(|it| it.forwarder).collect();
+    found.sort();
+    assert_eq!(found, [&long, "t.z"]);
+    let problem = problem.lock().unwrap().clone().expect("a problem");
+    assert!(problem.contains("t.a.json"), "{problem}");
+}
+
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
