@@ -213,7 +213,7 @@ async fn send(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         generations.mark_unchanged();
-        let mut messages = state.catch_up(link_states.since(state.generation()));
+        let mut messages = state.catch_up(&link_states);
         tokio::select! {
             biased;
             () = std::future::ready(()), if !messages.is_empty() => {}

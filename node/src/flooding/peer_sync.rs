@@ -1,24 +1,20 @@
 //! Synchronisation state of a peer on one connection: sent and unsent reports. Pure.
 
 use super::message::Message;
-use crate::routing::link_state::{Catchup, LocalChange};
+use crate::routing::link_state::{LinkStates, LocalChange};
 
 /// Progress of one connection.
 #[derive(Debug, Default)]
 pub(super) struct PeerState {
+    /// Generation of own reports that was sent.
     generation: u64,
     is_whole: bool,
 }
 
 impl PeerState {
-    /// Generation of own reports that was sent.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Messages that are due, and recorded as sent. `catchup` holds the changes since
-    /// [`PeerState::generation`].
-    pub(super) fn catch_up(&mut self, catchup: Catchup) -> Vec<Message> {
+    /// Messages that are due, and recorded as sent.
+    pub(super) fn catch_up(&mut self, link_states: &LinkStates) -> Vec<Message> {
+        let catchup = link_states.since(self.generation, !self.is_whole);
         let message = |change| match change {
             LocalChange::Report(report) => Message::Report((*report).clone()),
             LocalChange::Withdrawn {
@@ -31,7 +27,7 @@ impl PeerState {
         };
         self.generation = catchup.generation;
         let mut messages: Vec<Message> = catchup.changes.into_iter().map(message).collect();
-        if let Some(pending) = catchup.pending.filter(|_| !self.is_whole) {
+        if let Some(pending) = catchup.pending {
             self.is_whole = true;
             messages.push(Message::Whole { pending });
         }
@@ -46,7 +42,7 @@ mod tests {
     use linkstate::{Reason, State};
 
     use super::*;
-    use crate::routing::link_state::{LinkStates, Owners};
+    use crate::routing::link_state::Owners;
 
     /// Messages as a line: `a1` for a report, `-a` for a withdrawal, `=[a]` for the end of the
     /// synchronisation.
@@ -75,7 +71,7 @@ mod tests {
             link_states.publish(name, &ends, 0, 0).unwrap();
         };
         let mut state = PeerState::default();
-        let mut sent = || line(state.catch_up(link_states.since(state.generation())));
+        let mut sent = || line(state.catch_up(&link_states));
         assert_eq!(sent(), "");
         own(&["a"], false);
         report("a", State::Up);
@@ -100,7 +96,7 @@ mod tests {
         own(&[], true);
         assert_eq!(sent(), "-a -c");
         let mut another = PeerState::default();
-        let all = line(another.catch_up(link_states.since(0)));
+        let all = line(another.catch_up(&link_states));
         assert_eq!(all, "=", "nothing is left");
     }
 }

@@ -75,14 +75,15 @@ pub struct Catchup {
     /// Generation that is reached.
     pub generation: u64,
     /// Own Forwarders without a report so far, whose earlier report stays valid. `None` while
-    /// Forwarders may be missing.
+    /// Forwarders may be missing, and where nobody asked.
     pub pending: Option<BTreeSet<String>>,
 }
 
 impl LinkStates {
     /// Changes of own reports after `generation`; all reports after 0, without withdrawals: the end of
-    /// the synchronisation removes what is not reported.
-    pub fn since(&self, generation: u64) -> Catchup {
+    /// the synchronisation removes what is not reported. Pending Forwarders are collected only where the
+    /// end of the synchronisation is due.
+    pub fn since(&self, generation: u64, is_end_due: bool) -> Catchup {
         let inner = self.lock();
         let change = |forwarder: &String| match inner.lsdb.get(&self.node, forwarder) {
             Some(report) => Some(LocalChange::Report(Arc::clone(report))),
@@ -95,7 +96,7 @@ impl LinkStates {
             // Neither reported nor withdrawn.
             **node == self.node && inner.lsdb.sequence(node, name) == Sequence::default()
         };
-        let pending = inner.owners.is_complete.then(|| {
+        let pending = (is_end_due && inner.owners.is_complete).then(|| {
             let owned = inner.owners.node_by_forwarder.iter();
             owned
                 .filter(is_pending)

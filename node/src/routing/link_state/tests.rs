@@ -171,10 +171,19 @@ fn withdrawn_reports_count_against_no_limit_and_are_not_sent_to_a_new_peer() {
     link_states
         .publish("t.a", &observed(State::Up), 0, 1)
         .expect("there is room");
-    assert_eq!(link_states.since(0).changes.len(), 1);
+    assert_eq!(link_states.since(0, true).changes.len(), 1);
     // Above whatever a peer may know of a Forwarder that this node has forgotten.
     let number = link_states.own("t.a").unwrap().sequence.number;
     assert_eq!(number as usize, 2 * (MAX_FORWARDERS + 1) + 1);
+}
+
+#[test]
+fn pending_forwarders_are_collected_only_for_the_end_of_a_synchronisation() {
+    let link_states = database(&[("t.a", "n1"), ("t.b", "n2")]);
+    let first = link_states.since(0, true);
+    assert_eq!(first.pending, Some(["t.a".to_owned()].into()));
+    let later = link_states.since(first.generation, false);
+    assert_eq!((later.changes.len(), later.pending), (0, None));
 }
 
 #[test]
@@ -282,7 +291,7 @@ fn the_snapshot_is_what_the_next_daemon_begins_with() {
     next.set_owners(owners(&[("t.a", "n1"), ("t.b", "n2")], true));
     assert!(next.valid("t.b").is_some());
     assert_eq!(next.own("t.a"), link_states.own("t.a"));
-    let catchup = next.since(0);
+    let catchup = next.since(0, true);
     assert_eq!(catchup.changes.len(), 1, "own reports are announced again");
     // Also where nothing is new: a peer may have heard something newer that the snapshot missed.
     assert!(next.publish("t.a", &observed(State::Up), 0, 1).unwrap());
