@@ -3,7 +3,8 @@
 //! A namespace exists as long as a process is in it, even without its name. So our objects in it are deleted before the name:
 //! tunnels, whose identifiers belong to the host's namespace, and the other ends of its links are free then.
 
-use std::thread;
+use std::panic::resume_unwind;
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use super::observe;
 use crate::{
@@ -22,22 +23,28 @@ const RTGENMSG: [u8; 4] = [AF_UNSPEC, 0, 0, 0];
 
 /// Deletes namespaces by name, our interfaces in them first. Absent is deleted.
 pub(super) fn namespaces(names: &[&str], applied: &mut Applied) {
+    namespaces_on(|| Builder::new().name("netns".to_owned()), names, applied);
+}
+
+/// Deletes namespaces, each on a thread by `builder`. Where none can be started, the namespace is a failure, tried again later.
+fn namespaces_on(builder: impl Fn() -> Builder, names: &[&str], applied: &mut Applied) {
     for some in names.chunks(AT_ONCE) {
         let outcomes: Vec<_> = thread::scope(|scope| {
-            let start = |name: &&str| {
-                let name = (*name).to_owned();
-                scope.spawn(move || (namespace(&name), name))
+            let start = |name| {
+                let started = builder().spawn_scoped(scope, move || namespace(name));
+                started.map_err(|error| Error::system("start", "worker thread", error))
             };
-            let workers: Vec<_> = some.iter().map(start).collect();
-            let joined = workers.into_iter().map(thread::ScopedJoinHandle::join);
-            joined
-                .map(|outcome| outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+            let workers: Vec<_> = some.iter().copied().map(start).collect();
+            let join = |worker: ScopedJoinHandle<_>| {
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            let outcomes = workers.into_iter().map(|worker| worker.and_then(join));
+            outcomes.zip(some).collect()
         });
         for (outcome, name) in outcomes {
             match outcome {
                 Ok(deleted) => applied.writes += u64::from(deleted),
-                Err(source) => applied.fail(&name, "network namespace", source),
+                Err(source) => applied.fail(name, "network namespace", source),
             }
         }
     }
@@ -161,4 +168,24 @@ fn numbers(socket: &mut Socket) -> Result<Vec<u32>, Error> {
     })?;
     numbers.retain(|number| *number != u32::MAX);
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_threads_is_a_failure_of_each_namespace() {
+        let mut applied = Applied::default();
+        // A stack that is larger than the address space.
+        namespaces_on(
+            || Builder::new().stack_size(1 << 50),
+            &["a", "b"],
+            &mut applied,
+        );
+        let failed: Vec<&str> = applied.failures.iter().map(|it| &*it.netns).collect();
+        assert_eq!((failed, applied.writes), (vec!["a", "b"], 0));
+        let is_transient = applied.failures.iter().all(|it| it.source.is_transient());
+        assert!(is_transient, "{:?}", applied.failures);
+    }
 }
