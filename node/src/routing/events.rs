@@ -128,10 +128,11 @@ impl Engine {
             return;
         };
         let reported = mesh.report(object, ends);
+        let mut are_interfaces_new = false;
         for (id, end) in ends {
             let peer = mesh.peer(object, id).filter(|peer| *peer != object);
             if let Some(local) = peer.and_then(|peer| self.locals.get_mut(peer)) {
-                local.set_peer_end(id, end, &self.parts.site);
+                are_interfaces_new |= local.set_peer_end(id, end, &self.parts.site);
             }
         }
         let changes = self.changes.entry(network.clone()).or_default();
@@ -150,6 +151,9 @@ impl Engine {
                 // When the link recovers, the tables at its ends are recomputed first again.
                 local.are_ends_due |= local.in_use.remove(&id);
             }
+        }
+        if are_interfaces_new {
+            self.bind_failover();
         }
     }
 

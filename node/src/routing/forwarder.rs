@@ -210,12 +210,15 @@ impl Local {
         self.is_status_due = true;
     }
 
-    /// Applies the report on the other end of a link.
-    pub(super) fn set_peer_end(&mut self, id: &str, end: &ReportedEnd, site: &Site) {
+    /// Applies the report on the other end of a link; true when other links have an interface now.
+    pub(super) fn set_peer_end(&mut self, id: &str, end: &ReportedEnd, site: &Site) -> bool {
         let before = self.peer_mtu.insert(id.to_owned(), end.mtu);
-        if before.unwrap_or_default() != end.mtu {
-            self.set_forwarder(Arc::clone(&self.forwarder), site);
+        if before.unwrap_or_default() == end.mtu {
+            return false;
         }
+        let interfaces = self.structure.interfaces.clone();
+        self.set_forwarder(Arc::clone(&self.forwarder), site);
+        interfaces != self.structure.interfaces
     }
 
     pub(super) fn set_attached(

@@ -199,7 +199,7 @@ impl Engine {
     }
 
     /// Passes the interfaces of this node's Forwarders to failover.
-    fn bind_failover(&self) {
+    pub(super) fn bind_failover(&self) {
         let mut bindings = Bindings::default();
         for (object, local) in &self.locals {
             let netns = &local.netns;

@@ -15,31 +15,43 @@ struct Node {
     kernel: Arc<Mutex<MemoryKernel>>,
     mailbox: Arc<Mailbox>,
     number: u64,
+    /// MTU in bytes of the network below the ends of f3.
+    peer_mtu: u32,
     _directory: TempDir,
 }
 
 impl Node {
     /// Converged, with every link up.
     fn new() -> Node {
+        let mut node = Node::unloaded();
+        node.load();
+        node.hear(State::Up);
+        node.settle();
+        node
+    }
+
+    fn unloaded() -> Node {
         let directory = declared();
         let kernel = Arc::new(Mutex::new(MemoryKernel::new()));
-        let mut engine = super::engine_on(&directory, Arc::clone(&kernel));
+        let engine = super::engine_on(&directory, Arc::clone(&kernel));
         let mailbox = Arc::clone(&engine.parts.mailbox);
-        engine.load();
         engine.parts.link_states.open("n2", 1);
-        let underlay = [("192.0.2.1".parse().unwrap(), 1500)].into();
-        mailbox.tell(|pending| pending.underlay = Some(underlay));
-        let mut node = Node {
+        Node {
             engine,
             kernel,
             mailbox,
             number: 0,
+            peer_mtu: 1500,
             _directory: directory,
-        };
-        node.settle();
-        node.hear(State::Up);
-        node.settle();
-        node
+        }
+    }
+
+    fn load(&mut self) {
+        self.engine.load();
+        let underlay = [("192.0.2.1".parse().unwrap(), 1500)].into();
+        let tell = |pending: &mut Pending| pending.underlay = Some(underlay);
+        self.mailbox.tell(tell);
+        self.settle();
     }
 
     /// Turns until nothing is left to do.
@@ -58,7 +70,8 @@ impl Node {
     /// n2 reports on the ends of f3.
     fn hear(&mut self, to_f1: State) {
         self.number += 1;
-        let end = |state| ReportedEnd::observed(None, state, Reason::None, 0);
+        let mtu = self.peer_mtu;
+        let end = |state| ReportedEnd::observed(None, state, Reason::None, 0).with_mtu(mtu);
         let ends = [("f1/f3", to_f1), ("f2/f3", State::Up)];
         let report = Report {
             origin: "n2".to_owned(),
@@ -70,7 +83,9 @@ impl Node {
             ends: ends.map(|(id, state)| (id.to_owned(), end(state))).into(),
         };
         let heard = self.engine.parts.link_states.hear("n2", 1, report).unwrap();
-        self.engine.parts.failover.report_changed(&heard.unwrap());
+        if let Some(accepted) = heard {
+            self.engine.parts.failover.report_changed(&accepted);
+        }
     }
 
     /// The links over which each route of a Forwarder goes, by prefix.
@@ -204,6 +219,22 @@ fn an_own_link_that_falls_is_reported_before_the_engine_looks() {
         State::AdminDown,
         "as it was looked at"
     );
+}
+
+#[test]
+fn a_link_that_a_report_of_its_peer_made_possible_is_known_to_failover() {
+    let mut node = Node::unloaded();
+    node.peer_mtu = 100;
+    node.hear(State::Up);
+    node.load();
+    assert_eq!(node.used(F1), ["l-f2"], "no tunnel fits");
+    node.peer_mtu = 1500;
+    node.hear(State::Up);
+    node.settle();
+    assert_eq!(node.used(F1), ["l-f2", "l-f3"]);
+    node.hear(State::Down);
+    assert!(node.engine.parts.failover.step(false));
+    assert_eq!(node.used(F1), ["l-f2"], "the engine has not turned since");
 }
 
 #[test]
