@@ -16,8 +16,8 @@
 //! - An end that no report mentions is not up.
 //! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
 //! - An origin numbers all its reports and withdrawals in one row, so a forgotten withdrawal is below all that comes.
-//! - What an origin says first on a connection of its own replaces what was known, whatever the sequences: neither a clock that was wrong, nor
-//!   another's report in its name, silences it for longer than until it connects again. So no clock is compared with another's.
+//! - What an origin says first on a connection of its own replaces what was known, whatever the sequences: neither a clock that was
+//!   wrong nor another's report in its name silences it beyond its next connection. So no clock is compared with another's.
 //! - Unknown fields are ignored; an unknown state counts as down. A newer version adds, it never changes the meaning of a field.
 
 #![no_std]
@@ -28,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 mod evidence;
+mod generations;
 mod link;
 mod lsdb;
 mod report;
@@ -35,6 +36,7 @@ mod version;
 mod wire;
 
 pub use evidence::{End, Evidence, Observation, Reason, State};
+pub use generations::Generations;
 pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
 pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS, MAX_WITHDRAWN};
 pub use report::{Report, Sequence};

@@ -1,57 +1,11 @@
-//! Own reports by generation: a peer receives the changes since its generation, independent of the
-//! number of reports.
+//! Own reports: a peer receives the changes since its generation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use linkstate::{MAX_WITHDRAWN, Report, Sequence};
+use linkstate::{Report, Sequence};
 
 use super::LinkStates;
-
-/// Generation of the last change of each own report. Each change takes the next generation.
-#[derive(Debug, Default)]
-pub(super) struct Generations {
-    last: u64,
-    by_forwarder: BTreeMap<String, u64>,
-    by_generation: BTreeMap<u64, String>,
-    /// Generations of withdrawals, at most [`MAX_WITHDRAWN`].
-    withdrawn: BTreeSet<u64>,
-}
-
-impl Generations {
-    pub(super) fn last(&self) -> u64 {
-        self.last
-    }
-
-    /// Starts a generation in which no report changed.
-    pub(super) fn advance(&mut self) {
-        self.last += 1;
-    }
-
-    pub(super) fn touch(&mut self, forwarder: &str) {
-        self.last += 1;
-        if let Some(before) = self.by_forwarder.insert(forwarder.to_owned(), self.last) {
-            self.by_generation.remove(&before);
-            self.withdrawn.remove(&before);
-        }
-        self.by_generation.insert(self.last, forwarder.to_owned());
-    }
-
-    pub(super) fn withdraw(&mut self, forwarder: &str) {
-        self.touch(forwarder);
-        self.withdrawn.insert(self.last);
-        if self.withdrawn.len() > MAX_WITHDRAWN {
-            let oldest = self.withdrawn.pop_first();
-            let forgotten = oldest.and_then(|it| self.by_generation.remove(&it));
-            forgotten.and_then(|name| self.by_forwarder.remove(&name));
-        }
-    }
-
-    fn after(&self, generation: u64) -> impl Iterator<Item = &String> {
-        let later = self.by_generation.range(generation.saturating_add(1)..);
-        later.map(|(_, forwarder)| forwarder)
-    }
-}
 
 /// Change of an own report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +35,7 @@ pub struct Catchup {
 
 impl LinkStates {
     /// Changes of own reports after `generation`; all reports after 0, without withdrawals: the end of
-    /// the synchronisation removes what is not reported. Pending Forwarders are collected only where the
-    /// end of the synchronisation is due.
+    /// the synchronisation covers them. Pending Forwarders are collected only if that is due.
     pub fn since(&self, generation: u64, is_end_due: bool) -> Catchup {
         let inner = self.lock();
         let change = |forwarder: &String| match inner.lsdb.get(&self.node, forwarder) {

@@ -11,7 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use linkstate::{End, LimitExceeded, Lsdb, Observation, Reason, Report, Sequence, State};
+use linkstate::{
+    End, Generations, LimitExceeded, Lsdb, Observation, Reason, Report, Sequence, State,
+};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
@@ -21,7 +23,6 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use local::Generations;
 pub use local::{Catchup, LocalChange};
 
 /// Node by Forwarder key, from the desired state.
@@ -142,15 +143,11 @@ impl LinkStates {
         let names = names.chain(owners.node_by_forwarder.keys());
         let moved = names.filter(|name| before.node_of(name) != owners.node_of(name));
         let mut changed: BTreeSet<String> = moved.cloned().collect();
-        let own: Vec<String> = inner.own_forwarders(&self.node);
-        for forwarder in own {
-            let owner = owners.node_of(&forwarder);
-            let is_over = match owner {
-                Some(owner) => owner != self.node,
-                None => owners.is_complete,
-            };
+        for report in inner.own(&self.node) {
+            let owner = owners.node_of(&report.forwarder);
+            let is_over = owner.map_or(owners.is_complete, |owner| owner != self.node);
             if is_over {
-                inner.withdraw_own(&self.node, &forwarder);
+                inner.withdraw_own(&self.node, &report.forwarder);
             }
         }
         if owners.is_complete {
@@ -290,21 +287,9 @@ impl LinkStates {
 }
 
 impl Inner {
-    fn is_current(&self, peer: &str, id: u64) -> bool {
-        self.sessions
-            .get(peer)
-            .is_some_and(|session| session.id == id)
-    }
-
-    /// True when a peer reported on the Forwarder on its current connection.
-    fn is_confirmed(&self, peer: &str, forwarder: &str) -> bool {
-        let session = self.sessions.get(peer);
-        session.is_some_and(|session| session.confirmed.contains(forwarder))
-    }
-
-    fn own_forwarders(&self, node: &str) -> Vec<String> {
+    fn own(&self, node: &str) -> Vec<Arc<Report>> {
         let own = self.lsdb.of_origin(node);
-        own.map(|(name, _)| name.to_owned()).collect()
+        own.map(|(_, report)| Arc::clone(report)).collect()
     }
 
     fn replace_own(
@@ -336,16 +321,6 @@ impl Inner {
         self.fallen.retain(|(name, _), _| name != forwarder);
         self.generations.withdraw(forwarder);
         self.unsaved.insert(forwarder.to_owned());
-    }
-
-    /// Change of the valid report after the report of `peer` was removed.
-    fn absent(&self, peer: &str, forwarder: &str, before: Option<&Report>) -> Option<Accepted> {
-        let is_valid = self.owners.node_of(forwarder) == Some(peer);
-        let nothing = Report::default();
-        is_valid.then(|| Accepted {
-            forwarder: forwarder.to_owned(),
-            fallen: nothing.fallen(before).map(str::to_owned).collect(),
-        })
     }
 }
 

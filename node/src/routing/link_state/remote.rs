@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use linkstate::{LimitExceeded, Report, Sequence};
 
-use super::{Accepted, LinkStates, Session};
+use super::{Accepted, Inner, LinkStates, Session};
 
 impl LinkStates {
     /// Highest known sequence number of a node's reports.
@@ -31,12 +31,9 @@ impl LinkStates {
             return;
         };
         inner.last.incarnation = incarnation;
-        for forwarder in inner.own_forwarders(&self.node) {
-            let report = inner.lsdb.get(&self.node, &forwarder).cloned();
-            if let Some(report) = report {
-                // The number of links is unchanged, so no limit is exceeded.
-                let _ = inner.replace_own(&self.node, &forwarder, report.ends.clone());
-            }
+        for report in inner.own(&self.node) {
+            // The number of links is unchanged, so no limit is exceeded.
+            let _ = inner.replace_own(&self.node, &report.forwarder, report.ends.clone());
         }
         self.announce(inner);
     }
@@ -146,5 +143,28 @@ impl LinkStates {
         }
         self.announce(inner);
         accepted
+    }
+}
+
+impl Inner {
+    fn is_current(&self, peer: &str, id: u64) -> bool {
+        let session = self.sessions.get(peer);
+        session.is_some_and(|session| session.id == id)
+    }
+
+    /// True when a peer reported on the Forwarder on its current connection.
+    fn is_confirmed(&self, peer: &str, forwarder: &str) -> bool {
+        let session = self.sessions.get(peer);
+        session.is_some_and(|session| session.confirmed.contains(forwarder))
+    }
+
+    /// Change of the valid report after the report of `peer` was removed.
+    fn absent(&self, peer: &str, forwarder: &str, before: Option<&Report>) -> Option<Accepted> {
+        let is_valid = self.owners.node_of(forwarder) == Some(peer);
+        let nothing = Report::default();
+        is_valid.then(|| Accepted {
+            forwarder: forwarder.to_owned(),
+            fallen: nothing.fallen(before).map(str::to_owned).collect(),
+        })
     }
 }
