@@ -41,6 +41,7 @@ impl Apply<'_> {
     /// operation.
     pub(crate) fn run(mut self, desired: &Desired, previous: &[Forwarder]) -> Result<(), Failure> {
         let directory = self.directory;
+        refuse_foreign(&directory.journaled(), &desired.forwarders)?;
         self.make_directories()?;
         self.detach_departing(desired)?;
         self.withdraw_moved(desired, previous)?;
@@ -249,6 +250,23 @@ impl Apply<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses a Forwarder whose namespace exists and is not in the lab's journal. A cluster gives its Forwarders the same names: two
+/// daemons would work on one namespace, and `down` would end the cluster's pods.
+fn refuse_foreign(journaled: &BTreeSet<String>, forwarders: &[Forwarder]) -> Result<(), Failure> {
+    for forwarder in forwarders {
+        let netns = faults::netns(forwarder);
+        if !journaled.contains(&netns) && probe::namespace::path(&netns).exists() {
+            return Err(Failure::Failed(format!(
+                "network namespace {netns} of forwarder {} exists already and is not of this lab: it belongs to the \
+                 topology of the same name in a cluster, whose node daemon runs on this host, or to a lab whose \
+                 directory was lost. Give the topology another name, or run the lab as a user other than root",
+                forwarder.spec.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Longest time in which a daemon removes a Forwarder.

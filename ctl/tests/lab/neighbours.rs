@@ -47,6 +47,41 @@ pub(crate) fn labs_with_the_same_addresses_never_meet() {
     assert_eq!(other.json("status", &[]), second);
 }
 
+pub(crate) fn namespaces_of_a_cluster_are_neither_used_nor_removed() {
+    let lab = Lab::new(PAIR);
+    let netns = crds::names::netns("default", &lab.name, "b");
+    dataplane::netns::create(&netns).unwrap();
+    let mut pod = Command::new("ip");
+    let mut pod = pod
+        .args(["netns", "exec", &netns, "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let output = lab.expect(1, "up", &["-q"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains(&netns) && error.contains("cluster"),
+        "{error}"
+    );
+    lab.run("down", &[]);
+    assert!(dataplane::netns::list().unwrap().contains(&netns));
+    assert_eq!(pod.try_wait().unwrap(), None, "the cluster's pod was ended");
+    pod.kill().unwrap();
+    pod.wait().unwrap();
+    dataplane::netns::delete(&netns).unwrap();
+    // A running lab that gets such a forwarder leaves it alone too.
+    lab.run("up", &["-q"]);
+    let netns = crds::names::netns("default", &lab.name, "c");
+    dataplane::netns::create(&netns).unwrap();
+    lab.declare(&PAIR.replace("node: n2}]", "node: n2}, {name: c, node: n2}]"));
+    lab.expect(1, "up", &["-q"]);
+    lab.run("ping", &["left", "right", "-c", "1"]);
+    lab.run("down", &[]);
+    assert!(
+        dataplane::netns::delete(&netns).unwrap(),
+        "removed by the lab"
+    );
+}
+
 /// Whether a user without root may make namespaces here.
 pub(crate) fn are_namespaces_for_everyone() -> bool {
     nobody("unshare -Urnm true").is_ok_and(|output| output.status.success())
