@@ -22,16 +22,24 @@ struct Interface {
     sends: bool,
 }
 
-/// MTU in bytes behind each address of the calling thread's namespace. Behind an address of an interface that sends nothing it is the
-/// smallest one of the ways to `peers` of its family; where there is no way as yet, the address is left out.
+/// MTU in bytes behind each of `own` that the namespace of `socket` has. Behind an address of an interface that sends nothing it is
+/// the smallest one of the ways to `peers` of its family; where there is no way as yet, the address is left out.
+///
+/// Other addresses are not looked at: a dummy interface may carry one of each Service.
 ///
 /// # Errors
 /// When the kernel cannot be asked.
-pub fn observe(peers: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, u32>, Error> {
-    let mut socket = Socket::open()?;
-    let interfaces = interfaces(&mut socket)?;
+pub fn observe(
+    socket: &mut Socket,
+    own: &BTreeSet<IpAddr>,
+    peers: &BTreeSet<IpAddr>,
+) -> Result<BTreeMap<IpAddr, u32>, Error> {
+    let interfaces = interfaces(socket)?;
+    let mut addresses = addresses(socket)?;
+    addresses.retain(|(address, _)| own.contains(address));
     let mut mtu_by_address = BTreeMap::new();
-    for (address, index) in addresses(&mut socket)? {
+    let mut smallest_by_family = BTreeMap::new();
+    for (address, index) in addresses {
         let Some(interface) = interfaces.get(&index) else {
             continue;
         };
@@ -42,15 +50,30 @@ pub fn observe(peers: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, u32>, Error>
         if address.is_loopback() {
             continue;
         }
-        let mut smallest = None;
-        let family = peers.iter();
-        for peer in family.filter(|peer| peer.is_ipv4() == address.is_ipv4()) {
-            let way = way(&mut socket, &interfaces, *peer)?;
-            smallest = smallest.into_iter().chain(way).min();
-        }
+        let is_ipv4 = address.is_ipv4();
+        let smallest = match smallest_by_family.get(&is_ipv4) {
+            Some(smallest) => *smallest,
+            None => smallest_way(socket, &interfaces, peers, is_ipv4)?,
+        };
+        smallest_by_family.insert(is_ipv4, smallest);
         mtu_by_address.extend(smallest.map(|mtu| (address, mtu)));
     }
     Ok(mtu_by_address)
+}
+
+/// Smallest MTU in bytes of the routes to the `peers` of one family.
+fn smallest_way(
+    socket: &mut Socket,
+    interfaces: &HashMap<u32, Interface>,
+    peers: &BTreeSet<IpAddr>,
+    is_ipv4: bool,
+) -> Result<Option<u32>, Error> {
+    let mut smallest = None;
+    for peer in peers.iter().filter(|peer| peer.is_ipv4() == is_ipv4) {
+        let way = way(socket, interfaces, *peer)?;
+        smallest = smallest.into_iter().chain(way).min();
+    }
+    Ok(smallest)
 }
 
 fn interfaces(socket: &mut Socket) -> Result<HashMap<u32, Interface>, Error> {

@@ -83,6 +83,11 @@ impl Socket {
         self.sent
     }
 
+    /// Requests of any kind, since the socket was opened.
+    pub fn requests(&self) -> u32 {
+        self.sequence
+    }
+
     /// Sends all messages in as few sends as can be, and empties the batch. Every message is tried, also after one was refused.
     ///
     /// Returns the refusals in order; none means all was done.

@@ -8,6 +8,7 @@ mod interrupted;
 mod real;
 mod suite;
 mod traffic;
+mod underlay;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -29,7 +30,8 @@ fn main() {
         .into_iter()
         .chain(drift::tests::<fixture::Real>())
         .chain(drift::real_tests())
-        .chain(real::tests());
+        .chain(real::tests())
+        .chain(underlay::tests());
     for (name, test) in real.chain(traffic::tests()).chain(interrupted::tests()) {
         let trial = Trial::test(format!("in namespaces: {name}"), move || {
             test();

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::netlink::Socket;
+use dataplane::underlay::observe;
 use futures::StreamExt;
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::sync::watch;
@@ -20,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Interval of observations without an event: routes to peers raise none here.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Sends the node's addresses to the engine, now and after each change; never ends. `views` is the desired state.
+/// Sends the addresses of the node's object to the engine, now and after each change; never ends. `views` is the desired state.
 pub async fn watch(node: String, mailbox: Arc<Mailbox>, mut views: watch::Receiver<Arc<Snapshot>>) {
     let mut known = None;
     loop {
@@ -46,14 +48,15 @@ async fn follow(
     let connection = tokio::spawn(connection);
     let result = async {
         loop {
-            let peers = peers(node, &views.borrow_and_update());
-            let asked = peers.clone();
-            let seen = tokio::task::spawn_blocking(move || dataplane::underlay::observe(&asked));
-            let seen = seen.await??;
-            if known.as_ref() != Some(&seen) {
-                tracing::info!(addresses = seen.len(), "underlay addresses changed");
-                *known = Some(seen.clone());
-                mailbox.tell(|pending| pending.underlay = Some(seen));
+            let asked = asked(node, &views.borrow_and_update());
+            if let Some([own, peers]) = asked.clone() {
+                let observe = move || observe(&mut Socket::open()?, &own, &peers);
+                let seen = tokio::task::spawn_blocking(observe).await??;
+                if known.as_ref() != Some(&seen) {
+                    tracing::info!(addresses = seen.len(), "underlay addresses changed");
+                    *known = Some(seen.clone());
+                    mailbox.tell(|pending| pending.underlay = Some(seen));
+                }
             }
             loop {
                 tokio::select! {
@@ -63,7 +66,7 @@ async fn follow(
                     },
                     changed = views.changed() => {
                         changed?;
-                        if self::peers(node, &views.borrow_and_update()) != peers {
+                        if self::asked(node, &views.borrow_and_update()) != asked {
                             break;
                         }
                     }
@@ -79,10 +82,15 @@ async fn follow(
     result
 }
 
-/// Addresses of all other nodes.
-fn peers(node: &str, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
-    let others = snapshot.nodes.iter().filter(|(name, _)| *name != node);
-    others
-        .flat_map(|(_, object)| object.internal_addresses())
-        .collect()
+/// Addresses of this node and of all others; none before this node's object is known: its MTU would be a wrong one at first.
+fn asked(node: &str, snapshot: &Snapshot) -> Option<[BTreeSet<IpAddr>; 2]> {
+    let of = |is_own| {
+        let nodes = snapshot.nodes.iter();
+        let nodes = nodes.filter(|(name, _)| (*name == node) == is_own);
+        nodes
+            .flat_map(|(_, node)| node.internal_addresses())
+            .collect()
+    };
+    let is_known = snapshot.is_complete || snapshot.nodes.contains_key(node);
+    is_known.then(|| [of(true), of(false)])
 }
