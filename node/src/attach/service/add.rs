@@ -55,6 +55,7 @@ impl<W: PodWiring> AttachService<W> {
                 let lease = Lease {
                     phase: Phase::Pending,
                     plugin,
+                    since: now(),
                     ..lease
                 };
                 let attachments = lease.attachments();

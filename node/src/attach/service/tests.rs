@@ -10,7 +10,7 @@ use dataplane::attachment::Pair;
 use super::*;
 use crate::attach::admission::LocalForwarder;
 use crate::attach::key;
-use crate::attach::leases::Lease;
+use crate::attach::leases::{Lease, Record};
 use crate::error::Error;
 use crate::error::enumerate;
 
@@ -426,4 +426,34 @@ fn the_age_of_a_claim_does_not_depend_on_the_time_of_day() {
         (before..=uptime()).contains(&since),
         "{since} s is not of the clock of this boot"
     );
+}
+
+#[test]
+fn a_lease_that_is_claimed_again_is_as_young_as_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let wires = MemoryPodWiring::default();
+    let service = service(directory.path(), &wires, "boot");
+    let attachment = add(&service, 1).unwrap();
+    let since = |service: &AttachService<&MemoryPodWiring>| {
+        service
+            .state()
+            .book
+            .leases()
+            .get(&key(1))
+            .map(|it| it.since)
+    };
+    let mut old = service.state().book.leases().get(&key(1)).unwrap().clone();
+    old.since = 0;
+    service.state().book.record(Record::Claimed(old)).unwrap();
+    // The interface went, as with a Forwarder that is made anew.
+    lock(&wires.wired).clear();
+    let claimed = service.answer(&claim(1), Some(0));
+    assert_eq!(claimed, Reply::Claimed(vec![attachment]));
+    assert!(
+        since(&service).is_some_and(|since| since > 0),
+        "{:?}",
+        since(&service)
+    );
+    service.collect_garbage();
+    assert!(since(&service).is_some(), "freed between claim and veth");
 }
