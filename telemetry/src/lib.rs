@@ -1,4 +1,4 @@
-//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff.
+//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff, quota of log lines.
 //!
 //! ```text
 //! named checks --> Probes --------.
@@ -12,6 +12,8 @@
 mod backoff;
 mod chain;
 mod described;
+mod log_quota;
+mod network;
 mod probes;
 mod process;
 mod scrape;
@@ -22,6 +24,8 @@ mod web;
 pub use backoff::{Backoff, jittered};
 pub use chain::chain;
 pub use described::{described, ill_formed, listed};
+pub use log_quota::LogQuota;
+pub use network::network;
 pub use probes::{Check, Probes};
 pub use process::Process;
 pub use server::{Handshake, Limits, Server, Stream};

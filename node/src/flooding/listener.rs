@@ -1,12 +1,13 @@
 //! Receiving side of flooding: incoming connections, which carry the peers' reports.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ::telemetry::{LogQuota, network};
 use crds::names;
 use linkstate::Sequence;
 use nix::sys::socket::{setsockopt, sockopt::Ipv6V6Only};
@@ -25,8 +26,6 @@ use crate::routing::link_state::Accepted;
 
 /// Largest number of connections: the number of nodes of a topology.
 pub(super) const MAX_CONNECTIONS: usize = crds::lint::MAX_NODES;
-/// Largest number of addresses whose last logged refusal is remembered.
-const MAX_COMPLAINTS: usize = 256;
 /// Backlog of the listening socket.
 const BACKLOG: u32 = 1024;
 /// Timeout of the handshake for addresses that are no peer's.
@@ -54,7 +53,7 @@ struct Common {
     events: mpsc::Sender<Event>,
     slots: Mutex<Slots>,
     connections: Semaphore,
-    complaints: Mutex<BTreeMap<IpAddr, String>>,
+    complaints: Mutex<LogQuota<(IpAddr, Discriminant<Error>)>>,
 }
 
 /// Listens for ever.
@@ -316,26 +315,20 @@ impl Common {
         }
     }
 
-    /// Logs a refused connection; as a warning once for each address and reason.
+    /// Logs a refused connection; as a warning for each network and kind of error once, within the quota.
     fn complain(&self, from: IpAddr, error: &Error) {
-        let text = chain(error);
-        let mut complaints = self
-            .complaints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if complaints.get(&from) == Some(&text) {
-            return;
-        }
-        if complaints.len() >= MAX_COMPLAINTS {
-            complaints.pop_first();
-        }
-        match error {
+        if matches!(
+            error,
+            Error::Closed | Error::Replaced | Error::Silent { .. } | Error::Io(_)
+        ) {
             // Ended connections of peers are reported by node name.
-            Error::Closed | Error::Replaced | Error::Silent { .. } | Error::Io(_) => {
-                tracing::debug!(%from, error = text, "connection ended");
-            }
-            _ => tracing::warn!(%from, error = text, "connection refused"),
+            return tracing::debug!(%from, error = chain(error), "connection ended");
         }
-        complaints.insert(from, text);
+        let reason = (network(from), discriminant(error));
+        let quota = self.complaints.lock();
+        let mut quota = quota.unwrap_or_else(PoisonError::into_inner);
+        if let Some(withheld) = quota.admit(reason, Instant::now()) {
+            tracing::warn!(%from, error = chain(error), withheld, "connection refused");
+        }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Instant,
 };
 
 use tokio::sync::oneshot;
+
+use crate::network;
 
 /// Peers that share a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub(super) enum Peer {
     /// Processes of this host, such as the kubelet where the server is in the host's network. The kernel takes no
     /// packet from elsewhere with such a source.
     Host,
-    /// An IPv4 address, or the first 64 bits of an IPv6 address: who has one address of a network has them all.
+    /// The network of a remote address.
     Remote(IpAddr),
 }
 
@@ -25,11 +27,7 @@ impl Peer {
         let is_own = local.is_some_and(|local| local.ip().to_canonical() == address);
         match address {
             address if is_own || address.is_loopback() => Peer::Host,
-            IpAddr::V4(_) => Peer::Remote(address),
-            IpAddr::V6(address) => {
-                let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-                Peer::Remote(network.into())
-            }
+            address => Peer::Remote(network(address)),
         }
     }
 }
