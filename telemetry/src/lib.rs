@@ -1,4 +1,4 @@
-//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff, quota of log lines.
+//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff, quotas of log lines.
 //!
 //! ```text
 //! named checks --> Probes --------.
@@ -12,6 +12,7 @@
 mod backoff;
 mod chain;
 mod described;
+mod failures;
 mod log_quota;
 mod network;
 mod probes;
@@ -24,6 +25,7 @@ mod web;
 pub use backoff::{Backoff, jittered};
 pub use chain::chain;
 pub use described::{described, ill_formed, listed};
+pub use failures::Failures;
 pub use log_quota::LogQuota;
 pub use network::network;
 pub use probes::{Check, Probes};

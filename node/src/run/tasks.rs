@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::telemetry::{Backoff, Failures};
 use tokio::sync::{Notify, watch};
 
 use super::files::renew;
@@ -20,8 +21,10 @@ use crate::mailbox::Mailbox;
 use crate::objects::Snapshot;
 use crate::objects::pods::Pods;
 
-/// Interval of garbage collection of leases.
+/// Interval of garbage collection of leases, and first pause before a failed replay is retried.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Longest pause before a failed replay is retried.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Background tasks before their start.
 pub(super) struct Tasks {
@@ -75,26 +78,32 @@ impl Tasks {
 async fn collect_garbage(service: Arc<AttachService<KernelPodWiring>>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut known = Failures::default();
     loop {
         tick.tick().await;
         let service = Arc::clone(&service);
         // The panic is logged by the runtime's hook; the next tick retries.
-        let _ = tokio::task::spawn_blocking(move || service.collect_garbage()).await;
+        let failures = tokio::task::spawn_blocking(move || service.collect_garbage()).await;
+        known.replace(failures.unwrap_or_default(), "lease not freed, retried");
     }
 }
 
 /// Replays the DEL queue: at once, then whenever a plugin adds to it, and again after a while where `replay` was not done.
 async fn replay_when_due(
-    replay: impl Fn() -> bool + Clone + Send + 'static,
+    replay: impl Fn() -> Failures + Clone + Send + 'static,
     replay_due: Arc<Notify>,
 ) {
+    let mut known = Failures::default();
+    let mut pauses = Backoff::new(HOUSEKEEPING, LONGEST);
     loop {
-        // As above.
-        let is_done = tokio::task::spawn_blocking(replay.clone()).await;
-        let pause = tokio::time::sleep(HOUSEKEEPING);
-        tokio::select! {
-            () = replay_due.notified() => {}
-            () = pause, if !is_done.unwrap_or(false) => {}
+        let failures = tokio::task::spawn_blocking(replay.clone()).await;
+        let failures = failures.unwrap_or_else(|panic| Failures::from([panic.to_string()]));
+        known.replace(failures, "DEL not replayed, retried");
+        if known.is_empty() {
+            pauses.succeeded();
+            replay_due.notified().await;
+        } else {
+            let _ = tokio::time::timeout(pauses.failed(), replay_due.notified()).await;
         }
     }
 }
@@ -109,7 +118,10 @@ mod tests {
     async fn a_replay_that_was_not_done_is_tried_again_by_itself() {
         let (count, due) = (Arc::new(AtomicUsize::new(0)), Arc::<Notify>::default());
         let counted = Arc::clone(&count);
-        let replay = move || counted.fetch_add(1, Ordering::Relaxed) == 1;
+        let replay = move || match counted.fetch_add(1, Ordering::Relaxed) {
+            1 => Failures::default(),
+            _ => Failures::from(["on purpose".to_owned()]),
+        };
         let task = tokio::spawn(replay_when_due(replay, Arc::clone(&due)));
         let reaches = async |expected| {
             let reached = async {
@@ -126,5 +138,28 @@ mod tests {
         due.notify_one();
         reaches(3).await;
         task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replay_that_fails_for_ever_is_logged_once_and_tried_ever_more_rarely() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let file = Arc::new(std::fs::File::create(&path).unwrap());
+        let log = tracing_subscriber::fmt().with_writer(file).finish();
+        let _log = tracing::subscriber::set_default(log);
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let replay = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Failures::from(["full", "read-only", "full"].map(str::to_owned))
+        };
+        let task = tokio::spawn(replay_when_due(replay, Arc::default()));
+        tokio::time::sleep(LONGEST * 10).await;
+        task.abort();
+        // 0, 5, 15, 35 and 75 s, then each minute.
+        let tries = count.load(Ordering::Relaxed);
+        assert!((2..=14).contains(&tries), "{tries} tries in ten minutes");
+        let lines = std::fs::read_to_string(path).unwrap();
+        assert_eq!(lines.lines().count(), 2, "{lines}");
     }
 }

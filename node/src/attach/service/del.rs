@@ -55,11 +55,9 @@ impl<W: PodWiring> AttachService<W> {
             // restart the deleted namespace, or the runtime's GC, repeats the release.
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    error,
-                    "lease release not recorded, address kept until it is"
-                );
-                self.unrecorded().insert(key.clone());
+                if self.unrecorded().insert(key.clone()) {
+                    tracing::warn!(error, "lease release not recorded, address kept");
+                }
                 self.cut_all(&lease);
             }
         }

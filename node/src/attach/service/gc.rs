@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use telemetry::{Failures, chain};
+
 use super::{AttachService, now};
 use crate::attach::leases::{Lease, Phase};
 use crate::attach::pod_links::PodWiring;
@@ -10,31 +12,25 @@ use crate::objects::pods::Lookup;
 impl<W: PodWiring> AttachService<W> {
     /// Frees leases that nobody will release: deleted namespaces, claims whose plugin died before
     /// it created anything, releases with links left in the kernel, leases of an earlier boot.
-    pub fn collect_garbage(&self) {
+    pub fn collect_garbage(&self) -> Failures {
+        let mut failures = Failures::default();
         let all: Vec<Lease> = self.state().book.leases().iter().cloned().collect();
         for lease in all.iter().filter(|lease| self.is_given_up(lease)) {
             let _turn = self.wait_for(&lease.key);
+            let container = &lease.key.container_id;
             let is_current = self.state().book.leases().get(&lease.key) == Some(lease);
             if !is_current {
                 continue;
             }
-            tracing::info!(
-                container = lease.key.container_id,
-                "lease without an owner collected"
-            );
-            if let Err(error) = self.free(lease) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "lease not collected, retried"
-                );
+            match self.free(lease) {
+                Ok(()) => tracing::info!(container, "lease without an owner collected"),
+                Err(error) => failures.add(chain(&error)),
             }
         }
         if let Err(error) = self.state().book.keep() {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "lease journal not compacted"
-            );
+            failures.add(chain(&error));
         }
+        failures
     }
 
     /// First proof without a DEL: the pod's namespace or its boot is gone.
