@@ -11,9 +11,9 @@
 //! | one every 15 s, or less often | never suppressed |
 //! | 100, one a second | free 30 s after the last: the ceiling bounds it |
 //!
-//! Why: a link of 3 x 100 ms with 20 % loss fails every 7 s on average (`tests/simulation`). 15 s bridge most of these distances, so that traffic
-//! moves less than once a minute; 5 % loss, about one failure in ten minutes, stays without effect. A suppressed link is the last resort
-//! and not unused, so 30 s cost a longer path at most.
+//! Why: a link of 3 x 100 ms with 20 % loss fails every 7 s on average (`tests/simulation`). 15 s bridge most of these distances, so
+//! that traffic moves less than once a minute; 5 % loss, about one failure in ten minutes, stays without effect. A suppressed link is
+//! the last resort and not unused, so 30 s cost a longer path at most.
 
 use core::time::Duration;
 

@@ -53,7 +53,7 @@ pub(crate) fn packets_leave_slowly_at_first_and_with_jitter() -> Result<()> {
     let bed = Bed::new(Family::V4)?;
     let capture = Capture::start(bed.far())?;
     let [own, frr] = Family::V4.addresses();
-    let near = Near::start(&bed, 0x00bf_d001, config(100, 100, 3)?)?;
+    let near = Near::start(&bed, 0x00bf_d001, config(100, 100, 20)?)?;
     // FRR has no session yet.
     near.wait("eight packets", |log| (log.sent.len() >= 8).then_some(()))?;
     have_jitter(&gaps(&near.log(), State::Down), ms(1000))?;
@@ -63,7 +63,7 @@ pub(crate) fn packets_leave_slowly_at_first_and_with_jitter() -> Result<()> {
         let interval = captured.packet.desired_min_tx;
         ensure!(interval == Interval::from_millis(1000), "{captured:?}");
     }
-    bed.frr_peer(100, 100, 3)?;
+    bed.frr_peer(100, 100, 10)?;
     wait_until_up(&bed, &near)?;
     let sent = near.log().sent.len();
     near.wait("60 packets", |log| {
