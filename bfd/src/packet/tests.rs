@@ -63,10 +63,14 @@ fn packets() -> impl Strategy<Value = Packet> {
 
 /// Datagrams that begin like packets, so that the later checks are reached, too.
 fn datagrams() -> impl Strategy<Value = Vec<u8>> {
-    let similar = (vec(any::<u8>(), 24..40), any::<bool>()).prop_map(|(mut bytes, is_exact)| {
+    let parts = (vec(any::<u8>(), 24..40), any::<bool>(), any::<[bool; 3]>());
+    let similar = parts.prop_map(|(mut bytes, is_exact, is_zero)| {
         bytes[0] = bytes[0] & 0x1f | 0x20;
         bytes[1] &= if is_exact { 0xfa } else { 0xff };
         bytes[3] = if is_exact { 24 } else { bytes[3] % 42 };
+        for (place, is_zero) in bytes[4..16].chunks_exact_mut(4).zip(is_zero) {
+            place.fill_with(|| if is_zero { 0 } else { 7 });
+        }
         bytes
     });
     prop_oneof![1 => vec(any::<u8>(), 0..64), 4 => similar]

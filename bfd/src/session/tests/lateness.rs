@@ -126,6 +126,14 @@ fn the_kernel_cannot_receive_in_the_future() {
 }
 
 #[test]
+fn a_packet_that_is_read_after_a_newer_one_shortens_nothing() {
+    let mut session = in_state(State::Up);
+    let _ = packet_of(&mut session, 200, 200);
+    let _ = packet_of(&mut session, 200, 199);
+    assert_eq!(session.detection_at(), Some(at(500)));
+}
+
+#[test]
 fn lateness_is_told_for_transmissions_too_and_only_at_a_deadline() {
     let mut session = in_state(State::Up);
     let due = session.deadline().unwrap();
