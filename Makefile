@@ -174,7 +174,7 @@ check: ## format, lints, docs, each library alone, licences
 	else echo "licences and advisories NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)"; fi
 
 .PHONY: mutants mutants-sample
-mutants: ## mutants of the pure code that no test catches (cargo-mutants, hours); AREA=topology, crds, dataplane, node, operator
+mutants: ## mutants of the pure code that no test catches (cargo-mutants, hours); AREA=topology, bfd, crds, dataplane, node, operator
 	.ci/mutants $(AREA)
 mutants-sample:
 	.ci/mutants --sample $(or $(TURN),0) 300

@@ -166,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_never_frees_a_link() {
+        let mut damping = Damping {
+            penalty: REUSE,
+            failed: at(0),
+            is_suppressed: true,
+        };
+        damping.fail(at(0));
+        assert_eq!(damping.penalty(at(0)), SUPPRESS, "not above it");
+        assert!(damping.is_suppressed(at(0)));
+    }
+
+    #[test]
     fn the_sum_halves_and_never_grows_by_itself() {
         let damping = failed(3, 0);
         for (seconds, expected) in [(0, 3000), (15, 1500), (30, 750), (45, 375), (60, 187)] {

@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn only_a_packet_after_the_extension_ends_it() {
+        let now = Time::from_origin(ms(10_000));
+        let extension = Extension::of(ms(40), now, ms(300)).unwrap();
+        let is_ended = |millis| extension.ends_with(Time::from_origin(ms(millis)));
+        assert_eq!([9_999, 10_000, 10_001].map(is_ended), [false, false, true]);
+    }
+
+    #[test]
     fn sums() {
         let mut lateness = Lateness::default();
         lateness.count(ms(1), false);
