@@ -69,7 +69,7 @@ pub(crate) fn owner(key: &Key) -> String {
     format!("{}{}", dataplane::ALIAS_PREFIX, key.mark())
 }
 
-/// The node's word for an attachment as the dataplane's.
+/// An attachment of the node protocol as the dataplane's `PodLink`.
 ///
 /// # Errors
 /// [`Code::Node`] when an address is no MAC address.

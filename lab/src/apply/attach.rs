@@ -111,7 +111,7 @@ impl Apply<'_> {
 }
 
 /// Instances that differ from the plugin's result, with every difference: the answers of CHECK.
-/// Those of a killed Forwarder are left out, which `heal` reconnects.
+/// Links of a killed Forwarder are left out: `heal` reconnects them.
 ///
 /// # Errors
 /// The plugin was not found.

@@ -63,7 +63,7 @@ fn computed(bed: &Bed, namespace: &str, name: &str) -> Result<()> {
     .map_err(|error| bed.explain(error))
 }
 
-/// What the node reports: the instance `x` has this address.
+/// Report of the node: the instance `x` has this address.
 fn attach(bed: &Bed, namespace: &str, address: &str) -> Result<()> {
     let attachment = json!({
         "app": "web",
