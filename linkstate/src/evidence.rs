@@ -5,6 +5,8 @@ use core::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use crate::suspicion::{PathVerdict, Suspicion};
+
 /// State of one direction at one end, in the terms of RFC 5880. Encoded as text; text that is not known decodes as [`State::Down`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -13,9 +15,11 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Taken down by an administrator.
     AdminDown,
-    /// No packet passes.
+    /// The interface is down or missing: no packet passes.
     #[default]
     Down,
+    /// The interface is up, and the liveness protocol says that no packet passes.
+    Suspect,
     /// Packets pass; the tables of the observer's node do not use the link yet.
     Init,
     /// Packets pass, and the tables of the observer's node use the link.
@@ -28,10 +32,16 @@ impl State {
         self >= State::Init
     }
 
+    /// True while no packet can pass: not even as the last resort.
+    pub fn is_down(self) -> bool {
+        self <= State::Down
+    }
+
     fn text(self) -> &'static str {
         match self {
             State::AdminDown => "adminDown",
             State::Down => "down",
+            State::Suspect => "suspect",
             State::Init => "init",
             State::Up => "up",
         }
@@ -40,7 +50,7 @@ impl State {
 
 impl From<String> for State {
     fn from(text: String) -> State {
-        let known = [State::AdminDown, State::Init, State::Up];
+        let known = [State::AdminDown, State::Suspect, State::Init, State::Up];
         let found = known.into_iter().find(|state| state.text() == text);
         found.unwrap_or(State::Down)
     }
@@ -67,6 +77,14 @@ pub enum Reason {
     AdminDown,
     /// The interface does not exist.
     Missing,
+    /// This end hears nothing of the other one within the detection time (RFC 5880, section 6.8.4).
+    Silence,
+    /// The other end says that it hears nothing of this one.
+    PeerSilence,
+    /// No session came up within the grace time.
+    NeverUp,
+    /// Packets pass again, after too many failures in a short time.
+    Damped,
     /// A cause that only later versions know.
     Other,
 }
@@ -78,6 +96,10 @@ impl Reason {
             Reason::NoCarrier => "noCarrier",
             Reason::AdminDown => "adminDown",
             Reason::Missing => "missing",
+            Reason::Silence => "silence",
+            Reason::PeerSilence => "peerSilence",
+            Reason::NeverUp => "neverUp",
+            Reason::Damped => "damped",
             Reason::Other => "other",
         }
     }
@@ -95,6 +117,10 @@ impl From<String> for Reason {
             Reason::NoCarrier,
             Reason::AdminDown,
             Reason::Missing,
+            Reason::Silence,
+            Reason::PeerSilence,
+            Reason::NeverUp,
+            Reason::Damped,
         ];
         let found = known.into_iter().find(|reason| reason.text() == text);
         found.unwrap_or(Reason::Other)
@@ -121,20 +147,47 @@ pub struct Evidence {
     /// Cause of the state.
     #[serde(default, skip_serializing_if = "Reason::is_none")]
     pub reason: Reason,
+    /// Diagnostic of the liveness protocol (RFC 5880, section 4.1); 0 where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub diagnostic: u8,
 }
 
 impl Evidence {
-    /// The evidence that follows `before` when `state` is observed at `now`: a state that lasts keeps its begin.
-    pub fn observed(before: Option<Evidence>, state: State, reason: Reason, now: u64) -> Evidence {
-        match before {
-            Some(before) if before.state == state && before.reason == reason => before,
-            _ => Evidence {
-                state,
-                since: now,
-                reason,
-            },
+    /// This evidence of one direction, after `before`: a state that lasts keeps its begin.
+    #[must_use]
+    fn after(self, before: Option<Evidence>) -> Evidence {
+        let lasts = |before: &Evidence| (before.state, before.reason) == (self.state, self.reason);
+        Evidence {
+            since: before.filter(lasts).map_or(self.since, |it| it.since),
+            ..self
         }
     }
+
+    /// This evidence of an interface, lowered by a suspicion on this direction at `now`. A suspicion of an interface that is down
+    /// changes nothing.
+    #[must_use]
+    fn lowered(self, suspicion: Option<Suspicion>, now: u64) -> Evidence {
+        match suspicion {
+            Some(Suspicion { reason, diagnostic }) if !self.state.is_down() => Evidence {
+                state: State::Suspect,
+                since: now,
+                reason,
+                diagnostic,
+            },
+            _ => self,
+        }
+    }
+
+    fn suspicion(&self) -> Option<Suspicion> {
+        (self.state == State::Suspect).then_some(Suspicion {
+            reason: self.reason,
+            diagnostic: self.diagnostic,
+        })
+    }
+}
+
+fn is_zero(diagnostic: &u8) -> bool {
+    *diagnostic == 0
 }
 
 /// One end of a link, as the node that it is on observes it: both directions.
@@ -175,13 +228,62 @@ impl From<(State, Reason)> for Observation {
 impl End {
     /// The end that follows `before` when the interface is observed at `now`: an interface passes packets both ways or not at all.
     pub fn observed(before: Option<&End>, state: State, reason: Reason, now: u64) -> End {
-        let of = |direction: fn(&End) -> Evidence| {
-            Evidence::observed(before.map(direction), state, reason, now)
+        let mtu = before.map_or(0, |before| before.mtu);
+        let observation = Observation { state, reason, mtu };
+        End::composed(before, observation, PathVerdict::ALIVE, now)
+    }
+
+    /// The end that follows `before` when the interface is observed at `now` and the liveness protocol says `verdict` of it.
+    pub fn composed(
+        before: Option<&End>,
+        observation: Observation,
+        verdict: PathVerdict,
+        now: u64,
+    ) -> End {
+        let Observation { state, reason, mtu } = observation;
+        let of = |suspicion, before: Option<Evidence>| {
+            let seen = Evidence {
+                state,
+                since: now,
+                reason,
+                diagnostic: 0,
+            };
+            seen.lowered(suspicion, now).after(before)
         };
         End {
-            receive: of(|end| end.receive),
-            transmit: of(|end| end.transmit),
-            mtu: before.map_or(0, |before| before.mtu),
+            receive: of(verdict.receive, before.map(|end| end.receive)),
+            transmit: of(verdict.transmit, before.map(|end| end.transmit)),
+            mtu,
+        }
+    }
+
+    /// The end that follows this one when the liveness protocol says `verdict` of it at `now`. A direction that is no longer suspect
+    /// passes packets, and is not used yet; an interface that is down stays so.
+    #[must_use]
+    pub fn judged(self, verdict: PathVerdict, now: u64) -> End {
+        let of = |evidence: Evidence, suspicion: Option<Suspicion>| {
+            let bare = match evidence.state {
+                State::Suspect => Evidence {
+                    state: State::Init,
+                    since: now,
+                    ..Evidence::default()
+                },
+                _ => evidence,
+            };
+            bare.lowered(suspicion, now).after(Some(evidence))
+        };
+        End {
+            receive: of(self.receive, verdict.receive),
+            transmit: of(self.transmit, verdict.transmit),
+            ..self
+        }
+    }
+
+    /// The verdict that this end carries.
+    pub fn verdict(&self) -> PathVerdict {
+        PathVerdict {
+            receive: self.receive.suspicion(),
+            transmit: self.transmit.suspicion(),
         }
     }
 
@@ -199,6 +301,11 @@ impl End {
     /// True while packets pass both ways.
     pub fn passes(&self) -> bool {
         self.state().passes()
+    }
+
+    /// True while no packet can pass, not even as the last resort.
+    pub fn is_down(&self) -> bool {
+        self.state().is_down()
     }
 
     /// The cause of the direction that is worse off.
@@ -241,3 +348,6 @@ impl From<End> for WireEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@
 //! ```
 //! # Rules
 //! - Each end reports both directions of its link. A direction is usable only while both its ends report that it passes packets.
+//! - An end is as its interface is, lowered to suspect in each direction of which the liveness protocol says that no packet passes. A
+//!   suspect link is the last resort: a wrong suspicion cuts off nobody.
 //! - Each end reports the MTU of the network below it: both take the smaller one.
 //! - An end that no report mentions is not up.
 //! - The report with the higher sequence of an origin wins. Merging is commutative, associative and idempotent.
@@ -32,6 +34,7 @@ mod generations;
 mod link;
 mod lsdb;
 mod report;
+mod suspicion;
 mod version;
 mod wire;
 
@@ -40,5 +43,6 @@ pub use generations::Generations;
 pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
 pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS, MAX_WITHDRAWN};
 pub use report::{Report, Sequence};
+pub use suspicion::{PathVerdict, Suspicion};
 pub use version::Versions;
 pub use wire::{DecodeError, MAX_BYTES, MAX_KEY, decode, encode, is_key};

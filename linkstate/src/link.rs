@@ -28,6 +28,8 @@ pub enum Usage {
     /// None.
     #[default]
     Nobody,
+    /// Every Forwarder of the topology, where there is no other way: a wrong suspicion cuts off nobody.
+    LastResort,
     /// Forwarders at its ends: their tables are programmed first, so that later traffic finds them.
     Ends,
     /// Every Forwarder of the topology.
@@ -49,8 +51,8 @@ impl Link {
         self.weaker(direction).passes()
     }
 
-    /// Usage of the link. A link that passes packets in one direction only is used in neither
-    /// (two-way check).
+    /// Usage of the link: that of its weaker direction, as its weaker end reports it. A link that passes packets in one direction only
+    /// is used in neither (two-way check).
     pub fn usage(&self) -> Usage {
         let directions = [Direction::Forward, Direction::Backward];
         match directions
@@ -60,6 +62,7 @@ impl Link {
         {
             Some(State::Up) => Usage::Everybody,
             Some(State::Init) => Usage::Ends,
+            Some(State::Suspect) => Usage::LastResort,
             _ => Usage::Nobody,
         }
     }
@@ -148,6 +151,7 @@ mod tests {
             state,
             since: 7,
             reason: Reason::None,
+            diagnostic: 0,
         };
         Some(End {
             receive: evidence(receive),
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_direction_is_usable_only_while_both_its_ends_pass_packets() {
-        use State::{AdminDown, Down, Init, Up};
+        use State::{AdminDown, Down, Init, Suspect, Up};
         #[rustfmt::skip]
         let cases = [
             // first: receive, transmit   second: receive, transmit   forward  backward  usage
@@ -169,6 +173,9 @@ mod tests {
             (end(Up, Up),                 end(AdminDown, AdminDown),  false,   false,    Usage::Nobody),
             (end(Down, Up),               end(Up, Up),                true,    false,    Usage::Nobody),
             (end(Up, Up),                 end(Down, Up),              false,   true,     Usage::Nobody),
+            (end(Suspect, Init),          end(Up, Up),                true,    false,    Usage::LastResort),
+            (end(Up, Up),                 end(Init, Suspect),         true,    false,    Usage::LastResort),
+            (end(Suspect, Suspect),       end(Up, Down),              false,   false,    Usage::Nobody),
             (end(Up, Up),                 None,                       false,   false,    Usage::Nobody),
             (None,                        None,                       false,   false,    Usage::Nobody),
         ];

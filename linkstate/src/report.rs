@@ -44,13 +44,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Ids of the links whose end passes packets in `before` and not in this report.
+    /// Ids of the links whose end is worse in this report than in `before`: it passed packets and no longer does, or it was the last
+    /// resort and is down.
     pub fn fallen<'a>(&'a self, before: Option<&'a Report>) -> impl Iterator<Item = &'a str> {
-        let passed = before.into_iter().flat_map(|before| &before.ends);
-        let passed = passed.filter(|(_, end)| end.passes());
-        let falls = |id: &str| !self.ends.get(id).is_some_and(End::passes);
-        passed
-            .map(|(id, _)| id.as_str())
-            .filter(move |id| falls(id))
+        let rank = |end: Option<&End>| end.map(|end| (end.passes(), !end.is_down()));
+        let known = before.into_iter().flat_map(|before| &before.ends);
+        let is_worse = move |(id, end): &(&String, &End)| {
+            rank(self.ends.get(*id)).unwrap_or_default() < rank(Some(*end)).unwrap_or_default()
+        };
+        known.filter(is_worse).map(|(id, _)| id.as_str())
     }
 }

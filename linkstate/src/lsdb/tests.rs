@@ -6,12 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::evidence::{End, Evidence, Reason, State};
+use crate::suspicion::{PathVerdict, Suspicion};
 use crate::wire::{DecodeError, decode, encode};
 
 fn evidence() -> impl Strategy<Value = Evidence> {
     let states = prop_oneof![
         Just(State::AdminDown),
         Just(State::Down),
+        Just(State::Suspect),
         Just(State::Init),
         Just(State::Up)
     ];
@@ -20,12 +22,18 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         Just(Reason::NoCarrier),
         Just(Reason::AdminDown),
         Just(Reason::Missing),
+        Just(Reason::Silence),
+        Just(Reason::PeerSilence),
+        Just(Reason::NeverUp),
+        Just(Reason::Damped),
         Just(Reason::Other)
     ];
-    (states, 0..3_u64, reasons).prop_map(|(state, since, reason)| Evidence {
+    let all = (states, 0..3_u64, reasons, 0..3_u8);
+    all.prop_map(|(state, since, reason, diagnostic)| Evidence {
         state,
         since,
         reason,
+        diagnostic,
     })
 }
 
@@ -303,4 +311,37 @@ fn a_link_falls_once() {
     assert_eq!(before.fallen(None).count(), 0);
     let absent = Report::default();
     assert_eq!(absent.fallen(Some(&before)).collect::<Vec<_>>(), ["a/b"]);
+}
+
+#[test]
+fn a_suspect_link_falls_when_it_is_doubted_and_again_when_its_interface_goes_down() {
+    let up = End::observed(None, State::Up, Reason::None, 1);
+    let silence = PathVerdict {
+        receive: Some(Suspicion {
+            reason: Reason::Silence,
+            diagnostic: 1,
+        }),
+        transmit: None,
+    };
+    let suspect = up.judged(silence, 2);
+    let down = End::observed(Some(&suspect), State::Down, Reason::NoCarrier, 3);
+    let with = |end: End| Report {
+        ends: BTreeMap::from([("a/b".to_string(), end)]),
+        ..Report::default()
+    };
+    #[rustfmt::skip]
+    let cases = [
+        // before   after    falls
+        (up,        suspect, true),
+        (suspect,   down,    true),
+        (up,        down,    true),
+        (suspect,   suspect, false),
+        (suspect,   up,      false),
+        (down,      suspect, false),
+    ];
+    for (before, after, falls) in cases {
+        let (before, after) = (with(before), with(after));
+        let count = after.fallen(Some(&before)).count();
+        assert_eq!(count, usize::from(falls), "{before:?} {after:?}");
+    }
 }
