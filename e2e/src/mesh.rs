@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use e2e::{Ran, ensure, eventually};
 use serde_json::{Value, json};
 
-use crate::nodes::BACK;
 use crate::world::{SYSTEM, World};
 
 /// Timeout of a condition in the mesh.
 pub(crate) const SETTLED: Duration = Duration::from_secs(90);
+/// Kubelets back off before they restart a killed container: up to five minutes.
+pub(crate) const BACK: Duration = Duration::from_secs(330);
 
 /// A `MicroServiceTopology` in the making.
 #[derive(Clone, Debug)]

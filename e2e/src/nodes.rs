@@ -1,18 +1,15 @@
 //! Observation and disturbance of nodes by stories.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::cluster::{Census, Node};
 use e2e::{Ran, ensure, eventually};
 use serde_json::Value;
 
-use crate::mesh::{Mesh, Place, SETTLED, items};
+use crate::mesh::{BACK, Mesh, Place, SETTLED, items};
 use crate::world::World;
 
-/// Kubelets back off before they restart a killed container: up to five minutes.
-pub(crate) const BACK: Duration = Duration::from_secs(330);
 /// A value of the chart: a daemon that does not answer is killed after ten minutes instead of one.
 pub(crate) const PATIENT: &str = "node.livenessProbe.failureThreshold=60";
 /// The pods of [`World::pair`].

@@ -1,12 +1,8 @@
-//! Options of a server.
+//! Options of an API server.
 
 use std::time::Duration;
 
-use anyhow::Result;
-
-use crate::ApiServer;
-
-/// Options of an [`ApiServer`], from [`ApiServer::options`].
+/// Options of an [`ApiServer`](crate::ApiServer), from [`options`](crate::ApiServer::options).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) has_audit_log: bool,
@@ -15,7 +11,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Writes every request, without bodies, to the audit log that [`ApiServer::audit`] reads.
+    /// Writes every request, without bodies, to the audit log that [`ApiServer::audit`](crate::ApiServer::audit) reads.
     #[must_use]
     pub fn audit_log(mut self) -> Self {
         self.has_audit_log = true;
@@ -34,13 +30,5 @@ impl Options {
     pub fn flag(mut self, flag: &str) -> Self {
         self.more_flags.push(flag.to_owned());
         self
-    }
-
-    /// Starts etcd and kube-apiserver and waits until they are ready.
-    ///
-    /// # Errors
-    /// When a program is missing or does not get ready; with the end of its log.
-    pub fn start(self) -> Result<ApiServer> {
-        ApiServer::start_with(self)
     }
 }

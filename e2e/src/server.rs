@@ -40,6 +40,16 @@ pub struct ApiServer {
     controller_manager: Mutex<Option<Running>>,
 }
 
+impl Options {
+    /// Starts etcd and kube-apiserver and waits until they are ready.
+    ///
+    /// # Errors
+    /// When a program is missing or does not get ready; with the end of its log.
+    pub fn start(self) -> Result<ApiServer> {
+        ApiServer::start_with(self)
+    }
+}
+
 impl ApiServer {
     /// Starts one with default options.
     ///

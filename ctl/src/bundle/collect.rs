@@ -4,8 +4,8 @@ use super::{archive::Archive, scrub};
 use crate::cluster::{Cluster, stored::Stored};
 use crate::nodes::{
     Nodes, Question,
-    cluster::{OfCluster, PART_OF, System},
-    daemons,
+    cluster::OfCluster,
+    daemons::{self, PART_OF, System},
 };
 use console::failure::Failure;
 use crds::{AllocationObject, ForwarderObject, VniRangeObject};

@@ -12,7 +12,7 @@ mod collect;
 mod scrub;
 
 use crate::cluster::Connection;
-use crate::nodes::cluster::{OfCluster, System};
+use crate::nodes::{cluster::OfCluster, daemons::System};
 use archive::Archive;
 use console::failure::Failure;
 use console::output::Output;

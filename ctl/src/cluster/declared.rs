@@ -8,7 +8,7 @@ use super::{
 use console::failure::Failure;
 use console::input::{self, Declared};
 use console::note;
-use crds::{Forwarder, MicroServiceTopology, Problem};
+use crds::{Forwarder, MicroServiceTopology};
 use std::path::PathBuf;
 use topology::Topology;
 
@@ -77,12 +77,6 @@ pub(crate) fn computed(stored: &Stored, forwarders: &[Forwarder]) -> Result<Topo
     crds::topology_of(forwarders).map_err(|error| {
         Failure::Failed(format!("the Forwarders of {}: {error}", stored.full_name()))
     })
-}
-
-/// Problems of a topology that is in no file.
-pub(crate) fn invalid(name: &str, problems: Vec<Problem>) -> Failure {
-    let line = |problem: Problem| problem.in_file(name).to_string();
-    Failure::Invalid(problems.into_iter().map(line).collect())
 }
 
 /// Says of each Forwarder on which node it is.

@@ -1,6 +1,6 @@
 //! Expected Forwarders of a declaration on the cluster's nodes, with the existing grants.
 
-use super::{Cluster, declared::invalid, stored::Stored};
+use super::{Cluster, stored::Stored};
 use console::failure::Failure;
 use crds::{
     AllocationSpec, Forwarder, ForwarderObject, Instances, Metadata, MicroServiceTopology, Node,
@@ -159,6 +159,12 @@ impl Given {
         blocks.extend(granted);
         Ok(blocks)
     }
+}
+
+/// Problems of a topology that is in no file.
+pub(crate) fn invalid(name: &str, problems: Vec<Problem>) -> Failure {
+    let line = |problem: Problem| problem.in_file(name).to_string();
+    Failure::Invalid(problems.into_iter().map(line).collect())
 }
 
 /// True where `topology` owns the object, and it is not being deleted.

@@ -17,7 +17,8 @@ mod stage;
 use crate::cluster::Connection;
 use crate::nodes::{
     Nodes,
-    cluster::{NO_DAEMON_SET, OfCluster, System},
+    cluster::{NO_DAEMON_SET, OfCluster},
+    daemons::System,
 };
 use console::failure::{Exit, Failure};
 use console::note;

@@ -12,10 +12,7 @@ mod pods;
 
 use crate::cluster::{Cluster, Connection};
 use crate::nodes::lab::OfLab;
-use crate::nodes::{
-    Nodes, ask_each,
-    cluster::{OfCluster, System},
-};
+use crate::nodes::{Nodes, ask_each, cluster::OfCluster, daemons::System};
 use ::lab::Running;
 use api::Orphan;
 use console::failure::{Exit, Failure};

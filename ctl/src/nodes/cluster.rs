@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Listening, Nodes, Question,
-    daemons::{self, Daemons},
+    daemons::{self, Daemons, System},
     exec,
     options::shared_options,
 };
@@ -16,11 +16,6 @@ use std::{
     time::Duration,
 };
 
-/// Labels of the daemons' objects: they select candidates, [`Daemons`] says which are ours.
-pub(crate) const DAEMONS: &str =
-    "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
-/// Label of everything of beemesh.
-pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
 /// The command in the image.
 pub(crate) const PROGRAM: &str = "/beemesh";
 /// The daemon in the image, which is its diagnosis too.
@@ -34,14 +29,6 @@ pub(crate) const NO_DAEMON_SET: &str = "no daemon runs in this cluster: expected
 const AT_ONCE: usize = 16;
 /// Longest time that one node may take.
 const ANSWER: Duration = Duration::from_secs(60);
-
-/// Namespace of the daemons, to be flattened into the arguments of a verb that asks nodes.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct System {
-    /// Kubernetes namespace of beemesh itself [default: that of the daemons' ServiceAccount]
-    #[arg(long, value_name = "NAMESPACE", help_heading = "Cluster")]
-    pub(crate) system_namespace: Option<String>,
-}
 
 /// The daemon of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]

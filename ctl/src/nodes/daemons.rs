@@ -7,7 +7,6 @@
 //! Labels select candidates and prove nothing: any user who may create a pod may set them. A binding
 //! of the cluster and the namespace of the DaemonSet are an administrator's.
 
-use super::cluster::{DAEMONS, PART_OF, System};
 use crate::cluster::Cluster;
 use console::failure::Failure;
 use console::note;
@@ -18,10 +17,23 @@ use k8s_openapi::{
 use kube::{Api, api::ListParams};
 use std::collections::BTreeSet;
 
+/// Labels of the daemons' objects: they select candidates, [`Daemons`] says which are ours.
+pub(crate) const DAEMONS: &str =
+    "app.kubernetes.io/part-of=beemesh,app.kubernetes.io/component=node";
+/// Label of everything of beemesh.
+pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of=beemesh";
 /// The daemons' container, as the chart names it.
 const CONTAINER: &str = "node";
 /// Most names of one list in a message.
 const NAMES: usize = 4;
+
+/// Namespace of the daemons, to be flattened into the arguments of a verb that asks nodes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct System {
+    /// Kubernetes namespace of beemesh itself [default: that of the daemons' ServiceAccount]
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Cluster")]
+    pub(crate) system_namespace: Option<String>,
+}
 
 /// ServiceAccount of the daemons.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

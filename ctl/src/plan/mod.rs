@@ -5,9 +5,8 @@ mod grants;
 mod show;
 
 use crate::cluster::{
-    Cluster, Connection,
-    declared::{self, invalid},
-    expected::{Attached, Given},
+    Cluster, Connection, declared,
+    expected::{Attached, Given, invalid},
 };
 use crate::routes::Without;
 pub(crate) use compare::{Side, compare};

@@ -8,11 +8,7 @@
 
 use crate::cluster::placed::{Placed, Where};
 use crate::nodes::lab::{self, OfLab};
-use crate::nodes::{
-    Nodes, Question,
-    cluster::{OfCluster, System},
-    port, read, unasked,
-};
+use crate::nodes::{Nodes, Question, cluster::OfCluster, daemons::System, port, read, unasked};
 use crate::path::{
     dag::Ways,
     place::{At, Place},

@@ -9,8 +9,8 @@ mod answers;
 
 use crate::cluster::{Cluster, Connection};
 use crate::nodes::{
-    cluster::{NO_DAEMON_SET, System},
-    daemons::{self, Daemons},
+    cluster::NO_DAEMON_SET,
+    daemons::{self, Daemons, System},
 };
 use answers::{ANNOTATION, Answers, REQUESTED, State};
 use console::failure::Failure;

@@ -17,10 +17,7 @@ use crate::cluster::{
     stored::{Stored, is_filled},
 };
 use crate::nodes::lab::{self, OfLab};
-use crate::nodes::{
-    Nodes,
-    cluster::{OfCluster, System},
-};
+use crate::nodes::{Nodes, cluster::OfCluster, daemons::System};
 use ::lab::Running;
 use console::failure::{Exit, Failure};
 use console::output;

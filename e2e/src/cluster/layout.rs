@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::options::Settings;
-
 /// The control plane, among names of nodes.
 pub(super) const CONTROL: &str = "cp";
 /// The switch that joins them.
@@ -100,16 +98,6 @@ pub(super) fn cgroup(root: &Path) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("beemesh-e2e-{short}")
-}
-
-/// True when the node runs Debian's containerd 1.6 instead of containerd 2.
-pub(super) fn has_containerd_1(settings: &Settings, name: &str) -> bool {
-    use super::options::Runtime::{Containerd1, Containerd2, Mixed};
-    match settings.runtime {
-        Mixed => number(name) == 1,
-        Containerd1 => true,
-        Containerd2 => false,
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::component::Component;
-use super::layout::{CONTROL, Layout, SWITCH, addresses, has_containerd_1, pod_networks};
+use super::layout::{CONTROL, Layout, SWITCH, addresses, pod_networks};
 use super::options::Settings;
 use super::place::Place;
 use super::{cgroups, image, programs, wires};
@@ -59,7 +59,7 @@ impl Node {
     /// True when its runtime is Debian's containerd 1.6, which never calls a plugin's STATUS.
     #[must_use]
     pub fn has_containerd_1(&self) -> bool {
-        has_containerd_1(&self.settings, self.name())
+        self.settings.has_containerd_1(self.name())
     }
 
     /// Runs `script` (sh) in the node's namespaces, with its files; `ctr`, `ip`, `nft` are there.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::layout::Layout;
+use super::layout::{Layout, number};
 
 /// Container runtime of a node.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,6 +62,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// True when the node runs Debian's containerd 1.6 instead of containerd 2.
+    pub(super) fn has_containerd_1(&self, node: &str) -> bool {
+        match self.runtime {
+            Runtime::Mixed => number(node) == 1,
+            Runtime::Containerd1 => true,
+            Runtime::Containerd2 => false,
+        }
+    }
+
     pub(super) fn write(&self) -> Result<()> {
         let runtime = RUNTIMES
             .iter()

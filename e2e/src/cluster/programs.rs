@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::component::Component;
-use super::layout::{CONTROL, DNS_SERVICE, Layout, addresses, cgroup, has_containerd_1};
+use super::layout::{CONTROL, DNS_SERVICE, Layout, addresses, cgroup};
 use super::options::Settings;
 use crate::tools;
 
@@ -18,7 +18,7 @@ pub(super) fn line(settings: &Settings, component: Component, name: &str) -> Res
         root: settings.dir.clone(),
     };
     let program = match component {
-        Component::Containerd if has_containerd_1(settings, name) => "/usr/bin/containerd".into(),
+        Component::Containerd if settings.has_containerd_1(name) => "/usr/bin/containerd".into(),
         _ => {
             let minor = settings.kubernetes.as_deref();
             let file = tools::find_of(component.program(), minor)?;
@@ -39,7 +39,7 @@ pub(super) fn line(settings: &Settings, component: Component, name: &str) -> Res
 
 /// `PATH` of the programs in the place `name`, above all with its own containerd's shim.
 pub(super) fn path(settings: &Settings, name: &str) -> Result<String> {
-    if name == CONTROL || has_containerd_1(settings, name) {
+    if name == CONTROL || settings.has_containerd_1(name) {
         return Ok(DEBIAN.to_owned());
     }
     let shim = tools::find("containerd-shim-runc-v2")?;

@@ -8,8 +8,7 @@ use e2e::{ensure, eventually};
 use serde_json::Value;
 
 use super::Story;
-use crate::mesh::{Mesh, SETTLED};
-use crate::nodes::BACK;
+use crate::mesh::{BACK, Mesh, SETTLED};
 use crate::world::{SYSTEM, World};
 
 pub(super) const STORIES: &[Story] = &[

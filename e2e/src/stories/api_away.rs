@@ -7,8 +7,8 @@ use e2e::cluster::Component;
 use e2e::{ensure, eventually};
 
 use super::Story;
+use crate::mesh::BACK;
 use crate::mesh::{Mesh, Place, SETTLED};
-use crate::nodes::BACK;
 use crate::world::World;
 
 pub(super) const STORIES: &[Story] = &[story!(

@@ -5,8 +5,8 @@ use e2e::cluster::Component;
 use e2e::{ensure, eventually};
 
 use super::Story;
-use crate::mesh::{Mesh, SETTLED};
-use crate::nodes::{BACK, PAIR};
+use crate::mesh::{BACK, Mesh, SETTLED};
+use crate::nodes::PAIR;
 use crate::world::{SYSTEM, World, deployment};
 
 pub(super) const STORIES: &[Story] = &[
