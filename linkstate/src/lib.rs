@@ -34,15 +34,19 @@ mod generations;
 mod link;
 mod lsdb;
 mod report;
+mod state;
 mod suspicion;
 mod version;
 mod wire;
 
-pub use evidence::{End, Evidence, Observation, Reason, State};
+pub use evidence::{End, Evidence, Observation};
 pub use generations::Generations;
-pub use link::{Direction, Disagreement, Link, Usage, Verdict, down_links, verdict};
+pub use link::{
+    Direction, Disagreement, LAST_RESORT_WEIGHT, Link, Usage, Verdict, down_links, verdict,
+};
 pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS, MAX_WITHDRAWN};
 pub use report::{Report, Sequence};
+pub use state::{Reason, State};
 pub use suspicion::{PathVerdict, Suspicion};
 pub use version::Versions;
 pub use wire::{DecodeError, MAX_BYTES, MAX_KEY, decode, encode, is_key};

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use topology::{ForwarderIndex, LinkIndex, Topology};
 
-use crate::evidence::{End, Evidence, State};
+use crate::evidence::{End, Evidence};
+use crate::state::State;
 
 /// A direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,25 @@ pub enum Usage {
     Ends,
     /// Every Forwarder of the topology.
     Everybody,
+}
+
+/// Weight of a suspect link: above that of 64 drained links in a row, and low enough that billions of them add up.
+pub const LAST_RESORT_WEIGHT: u32 = 1 << 30;
+
+impl Usage {
+    /// Weights of a link in the graph, from its first end to its second and back; none where it is no part of it. `declared` are those
+    /// of its topology.
+    pub fn weights(self, declared: (u32, u32)) -> Option<(u32, u32)> {
+        let (weight, back) = declared;
+        match self {
+            Usage::Nobody => None,
+            Usage::LastResort => {
+                let last = LAST_RESORT_WEIGHT;
+                Some((weight.max(last), back.max(last)))
+            }
+            Usage::Ends | Usage::Everybody => Some(declared),
+        }
+    }
 }
 
 /// Evidence of two ends that contradict each other on one direction.
@@ -144,7 +164,7 @@ mod tests {
     use topology::LinkSpec;
 
     use super::*;
-    use crate::evidence::Reason;
+    use crate::state::Reason;
 
     fn end(receive: State, transmit: State) -> Option<End> {
         let evidence = |state| Evidence {

@@ -1,6 +1,6 @@
 //! Doubts of the liveness protocol about a link whose interfaces are up.
 
-use crate::evidence::Reason;
+use crate::state::Reason;
 
 /// Doubt of the liveness protocol about one direction of a link whose interface is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,8 @@ pub struct Pending {
     pub through: u64,
     /// Last event of each changed link, by namespace and interface.
     pub links: BTreeMap<(String, String), LinkEvent>,
+    /// Interfaces of links on which the verdict of the liveness protocol changed.
+    pub paths: BTreeSet<(String, String)>,
     /// Namespaces whose routes or next hops changed in the kernel.
     pub routing: BTreeSet<String>,
     /// Kernel events were lost (ENOBUFS): everything may have changed.
@@ -82,6 +84,7 @@ impl Mailbox {
         pending.stop
             || pending.kernel_lost
             || !pending.links.is_empty()
+            || !pending.paths.is_empty()
             || !pending.reports.is_empty()
     }
 

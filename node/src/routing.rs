@@ -36,9 +36,8 @@ mod forwarder;
 pub mod link_state;
 pub mod live_topology;
 mod load;
+mod pace;
 mod programming;
-mod resync;
-mod retry;
 mod status;
 mod structure;
 #[cfg(test)]
@@ -46,8 +45,8 @@ mod tests;
 
 use events::Changes;
 use forwarder::Local;
-use resync::gather::Gather;
-use resync::{Looks, processor_time};
+use pace::gather::Gather;
+use pace::resync::{Looks, processor_time};
 
 /// Least time between two rounds of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);
@@ -180,6 +179,7 @@ impl Engine {
         }
         self.through = self.through.max(pending.through);
         self.take_links(&pending.links);
+        self.take_paths(&pending.paths);
         if self.source.is_due(pending.source, Instant::now()) {
             self.load();
         }

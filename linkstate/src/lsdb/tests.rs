@@ -5,7 +5,8 @@ use proptest::collection::{btree_map, vec as vec_of};
 use proptest::prelude::*;
 
 use super::*;
-use crate::evidence::{End, Evidence, Reason, State};
+use crate::evidence::{End, Evidence};
+use crate::state::{Reason, State};
 use crate::suspicion::{PathVerdict, Suspicion};
 use crate::wire::{DecodeError, decode, encode};
 

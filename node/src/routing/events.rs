@@ -10,7 +10,7 @@ use topology::{AppliedChange, LinkIndex, Spf};
 
 use super::Engine;
 use super::forwarder::{End, Local};
-use super::retry::Work;
+use super::pace::retry::Work;
 use crate::mailbox::LinkEvent;
 use crate::routing::link_state;
 use crate::routing::live_topology::Mesh;
@@ -90,6 +90,21 @@ impl Engine {
         }
         for (key, interface) in returned {
             self.parts.service.restore(&key, &interface);
+        }
+    }
+
+    /// Handles changed verdicts of the liveness protocol, which the link-state database holds. A link is used by its ends first when it
+    /// is alive again.
+    pub(super) fn take_paths(&mut self, paths: &BTreeSet<(String, String)>) {
+        for (netns, interface) in paths {
+            self.mark(netns, |local| {
+                if let Some(id) = local.link_of(interface).map(str::to_owned) {
+                    local.in_use.remove(&id);
+                    local.are_ends_due = true;
+                    local.is_status_due = true;
+                    local.reroute();
+                }
+            });
         }
     }
 

@@ -1,74 +1,35 @@
-//! Failover: evicts dead links from the next-hop groups at once, independent of the engine's work.
+//! Failover: evicts dead and suspect links from the next-hop groups at once, independent of the engine's work. A group whose members
+//! all are stays as it is: a suspect link is the last resort.
 //!
 //! ```text
-//! kernel -- monitor --> queue --> thread "failover" --> link states (own end is down) --> flooding
-//!          flooding ----^               |-> Fib::evict, under the guard of the Forwarder
-//!          (a peer's end is down)       '-> mailbox: the engine follows with shortest paths
+//! kernel -- monitor --> queue --> thread "failover" --> link states (own end is down or suspect) --> flooding
+//! liveness (verdicts) --^               |-> Fib::evict, under the guard of the Forwarder
+//! flooding -------------^               '-> mailbox: the engine follows with shortest paths
+//! (a peer's end is down or suspect)
 //! ```
 //! The thread takes no lock that is held while objects are loaded, links are created or paths are
 //! computed. The guard of a Forwarder is shared only with the programmer of its routes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use dataplane::Fib;
-use linkstate::Reason;
+use linkstate::{PathVerdict, Reason};
 
 use crate::error::Error;
 use crate::mailbox::{LinkEvent, Mailbox};
-use crate::routing::link_state::{self, Accepted, EndKey, Follower, LinkStates};
+use crate::routing::link_state::{self, Accepted, EndKey, Follower, Judged, LinkStates};
 
-/// Interface: namespace and name.
-pub type Interface = (String, String);
+mod bindings;
+mod queue;
 
-/// Mutual exclusion of programming and failover of one Forwarder.
-#[derive(Debug, Default)]
-pub struct Guard {
-    lock: Mutex<()>,
-    /// Number of the last event by which a link left the groups.
-    last: AtomicU64,
-}
+pub use bindings::{Bindings, Guard, Interface};
+use queue::{Events, Queue};
 
-impl Guard {
-    /// Excludes failover while routes are compared and written. `None` when a link has failed after
-    /// event number `through`: a table computed from older events would use that link again.
-    pub fn enter(&self, through: u64) -> Option<MutexGuard<'_, ()>> {
-        let held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.last.load(Ordering::Acquire) <= through).then_some(held)
-    }
-}
-
-/// Interfaces of the links of this node's Forwarders.
-#[derive(Debug, Default)]
-pub struct Bindings {
-    /// Own link end by interface.
-    pub end_by_interface: HashMap<Interface, EndKey>,
-    /// Interface by link end of the peer, on this or another node.
-    pub interface_by_peer_end: HashMap<EndKey, Interface>,
-    /// Guard by namespace.
-    pub guards: HashMap<String, Arc<Guard>>,
-}
-
-/// Queue of link events, in their order.
-#[derive(Debug, Default)]
-struct Queue {
-    last: u64,
-    /// Last event of each interface.
-    links: BTreeMap<Interface, LinkEvent>,
-    /// Link ends of peers that went down.
-    peers: BTreeSet<EndKey>,
-    /// Forwarders of other nodes whose report changed.
-    reports: BTreeSet<String>,
-    is_over: bool,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.peers.is_empty() && self.reports.is_empty()
-    }
-}
+/// Interfaces whose link leaves the groups, by namespace.
+type Dead<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// State of the failover thread, shared with the producers of events.
 pub struct Failover {
@@ -119,7 +80,15 @@ impl Failover {
     /// Queues an event of an interface in a watched namespace.
     pub fn link_changed(&self, interface: Interface, event: LinkEvent) {
         self.tell(|queue| {
-            queue.links.insert(interface, event);
+            queue.events.links.insert(interface, event);
+        });
+    }
+
+    /// Queues the verdict of the liveness protocol on the link of an own interface. Repeated, it changes nothing; on an interface
+    /// without a link it is dropped.
+    pub fn path_changed(&self, interface: Interface, verdict: PathVerdict) {
+        self.tell(|queue| {
+            queue.events.paths.insert(interface, verdict);
         });
     }
 
@@ -162,12 +131,63 @@ impl Failover {
         }
         queue.last += 1;
         let number = queue.last;
-        let links = std::mem::take(&mut queue.links);
-        let peers = std::mem::take(&mut queue.peers);
-        let reports = std::mem::take(&mut queue.reports);
+        let events = std::mem::take(&mut queue.events);
         drop(queue);
+        self.handle(events, number);
+        true
+    }
+
+    fn handle(&self, events: Events, number: u64) {
+        let Events {
+            links,
+            paths,
+            peers,
+            reports,
+        } = events;
         let bindings = self.bindings();
-        let mut dead: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut dead = Dead::new();
+        // Reported first, as it takes microseconds: other nodes do not wait for this kernel.
+        self.fall(&bindings, &links, number, &mut dead);
+        let own = bindings.ends_of(&paths);
+        let judged = self.judge(&own, &paths, number);
+        let interfaces = |ends: &[EndKey]| {
+            let own = ends.iter().filter_map(|end| own.get(end).copied());
+            own.cloned().collect::<Vec<Interface>>()
+        };
+        let (changed, doubted) = (interfaces(&judged.changed), interfaces(&judged.doubted));
+        // Both ends of a link may be on this node.
+        let opposite = judged.doubted.iter().chain(&peers);
+        let opposite = opposite.filter_map(|end| bindings.interface_by_peer_end.get(end));
+        for (netns, name) in doubted.iter().chain(opposite) {
+            dead.entry(netns).or_default().insert(name);
+        }
+        for netns in dead.keys() {
+            if let Some(guard) = bindings.guards.get(*netns) {
+                guard.last.store(number, Ordering::Release);
+            }
+        }
+        for (netns, names) in &dead {
+            self.evict(&bindings, netns, &names.iter().copied().collect::<Vec<_>>());
+        }
+        // Compared with the kernel, as the fall may be over when the engine looks.
+        let evicted: Vec<String> = dead.into_keys().map(str::to_owned).collect();
+        self.mailbox.tell(|changes| {
+            changes.through = number;
+            changes.links.extend(links);
+            changes.paths.extend(changed);
+            changes.reports.extend(reports);
+            changes.routing.extend(evicted);
+        });
+    }
+
+    /// Reports own ends whose interface is down.
+    fn fall<'a>(
+        &self,
+        bindings: &Bindings,
+        links: &'a BTreeMap<Interface, LinkEvent>,
+        number: u64,
+        dead: &mut Dead<'a>,
+    ) {
         let mut own = Vec::new();
         for (interface, event) in links.iter().filter(|(_, event)| !event.is_up) {
             if let Some(end) = bindings.end_by_interface.get(interface) {
@@ -180,32 +200,35 @@ impl Failover {
                 dead.entry(&interface.0).or_default().insert(&interface.1);
             }
         }
-        for end in &peers {
-            if let Some((netns, name)) = bindings.interface_by_peer_end.get(end) {
-                dead.entry(netns).or_default().insert(name);
-            }
-        }
-        for netns in dead.keys() {
-            if let Some(guard) = bindings.guards.get(*netns) {
-                guard.last.store(number, Ordering::Release);
-            }
-        }
         if !own.is_empty() {
-            // Reported first, as it takes microseconds: other nodes do not wait for this kernel.
             self.link_states.fall(&own, number, link_state::now());
         }
-        for (netns, names) in &dead {
-            self.evict(&bindings, netns, &names.iter().copied().collect::<Vec<_>>());
+    }
+
+    /// Reports own ends on which the verdict changed.
+    fn judge(
+        &self,
+        own: &HashMap<EndKey, &Interface>,
+        paths: &BTreeMap<Interface, PathVerdict>,
+        number: u64,
+    ) -> Judged {
+        let verdicts = own.iter();
+        let verdicts: Vec<_> = verdicts
+            .map(|(end, interface)| (end.clone(), paths[*interface]))
+            .collect();
+        if verdicts.is_empty() {
+            return Judged::default();
         }
-        // Compared with the kernel, as the fall may be over when the engine looks.
-        let evicted: Vec<String> = dead.into_keys().map(str::to_owned).collect();
-        self.mailbox.tell(|changes| {
-            changes.through = number;
-            changes.links.extend(links);
-            changes.reports.extend(reports);
-            changes.routing.extend(evicted);
-        });
-        true
+        let judged = self.link_states.judge(&verdicts, number, link_state::now());
+        for (forwarder, link) in &judged.changed {
+            let verdict = paths[own[&(forwarder.clone(), link.clone())]];
+            let PathVerdict { receive, transmit } = verdict;
+            match verdict.is_alive() {
+                true => tracing::info!(forwarder, link, "link alive, used by its ends first"),
+                false => tracing::info!(forwarder, link, ?receive, ?transmit, "link suspect"),
+            }
+        }
+        judged
     }
 
     fn evict(&self, bindings: &Bindings, netns: &str, links: &[&str]) {
@@ -221,7 +244,7 @@ impl Failover {
                     netns,
                     links,
                     groups,
-                    "link down, evicted from {groups} next-hop groups"
+                    "link evicted from {groups} next-hop groups"
                 );
             }
             // The next comparison of routes with the kernel repairs the rest.
@@ -234,17 +257,12 @@ impl Failover {
                     netns,
                     links,
                     error,
-                    "link down, not evicted from all next-hop groups"
+                    "link not evicted from all next-hop groups"
                 );
             }
             Err(error) => {
                 let error = ::telemetry::chain(&error);
-                tracing::warn!(
-                    netns,
-                    links,
-                    error,
-                    "link down, not evicted from next-hop groups"
-                );
+                tracing::warn!(netns, links, error, "link not evicted from next-hop groups");
             }
         }
     }
@@ -255,8 +273,8 @@ impl Follower for Failover {
         let Accepted { forwarder, fallen } = accepted;
         self.tell(|queue| {
             let ends = fallen.iter().map(|link| (forwarder.clone(), link.clone()));
-            queue.peers.extend(ends);
-            queue.reports.insert(forwarder.clone());
+            queue.events.peers.extend(ends);
+            queue.events.reports.insert(forwarder.clone());
         });
     }
 }

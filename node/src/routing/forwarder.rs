@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use linkstate::{End as ReportedEnd, Observation, Reason, Report, State};
 use topology::Spf;
 
-use super::retry::{Retries, Work};
+use super::pace::retry::{Retries, Work};
 use crate::attach::admission::netns_path;
 use crate::routing::desired::{Site, Structure, structure};
 use crate::routing::failover::Guard;

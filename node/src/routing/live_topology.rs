@@ -1,6 +1,7 @@
 //! Live topology of one network: declared links, and the graph of those that both ends report as
-//! usable. Pure.
+//! usable. Suspect links are in the graph with the weight of the last resort. Pure.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,11 +29,11 @@ pub struct Mesh {
 pub struct Reported {
     /// Graph changes, for [`topology::Spf::update`].
     pub changes: Vec<AppliedChange>,
-    /// Links that became unusable for every Forwarder.
+    /// Links that became unusable for every Forwarder, or the last resort of all.
     pub fallen: Vec<LinkIndex>,
     /// Links that became usable for the Forwarders at their ends.
     pub opened: Vec<LinkIndex>,
-    /// Links that became usable for every Forwarder: the tables at both ends are programmed.
+    /// Links that became usable for every Forwarder: the tables at both ends are programmed, or there is no better way.
     pub released: Vec<LinkIndex>,
 }
 
@@ -117,17 +118,20 @@ impl Mesh {
             let before = known.usage();
             known.ends[usize::from(declared.b == from)] = ends.get(&end.id).copied();
             let now = known.usage();
-            let is_usable = now != Usage::Nobody;
-            if (before != Usage::Nobody) != is_usable {
-                let weights = is_usable.then_some((declared.weight, declared.weight_back));
+            let weights = (declared.weight, declared.weight_back);
+            let (earlier, weights) = (before.weights(weights), now.weights(weights));
+            if earlier != weights {
                 let change = Change::Link { link, weights };
                 reported.changes.push(self.graph.change(change));
-                match is_usable {
-                    true => reported.opened.push(link),
-                    false => reported.fallen.push(link),
-                }
             }
-            if now == Usage::Everybody && before != Usage::Everybody {
+            // Usable for the ends or for all: the same graph.
+            match before.min(Usage::Ends).cmp(&now.min(Usage::Ends)) {
+                Ordering::Greater => reported.fallen.push(link),
+                Ordering::Less => reported.opened.push(link),
+                Ordering::Equal => {}
+            }
+            let is_for_all = matches!(now, Usage::LastResort | Usage::Everybody);
+            if is_for_all && before < now {
                 reported.released.push(link);
             }
         }

@@ -9,7 +9,7 @@ use topology::{Spf, Table};
 
 use super::Engine;
 use super::forwarder::{End, Local};
-use super::retry::Work;
+use super::pace::retry::Work;
 use super::structure::permitted;
 use crate::routing::desired::routes;
 use crate::routing::live_topology::Mesh;
@@ -150,7 +150,7 @@ impl Engine {
         let up = ends.filter(|(_, end)| **end == End::Up).map(|(id, _)| id);
         let is_usable = |id: &&String| {
             let link = mesh.topology.link(id);
-            link.is_some_and(|link| mesh.link(link).usage() != Usage::Nobody)
+            link.is_some_and(|link| mesh.link(link).usage() >= Usage::Ends)
         };
         let made: Vec<String> = up.filter(is_usable).cloned().collect();
         for id in made {

@@ -9,7 +9,7 @@ use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
 use k8s_openapi::jiff::Timestamp;
 
-use super::retry::Work;
+use super::pace::retry::Work;
 use super::{Engine, Local, STATUS_INTERVAL};
 use crate::attach::admission::{Catalog, LocalForwarder};
 use crate::error::enumerate;

@@ -11,7 +11,7 @@ mod removal;
 
 use super::Engine;
 use super::forwarder::{End, Local, ends, held, lost};
-use super::retry::Work;
+use super::pace::retry::Work;
 use crate::error::enumerate;
 use ::telemetry::chain;
 

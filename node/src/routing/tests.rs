@@ -10,8 +10,8 @@ use linkstate::{End as ReportedEnd, Reason, State};
 use tempfile::TempDir;
 
 use super::forwarder::End;
-use super::resync::gather::LATEST;
-use super::retry::Work;
+use super::pace::gather::LATEST;
+use super::pace::retry::Work;
 use super::*;
 use crate::attach::lease_store::LeaseStore;
 use crate::mailbox::LinkEvent;

@@ -17,13 +17,17 @@ use linkstate::{
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
+use verdicts::Verdicts;
+
 mod local;
 mod remote;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use local::{Catchup, LocalChange};
+pub use verdicts::Judged;
 
 /// Node by Forwarder key, from the desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub type EndKey = (String, String);
 pub struct Accepted {
     /// Key of the Forwarder.
     pub forwarder: String,
-    /// Links whose end passed packets before and no longer does.
+    /// Links whose end is worse than before: see [`Report::fallen`].
     pub fallen: Vec<String>,
 }
 
@@ -81,6 +85,7 @@ struct Inner {
     published: BTreeSet<String>,
     /// Number of the last down event by link end: an earlier observation does not raise the end.
     fallen: BTreeMap<EndKey, u64>,
+    verdicts: Verdicts,
     /// Current connection by peer.
     sessions: BTreeMap<String, Session>,
     /// Forwarders whose file is outdated.
@@ -103,7 +108,9 @@ impl LinkStates {
             let forwarder = report.forwarder.clone();
             let is_own = report.origin == node;
             // Reports beyond the limits of one origin are dropped.
-            if inner.lsdb.merge(Arc::new(report)) == Ok(true) && is_own {
+            let report = Arc::new(report);
+            if inner.lsdb.merge(Arc::clone(&report)) == Ok(true) && is_own {
+                inner.verdicts.continue_from(&report);
                 inner.generations.touch(&forwarder);
             }
         }
@@ -177,8 +184,8 @@ impl LinkStates {
     }
 
     /// Publishes the ends of an own Forwarder, observed at `now` (ms, monotonic) by an observer
-    /// that has handled all events up to number `through`. An absent link is withdrawn. False when
-    /// nothing changed.
+    /// that has handled all events up to number `through`. The verdict of the liveness protocol lowers them. An absent link is
+    /// withdrawn. False when nothing changed.
     ///
     /// # Errors
     /// [`LimitExceeded`]: the limits that other nodes accept are exceeded.
@@ -194,18 +201,24 @@ impl LinkStates {
         let before_of = |id: &String| before.as_ref().and_then(|before| before.ends.get(id));
         let mut ends = BTreeMap::new();
         for (id, observation) in observed {
-            let Observation { state, reason, mtu } = (*observation).into();
+            let observation: Observation = (*observation).into();
             let key = (forwarder.to_owned(), id.clone());
             let is_older = inner.fallen.get(&key).is_some_and(|event| *event > through);
             let end = match before_of(id) {
-                Some(before) if is_older && state.passes() => *before,
-                before => End::observed(before, state, reason, now),
+                Some(before) if is_older && observation.state.passes() => {
+                    before.with_mtu(observation.mtu)
+                }
+                before => {
+                    let verdict = inner.verdicts.of(forwarder, id);
+                    End::composed(before, observation, verdict, now)
+                }
             };
             if !is_older {
                 inner.fallen.remove(&key);
             }
-            ends.insert(id.clone(), end.with_mtu(mtu));
+            ends.insert(id.clone(), end);
         }
+        inner.verdicts.retain(forwarder, |id| ends.contains_key(id));
         let is_same = before.as_ref().is_some_and(|before| before.ends == ends);
         if is_same && inner.published.contains(forwarder) {
             return Ok(false);
@@ -216,8 +229,8 @@ impl LinkStates {
         Ok(true)
     }
 
-    /// Publishes link ends that went down in event number `event` at `now` (ms, monotonic). An end
-    /// that was not reported as passing packets stays as it is.
+    /// Publishes link ends whose interface went down in event number `event` at `now` (ms, monotonic). An end that is down already
+    /// stays as it is.
     pub fn fall(&self, ends: &[(EndKey, Reason)], event: u64, now: u64) {
         let mut inner = self.lock();
         let mut by_forwarder: BTreeMap<&str, Vec<(&str, Reason)>> = BTreeMap::new();
@@ -234,7 +247,7 @@ impl LinkStates {
             };
             let mut ends = before.ends.clone();
             for (link, reason) in fallen {
-                if let Some(end) = ends.get_mut(link).filter(|end| end.passes()) {
+                if let Some(end) = ends.get_mut(link).filter(|end| !end.is_down()) {
                     *end = End::observed(Some(&*end), State::Down, reason, now);
                 }
             }
@@ -319,6 +332,7 @@ impl Inner {
         self.lsdb.withdraw(node, forwarder, self.last);
         self.published.remove(forwarder);
         self.fallen.retain(|(name, _), _| name != forwarder);
+        self.verdicts.retain(forwarder, |_| false);
         self.generations.withdraw(forwarder);
         self.unsaved.insert(forwarder.to_owned());
     }

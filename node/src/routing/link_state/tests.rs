@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use linkstate::{MAX_FORWARDERS, Sequence};
+use linkstate::{MAX_FORWARDERS, PathVerdict, Sequence, Suspicion};
 
 use super::*;
 use snapshot::{Writer, file_of, read};
@@ -82,6 +82,69 @@ fn a_fall_is_not_undone_by_an_observation_from_before_it() {
     let after = link_states.own("t.a").unwrap();
     assert!(after.sequence > before.sequence);
     assert_eq!(after.ends["a/b"].transmit.since, 5);
+}
+
+fn silence() -> PathVerdict {
+    PathVerdict {
+        receive: Some(Suspicion {
+            reason: Reason::Silence,
+            diagnostic: 1,
+        }),
+        transmit: None,
+    }
+}
+
+#[test]
+fn a_verdict_stays_whatever_is_observed_of_the_interface_until_it_is_taken_back() {
+    let link_states = database(&[("t.a", "n1")]);
+    let publish = |state, through, now| {
+        link_states
+            .publish("t.a", &observed(state), through, now)
+            .unwrap();
+        link_states.own("t.a").unwrap().ends["a/b"]
+    };
+    let judge = |verdict, event, now| {
+        let judged = link_states.judge(&[(end(), verdict)], event, now);
+        (judged.changed.len(), judged.doubted.len())
+    };
+    publish(State::Up, 0, 1);
+    assert_eq!(judge(PathVerdict::ALIVE, 1, 1), (0, 0), "nothing new");
+    assert_eq!(judge(silence(), 2, 3), (1, 1));
+    assert_eq!(judge(silence(), 3, 4), (0, 0), "nothing new");
+    let suspect = link_states.own("t.a").unwrap();
+    let receive = suspect.ends["a/b"].receive;
+    assert_eq!((receive.state, receive.since), (State::Suspect, 3));
+    for (state, through) in [(State::Up, 1), (State::Up, 2), (State::Init, 3)] {
+        let now = publish(state, through, 9);
+        assert_eq!(now.receive, receive, "{state:?}");
+    }
+    link_states.fall(&[(end(), Reason::NoCarrier)], 4, 10);
+    assert_eq!(own_state(&link_states), State::Down);
+    let now = publish(State::Init, 4, 11);
+    assert_eq!((now.state(), now.receive.since), (State::Suspect, 11));
+
+    // From before the healing: the engine's table is not made yet.
+    assert_eq!(judge(PathVerdict::ALIVE, 5, 12), (1, 0));
+    assert_eq!(own_state(&link_states), State::Init);
+    assert_eq!(publish(State::Up, 4, 13).state(), State::Init);
+    assert_eq!(publish(State::Up, 5, 14).state(), State::Up);
+}
+
+#[test]
+fn a_suspect_end_is_suspect_for_the_next_daemon_too() {
+    let link_states = database(&[("t.a", "n1")]);
+    link_states
+        .publish("t.a", &observed(State::Up), 0, 1)
+        .unwrap();
+    link_states.judge(&[(end(), silence())], 1, 2);
+    let left = Report::clone(&link_states.own("t.a").unwrap());
+    let next = LinkStates::new("n1", vec![left.clone()], 6);
+    next.set_owners(owners(&[("t.a", "n1")], true));
+    next.publish("t.a", &observed(State::Init), 0, 3).unwrap();
+    let own = next.own("t.a").unwrap();
+    assert_eq!(own.ends["a/b"].receive, left.ends["a/b"].receive);
+    next.judge(&[(end(), PathVerdict::ALIVE)], 1, 4);
+    assert_eq!(own_state(&next), State::Init);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use super::*;
 use crate::mailbox::Mailbox;
 use crate::routing::link_state::Follower;
 
+mod suspects;
+
 /// n1 with f1 and f2, of which the kernel is at hand; n2 with f3 is played.
 struct Node {
     engine: Engine,

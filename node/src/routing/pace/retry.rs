@@ -11,7 +11,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Kinds of work on a Forwarder that fail and retry independently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Work {
+pub(in crate::routing) enum Work {
     /// Namespace, links and addresses.
     Structure,
     /// Routes.
@@ -35,7 +35,7 @@ impl Work {
 
 /// Failed work of one Forwarder.
 #[derive(Debug, Default)]
-pub(super) struct Retries {
+pub(in crate::routing) struct Retries {
     by_work: BTreeMap<Work, Retry>,
 }
 
@@ -49,7 +49,7 @@ struct Retry {
 
 impl Retries {
     /// Records a failure and starts a pause; true when the reason changed.
-    pub(super) fn failed(&mut self, work: Work, problem: String, now: Instant) -> bool {
+    pub(in crate::routing) fn failed(&mut self, work: Work, problem: String, now: Instant) -> bool {
         let retry = self.by_work.entry(work).or_default();
         let pause = FIRST_PAUSE
             .saturating_mul(1 << retry.attempts.min(16))
@@ -62,26 +62,26 @@ impl Retries {
     }
 
     /// Clears a failure; true when there was one.
-    pub(super) fn succeeded(&mut self, work: Work) -> bool {
+    pub(in crate::routing) fn succeeded(&mut self, work: Work) -> bool {
         self.by_work.remove(&work).is_some()
     }
 
     /// True during a pause.
-    pub(super) fn rests(&self, work: Work) -> bool {
+    pub(in crate::routing) fn rests(&self, work: Work) -> bool {
         self.by_work
             .get(&work)
             .is_some_and(|retry| retry.at.is_some())
     }
 
     /// Ends a pause because of new input.
-    pub(super) fn hurry(&mut self, work: Work) {
+    pub(in crate::routing) fn hurry(&mut self, work: Work) {
         if let Some(retry) = self.by_work.get_mut(&work) {
             retry.at = None;
         }
     }
 
     /// Ends the expired pauses and returns their work.
-    pub(super) fn wake(&mut self, now: Instant) -> Vec<Work> {
+    pub(in crate::routing) fn wake(&mut self, now: Instant) -> Vec<Work> {
         let is_over = |retry: &Retry| retry.at.is_some_and(|at| now >= at);
         let over = self.by_work.iter_mut();
         over.filter(|(_, retry)| is_over(retry))
@@ -93,12 +93,12 @@ impl Retries {
     }
 
     /// End of the first pause.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(in crate::routing) fn due(&self) -> Option<Instant> {
         self.by_work.values().filter_map(|retry| retry.at).min()
     }
 
     /// All failures in one line, but for that of the status itself; `None` without a failure.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(in crate::routing) fn problem(&self) -> Option<String> {
         let works = self.by_work.iter();
         let works = works.filter(|(work, _)| **work != Work::Status);
         let problems: Vec<&str> = works.map(|(_, retry)| &*retry.problem).collect();

@@ -5,14 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-pub(super) mod gather;
-
 /// Largest share of one processor's time for observations, as its reciprocal.
 const SHARE: u32 = 50;
 
 /// Timer of full resyncs.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(in crate::routing) struct Looks {
     /// Least time from the end of one resync to the next.
     pause: Duration,
     due: Instant,
@@ -22,7 +20,7 @@ pub(super) struct Looks {
 
 impl Looks {
     /// The start of a daemon counts as a running resync.
-    pub(super) fn new(pause: Duration, now: Instant, processor: Duration) -> Looks {
+    pub(in crate::routing) fn new(pause: Duration, now: Instant, processor: Duration) -> Looks {
         Looks {
             pause,
             due: now + pause,
@@ -31,12 +29,12 @@ impl Looks {
     }
 
     /// Time of the next resync; `None` while one is running.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(in crate::routing) fn due(&self) -> Option<Instant> {
         self.began.is_none().then_some(self.due)
     }
 
     /// True when a resync is due; it is running then.
-    pub(super) fn begin(&mut self, now: Instant, processor: Duration) -> bool {
+    pub(in crate::routing) fn begin(&mut self, now: Instant, processor: Duration) -> bool {
         let is_due = self.due().is_some_and(|due| now >= due);
         if is_due {
             self.began = Some(processor);
@@ -45,7 +43,7 @@ impl Looks {
     }
 
     /// Ends the running resync. No effect when none is running.
-    pub(super) fn end(&mut self, now: Instant, processor: Duration) {
+    pub(in crate::routing) fn end(&mut self, now: Instant, processor: Duration) {
         if let Some(began) = self.began.take() {
             let cost = processor.saturating_sub(began);
             self.due = now + self.pause.max(cost * SHARE);
@@ -54,7 +52,7 @@ impl Looks {
 }
 
 /// Processor time that this process has used.
-pub(super) fn processor_time() -> Duration {
+pub(in crate::routing) fn processor_time() -> Duration {
     use nix::time::{ClockId, clock_gettime};
     // The clock always exists; without it resyncs would only be as frequent as allowed.
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
