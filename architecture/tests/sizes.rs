@@ -29,7 +29,6 @@ const LARGE_FOLDERS: Exceptions = &[
 ];
 
 const CROWDED: Exceptions = &[
-    ("benches/src", 18),
     ("crds/src", 26),
     // One file is one case of the corpus.
     ("crds/tests/corpus/bad", 999),

@@ -12,7 +12,7 @@ use dataplane::{
 };
 use ipnetwork::IpNetwork;
 
-use crate::{bench::Context, netns::Netns};
+use crate::harness::{bench::Context, netns::Netns};
 
 /// Links between the two namespaces.
 pub(crate) const LINKS: usize = 4;

@@ -13,12 +13,14 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, Context},
-    command,
-    figure::{Better, Figure},
+    harness::{
+        bench::{Bench, Context},
+        command,
+        figure::{Better, Figure},
+        netns::Netns,
+        sample::{Samples, ms, paired},
+    },
     lab::Lab,
-    netns::Netns,
-    sample::{Samples, ms, paired},
 };
 
 const PEER: &str = "ptp + host-local";

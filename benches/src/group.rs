@@ -9,10 +9,12 @@ use dataplane::{
 
 use crate::{
     bed::{self, ByHand, LINKS, Ours, interface},
-    bench::{Bench, Context},
-    command,
-    figure::{Better, Figure},
-    sample::{Samples, ms, time},
+    harness::{
+        bench::{Bench, Context},
+        command,
+        figure::{Better, Figure},
+        sample::{Samples, ms, time},
+    },
 };
 
 const ROUTES: usize = 10_000;

@@ -11,12 +11,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, Context},
-    command::{self, ip},
-    figure::Figure,
+    harness::{
+        bench::{Bench, Context},
+        command::{self, ip},
+        figure::Figure,
+        netns::unique_name,
+        sample::time,
+    },
     memory,
-    netns::unique_name,
-    sample::time,
 };
 
 const FORWARDERS: usize = 1_000;

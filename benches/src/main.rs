@@ -7,27 +7,24 @@
 //! arguments -> Vec<Bench> -> (each: set up, warm up, time in turn, take down) -> Vec<Figure> -> report
 //! ```
 
-mod arguments;
 mod bed;
-mod bench;
 mod cni;
-mod command;
-mod figure;
 mod group;
+mod harness;
 mod lab;
 mod memory;
-mod netns;
 mod operator;
-mod report;
 mod routes;
-mod sample;
 mod spf;
 mod throughput;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Task};
-use bench::Bench;
+use harness::{
+    arguments::{Arguments, Task},
+    bench::{self, Bench},
+    report,
+};
 
 fn main() -> ExitCode {
     match Arguments::parse(std::env::args().skip(1)).and_then(run) {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{
+use crate::harness::{
     bench::{Bench, Context},
     figure::Figure,
     netns::{Netns, unique_name},

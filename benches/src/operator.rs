@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use e2e::{Process, Requests, eventually};
 
-use crate::{
+use crate::harness::{
     bench::{Bench, Context},
     figure::Figure,
 };

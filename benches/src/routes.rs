@@ -7,11 +7,13 @@ use dataplane::{LinuxKernel, converge_routes};
 
 use crate::{
     bed::{self, ByHand, Ours},
-    bench::{Bench, Context},
-    command,
-    figure::{Better, Figure},
-    netns::Netns,
-    sample::{ms, paired, time},
+    harness::{
+        bench::{Bench, Context},
+        command,
+        figure::{Better, Figure},
+        netns::Netns,
+        sample::{ms, paired, time},
+    },
 };
 
 /// The benches of this subject.

@@ -11,7 +11,7 @@ use topology::{
     hash::SplitMix64,
 };
 
-use crate::{
+use crate::harness::{
     bench::{Bench, Context},
     figure::{Better, Figure},
     netns::unique_name,

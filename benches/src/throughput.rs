@@ -11,11 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, Context},
-    command,
-    figure::{Better, Figure},
+    harness::{
+        bench::{Bench, Context},
+        command,
+        figure::{Better, Figure},
+        netns::Netns,
+    },
     lab::{Lab, Status},
-    netns::Netns,
 };
 
 /// Short runs, many turns: what disturbs the machine for some seconds disturbs both sides.

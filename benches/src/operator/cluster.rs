@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use e2e::{ApiServer, Process, eventually, free_port, http_get};
 use serde_json::{Value, json};
 
-use crate::bench::Context;
+use crate::harness::bench::Context;
 
 /// Nodes that kwok pretends, `n0`, `n1`, ...
 pub(crate) const NODES: usize = 1000;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::bench::Context;
+use crate::harness::bench::Context;
 
 /// The command line, read.
 pub(crate) struct Arguments {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Result, bail};
 
-use crate::figure::Figure;
+use crate::harness::figure::Figure;
 
 /// Directories and output file of a run.
 pub(crate) struct Context {

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use crate::figure::Figure;
+use crate::harness::figure::Figure;
 
 /// Writes `bench.json` and prints the table.
 ///

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{bench::Context, command::ip};
+use crate::harness::{bench::Context, command::ip};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
