@@ -20,7 +20,7 @@ RUN_PACKAGES := iproute2 nftables
 TEST_PACKAGES := $(RUN_PACKAGES) containernetworking-plugins frr iputils-ping procps util-linux
 E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd curl dash iperf3 iptables \
 	runc socat tcpdump traceroute
-BENCH_PACKAGES := $(TEST_PACKAGES) iperf3 python3-venv
+BENCH_PACKAGES := $(TEST_PACKAGES) python3-venv
 
 # $(call packages,LIST): installs what is missing, and asks no package server when nothing is. No service is started by that.
 define packages

@@ -132,6 +132,15 @@ impl Lab {
         serde_json::from_slice(&text).context("lab conflist")
     }
 
+    /// Another verb, with what it is about.
+    ///
+    /// # Errors
+    /// What it says.
+    pub(crate) fn verb(&self, verb: &[&str], subject: &str) -> Result<()> {
+        let words: Vec<&str> = verb.iter().copied().chain([subject]).collect();
+        self.beemesh(&words).map(|_| ())
+    }
+
     fn beemesh(&self, verb: &[&str]) -> Result<Vec<u8>> {
         command::output(
             Command::new(&self.beemesh)

@@ -9,6 +9,7 @@
 
 mod bed;
 mod cni;
+mod failover;
 mod group;
 mod harness;
 mod lab;
@@ -17,6 +18,7 @@ mod operator;
 mod routes;
 mod spf;
 mod throughput;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -62,6 +64,8 @@ fn all() -> Vec<Bench> {
         memory::benches(),
         cni::benches(),
         throughput::benches(),
+        failover::benches(),
+        walk::benches(),
         routes::benches(),
         group::benches(),
         lab::benches(),

@@ -1,14 +1,14 @@
 //! Throughput of one TCP stream through three Forwarders, compared with the same path without
 //! beemesh.
 
-use std::{
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+
+mod spread;
+mod stream;
+
+use spread::Spread;
+use stream::{SLICE, Stream};
 
 use crate::{
     harness::{
@@ -21,8 +21,7 @@ use crate::{
 };
 
 /// Short runs, many turns: what disturbs the machine for some seconds disturbs both sides.
-const ROUNDS: usize = 15;
-const SECONDS: &str = "1";
+const ROUNDS: usize = 120;
 /// Namespaces of the path: one end, three routers, the other end.
 const HOPS: usize = 5;
 
@@ -37,35 +36,31 @@ fn measure(context: &Context) -> Result<Vec<Figure>> {
     let ours = Path::through(&lab.status()?)?;
     let mtu = ours.mtu()?;
     let by_hand = ByHand::new(context, mtu)?;
-    let (mut our_rates, mut their_rates) = (vec![], vec![]);
-    for round in 0..=ROUNDS {
+    let mut streams = [ours.stream()?, by_hand.path.stream()?];
+    let (mut rates, mut ratios) = ([vec![], vec![]], vec![]);
+    let rounds = context.rounds(ROUNDS);
+    for round in 0..=rounds {
         // In turn, and each first in every other round; the first round warms up.
-        let mut rates = [0.0; 2];
+        let mut now = [0.0; 2];
         for side in [round % 2, 1 - round % 2] {
-            rates[side] = [&ours, &by_hand.path][side].gigabits_per_second()?;
+            now[side] = streams[side].gigabits_per_second()?;
         }
         if round > 0 {
-            our_rates.push(rates[0]);
-            their_rates.push(rates[1]);
+            rates
+                .iter_mut()
+                .zip(now)
+                .for_each(|(all, rate)| all.push(rate));
+            ratios.push(now[0] / now[1]);
         }
     }
-    let ratios: Vec<f64> = our_rates
-        .iter()
-        .zip(&their_rates)
-        .map(|(ours, theirs)| ours / theirs)
-        .collect();
-    let figure = Figure::alone("throughput-3fd", median(our_rates), "Gbit/s")
-        .beside("veth and static routes by hand", median(their_rates), Better::Higher)
+    let [our_rate, their_rate] = rates.map(|rates| Spread::of(rates).median);
+    let figure = Figure::alone("throughput-3fd", our_rate, "Gbit/s")
+        .beside("veth and static routes by hand", their_rate, Better::Higher)
         .note(format!(
-            "iperf3, one TCP stream, {SECONDS} s, MTU {mtu} on both; medians of {ROUNDS} pairs; median ratio of a pair {:.3}",
-            median(ratios)
+            "one TCP stream, {SLICE:?} in turn, MTU {mtu} on both; medians of {rounds} pairs; ratio of a pair: {}",
+            Spread::of(ratios)
         ));
     Ok(vec![figure])
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Three Forwarders in a line, an App at either end.
@@ -118,48 +113,8 @@ impl Path {
         Ok(u32::try_from(mtu)?)
     }
 
-    fn gigabits_per_second(&self) -> Result<f64> {
-        let _server = Server::start(&self.server)?;
-        let mut client = Command::new("ip");
-        client.args(["netns", "exec", &self.client, "iperf3", "--json"]);
-        client.args(["--time", SECONDS, "--client", &self.address]);
-        let report: Value = serde_json::from_slice(&command::output(&mut client)?)?;
-        let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
-        Ok(rate.context("iperf3 says no rate")? / 1e9)
-    }
-}
-
-/// A server of iperf3 for one client, ended when the guard goes.
-struct Server(Child);
-
-impl Server {
-    fn start(netns: &str) -> Result<Self> {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", netns, "iperf3", "--server", "--one-off"]);
-        let server = Self(command.stdout(Stdio::null()).spawn()?);
-        let start = Instant::now();
-        while !is_listening(netns)? {
-            ensure!(
-                start.elapsed() < Duration::from_secs(5),
-                "iperf3 does not listen in {netns}"
-            );
-            sleep(Duration::from_millis(10));
-        }
-        Ok(server)
-    }
-}
-
-fn is_listening(netns: &str) -> Result<bool> {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns, "ss", "-Hltn", "sport", "=", ":5201"]);
-    Ok(!command::output(&mut command)?.is_empty())
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After its one client it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    fn stream(&self) -> Result<Stream> {
+        Stream::open(&self.client, &self.server, self.address.parse()?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line: `beemesh-bench --list`, or what `benches/run` hands over and names of benches.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -32,6 +32,7 @@ impl Arguments {
     /// Unknown options, options without a value, and missing ones.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let (mut programs, mut work, mut output, mut python) = (None, None, None, None);
+        let mut rounds = None;
         let mut chosen = vec![];
         while let Some(argument) = arguments.next() {
             let slot = match argument.as_str() {
@@ -40,6 +41,7 @@ impl Arguments {
                 "--work" => &mut work,
                 "--output" => &mut output,
                 "--python" => &mut python,
+                "--rounds" => &mut rounds,
                 option if option.starts_with('-') => bail!("unknown option {option}"),
                 name => {
                     chosen.push(name.to_owned());
@@ -56,9 +58,15 @@ impl Arguments {
             work: work.context("--work DIR is missing")?,
             output: output.context("--output FILE is missing")?,
             python,
+            rounds: rounds.map(|text| number(&text)).transpose()?,
         };
         Ok(Self {
             task: Task::Measure { context, chosen },
         })
     }
+}
+
+fn number(text: &std::path::Path) -> Result<NonZeroUsize> {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.context("--rounds takes a number, 1 or more")
 }

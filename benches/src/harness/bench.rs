@@ -1,6 +1,6 @@
 //! A bench: the names it answers for, and how it is run.
 
-use std::{path::PathBuf, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, time::Instant};
 
 use anyhow::{Result, bail};
 
@@ -16,12 +16,19 @@ pub(crate) struct Context {
     pub(crate) output: PathBuf,
     /// A Python that can import the peer; none when no bench that needs it was chosen.
     pub(crate) python: Option<PathBuf>,
+    /// Number of rounds of the benches that take one; their own choice when absent.
+    pub(crate) rounds: Option<NonZeroUsize>,
 }
 
 impl Context {
     /// Path of one of our programs.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
+    }
+
+    /// Number of rounds, `usual` unless the command line says another.
+    pub(crate) fn rounds(&self, usual: usize) -> usize {
+        self.rounds.map_or(usual, NonZeroUsize::get)
     }
 }
 

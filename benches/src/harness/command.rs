@@ -42,3 +42,11 @@ pub(crate) fn ip<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Res
     let bytes = output(Command::new("ip").args(arguments))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+/// Lets the calling thread run before all others: one that is late takes its own delay for that of
+/// what it measures. Without the right to it all goes on.
+pub(crate) fn hurry() {
+    let thread = nix::unistd::gettid().to_string();
+    let mut chrt = Command::new("chrt");
+    let _ = chrt.args(["--fifo", "--pid", "10", &thread]).output();
+}

@@ -71,8 +71,16 @@ impl Netns {
     /// # Errors
     /// When the namespace cannot be entered, and those of `work`.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        dataplane::netns::Netns::open(&self.name)?.run(work)?
+        within(&self.name, work)
     }
+}
+
+/// Runs `work` on a thread inside the named namespace.
+///
+/// # Errors
+/// When the namespace cannot be entered, and those of `work`.
+pub(crate) fn within<T: Send>(netns: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    dataplane::netns::Netns::open(netns)?.run(work)?
 }
 
 impl Drop for Netns {
