@@ -4,7 +4,7 @@ use std::{
     fs,
     io::ErrorKind,
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -34,11 +34,22 @@ pub(crate) struct Memory {
     pub(crate) highest_mb: f64,
 }
 
-/// The memory of the node daemon of a lab: the process of this program whose arguments name the topology.
+/// The memory of the node daemon of a lab.
 ///
 /// # Errors
 /// When there is not exactly one.
 pub(crate) fn of_node(beemesh: &Path, topology: &str) -> Result<Memory> {
+    match processes_of_lab(beemesh, topology)?.as_slice() {
+        [process] => read(process),
+        found => bail!("{} node daemons of {topology}, wanted one", found.len()),
+    }
+}
+
+/// The node daemons of a lab, below `/proc`: processes of this program whose arguments name the topology.
+///
+/// # Errors
+/// When `/proc` or the program cannot be read.
+pub(crate) fn processes_of_lab(beemesh: &Path, topology: &str) -> Result<Vec<PathBuf>> {
     let program = fs::canonicalize(beemesh)?;
     let is_ours = |process: &Path| {
         let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
@@ -48,11 +59,7 @@ pub(crate) fn of_node(beemesh: &Path, topology: &str) -> Result<Memory> {
             && fs::read_link(process.join("exe")).is_ok_and(|path| path == program)
     };
     let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let found: Vec<_> = processes.filter(|process| is_ours(process)).collect();
-    match found.as_slice() {
-        [process] => read(process),
-        _ => bail!("{} node daemons of {topology}, wanted one", found.len()),
-    }
+    Ok(processes.filter(|process| is_ours(process)).collect())
 }
 
 fn read(process: &Path) -> Result<Memory> {

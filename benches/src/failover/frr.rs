@@ -4,18 +4,20 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use anyhow::{Result, ensure};
 use e2e::{Process, eventually};
+use serde_json::Value;
 
 use super::{
     Liveness,
     diamond::{Diamond, Kind},
     traffic,
 };
-use crate::harness::{bench::Context, netns::unique_name};
+use crate::harness::{bench::Context, command, netns::unique_name};
 
 mod config;
 mod wires;
@@ -53,7 +55,7 @@ pub(crate) fn diamond(
     let wires = Wires::new(context, kind)?;
     // The daemons become the user frr, and work below this directory.
     fs::set_permissions(&context.work, Permissions::from_mode(0o711))?;
-    let mut daemons = vec![];
+    let (mut daemons, mut folders) = (vec![], vec![]);
     for router in Router::all() {
         let folder = context.work.join(unique_name(context));
         fs::create_dir(&folder)?;
@@ -71,6 +73,7 @@ pub(crate) fn diamond(
         })?;
         start("bfdd", config::bfdd(liveness))?;
         start(protocol.daemon(), router.config(protocol))?;
+        folders.push(folder);
     }
     let path = traffic::Path {
         from: wires.netns("left").to_owned(),
@@ -93,7 +96,29 @@ pub(crate) fn diamond(
         ensure!(diamond.has_both_paths()?, "one next hop at most");
         Ok(())
     })?;
+    eventually("sessions are up", LIMIT, || {
+        folders
+            .iter()
+            .try_for_each(|folder| sessions_are_up(folder, liveness))
+    })?;
     Ok(diamond)
+}
+
+/// Both neighbours of the router in this folder are watched at the wanted interval.
+fn sessions_are_up(folder: &Path, liveness: &Liveness) -> Result<()> {
+    let mut vtysh = Command::new("vtysh");
+    vtysh
+        .arg("--vty_socket")
+        .arg(folder)
+        .args(["-c", "show bfd peers json"]);
+    let peers: Vec<Value> = serde_json::from_slice(&command::output(&mut vtysh)?)?;
+    let is_up = |peer: &&Value| {
+        let interval = peer["transmit-interval"].as_u64();
+        peer["status"] == "up" && interval == Some(liveness.interval_ms.into())
+    };
+    let up = peers.iter().filter(is_up).count();
+    ensure!(up == 2, "{up} sessions are up: {peers:?}");
+    Ok(())
 }
 
 fn daemon(name: &str, netns: &str, folder: &Path) -> Result<Process> {

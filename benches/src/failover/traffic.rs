@@ -6,7 +6,7 @@ use std::{
     os::fd::AsRawFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -25,7 +25,8 @@ use crate::harness::{command::hurry, netns::within};
 pub(crate) const FLOWS: usize = 16;
 /// Time between two packets of a flow.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2);
-const FIRST_SOURCE: u16 = 41_000;
+/// Source ports that flows take in turn. In a resilient group the old ones stay off a repaired link.
+const SOURCES: std::ops::Range<usize> = 20_000..30_000;
 const PORT: u16 = 41_900;
 /// The receiver may sleep for so many bytes (of buffers) without a loss.
 const BUFFER: usize = 16 << 20;
@@ -150,8 +151,11 @@ impl Drop for Traffic {
 
 /// Not connected: an ICMP error would take the place of the next packet.
 fn sources() -> io::Result<Vec<UdpSocket>> {
-    let bind = |flow| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, FIRST_SOURCE + flow as u16));
-    (0..FLOWS).map(bind).collect()
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    let used = USED.fetch_add(FLOWS, Ordering::Relaxed) % SOURCES.len();
+    let ports = SOURCES.cycle().skip(used);
+    let bind = |port: usize| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port as u16));
+    ports.take(FLOWS).map(bind).collect()
 }
 
 fn sink() -> io::Result<UdpSocket> {

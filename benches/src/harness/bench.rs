@@ -83,6 +83,8 @@ pub(crate) fn run(
         match (bench.measure)(context) {
             Ok(found) => {
                 eprintln!("{:.0} s", start.elapsed().as_secs_f64());
+                // A run of hours that is stopped has not been in vain.
+                found.iter().for_each(|figure| eprintln!("  {figure}"));
                 figures.extend(found.into_iter().filter(|figure| is_wanted(&figure.name)));
             }
             Err(error) => {

@@ -1,5 +1,7 @@
 //! Result of a bench, as a value.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// One figure: an entry of `bench.json`.
@@ -67,6 +69,16 @@ impl Figure {
             note: note.into(),
             ..self
         }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} {}", self.name, self.value, self.unit)?;
+        if let (Some(peer), Some(value)) = (&self.peer, self.peer_value) {
+            write!(formatter, "; {peer}: {value}")?;
+        }
+        write!(formatter, " ({})", self.note)
     }
 }
 

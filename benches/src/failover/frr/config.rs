@@ -132,16 +132,16 @@ impl Router {
             write!(
                 text,
                 "interface {}\n ip ospf network point-to-point\n ip ospf hello-interval 1\n \
-                 ip ospf dead-interval 4\n ip ospf bfd profile bench\n",
+                 ip ospf dead-interval 4\n ip ospf bfd\n ip ospf bfd profile bench\n",
                 interface(other)
             )
             .expect("a string takes everything");
         }
         let id = 1 + self.number;
         text + &format!(
-            "router ospf\n ospf router-id 10.94.0.{id}\n maximum-paths 16\n \
+            "interface edge\n ip ospf passive\nrouter ospf\n ospf router-id 10.94.0.{id}\n maximum-paths 16\n \
              timers throttle spf 0 10 100\n timers throttle lsa all 0\n timers lsa min-arrival 0\n \
-             passive-interface edge\n network 10.92.0.0/16 area 0\n network 10.93.0.0/16 area 0\n"
+             network 10.92.0.0/16 area 0\n network 10.93.0.0/16 area 0\n"
         )
     }
 }
