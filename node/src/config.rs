@@ -1,7 +1,7 @@
 //! Settings of a node daemon at its start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::flooding;
@@ -81,6 +81,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Directory of the objects; `None` in a cluster.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Directory(directory) => Some(directory),
+            Origin::Kubernetes { .. } => None,
+        }
+    }
+
     /// Default settings for a node called `name` in a cluster.
     pub fn new(name: impl Into<String>, origin: Origin) -> Config {
         Config {

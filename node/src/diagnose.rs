@@ -13,7 +13,6 @@ mod desired;
 mod error;
 mod gc;
 mod kernel;
-pub mod labs;
 mod leases;
 mod packets;
 mod paths;

@@ -34,6 +34,7 @@ fn main() {
         life::what_is_not_there_is_told_by_its_exit_code,
         neighbours::a_lab_directory_of_another_user_is_refused,
         neighbours::labs_with_the_same_addresses_never_meet,
+        neighbours::namespaces_of_a_lab_are_neither_used_nor_removed_by_a_cluster,
         neighbours::namespaces_of_a_cluster_are_neither_used_nor_removed,
         inspect::the_kernels_table_has_the_reported_digest_until_a_route_is_another,
         inspect::what_nobody_needs_is_named_and_removed_and_nothing_else,

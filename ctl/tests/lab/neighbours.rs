@@ -3,7 +3,11 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::world::{Lab, program};
 
@@ -80,6 +84,97 @@ pub(crate) fn namespaces_of_a_cluster_are_neither_used_nor_removed() {
         dataplane::netns::delete(&netns).unwrap(),
         "removed by the lab"
     );
+}
+
+/// A daemon as on a node of a cluster, with the objects of a directory, beside the labs of this host.
+struct Daemon {
+    files: TempDir,
+    process: Child,
+}
+
+impl Daemon {
+    /// The daemon of `node`, with the objects of a lab, but another prefix.
+    fn beside(lab: &Lab, node: &str) -> Daemon {
+        let files = TempDir::new().unwrap();
+        let objects = files.path().join("objects");
+        for kind in ["forwarders", "nodes", "status"] {
+            fs::create_dir_all(objects.join(kind)).unwrap();
+        }
+        for kind in ["forwarders", "nodes"] {
+            let from = lab.state().join("directory").join(kind);
+            for file in fs::read_dir(from).unwrap().flatten() {
+                let text = fs::read_to_string(file.path()).unwrap();
+                let text = text.replace("10.91.", "10.99.");
+                fs::write(objects.join(kind).join(file.file_name()), text).unwrap();
+            }
+        }
+        let mut command = Command::new(program());
+        command.args(["node", "--name", node]);
+        for (option, name) in [
+            ("--directory", "objects"),
+            ("--socket", "cni.sock"),
+            ("--state-dir", "state"),
+            ("--run-dir", "run"),
+        ] {
+            command.arg(option).arg(files.path().join(name));
+        }
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = process.spawn().unwrap();
+        Daemon { files, process }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join("objects").join(name)
+    }
+
+    /// What it says about a Forwarder.
+    fn status(&self, lab: &Lab, forwarder: &str) -> String {
+        let name = format!("{}.{forwarder}.yaml", lab.name);
+        fs::read_to_string(self.path("status").join(name)).unwrap_or_default()
+    }
+
+    fn wait_until(&mut self, what: &str, is_so: impl Fn(&Daemon) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while !is_so(self) {
+            assert_eq!(self.process.try_wait().unwrap(), None, "it ended: {what}");
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn namespaces_of_a_lab_are_neither_used_nor_removed_by_a_cluster() {
+    let lab = Lab::new(PAIR);
+    lab.run("up", &["-q"]);
+    let whole = lab.json("status", &[]);
+    let addresses = || lab.run("exec", &["a", "--", "ip", "-o", "addr", "show"]);
+    let before = addresses();
+    let netns = crds::names::netns("default", &lab.name, "a");
+    let is_there = || dataplane::netns::list().unwrap().contains(&netns);
+
+    let mut daemon = Daemon::beside(&lab, "n1");
+    daemon.wait_until("it says that the namespace is a lab's", |daemon| {
+        daemon.status(&lab, "a").contains("is of the lab default.")
+    });
+    assert_eq!(addresses(), before);
+    lab.run("ping", &["left", "right", "-c", "2"]);
+    assert_eq!(lab.json("status", &[]), whole);
+
+    // When the lab is gone the name is free, and when the daemon has made it, it removes it.
+    lab.run("down", &[]);
+    daemon.wait_until("it makes the namespace", |_| is_there());
+    for file in fs::read_dir(daemon.path("forwarders")).unwrap().flatten() {
+        fs::remove_file(file.path()).unwrap();
+    }
+    daemon.wait_until("it removes the namespace", |_| !is_there());
 }
 
 /// Whether a user without root may make namespaces here.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crds::Forwarder;
-use node::diagnose::labs;
+use node::host::labs;
 use store::atomic;
 pub(crate) use store::lock::Lock;
 use store::lock::LockError;

@@ -10,7 +10,7 @@ use nix::unistd::{Uid, geteuid};
 use console::failure::Failure;
 
 /// The directory of all labs of root.
-pub(crate) use node::diagnose::labs::DIRECTORY as PRIVILEGED;
+pub(crate) use node::host::labs::DIRECTORY as PRIVILEGED;
 
 /// The directory of all labs of this user.
 #[derive(Clone, Debug, PartialEq, Eq)]

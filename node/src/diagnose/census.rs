@@ -17,8 +17,9 @@ mod wires;
 pub(super) use wires::shown;
 
 use super::Error;
-use super::{NAMESPACES, desired::Desired, labs, leases::leases, paths::Paths};
+use super::{NAMESPACES, desired::Desired, leases::leases, paths::Paths};
 use crate::attach::leases::Lease;
+use crate::host::labs::Labs;
 use crate::host::netns_registry::NetnsRegistry;
 use crds::diagnosis::report::{Census, Kind, Leak};
 use dataplane::{Kernel as _, LinuxKernel, Observed, observe_again};
@@ -42,7 +43,7 @@ impl Needed {
                 .iter()
                 .map(|(netns, _)| netns.clone())
                 .collect(),
-            labs: labs::namespaces(),
+            labs: Labs::beside(None).namespaces().into_keys().collect(),
             leases: leases(paths)?.leases,
         })
     }

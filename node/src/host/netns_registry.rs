@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::host::labs::Labs;
 use store::atomic;
 
 /// Names of namespaces, with the Forwarder object of each.
@@ -13,6 +14,9 @@ use store::atomic;
 pub struct NetnsRegistry {
     path: PathBuf,
     object_by_netns: BTreeMap<String, String>,
+    labs: Labs,
+    /// Lab of each namespace of labs, as last seen.
+    lab_by_netns: BTreeMap<String, String>,
 }
 
 impl NetnsRegistry {
@@ -33,7 +37,27 @@ impl NetnsRegistry {
         NetnsRegistry {
             path,
             object_by_netns,
+            labs: Labs::default(),
+            lab_by_netns: BTreeMap::new(),
         }
+    }
+
+    /// The registry beside `labs`: their namespaces are not this node's, also where a registry that survived a reboot has
+    /// their names.
+    pub fn beside(mut self, labs: Labs) -> NetnsRegistry {
+        self.labs = labs;
+        self.look_at_labs();
+        self
+    }
+
+    /// Reads which namespaces are of labs.
+    pub fn look_at_labs(&mut self) {
+        self.lab_by_netns = self.labs.namespaces();
+    }
+
+    /// Lab that the namespace is of, as last seen.
+    pub fn lab_of(&self, netns: &str) -> Option<&str> {
+        self.lab_by_netns.get(netns).map(String::as_str)
     }
 
     /// Adds namespaces that are about to be created; written when this returns.
@@ -75,13 +99,14 @@ impl NetnsRegistry {
         Ok(())
     }
 
-    /// True when this node created the namespace.
+    /// True when this node created the namespace, or is about to.
     pub fn contains(&self, netns: &str) -> bool {
-        self.object_by_netns.contains_key(netns)
+        self.object_by_netns.contains_key(netns) && self.lab_of(netns).is_none()
     }
 
-    /// Namespaces with their Forwarder objects.
+    /// Namespaces of this node with their Forwarder objects.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.object_by_netns.iter()
+        let all = self.object_by_netns.iter();
+        all.filter(|(netns, _)| self.lab_of(netns).is_none())
     }
 }

@@ -21,6 +21,7 @@ use crate::attach::leases::Lease;
 use crate::attach::pod_links::{KernelPodWiring, PodWiring};
 use crate::config::{Config, InstallCni};
 use crate::error::Error;
+use crate::host::labs::Labs;
 use crate::host::netns_registry::NetnsRegistry;
 use crate::install::{Installer, conflist};
 
@@ -61,7 +62,7 @@ impl Leftovers {
             }
             None => Vec::new(),
         };
-        let owned = NetnsRegistry::open(&config.state_dir);
+        let owned = NetnsRegistry::open(&config.state_dir).beside(Labs::beside(None));
         Leftovers {
             installer: Installer::of(config),
             state_dir: config.state_dir.clone(),

@@ -7,6 +7,7 @@ use cni::node_protocol::Key;
 use dataplane::{Error, Failure, Operation, Structure, diff};
 use rayon::prelude::*;
 
+mod labs;
 mod removal;
 
 use super::Engine;
@@ -27,6 +28,21 @@ struct Look {
     ends: BTreeMap<String, End>,
     held: BTreeSet<IpAddr>,
     lost: BTreeSet<Key>,
+}
+
+impl Look {
+    /// Result where there is no namespace.
+    fn nothing(local: &Local) -> Look {
+        Look {
+            object: local.object().to_owned(),
+            operations: Vec::new(),
+            conflicts: Vec::new(),
+            is_there: false,
+            ends: BTreeMap::new(),
+            held: BTreeSet::new(),
+            lost: BTreeSet::new(),
+        }
+    }
 }
 
 impl Engine {
@@ -67,6 +83,7 @@ impl Engine {
     /// Registers the namespaces as this node's before they are created. An unregistered one is not
     /// created.
     pub(super) fn own(&mut self, objects: &BTreeSet<String>) {
+        self.leave_to_labs(objects);
         let locals = objects.iter().filter_map(|object| self.locals.get(object));
         let wanted: BTreeMap<String, String> = locals
             .filter(|local| !local.retries.rests(Work::Structure))
@@ -183,9 +200,13 @@ impl Engine {
             .iter()
             .filter_map(|object| self.locals.get(object))
             .collect();
+        let is_of_lab = |local: &Local| self.parts.owned.lab_of(&local.netns).is_some();
         locals
             .par_iter()
-            .map(|local| look_at(structure, local, may_delete))
+            .map(|local| match is_of_lab(local) {
+                true => Look::nothing(local),
+                false => look_at(structure, local, may_delete),
+            })
             .collect()
     }
 
@@ -235,15 +256,7 @@ impl Engine {
 }
 
 fn look_at(structure: &dyn Structure, local: &Local, may_delete: bool) -> Look {
-    let mut look = Look {
-        object: local.object().to_owned(),
-        operations: Vec::new(),
-        conflicts: Vec::new(),
-        is_there: false,
-        ends: BTreeMap::new(),
-        held: BTreeSet::new(),
-        lost: BTreeSet::new(),
-    };
+    let mut look = Look::nothing(local);
     let observed = structure.observe_structure(&local.netns);
     match observed {
         Ok(observed) => {

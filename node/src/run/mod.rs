@@ -19,6 +19,7 @@ use crate::attach::service::AttachService;
 use crate::config::{Config, Origin};
 use crate::error::Error;
 use crate::flooding::Flooding;
+use crate::host::labs::Labs;
 use crate::host::netns_registry::NetnsRegistry;
 use crate::install::{Installer, node_lifecycle};
 use crate::mailbox::Mailbox;
@@ -141,7 +142,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         mailbox: Arc::clone(&mailbox),
         service: Arc::clone(&service),
         monitor: links.monitor(),
-        owned: NetnsRegistry::open(&config.state_dir),
+        owned: NetnsRegistry::open(&config.state_dir).beside(Labs::beside(config.directory())),
         resync: config.resync,
         heartbeat: heartbeat.clone(),
     };
