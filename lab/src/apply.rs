@@ -43,6 +43,7 @@ impl Apply<'_> {
         let directory = self.directory;
         refuse_foreign(&directory.journaled(), &desired.forwarders)?;
         self.make_directories()?;
+        self.end_faults_of_nodes()?;
         self.detach_departing(desired)?;
         self.withdraw_moved(desired, previous)?;
         self.make_hosts(desired)?;
@@ -160,11 +161,10 @@ impl Apply<'_> {
                 .chain(instances),
         )?;
         self.directory.write_record(self.record)?;
-        underlay::ensure_bridge(&self.record.underlay)?;
-        desired
-            .hosts
-            .values()
-            .try_for_each(|host| underlay::ensure_host(&self.record.underlay, host))
+        let (underlay, mtu) = (&self.record.underlay, self.record.mtu());
+        underlay::ensure_bridge(underlay)?;
+        let mut hosts = desired.hosts.values();
+        hosts.try_for_each(|host| underlay::ensure_host(underlay, host, mtu))
     }
 
     fn write_objects(&self, desired: &Desired) -> Result<(), Failure> {
@@ -233,22 +233,24 @@ impl Apply<'_> {
             .cloned()
     }
 
-    /// Applies the recorded faults to recreated links and Forwarders.
-    fn reapply_faults(&mut self, forwarders: &[Forwarder]) -> Result<(), Failure> {
-        let faults = self.record.faults.clone();
-        for id in &faults.cut {
-            match faults::ends(forwarders, id) {
-                Some(ends) => faults::set_up(&ends, false)?,
-                None => drop(self.record.faults.cut.remove(id)),
-            }
-        }
-        for id in &faults.silent {
-            match faults::ends(forwarders, id) {
-                Some(ends) => faults::set_silent(&ends, true)?,
-                None => drop(self.record.faults.silent.remove(id)),
-            }
+    /// Ends the faults of nodes: a stopped daemon, or one that is apart, cannot converge.
+    fn end_faults_of_nodes(&mut self) -> Result<(), Failure> {
+        let before = self.record.faults.clone();
+        self.record.faults.heal_nodes();
+        if self.record.faults != before {
+            faults::nodes::enforce(self.directory, self.record, &before)?;
         }
         Ok(())
+    }
+
+    /// Applies the recorded faults to recreated links and Forwarders.
+    fn reapply_faults(&mut self, forwarders: &[Forwarder]) -> Result<(), Failure> {
+        let links = forwarders.iter().flat_map(|it| &it.spec.links);
+        let links = links.map(|link| link.id.as_str()).collect();
+        let names = forwarders.iter().map(|it| it.spec.name.as_str()).collect();
+        self.record.faults.keep(&links, &names);
+        let faults = &self.record.faults;
+        faults::enforce(forwarders, faults, faults)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line of `beemesh lab`.
 
+mod faults;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,10 @@ use std::time::Duration;
 use console::family::FamilyArgs;
 use console::input::Input;
 use console::output::Output;
+pub(crate) use faults::{
+    BurnArgs, CutArgs, FlapArgs, FreezeArgs, HealArgs, KillArgs, OneWayArgs, PartitionArgs,
+    SlowArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +22,8 @@ Examples:
   beemesh lab trace -f examples/iot.yaml sensors-0 analytics -6
   beemesh lab exec -f examples/iot.yaml sensors-0 -- ip addr
   beemesh lab cut -f examples/iot.yaml plant-a/north
+  beemesh lab one-way -f examples/iot.yaml cloud-a/north
+  beemesh lab heal -f examples/iot.yaml
   beemesh lab test -f examples/iot.yaml
   beemesh lab down -f examples/iot.yaml";
 
@@ -44,12 +52,24 @@ pub(crate) enum Verb {
     Ping(PingArgs),
     /// Show the paths that packets take beside the paths computed
     Trace(TraceArgs),
-    /// Cut a link, as when a cable is pulled
+    /// Cut a link, as when a cable is pulled, or silently, as when a switch on the way fails
     Cut(CutArgs),
-    /// Undo `cut` and `kill`, for one link or forwarder, or for all
-    Heal(HealArgs),
-    /// Cut a forwarder off, as when it loses power
+    /// Drop all packets from one end of a link to the other, and none of the other direction
+    OneWay(OneWayArgs),
+    /// Limit the rate of a link
+    Slow(SlowArgs),
+    /// Cut and heal a link again and again
+    Flap(FlapArgs),
+    /// Cut a forwarder off, as when it loses power, or kill the daemon of a node
     Kill(KillArgs),
+    /// Stop the daemon of a node; its process stays
+    Freeze(FreezeArgs),
+    /// Part the nodes' network into groups that do not reach one another
+    Partition(PartitionArgs),
+    /// Load all processors of this machine for a time
+    Burn(BurnArgs),
+    /// Undo the faults of one link, forwarder or node, or all
+    Heal(HealArgs),
     /// Test every App pair over the computed paths, then every link by cutting and healing it
     Test(TestArgs),
     /// Print a CNI network configuration with which any runtime attaches a container to the lab
@@ -73,6 +93,9 @@ pub(crate) struct UpArgs {
     /// Number of hosts that represent the nodes of `forwarderPerNode`
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) nodes: u32,
+    /// MTU in bytes of the network between the hosts (default 1500, or as before)
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1280..=65_535))]
+    pub(crate) mtu: Option<u32>,
     /// Seconds until the lab must be up; otherwise it is taken down again, and the exit code is 4
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) timeout: u64,
@@ -167,42 +190,6 @@ pub(crate) struct TraceArgs {
     pub(crate) flows: u16,
     #[command(flatten)]
     pub(crate) family: FamilyArgs,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// Arguments of `cut`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct CutArgs {
-    #[command(flatten)]
-    pub(crate) file: Input,
-    /// Link: `A/B` (all parallel ones) or `A/B#2`
-    pub(crate) link: String,
-    /// Drop all packets while the link looks up
-    #[arg(long)]
-    pub(crate) silent: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// Arguments of `heal`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct HealArgs {
-    #[command(flatten)]
-    pub(crate) file: Input,
-    /// Link or forwarder; all faults when absent
-    pub(crate) name: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// Arguments of `kill`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct KillArgs {
-    #[command(flatten)]
-    pub(crate) file: Input,
-    /// Forwarder
-    pub(crate) forwarder: String,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::forwarder::WireType;
 use crds::selector::{Operator, matches_labels};
 use crds::topology::AppEntry;
 use crds::{Forwarder, LabelSelector, MicroServiceTopology, Problem};
+
+use dataplane::mtu::Encapsulation;
 
 use crate::state::directory::{Host, Instance, Record};
 use crate::state::names;
@@ -18,6 +21,25 @@ pub(crate) struct Desired {
     pub(crate) hosts: BTreeMap<String, Host>,
     /// App instances by name, not attached yet.
     pub(crate) instances: BTreeMap<String, Instance>,
+}
+
+/// Problems of tunnels whose declared MTU does not fit into the network between the hosts, of `underlay` bytes.
+pub(crate) fn too_large(forwarders: &[Forwarder], underlay: u32) -> Vec<String> {
+    // The hosts' first address is of IPv4, which the daemons prefer then.
+    let overhead = Encapsulation::VxlanV4.overhead();
+    let largest = underlay.saturating_sub(overhead);
+    let links = forwarders.iter().flat_map(|it| &it.spec.links);
+    let tunnels = links.filter(|link| link.r#type == WireType::Vxlan);
+    let too_large = tunnels.filter_map(|link| {
+        let declared = link.mtu.filter(|mtu| *mtu > largest)?;
+        let (id, needed) = (&link.id, declared + overhead);
+        Some(format!(
+            "link {id}: mtu {declared} is more than the {largest} bytes that the lab's network of {underlay} leaves: \
+             `--mtu {needed}` makes it large enough"
+        ))
+    });
+    // Both ends say the same.
+    too_large.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Name of the single host of a topology without named nodes.

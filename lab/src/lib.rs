@@ -10,8 +10,8 @@
 //! Knows: hosts, processes, faults, and the files of a lab. Refuses to know: how a Forwarder is
 //! programmed (`node`), how a pod is attached (`beemesh-cni`).
 //!
-//! Every namespace's name is in a journal before its creation, and every process of a lab runs in
-//! one of them, so that `down` finds all of both after a crash.
+//! Every namespace's name is in a journal before its creation, and every daemon of a lab runs in
+//! one of them, so that `down` finds all of both after a crash. Faults are in the record before they are made.
 
 mod apply;
 mod args;
@@ -59,8 +59,14 @@ pub fn run(args: Args, check: KernelCheck) -> Result<(), Failure> {
         Verb::Ping(args) => verbs::exec::ping(&args),
         Verb::Trace(args) => verbs::trace::run(&args),
         Verb::Cut(args) => verbs::faults::cut(&args),
-        Verb::Heal(args) => verbs::faults::heal(&args),
+        Verb::OneWay(args) => verbs::faults::one_way(&args),
+        Verb::Slow(args) => verbs::faults::slow(&args),
+        Verb::Flap(args) => verbs::flap::run(&args),
         Verb::Kill(args) => verbs::faults::kill(&args),
+        Verb::Freeze(args) => verbs::faults::freeze(&args),
+        Verb::Partition(args) => verbs::faults::partition(&args),
+        Verb::Burn(args) => verbs::burn::run(&args),
+        Verb::Heal(args) => verbs::faults::heal(&args),
         Verb::Test(args) => verbs::verify::run(&args),
         Verb::Conflist(args) => verbs::status::conflist(&args),
         Verb::HoldNamespaces { base } => hosts::rootless::hold(&base),

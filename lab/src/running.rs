@@ -1,6 +1,6 @@
 //! Running lab: its parts and their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use topology::Topology;
 use crate::faults;
 use crate::hosts::rootless;
 use crate::instances::external;
-use crate::state::directory::{Directory, Instance, Lock, Record};
+use crate::state::directory::{Direction, Directory, Host, Instance, Lock, Record};
 use crate::state::names;
 use crate::state::paths::Place;
 use console::failure::Failure;
@@ -91,10 +91,17 @@ impl Running {
     /// # Errors
     /// As [`Running::join`], and [`Failure::TimedOut`] while another verb holds the lock.
     pub(crate) fn join_to_change(file: &Path) -> Result<(Running, Lock), Failure> {
-        let running = Running::join(file)?;
-        let lock = running.directory.lock(LOCK_LIMIT)?;
+        Running::join(file)?.locked()
+    }
+
+    /// The lab, locked, as the last verb left it.
+    ///
+    /// # Errors
+    /// As [`Running::join_to_change`].
+    pub(crate) fn locked(self) -> Result<(Running, Lock), Failure> {
+        let lock = self.directory.lock(LOCK_LIMIT)?;
         // The other verb may have changed the lab meanwhile.
-        Ok((Running::join_again(running)?, lock))
+        Ok((Running::join_again(self)?, lock))
     }
 
     fn join_again(running: Running) -> Result<Running, Failure> {
@@ -146,10 +153,7 @@ impl Running {
     pub(crate) fn links(&self, name: &str) -> Result<Vec<String>, Failure> {
         let topology = crate::convergence::computed::declared(&self.forwarders)?;
         let Some(link) = topology.link(name) else {
-            let all: Vec<String> = (0..topology.links().len())
-                .map(|number| topology.link_id(topology::LinkIndex(number as u32)))
-                .collect();
-            return Err(unknown("link", name, all.iter().map(String::as_str)));
+            return Err(self.unknown_link(name, &topology));
         };
         if name.contains('#') {
             return Ok(vec![topology.link_id(link)]);
@@ -160,6 +164,42 @@ impl Running {
             .links_between(ends.a, ends.b)
             .map(|link| topology.link_id(link))
             .collect())
+    }
+
+    /// The links between two Forwarders with the receiving end of the direction that `name` has: `A/B`, `A/B#2`.
+    ///
+    /// # Errors
+    /// As [`Running::links`].
+    pub(crate) fn directions(&self, name: &str) -> Result<Vec<Direction>, Failure> {
+        let links = self.links(name)?;
+        let (ends, _) = name.split_once('#').unwrap_or((name, ""));
+        let (_, to) = ends.split_once('/').unwrap_or_default();
+        let direction = |link| Direction {
+            link,
+            to: to.to_owned(),
+        };
+        Ok(links.into_iter().map(direction).collect())
+    }
+
+    /// Failure for an unknown link, with the existing ones.
+    fn unknown_link(&self, name: &str, topology: &Topology) -> Failure {
+        let numbers = 0..topology.links().len();
+        let all: Vec<String> = numbers
+            .map(|number| topology.link_id(topology::LinkIndex(number as u32)))
+            .collect();
+        unknown("link", name, all.iter().map(String::as_str))
+    }
+
+    /// The node called `name`.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] with the existing names.
+    pub(crate) fn node(&self, name: &str) -> Result<&Host, Failure> {
+        let hosts = &self.record.hosts;
+        let nodes = || hosts.keys().map(String::as_str);
+        hosts
+            .get(name)
+            .ok_or_else(|| unknown("node", name, nodes()))
     }
 
     /// The Forwarder called `name`.
@@ -180,6 +220,20 @@ impl Running {
         })
     }
 
+    /// Checks that there is a Forwarder or a node called `name`.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] with the existing names.
+    pub(crate) fn forwarder_or_node(&self, name: &str) -> Result<(), Failure> {
+        let forwarders = self.forwarders.iter().map(|it| it.spec.name.as_str());
+        let nodes = self.record.hosts.keys().map(String::as_str);
+        let known: BTreeSet<&str> = forwarders.chain(nodes).collect();
+        match known.contains(name) {
+            true => Ok(()),
+            false => Err(unknown("forwarder or node", name, known.into_iter())),
+        }
+    }
+
     /// Names of Forwarders by their own addresses.
     pub(crate) fn names_by_address(&self) -> BTreeMap<IpAddr, String> {
         let own = |forwarder: &Forwarder| {
@@ -193,15 +247,16 @@ impl Running {
     }
 }
 
-/// Failure for an unknown name, with the existing ones.
+/// Failure for an unknown name, with the nearest and the existing ones.
 pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Failure {
     const SHOWN: usize = 12;
     let mut known: Vec<&str> = known.collect();
+    let hint = crds::suggest::hint(name, known.iter().copied());
     let count = known.len();
     known.truncate(SHOWN);
     let more = if count > SHOWN { ", ..." } else { "" };
     Failure::NotFound(format!(
-        "no {kind} {name:?}: there are {}{more}",
+        "no {kind} {name:?}{hint}: there are {}{more}",
         known.join(", ")
     ))
 }

@@ -3,6 +3,7 @@
 //! Without privilege every test is shown as ignored, never green.
 
 mod crash;
+mod faults;
 mod inspect;
 mod life;
 mod looks;
@@ -30,8 +31,19 @@ fn main() {
         life::every_link_may_be_cut_and_healed,
         life::a_killed_forwarder_is_routed_around_and_healed,
         life::a_silent_cut_drops_while_the_link_looks_up,
+        life::jumbo_frames_pass_where_the_network_is_made_for_them,
         life::a_conflist_names_the_running_lab,
         life::what_is_not_there_is_told_by_its_exit_code,
+        faults::a_silent_cut_drops_both_directions_of_any_link,
+        faults::one_way_drops_that_direction_alone,
+        faults::a_frozen_daemon_stops_no_traffic_and_goes_on_when_healed,
+        faults::a_killed_daemon_stops_no_traffic_and_is_started_when_healed,
+        faults::a_partition_parts_links_and_underlay_in_silence,
+        faults::a_flapping_link_ends_as_it_began,
+        faults::a_burn_is_bounded_and_ended_by_heal,
+        faults::a_slow_link_carries_no_more_than_its_rate,
+        faults::a_verb_killed_at_any_point_is_undone_by_heal,
+        faults::unknown_names_are_refused_with_the_nearest_one,
         neighbours::a_lab_directory_of_another_user_is_refused,
         neighbours::labs_with_the_same_addresses_never_meet,
         neighbours::namespaces_of_a_lab_are_neither_used_nor_removed_by_a_cluster,

@@ -105,7 +105,23 @@ fn every_verb_prints_json_on_request() {
     let offline = ["lint", "generate", "graph", "routes", "plan"];
     // `exec` prints what its command prints.
     let lab = [
-        "up", "down", "status", "list", "ping", "trace", "cut", "heal", "kill", "test", "conflist",
+        "up",
+        "down",
+        "status",
+        "list",
+        "ping",
+        "trace",
+        "cut",
+        "one-way",
+        "slow",
+        "flap",
+        "kill",
+        "freeze",
+        "partition",
+        "burn",
+        "heal",
+        "test",
+        "conflist",
     ];
     let lab = lab.map(|verb| format!("lab {verb}"));
     let cluster = ["status", "validate", "drain", "undrain"];

@@ -111,7 +111,7 @@ impl Apply<'_> {
 }
 
 /// Instances that differ from the plugin's result, with every difference: the answers of CHECK.
-/// Links of a killed Forwarder are left out: `heal` reconnects them.
+/// Instances of a killed Forwarder or of a daemon that does not work are left out: `heal` brings them back.
 ///
 /// # Errors
 /// The plugin was not found.
@@ -122,7 +122,8 @@ pub(crate) fn broken(
     patience: Duration,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let is_attached = |instance: &Instance| {
-        let is_dead = record.faults.killed.contains(&instance.forwarder);
+        let faults = &record.faults;
+        let is_dead = faults.killed.contains(&instance.forwarder) || faults.stops(&instance.node);
         !instance.addresses.is_empty() && !is_dead
     };
     let attached: Vec<(&String, &Instance)> = record
@@ -244,11 +245,5 @@ fn prepare_instance(netns: &str) -> Result<(), Failure> {
         fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0")
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {netns}: {error}")))?;
-    faults::set_up(
-        &[faults::End {
-            netns: netns.to_owned(),
-            interface: "lo".to_owned(),
-        }],
-        true,
-    )
+    faults::set_up(netns, "lo", true)
 }

@@ -25,7 +25,7 @@ impl Computed {
     /// [`Failure::Failed`] when the lab's objects are no valid topology, after a manual edit.
     pub(crate) fn new(forwarders: &[Forwarder], faults: &Faults) -> Result<Computed, Failure> {
         let declared = declared(forwarders)?;
-        let topology = declared.without(&faults_in(&declared, faults));
+        let topology = declared.without(&faults_in(&declared, forwarders, faults));
         let graph = Graph::new(&topology);
         let max_paths = forwarders
             .first()
@@ -101,24 +101,25 @@ pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
         .map_err(|error| Failure::Failed(format!("the lab's objects are no topology: {error}")))
 }
 
-fn faults_in(topology: &Topology, faults: &Faults) -> Vec<Fault> {
-    let links = faults.cut.iter().chain(&faults.silent);
-    let links = links
-        .filter_map(|link| topology.link(link))
-        .map(Fault::Link);
-    // A Forwarder without power has no links, but it is still declared: its own table is empty.
-    let killed = faults
-        .killed
+/// Links that `faults` take out or silence.
+fn faults_in(topology: &Topology, forwarders: &[Forwarder], faults: &Faults) -> Vec<Fault> {
+    let nodes: BTreeMap<&str, &str> = forwarders
         .iter()
-        .filter_map(|name| topology.forwarder(name));
-    let dead = killed.flat_map(|forwarder| {
-        let ends = move |link: &topology::Link| link.a == forwarder || link.b == forwarder;
-        let numbered = topology
-            .links()
-            .iter()
-            .zip(0..)
-            .filter(move |(link, _)| ends(link));
-        numbered.map(|(_, number)| Fault::Link(topology::LinkIndex(number)))
-    });
-    links.chain(dead).collect()
+        .map(|it| (it.spec.name.as_str(), it.spec.node.as_str()))
+        .collect();
+    let end = |forwarder: ForwarderIndex| {
+        let name = topology.forwarders()[forwarder.position()].as_str();
+        (name, nodes.get(name).copied().unwrap_or_default())
+    };
+    let is_out = |(number, link): &(u32, &topology::Link)| {
+        let ends = [end(link.a), end(link.b)];
+        let id = topology.link_id(topology::LinkIndex(*number));
+        // A Forwarder without power has no links, but it is still declared: its own table is empty.
+        faults.takes_out(&id, ends.map(|(name, _)| name)) || faults.silences(&id, ends)
+    };
+    (0..)
+        .zip(topology.links())
+        .filter(is_out)
+        .map(|(number, _)| Fault::Link(topology::LinkIndex(number)))
+        .collect()
 }

@@ -1,12 +1,12 @@
 //! Expected statuses after convergence, and the missing ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crds::Forwarder;
 
 use crate::convergence::computed::Computed;
 use crate::convergence::watch::Statuses;
-use crate::state::directory::{Faults, Record};
+use crate::state::directory::Record;
 use console::failure::Failure;
 
 /// Expected status by name of the object.
@@ -15,10 +15,7 @@ pub(crate) type Expectations = BTreeMap<String, Expected>;
 /// Expected epoch and number of live links of each Forwarder object, by name. Silent cuts do not
 /// appear in them: carrier stays up.
 pub(crate) fn expected(forwarders: &[Forwarder], record: &Record) -> Result<Expectations, Failure> {
-    let faults = Faults {
-        silent: BTreeSet::new(),
-        ..record.faults.clone()
-    };
+    let faults = record.faults.of_carrier();
     let epoch = Computed::new(forwarders, &faults)?
         .topology()
         .epoch()

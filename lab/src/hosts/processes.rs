@@ -39,9 +39,14 @@ impl Process {
 
     /// Kills it, if it still runs.
     pub(crate) fn kill(self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Sends it a signal, if it still runs.
+    pub(crate) fn signal(self, signal: Signal) {
         if self.is_alive() {
             // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(self.id), Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(self.id), signal);
         }
     }
 }

@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::netlink::{
     self, Batch, IFA_ADDRESS, IFA_LOCAL, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
-    IFLA_LINKINFO, IFLA_NET_NS_FD, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, RTM_NEWADDR,
-    RTM_NEWLINK, Rejection, Socket, VETH_INFO_PEER,
+    IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, RTM_DELLINK,
+    RTM_NEWADDR, RTM_NEWLINK, Socket, VETH_INFO_PEER,
 };
 use dataplane::netns::{self, Netns};
 use nix::libc;
@@ -31,6 +31,8 @@ const LOOPBACK_INDEX: u32 = 1;
 const BRIDGE_INDEX: u32 = 1_000;
 const HOST_INDEX: u32 = 1_000;
 const FIRST_PORT_INDEX: u32 = 1_000;
+/// Bridge of the second group of a partition; the first group stays on [`BRIDGE_INDEX`].
+const FIRST_GROUP_INDEX: u32 = 10_000;
 
 const UP: u32 = libc::IFF_UP as u32;
 const IFLA_MASTER: u16 = libc::IFLA_MASTER;
@@ -58,10 +60,18 @@ pub(crate) fn ensure_bridge(underlay: &str) -> Result<(), Failure> {
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {underlay}: {error}")))?;
     let mut batch = Batch::new();
-    let header = netlink::ifinfomsg(0, BRIDGE_INDEX, UP, UP);
+    add_bridge(&mut batch, BRIDGE_INDEX, "br0");
+    run(&netns, &mut batch, "the bridge")
+}
+
+fn add_bridge(batch: &mut Batch, index: u32, name: &str) {
     batch
-        .message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &header)
-        .string(IFLA_IFNAME, "br0")
+        .message(
+            RTM_NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL,
+            &netlink::ifinfomsg(0, index, UP, UP),
+        )
+        .string(IFLA_IFNAME, name)
         .nested(IFLA_LINKINFO, &[], |info| {
             info.string(IFLA_INFO_KIND, "bridge")
                 .nested(IFLA_INFO_DATA, &[], |data| {
@@ -69,25 +79,60 @@ pub(crate) fn ensure_bridge(underlay: &str) -> Result<(), Failure> {
                     data.u8(IFLA_BR_MCAST_SNOOPING, 0);
                 });
         });
-    run(&netns, &mut batch, "the bridge")
 }
 
-/// Creates the namespace of a host, connects it to the bridge and sets its addresses, where
-/// missing.
+/// Gives each group of hosts a bridge of its own, so that packets between groups are lost while all carriers stay up.
+/// `groups` are the number of each host and of its group, from 0.
 ///
 /// # Errors
 /// [`Failure::Failed`] with the kernel's refusal.
-pub(crate) fn ensure_host(underlay: &str, host: &Host) -> Result<(), Failure> {
+pub(crate) fn part(underlay: &str, groups: &[(u32, usize)]) -> Result<(), Failure> {
+    let bridge = |group: usize| match u32::try_from(group) {
+        Ok(group) if group > 0 => FIRST_GROUP_INDEX + group,
+        _ => BRIDGE_INDEX,
+    };
+    let netns = open(underlay)?;
+    let used = groups.iter().map(|(_, group)| *group).max().unwrap_or(0);
+    let mut batch = Batch::new();
+    for group in 1..=used {
+        add_bridge(&mut batch, bridge(group), &format!("br{group}"));
+    }
+    run(&netns, &mut batch, "the bridges")?;
+    for (host, group) in groups {
+        let port = netlink::ifinfomsg(0, FIRST_PORT_INDEX + host, 0, 0);
+        batch
+            .message(RTM_NEWLINK, 0, &port)
+            .u32(IFLA_MASTER, bridge(*group));
+    }
+    run(&netns, &mut batch, "the ports of the bridges")?;
+    // There are at most as many groups as hosts.
+    for group in used + 1..groups.len() {
+        batch.message(RTM_DELLINK, 0, &netlink::ifinfomsg(0, bridge(group), 0, 0));
+    }
+    run_or(&netns, &mut batch, "the bridges", libc::ENODEV)
+}
+
+/// Creates the namespace of a host, connects it to the bridge and sets its addresses, where
+/// missing. `mtu` is in bytes.
+///
+/// # Errors
+/// [`Failure::Failed`] with the kernel's refusal.
+pub(crate) fn ensure_host(underlay: &str, host: &Host, mtu: u32) -> Result<(), Failure> {
     let netns = ensure_namespace(&host.netns)?;
     let bridge = open(underlay)?;
     let mut batch = Batch::new();
     wire(&mut batch, host, &netns);
+    // The bridge follows the smallest MTU of its ports.
+    let port = netlink::ifinfomsg(0, FIRST_PORT_INDEX + host.number, 0, 0);
+    batch.message(RTM_NEWLINK, 0, &port).u32(IFLA_MTU, mtu);
     run(&bridge, &mut batch, &host.netns)?;
     namespace::within(&host.netns, || {
         write_sysctl("net/ipv6/conf/all/accept_ra", "0")
     })
     .map_err(|error| Failure::Failed(format!("failed to prepare {}: {error}", host.netns)))?;
     configure(&mut batch, host);
+    let end = netlink::ifinfomsg(0, HOST_INDEX, 0, 0);
+    batch.message(RTM_NEWLINK, 0, &end).u32(IFLA_MTU, mtu);
     run(&netns, &mut batch, &host.netns)
 }
 
@@ -146,17 +191,18 @@ fn open(name: &str) -> Result<Netns, Failure> {
 
 /// Runs the requests in `netns`; an existing object counts as created.
 fn run(netns: &Netns, batch: &mut Batch, what: &str) -> Result<(), Failure> {
+    run_or(netns, batch, what, libc::EEXIST)
+}
+
+/// Runs the requests in `netns`; a refusal with error `done` counts as success.
+fn run_or(netns: &Netns, batch: &mut Batch, what: &str, done: i32) -> Result<(), Failure> {
     let refusals = Socket::open_in(netns)
         .and_then(|mut socket| socket.run(batch))
         .map_err(|error| failed(what, &error))?;
-    match refusals.iter().find(|refusal| !is_there_already(refusal)) {
+    match refusals.iter().find(|refusal| refusal.errno != done) {
         None => Ok(()),
         Some(refusal) => Err(failed(what, refusal)),
     }
-}
-
-fn is_there_already(refusal: &Rejection) -> bool {
-    refusal.errno == libc::EEXIST
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Failure {

@@ -24,7 +24,7 @@ use store::lock::LockError;
 
 use crate::state::names;
 use crate::state::paths::Place;
-pub(crate) use crate::state::record::{Faults, Host, Instance, Record};
+pub(crate) use crate::state::record::{Burn, Direction, Faults, Host, Instance, Limit, Record};
 use console::failure::Failure;
 
 /// The directory of one lab.

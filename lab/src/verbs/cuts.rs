@@ -10,7 +10,6 @@ use topology::LinkIndex;
 use crate::convergence::computed::Computed;
 use crate::convergence::watch::Watch;
 use crate::running::{Running, common, endpoint_of_forwarder};
-use crate::verbs::faults::State;
 use crate::verbs::samples::{SAMPLES_MAX, Sample, Samples, keep_samples, whole_milliseconds};
 use crate::verbs::trace::Tracer;
 use console::failure::Failure;
@@ -114,9 +113,10 @@ impl Cutter {
     pub(crate) fn links(&self) -> Vec<String> {
         let topology = self.tracer.computed.topology();
         let all = (0..topology.links().len()).map(|number| LinkIndex(number as u32));
-        let silent = &self.running.record.faults.silent;
+        // A fault of the user's own stays as it is.
+        let faulty = self.running.record.faults.links();
         all.map(|link| topology.link_id(link))
-            .filter(|link| !silent.contains(link))
+            .filter(|link| !faulty.contains(link))
             .collect()
     }
 
@@ -140,8 +140,7 @@ impl Cutter {
         flows.extend(self.flows(&b, &a)?);
         let outcome = self.cut_under(link, &flows);
         // In any case the link is healed, and the fault is not recorded.
-        self.running.record.faults.cut.remove(link);
-        self.running.set_link(link, State::Up)?;
+        self.heal(link)?;
         self.running.directory.write_record(&self.running.record)?;
         outcome
     }
@@ -167,15 +166,16 @@ impl Cutter {
         if !before.wait_unbroken(Duration::ZERO, STEADY, self.limit) {
             wrong.push(format!("{link}: no steady traffic before it was cut"));
         }
-        self.note(link)?;
+        // Recorded before the cut, so that `heal` repairs the link after a crash.
         self.running.record.faults.cut.insert(link.to_owned());
+        self.running.directory.write_record(&self.running.record)?;
         let left = Computed::new(&self.running.forwarders, &self.running.record.faults)?;
         let has_way = |flow: &&(Sample, Flow)| {
             left.edges(&flow.0.from.forwarder, &flow.0.to.forwarder)
                 .is_some()
         };
         cut.partitions = flows.iter().filter(has_way).count() < flows.len();
-        self.running.set_link(link, State::Down)?;
+        self.running.enforce(&self.running.record.faults)?;
         let patience = if cut.partitions {
             PARTITIONED
         } else {
@@ -217,8 +217,7 @@ impl Cutter {
         if cut.rerouted {
             during.wait_unbroken(Duration::ZERO, STEADY, self.limit);
         }
-        self.running.set_link(link, State::Up)?;
-        self.running.record.faults.cut.remove(link);
+        self.heal(link)?;
         if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
             wrong.push(format!("{link}: healed, {failure}"));
         }
@@ -233,12 +232,11 @@ impl Cutter {
         Ok(())
     }
 
-    /// Recorded before the cut, so that `heal` repairs the link after a crash.
-    fn note(&self, link: &str) -> Result<(), Failure> {
-        let directory = &self.running.directory;
-        let mut record = self.running.record.clone();
-        record.faults.cut.insert(link.to_owned());
-        directory.write_record(&record)
+    /// Repairs the link in the lab and in memory.
+    fn heal(&mut self, link: &str) -> Result<(), Failure> {
+        let before = self.running.record.faults.clone();
+        self.running.record.faults.cut.remove(link);
+        self.running.enforce(&before)
     }
 
     /// Flows that cross a link from one end to the other.

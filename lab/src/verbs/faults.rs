@@ -1,175 +1,231 @@
-//! `cut`, `heal`, `kill`: faults on demand.
+//! Verbs that make faults, and `heal`.
+//!
+//! ```text
+//! inject: lock -> record with the fault   -> parts of the lab
+//! mend:   lock -> parts of the lab        -> record without the fault
+//! ```
+//! So each fault of a part is in the record, and a killed verb is finished by `heal`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::args::{CutArgs, HealArgs, KillArgs};
+use crate::args::{CutArgs, FreezeArgs, HealArgs, KillArgs, OneWayArgs, PartitionArgs, SlowArgs};
 use crate::convergence::wait::{self, explain, missing};
 use crate::convergence::watch::{Statuses, Watch};
-use crate::faults;
+use crate::faults::{self, nodes};
+use crate::hosts::daemons;
 use crate::running::Running;
-use crate::state::directory::{Faults, Lock};
+use crate::state::directory::{Faults, Limit};
 use crate::verbs::status::changed;
 use console::failure::Failure;
+use console::output::Output;
 
 /// Timeout of convergence after a fault: detection, computation, and as many status writes.
 fn patience(forwarders: usize) -> Duration {
     Duration::from_secs(10) + Duration::from_millis(40) * u32::try_from(forwarders).unwrap_or(0)
 }
 
-/// Cuts a link, and waits for convergence (not after a silent cut, which is undetectable).
+/// Records faults, then makes them.
+///
+/// # Errors
+/// [`Failure::Failed`] with the kernel's refusal: the fault stays recorded.
+pub(crate) fn inject(running: Running, add: impl FnOnce(&mut Faults)) -> Result<Running, Failure> {
+    let (mut running, _lock) = running.locked()?;
+    let before = running.record.faults.clone();
+    add(&mut running.record.faults);
+    running.directory.write_record(&running.record)?;
+    running.enforce(&before)?;
+    Ok(running)
+}
+
+/// Repairs faults, then forgets them.
+///
+/// # Errors
+/// [`Failure::Failed`] with the kernel's refusal: the faults stay recorded.
+pub(crate) fn mend(running: Running, remove: impl FnOnce(&mut Faults)) -> Result<Running, Failure> {
+    let (mut running, _lock) = running.locked()?;
+    let before = running.record.faults.clone();
+    remove(&mut running.record.faults);
+    running.enforce(&before)?;
+    running.directory.write_record(&running.record)?;
+    Ok(running)
+}
+
+/// Waits for convergence after a fault, and prints the result.
+fn made(running: &Running, output: Output, sentence: &str) -> Result<(), Failure> {
+    running.wait_converged()?;
+    changed(running, output, sentence)
+}
+
+/// Cuts a link, and waits for convergence.
 ///
 /// # Errors
 /// [`Failure::NotFound`]; [`Failure::TimedOut`] without convergence: the link stays cut.
 pub(crate) fn cut(args: &CutArgs) -> Result<(), Failure> {
-    let (mut running, lock) = Running::join_to_change(&args.file.file)?;
+    let running = Running::join(&args.file.file)?;
     let links = running.links(&args.link)?;
-    let faults = &mut running.record.faults;
-    let kind = if args.silent {
-        &mut faults.silent
-    } else {
-        &mut faults.cut
-    };
-    kind.extend(links.iter().cloned());
-    // Recorded first: a recorded fault can be healed.
-    running.directory.write_record(&running.record)?;
-    for link in &links {
-        running.set_link(
-            link,
-            if args.silent {
-                State::Silent
-            } else {
-                State::Down
-            },
-        )?;
-    }
-    drop(lock);
+    let running = inject(running, |faults| match args.silent {
+        true => faults.silent.extend(links.iter().cloned()),
+        false => faults.cut.extend(links.iter().cloned()),
+    })?;
     let links = links.join(", ");
-    if args.silent {
-        return changed(&running, args.output, &format!("{links} drops all packets"));
-    }
-    running.wait_converged()?;
-    changed(&running, args.output, &format!("{links} is cut"))
+    let sentence = match args.silent {
+        true => format!("{links} drops all packets"),
+        false => format!("{links} is cut"),
+    };
+    made(&running, args.output, &sentence)
 }
 
-/// Cuts a Forwarder off, and waits for convergence.
+/// Drops the packets of one direction of a link.
+///
+/// # Errors
+/// As [`cut`].
+pub(crate) fn one_way(args: &OneWayArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let directions = running.directions(&args.link)?;
+    let (to, links): (Vec<_>, Vec<_>) = directions
+        .iter()
+        .map(|it| (it.to.as_str(), it.link.as_str()))
+        .unzip();
+    let sentence = format!("{} drops what goes to {}", links.join(", "), to[0]);
+    let running = inject(running, |faults| {
+        faults.one_way.extend(directions.iter().cloned());
+    })?;
+    made(&running, args.output, &sentence)
+}
+
+/// Limits the rate of a link.
+///
+/// # Errors
+/// As [`cut`], and without the kernel's token bucket filter.
+pub(crate) fn slow(args: &SlowArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let links = running.links(&args.link)?;
+    let limit = Limit {
+        bits_per_second: args.rate,
+        queue_ms: u32::try_from(args.delay.as_millis()).unwrap_or(u32::MAX),
+    };
+    let running = inject(running, |faults| {
+        let limited = links.iter().map(|link| (link.clone(), limit));
+        faults.slow.extend(limited);
+    })?;
+    let sentence = format!("{} carries {}", links.join(", "), limit.text());
+    made(&running, args.output, &sentence)
+}
+
+/// Cuts a Forwarder off, or kills the daemon of a node.
 ///
 /// # Errors
 /// As [`cut`].
 pub(crate) fn kill(args: &KillArgs) -> Result<(), Failure> {
-    let (mut running, lock) = Running::join_to_change(&args.file.file)?;
-    let netns = faults::netns(running.forwarder(&args.forwarder)?);
-    running.record.faults.killed.insert(args.forwarder.clone());
-    running.directory.write_record(&running.record)?;
-    faults::set_powered(&netns, false)?;
-    drop(lock);
-    running.wait_converged()?;
-    changed(
+    let running = Running::join(&args.file.file)?;
+    let name = &args.name;
+    let is_node = args.node || running.forwarder(name).is_err() && running.node(name).is_ok();
+    if is_node {
+        running.node(name)?;
+        let running = inject(running, |faults| {
+            faults.frozen.remove(name);
+            faults.killed_daemons.insert(name.clone());
+        })?;
+        return made(
+            &running,
+            args.output,
+            &format!("the daemon of {name} is dead"),
+        );
+    }
+    running.forwarder_or_node(name)?;
+    let running = inject(running, |faults| {
+        faults.killed.insert(name.clone());
+    })?;
+    made(&running, args.output, &format!("{name} is dead"))
+}
+
+/// Stops the daemon of a node.
+///
+/// # Errors
+/// [`Failure::NotFound`]; [`Failure::Failed`] when the daemon does not run.
+pub(crate) fn freeze(args: &FreezeArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let node = &args.node;
+    running.node(node)?;
+    if daemons::running(&running.directory, node).is_none() {
+        return Err(Failure::Failed(format!(
+            "the daemon of {node} does not run: `beemesh lab heal {node}` or `beemesh lab up` starts it"
+        )));
+    }
+    let running = inject(running, |faults| {
+        faults.frozen.insert(node.clone());
+    })?;
+    made(
         &running,
         args.output,
-        &format!("{} is dead", args.forwarder),
+        &format!("the daemon of {node} is frozen"),
     )
 }
 
-/// Heals cuts and kills, of one link or Forwarder or of all, and waits for convergence.
+/// Parts the underlay into groups of nodes; a single group is whole again.
 ///
 /// # Errors
-/// [`Failure::NotFound`] for an unknown link or Forwarder; [`Failure::TimedOut`].
-pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
-    let (mut running, lock): (Running, Lock) = Running::join_to_change(&args.file.file)?;
-    let healed = match &args.name {
-        None => running.record.faults.clone(),
-        Some(name) if name.contains('/') => {
-            let links: BTreeSet<String> = running.links(name)?.into_iter().collect();
-            Faults {
-                cut: links.clone(),
-                silent: links,
-                killed: BTreeSet::new(),
+/// [`Failure::NotFound`]; [`Failure::Invalid`] for a node in two groups.
+pub(crate) fn partition(args: &PartitionArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let mut groups: Vec<BTreeSet<String>> = Vec::new();
+    for text in &args.groups {
+        let mut group = BTreeSet::new();
+        for node in text.split(',') {
+            running.node(node)?;
+            let is_twice = groups.iter().any(|group| group.contains(node));
+            if is_twice || !group.insert(node.to_owned()) {
+                let problem = format!("node {node} is named twice: expected it in one group");
+                return Err(Failure::Invalid(vec![problem]));
             }
         }
-        Some(name) => {
-            running.forwarder(name)?;
-            Faults {
-                killed: BTreeSet::from([name.clone()]),
-                ..Faults::default()
-            }
-        }
+        groups.push(group);
+    }
+    let groups = nodes::whole(groups, &running.record);
+    let sentence = match groups.len() {
+        0 => "all nodes reach one another".to_owned(),
+        count => format!("the nodes are in {count} groups"),
     };
-    let faults = &mut running.record.faults;
-    faults.cut.retain(|link| !healed.cut.contains(link));
-    faults.silent.retain(|link| !healed.silent.contains(link));
-    faults
-        .killed
-        .retain(|forwarder| !healed.killed.contains(forwarder));
-    running.heal(&healed)?;
-    running.directory.write_record(&running.record)?;
-    drop(lock);
-    running.wait_converged()?;
-    let what = args.name.as_deref().unwrap_or("everything");
-    changed(&running, args.output, &format!("{what} is healed"))
+    let running = inject(running, |faults| faults.partition = groups)?;
+    made(&running, args.output, &sentence)
 }
 
-/// State of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Usable, without drops.
-    Up,
-    /// Both ends down.
-    Down,
-    /// Carrier up, all packets dropped.
-    Silent,
+/// Repairs the faults of one link, Forwarder or node, or all, and waits for convergence.
+///
+/// # Errors
+/// [`Failure::NotFound`] for an unknown name; [`Failure::TimedOut`].
+pub(crate) fn heal(args: &HealArgs) -> Result<(), Failure> {
+    let running = Running::join(&args.file.file)?;
+    let links = match &args.name {
+        Some(name) if name.contains('/') => running.links(name)?,
+        Some(name) => {
+            running.forwarder_or_node(name)?;
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    let running = mend(running, |faults| match &args.name {
+        None => *faults = Faults::default(),
+        Some(name) if links.is_empty() => faults.heal_named(name),
+        Some(_) => links.iter().for_each(|link| faults.heal_link(link)),
+    })?;
+    let what = args.name.as_deref().unwrap_or("everything");
+    made(&running, args.output, &format!("{what} is healed"))
 }
 
 impl Running {
-    /// Sets both ends of a link to a state.
+    /// Brings all parts with a fault, `before` or now, to the state of the record.
     ///
     /// # Errors
-    /// [`Failure::Failed`] with the kernel's refusal.
-    pub(crate) fn set_link(&self, link: &str, state: State) -> Result<(), Failure> {
-        let ends = faults::ends(&self.forwarders, link)
-            .ok_or_else(|| Failure::NotFound(format!("no link {link:?}")))?;
-        match state {
-            State::Down => faults::set_up(&ends, false),
-            State::Silent => faults::set_silent(&ends, true),
-            State::Up => {
-                faults::set_silent(&ends, false)?;
-                faults::set_up(&ends, true)
-            }
-        }
+    /// [`Failure::Failed`] with the first part that could not be changed.
+    pub(crate) fn enforce(&self, before: &Faults) -> Result<(), Failure> {
+        let links = faults::enforce(&self.forwarders, before, &self.record.faults);
+        links.and(nodes::enforce(&self.directory, &self.record, before))
     }
 
-    /// Repairs the faults in `healed`, unless a remaining fault keeps a part down.
-    fn heal(&self, healed: &Faults) -> Result<(), Failure> {
-        for name in &healed.killed {
-            let netns = faults::netns(self.forwarder(name)?);
-            faults::set_powered(&netns, true)?;
-        }
-        let left = self.record.faults.clone();
-        let links = healed
-            .cut
-            .union(&healed.silent)
-            .filter(|link| !left.cut.contains(*link));
-        for link in links {
-            self.set_link(
-                link,
-                if left.silent.contains(link) {
-                    State::Silent
-                } else {
-                    State::Up
-                },
-            )?;
-        }
-        // Links that came up with their Forwarder and have a cut of their own.
-        for link in &left.cut {
-            self.set_link(link, State::Down)?;
-        }
-        for name in &left.killed {
-            faults::set_powered(&faults::netns(self.forwarder(name)?), false)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until every status shows the state with the remaining faults.
+    /// Waits until every status shows the state with the remaining faults; not while a fault keeps daemons from learning of
+    /// changes.
     ///
     /// # Errors
     /// [`Failure::TimedOut`] with the Forwarders that do not show it.
@@ -181,6 +237,9 @@ impl Running {
 
     /// As [`Running::wait_converged`], with an existing watch.
     pub(crate) fn wait_converged_on(&self, watch: &mut Watch) -> Result<(), Failure> {
+        if self.record.faults.hides_changes() {
+            return Ok(());
+        }
         let expected = wait::expected(&self.forwarders, &self.record)?;
         let patience = patience(self.forwarders.len());
         let is_done = |statuses: &Statuses| missing(&expected, statuses).is_empty();

@@ -6,7 +6,7 @@
 //! kernel of each host: routes, addresses, pods' routes ---+-> problems
 //! CHECK of each instance: interface, address, route -----'
 //! ```
-//! Faults by `cut` and `kill` are no problem. Kernels are compared with the reported links: without
+//! Faults are no problem. Kernels are compared with the reported links: without
 //! the statuses, a link that is down on its own would be no problem, as its routes are correctly
 //! absent.
 
@@ -17,6 +17,7 @@ use crate::apply::attach::broken;
 use crate::convergence::wait;
 use crate::running::Running;
 use console::failure::Failure;
+use crds::Forwarder;
 
 /// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -53,13 +54,19 @@ fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failur
     let statuses = reported
         .map(|it| (it.metadata.name.clone(), it.status.clone()))
         .collect();
-    let unreported = wait::missing(&expected, &statuses);
-    let killed = &running.record.faults.killed;
+    let faults = &running.record.faults;
+    let unreported = match faults.hides_changes() {
+        true => Vec::new(),
+        false => wait::missing(&expected, &statuses),
+    };
     let seen = check(running, &forwarders)?;
+    let is_out = |forwarder: &Forwarder| {
+        faults.killed.contains(&forwarder.spec.name) || faults.stops(&forwarder.spec.node)
+    };
     let is_dead = |object: &str| {
         let mut all = running.forwarders.iter();
         let of = |name: &str| object == name || object == format!("fwd/{name}");
-        all.any(|it| killed.contains(&it.spec.name) && (of(&it.metadata.name) || of(&it.spec.name)))
+        all.any(|it| is_out(it) && (of(&it.metadata.name) || of(&it.spec.name)))
     };
     let seen = seen.into_iter().filter(|(object, _)| !is_dead(object));
     let mut problems: Vec<String> = unreported

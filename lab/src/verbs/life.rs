@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::KernelCheck;
 use crate::apply::{Apply, remove_namespaces};
 use crate::args::{DownArgs, UpArgs};
-use crate::desired::desired;
+use crate::desired::{desired, too_large};
+use crate::faults::nodes::process;
 use crate::hosts::daemons;
 use crate::hosts::rootless;
 use crate::hosts::underlay;
@@ -127,6 +128,14 @@ fn change(
             "{file}: {found} nodes: expected at most {most}, the ports of a bridge"
         )]));
     }
+    record.mtu = args.mtu.or(record.mtu);
+    let narrow = too_large(&desired.forwarders, record.mtu());
+    if !narrow.is_empty() {
+        let problems = narrow.into_iter();
+        return Err(Failure::Invalid(
+            problems.map(|it| format!("{file}: {it}")).collect(),
+        ));
+    }
     let deadline = started + Duration::from_secs(args.timeout);
     Apply {
         directory,
@@ -171,11 +180,11 @@ fn seen(
 /// Ends all parts of a lab, and forgets it. The directory stays, with the lock only.
 fn clear(directory: &Directory) -> Result<(), Failure> {
     let names: Vec<String> = directory.journaled().into_iter().collect();
-    let nodes = directory
-        .record()?
-        .map(|record| record.hosts)
-        .unwrap_or_default();
-    for node in nodes.keys() {
+    let record = directory.record()?.unwrap_or_default();
+    if let Some(burn) = record.faults.burn {
+        process(burn).kill();
+    }
+    for node in record.hosts.keys() {
         // Found by their namespaces as well; by id also where those are gone already.
         if let Some(daemon) = daemons::running(directory, node) {
             daemon.kill();

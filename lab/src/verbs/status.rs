@@ -10,7 +10,10 @@ use crate::args::{ConflistArgs, StatusArgs};
 use crate::convergence::computed::Computed;
 use crate::convergence::watch;
 use crate::desired;
-use crate::faults;
+use crate::faults::{
+    self,
+    nodes::{now, process},
+};
 use crate::hosts::daemons;
 use crate::instances::conflist;
 use crate::running::{Running, unknown};
@@ -25,8 +28,10 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// JSON of `status`: names that scripts rely on.
 #[derive(Serialize)]
 struct Status {
-    /// Differences from the declaration: empty where packets can pass.
+    /// Differences from the declaration, beside the faults: empty where packets can pass.
     problems: Vec<String>,
+    /// Faults in force.
+    faults: Faults,
     topology: String,
     epoch: String,
     forwarders: BTreeMap<String, ForwarderStatus>,
@@ -63,15 +68,15 @@ pub(crate) fn status(args: &StatusArgs, check: KernelCheck) -> Result<(), Failur
     // A running change is no problem.
     status.problems = health::settled(&running, Instant::now() + SETTLING, check, |_| ())?;
     for node in running.record.hosts.keys() {
-        if daemons::running(&running.directory, node).is_none() {
+        let is_told = running.record.faults.killed_daemons.contains(node);
+        if !is_told && daemons::running(&running.directory, node).is_none() {
             console::terminal::say(&format!(
                 "warning: the daemon of {node} is not running, what it reported last is shown; \
                  `beemesh lab up` starts it again"
             ));
         }
     }
-    args.output
-        .print(&status, |status| text(status, &running.record.faults))?;
+    args.output.print(&status, text)?;
     match status.problems.is_empty() {
         true => Ok(()),
         false => Err(Failure::Told(Exit::Failed)),
@@ -100,10 +105,7 @@ pub(crate) fn changed(running: &Running, output: Output, sentence: &str) -> Resu
 fn status_of(running: &Running) -> Result<Status, Failure> {
     let record = &running.record;
     // Faults that the daemons can detect: a silent cut leaves the link up.
-    let known = Faults {
-        silent: Default::default(),
-        ..record.faults.clone()
-    };
+    let known = record.faults.of_carrier();
     let epoch = Computed::new(&running.forwarders, &known)?
         .topology()
         .epoch()
@@ -135,6 +137,7 @@ fn status_of(running: &Running) -> Result<Status, Failure> {
     });
     Ok(Status {
         problems: Vec::new(),
+        faults: in_force(&record.faults),
         topology: record.topology.clone(),
         epoch,
         forwarders: forwarders.collect(),
@@ -142,7 +145,16 @@ fn status_of(running: &Running) -> Result<Status, Failure> {
     })
 }
 
-fn text(status: &Status, faults: &Faults) -> String {
+/// Faults, without a burn whose process has ended.
+fn in_force(faults: &Faults) -> Faults {
+    let burn = faults.burn.filter(|burn| process(*burn).is_alive());
+    Faults {
+        burn,
+        ..faults.clone()
+    }
+}
+
+fn text(status: &Status) -> String {
     let mut text = format!("topology {}, epoch {}\n\n", status.topology, status.epoch);
     let mut forwarders = table(&["FORWARDER", "NODE", "LINKS", "NETNS"], &[2]);
     for (name, forwarder) in &status.forwarders {
@@ -164,17 +176,10 @@ fn text(status: &Status, faults: &Faults) -> String {
             text += &format!("problem: {problem}\n");
         }
     }
-    if !faults.is_empty() {
+    let lines = status.faults.lines(now());
+    if !lines.is_empty() {
         text.push('\n');
-        let kinds = [
-            ("cut", &faults.cut),
-            ("cut silently", &faults.silent),
-            ("killed", &faults.killed),
-        ];
-        for (kind, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            text += &format!("{kind}: {}\n", names.join(", "));
-        }
+        lines.iter().for_each(|line| text += &format!("{line}\n"));
     }
     text
 }

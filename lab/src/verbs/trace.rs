@@ -8,7 +8,6 @@ use crate::args::TraceArgs;
 use crate::convergence::computed::Computed;
 use crate::faults;
 use crate::running::{Running, common};
-use crate::state::directory::Faults;
 use console::failure::{Exit, Failure};
 use console::note;
 use console::ttl;
@@ -63,10 +62,7 @@ impl Tracer {
     /// # Errors
     /// [`Failure::Failed`] when the lab's objects are no valid topology.
     pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
-        let known = Faults {
-            silent: BTreeSet::new(),
-            ..running.record.faults.clone()
-        };
+        let known = running.record.faults.of_carrier();
         let computed = Computed::new(&running.forwarders, &known)?;
         let namespace =
             |forwarder: &crds::Forwarder| (forwarder.spec.name.clone(), faults::netns(forwarder));
