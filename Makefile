@@ -17,8 +17,8 @@ DEV_STATIC := RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/image/rustc-static CARGO_BUILD_B
 IMAGE_PROGRAMS := beemesh beemesh-cni beemesh-node beemesh-operator
 
 RUN_PACKAGES := iproute2 nftables
-TEST_PACKAGES := $(RUN_PACKAGES) containernetworking-plugins frr iputils-ping procps util-linux
-E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd curl dash iperf3 iptables \
+TEST_PACKAGES := $(RUN_PACKAGES) containernetworking-plugins frr iptables iputils-ping procps util-linux
+E2E_PACKAGES := $(TEST_PACKAGES) busybox-static conntrack containerd curl dash iperf3 \
 	runc socat tcpdump traceroute
 BENCH_PACKAGES := $(TEST_PACKAGES) python3-venv
 

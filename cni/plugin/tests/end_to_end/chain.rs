@@ -1,9 +1,12 @@
 //! Chains with the reference plugins, as a runtime calls them: ADD in order, CHECK in order, DEL in reverse.
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use dataplane::netns::Netns;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -13,6 +16,8 @@ use crate::lab::{Lab, ip};
 const DIRECTORIES: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// Versions that the reference plugins of every distribution know, and in which CHECK exists.
 const VERSIONS: [&str; 2] = ["0.4.0", "1.0.0"];
+/// Limit of a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
 const FIXED_MAC: &str = "02:de:ad:00:00:03";
 
 /// The directory of the reference plugins, where they are installed.
@@ -112,7 +117,13 @@ impl<'a> Chain<'a> {
 
     #[track_caller]
     fn check(&self, result: &Value) {
-        for plugin in &self.plugins {
+        self.check_all_but(&[], result);
+    }
+
+    #[track_caller]
+    fn check_all_but(&self, others: &[&str], result: &Value) {
+        let is_other = |plugin: &&Value| others.iter().any(|name| plugin["type"] == *name);
+        for plugin in self.plugins.iter().filter(|plugin| !is_other(plugin)) {
             let checked = self.call("CHECK", plugin, Some(result));
             checked.unwrap_or_else(|error| panic!("{error}\nprevResult {result}"));
         }
@@ -153,6 +164,17 @@ fn bandwidth(_: &Path) -> Value {
         "egressRate": 1_000_000_000, "egressBurst": 100_000_000})
 }
 
+fn port_map(_: &Path) -> Value {
+    json!({"type": "portmap", "runtimeConfig": {"portMappings":
+        [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}})
+}
+
+/// Whether port mappings can be made, and seen.
+pub(crate) fn has_iptables() -> bool {
+    let found = Command::new("iptables").arg("--version").output();
+    found.is_ok_and(|output| output.status.success())
+}
+
 #[track_caller]
 fn reaches(from: &str, to: &str) {
     let ping = Command::new("ip")
@@ -186,6 +208,31 @@ pub(crate) fn a_long_chain_is_added_checked_and_deleted() {
         reaches(&chain.lab.pod, "10.80.1.1");
         reaches(&chain.lab.pod, "fd00:80:0:1::1");
         chain.del(&result);
+    }
+}
+
+pub(crate) fn a_port_of_the_host_is_mapped_to_the_first_plugins_address() {
+    for version in VERSIONS {
+        let mut lab = Lab::new();
+        let chain = Chain::new(&mut lab, version, &[ptp, ours, port_map]);
+        let result = chain.add();
+        // CHECK of `portmap` 1.1 looks for the rules of IPv4 in ip6tables as well: it fails behind `ptp` alone, too.
+        chain.check_all_but(&["portmap"], &result);
+        let within = |netns: &str| Netns::open(netns).unwrap();
+        let listening = within(&chain.lab.pod).run(|| TcpListener::bind("0.0.0.0:80"));
+        let listener = listening.unwrap().unwrap();
+        let mut interfaces = result["interfaces"].as_array().unwrap().iter();
+        assert!(interfaces.any(|it| it["name"] == "bm-iot"), "{result}");
+        // The host's own address on ptp's link: the mapping is for all local ones.
+        let mapped = || TcpStream::connect_timeout(&"10.77.0.1:8080".parse().unwrap(), PATIENCE);
+        let connected = within(&chain.host).run(mapped).unwrap();
+        connected.unwrap_or_else(|error| panic!("{version}: {error}\n{result}"));
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip().to_string(), "10.77.0.1", "{version}");
+        reaches(&chain.lab.pod, "10.80.1.1");
+        chain.del(&result);
+        let refused = within(&chain.host).run(mapped).unwrap();
+        refused.expect_err("nothing is mapped any more");
     }
 }
 

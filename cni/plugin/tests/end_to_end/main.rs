@@ -24,6 +24,7 @@ enum Needs {
     Root,
     RootAndGo,
     RootAndPlugins,
+    RootPluginsAndIptables,
 }
 
 impl Needs {
@@ -32,14 +33,22 @@ impl Needs {
         let is_root = || is_root_here() && dataplane::netns::Netns::current().is_ok();
         match self {
             Self::Nothing => None,
-            Self::Root | Self::RootAndGo | Self::RootAndPlugins if !is_root() => Some("needs root"),
+            Self::Root | Self::RootAndGo | Self::RootAndPlugins | Self::RootPluginsAndIptables
+                if !is_root() =>
+            {
+                Some("needs root")
+            }
             Self::Root => None,
             Self::RootAndGo if tool::go().is_none() => Some("needs Go"),
             Self::RootAndGo => None,
-            Self::RootAndPlugins if chain::reference_plugins().is_none() => {
+            Self::RootAndPlugins | Self::RootPluginsAndIptables
+                if chain::reference_plugins().is_none() =>
+            {
                 Some("needs containernetworking-plugins")
             }
             Self::RootAndPlugins => None,
+            Self::RootPluginsAndIptables if !chain::has_iptables() => Some("needs iptables"),
+            Self::RootPluginsAndIptables => None,
         }
     }
 }
@@ -101,6 +110,7 @@ fn main() -> ExitCode {
         RootAndPlugins: chain::a_chain_behind_ptp_is_added_checked_and_deleted,
             chain::a_long_chain_is_added_checked_and_deleted,
             chain::a_fixed_mac_address_behind_ours_keeps_the_pod_reachable;
+        RootPluginsAndIptables: chain::a_port_of_the_host_is_mapped_to_the_first_plugins_address;
         RootAndGo: tool::cnitool_adds_checks_and_deletes;
     };
     let trials = tests.into_iter().map(|(name, needs, test)| {
