@@ -8,6 +8,7 @@
 //! ```
 
 mod bed;
+mod bfd;
 mod cni;
 mod failover;
 mod group;
@@ -66,6 +67,7 @@ fn all() -> Vec<Bench> {
         throughput::benches(),
         failover::benches(),
         walk::benches(),
+        bfd::benches(),
         routes::benches(),
         group::benches(),
         lab::benches(),
