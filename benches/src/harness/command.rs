@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 /// Runs a command to its end; its standard output.
 ///
 /// # Errors
-/// When it cannot be started or does not succeed: with all that it said.
+/// When it cannot be started or does not succeed: with what it said, cut short.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let result = command
         .output()
@@ -22,16 +22,23 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
 /// Fails unless the command succeeded.
 ///
 /// # Errors
-/// With all that the command said.
+/// With what the command said, cut short.
 pub(crate) fn check(command: &Command, result: &Output) -> Result<()> {
     ensure!(
         result.status.success(),
         "{command:?}: {}: {}{}",
         result.status,
-        String::from_utf8_lossy(&result.stderr).trim(),
-        String::from_utf8_lossy(&result.stdout).trim(),
+        beginning(&result.stderr),
+        beginning(&result.stdout),
     );
     Ok(())
+}
+
+/// As much of an output as a reader of an error wants.
+fn beginning(output: &[u8]) -> String {
+    const MOST: usize = 1_000;
+    let text = String::from_utf8_lossy(output);
+    text.trim().chars().take(MOST).collect()
 }
 
 /// Runs `ip` with these arguments.

@@ -73,6 +73,9 @@ impl Walked {
     /// # Errors
     /// When they are others.
     pub(crate) fn verify(&mut self, link: &str) -> Result<()> {
+        if let Some(restarted) = &self.restarted {
+            restarted.have_no_inotify()?;
+        }
         // The lab needs an instance.
         self.taken = None;
         self.lab.verb(&["lab", "cut"], link)
