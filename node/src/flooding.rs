@@ -95,6 +95,32 @@ pub struct Reports {
     pub link_states: Arc<LinkStates>,
     /// Follower of the peers' reports.
     pub follower: Arc<dyn Follower>,
+    /// Follower of the peers' daemons.
+    pub presence: Arc<dyn Presence>,
+}
+
+/// Follower of the daemons of other nodes, as connections show them.
+pub trait Presence: Send + Sync {
+    /// The kernel of a node ended the connection of its daemon: the daemon stopped, the node did not.
+    fn peer_stopped(&self, node: &str);
+    /// A daemon has connected.
+    fn peer_back(&self, node: &str);
+    /// Nothing answers at any address of a node.
+    fn peer_lost(&self, node: &str);
+}
+
+impl Presence for liveness::Detector {
+    fn peer_stopped(&self, node: &str) {
+        liveness::Detector::peer_stopped(self, node);
+    }
+
+    fn peer_back(&self, node: &str) {
+        liveness::Detector::peer_back(self, node);
+    }
+
+    fn peer_lost(&self, node: &str) {
+        liveness::Detector::peer_lost(self, node);
+    }
 }
 
 impl std::fmt::Debug for Reports {

@@ -26,6 +26,7 @@ use crate::routing::desired::Site;
 use crate::routing::failover::Failover;
 use crate::routing::link_state::LinkStates;
 use crate::routing::live_topology::Mesh;
+use crate::routing::liveness::LinkWatcher;
 use crate::telemetry::Heartbeat;
 use crds::TopologyKey;
 
@@ -35,6 +36,7 @@ pub mod failover;
 mod forwarder;
 pub mod link_state;
 pub mod live_topology;
+pub mod liveness;
 mod load;
 mod pace;
 mod programming;
@@ -65,6 +67,8 @@ pub struct Parts {
     pub link_states: Arc<LinkStates>,
     /// Failover: evicts dead links from next-hop groups.
     pub failover: Arc<Failover>,
+    /// Detector of silent failures of links.
+    pub liveness: Arc<dyn LinkWatcher>,
     /// The port to next hops, groups and routes.
     pub fib: Arc<dyn Fib>,
     /// The port to namespaces and links.
@@ -101,6 +105,8 @@ pub struct Engine {
     /// The admission catalog is outdated.
     is_catalog_due: bool,
     is_removal_due: bool,
+    /// Forwarders left this node since the detector was told.
+    is_watch_stale: bool,
     status_after: Instant,
     looks: Looks,
     round: Round,
@@ -150,6 +156,7 @@ impl Engine {
             locals: BTreeMap::new(),
             is_catalog_due: true,
             is_removal_due: false,
+            is_watch_stale: true,
             status_after: now,
             round: Round::new(),
         }
@@ -213,6 +220,7 @@ impl Engine {
         if self.make_structures() && !self.route() {
             return;
         }
+        self.watch_links();
         self.remove_unwanted();
         self.publish_catalog();
         self.report();

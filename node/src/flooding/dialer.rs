@@ -93,7 +93,12 @@ pub(super) async fn dial(peer: String, mut context: Context, wake: Arc<Notify>) 
                 context.status.set_peer(&peer, |peer| peer.is_told = false);
                 error
             }
-            Err(error) => error,
+            Err(error) => {
+                if error.is_silence() {
+                    context.reports.presence.peer_lost(&peer);
+                }
+                error
+            }
         };
         drop(room);
         if started.elapsed() > context.timing().silence {

@@ -56,3 +56,30 @@ pub(super) enum Error {
     #[error("replaced by a newer connection of the peer")]
     Replaced,
 }
+
+impl Error {
+    /// True when the kernel of the other side ended the connection: it lives, the daemon there does not.
+    pub(super) fn is_of_peers_kernel(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match self {
+            Error::Closed => true,
+            Error::Io(error) => {
+                matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+            }
+            _ => false,
+        }
+    }
+
+    /// True when nothing answered.
+    pub(super) fn is_silence(&self) -> bool {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        match self {
+            Error::NoAnswer { .. } => true,
+            Error::Io(error) => matches!(
+                error.kind(),
+                HostUnreachable | NetworkUnreachable | TimedOut
+            ),
+            _ => false,
+        }
+    }
+}

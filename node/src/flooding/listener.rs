@@ -180,7 +180,12 @@ async fn serve(
         end,
     };
     common.send(opened).await?;
+    let presence = &common.context.reports.presence;
+    presence.peer_back(&peer);
     let Err(error) = hear(common, channel, &key, (&peer, id), ended).await;
+    if error.is_of_peers_kernel() {
+        presence.peer_stopped(&peer);
+    }
     common.context.reports.link_states.close(&peer, id);
     common
         .send(Event::Closed {

@@ -15,7 +15,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use crate::error::Error;
 
 /// Kept capabilities with their purpose.
-pub const KEPT: [(Capability, &str); 5] = [
+pub const KEPT: [(Capability, &str); 7] = [
     (
         Capability::CAP_NET_ADMIN,
         "links, addresses, routes, and their settings",
@@ -23,6 +23,14 @@ pub const KEPT: [(Capability, &str); 5] = [
     (
         Capability::CAP_NET_BROADCAST,
         "events of links in all namespaces",
+    ),
+    (
+        Capability::CAP_NET_RAW,
+        "packets of the liveness detector, over the very link that they test",
+    ),
+    (
+        Capability::CAP_SYS_NICE,
+        "the liveness detector before other threads, however busy the node is",
     ),
     (
         Capability::CAP_SYS_ADMIN,

@@ -77,6 +77,8 @@ impl Engine {
                 local.ends.insert(id, end);
             }
             local.are_ends_due = true;
+            local.is_watch_due = true;
+            local.link_epoch += 1;
             local.reroute();
             local.is_structure_due = true;
             local.is_status_due = true;

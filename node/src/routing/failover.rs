@@ -268,6 +268,12 @@ impl Failover {
     }
 }
 
+impl liveness::Verdicts for Failover {
+    fn path_changed(&self, netns: &str, interface: &str, verdict: PathVerdict) {
+        Failover::path_changed(self, (netns.to_owned(), interface.to_owned()), verdict);
+    }
+}
+
 impl Follower for Failover {
     fn report_changed(&self, accepted: &Accepted) {
         let Accepted { forwarder, fallen } = accepted;

@@ -90,6 +90,10 @@ pub(super) struct Local {
     /// Routes are to be recomputed, and compared only if they changed.
     pub(super) is_table_due: bool,
     pub(super) are_ends_due: bool,
+    /// The detector is to be told of the links.
+    pub(super) is_watch_due: bool,
+    /// Number of events after which an interface may have been made anew.
+    pub(super) link_epoch: u64,
     pub(super) is_status_due: bool,
     pub(super) retries: Retries,
 }
@@ -133,6 +137,8 @@ impl Local {
             are_routes_due: true,
             is_table_due: true,
             are_ends_due: true,
+            is_watch_due: true,
+            link_epoch: 0,
             is_status_due: true,
             retries: Retries::default(),
         }
@@ -206,6 +212,7 @@ impl Local {
             self.are_ends_due = true;
         }
         self.forwarder = forwarder;
+        self.is_watch_due = true;
         self.recompute();
         self.is_status_due = true;
     }
@@ -281,6 +288,7 @@ impl Local {
         if is_news {
             self.ends = ends;
             self.are_ends_due = true;
+            self.is_watch_due = true;
             self.reroute();
             self.is_status_due = true;
         }

@@ -116,6 +116,7 @@ impl Engine {
             local.is_status_due = true;
         }
         self.changes.remove(&network);
+        self.rewatch(&network);
         self.meshes.insert(network, mesh);
     }
 
@@ -178,6 +179,7 @@ impl Engine {
         );
         self.is_catalog_due = true;
         self.is_removal_due = true;
+        self.is_watch_stale = true;
         self.take_leases();
     }
 

@@ -17,6 +17,7 @@ use crate::attach::lease_store::LeaseStore;
 use crate::mailbox::LinkEvent;
 use crate::objects;
 use crate::objects::pods::NoPods;
+use ::liveness::Namespace;
 
 /// f1 and f2 are on this node, f3 is on another. From f1 to f3, both ways cost the same.
 const TRIANGLE: &str = "
@@ -58,6 +59,14 @@ fn declared() -> TempDir {
     directory
 }
 
+/// Watches no link.
+struct Unwatched;
+
+impl LinkWatcher for Unwatched {
+    fn set(&self, _: &str, _: Namespace) {}
+    fn retain(&self, _: &BTreeSet<&str>) {}
+}
+
 /// An engine that has done nothing yet.
 fn engine_on(directory: &TempDir, kernel: Arc<Mutex<MemoryKernel>>) -> Engine {
     let path = directory.path();
@@ -80,6 +89,7 @@ fn engine_on(directory: &TempDir, kernel: Arc<Mutex<MemoryKernel>>) -> Engine {
         views: watch::Sender::new(Arc::default()),
         link_states,
         failover: Arc::new(failover),
+        liveness: Arc::new(Unwatched),
         fib: kernel.clone(),
         structure: kernel,
         mailbox: Arc::clone(&mailbox),

@@ -7,6 +7,8 @@ use dataplane::monitor::Monitor;
 use dataplane::{Fib, LinuxKernel};
 
 use super::monitor::{self, MonitorThread};
+use ::liveness::Detector;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::flooding::Reports;
@@ -18,6 +20,8 @@ use crate::routing::link_state::{LinkStates, snapshot};
 pub(super) struct Links {
     pub(super) link_states: Arc<LinkStates>,
     pub(super) failover: Arc<Failover>,
+    /// Ended before failover: a planned stop is told to peers, and judged by nobody here.
+    pub(super) liveness: Arc<Detector>,
     monitor: Option<MonitorThread>,
     _failover: FailoverThread,
     _snapshot: snapshot::Writer,
@@ -40,7 +44,12 @@ impl Links {
         let fib: Arc<dyn Fib> = kernel.clone();
         let failover = Failover::new(fib, Arc::clone(&link_states), Arc::clone(mailbox));
         let failover = Arc::new(failover);
+        let liveness = Detector::start(failover.clone()).map_err(|source| Error::Start {
+            what: "the liveness detector",
+            source: std::io::Error::other(source),
+        })?;
         Ok(Links {
+            liveness: Arc::new(liveness),
             monitor: monitor::start(mailbox, &failover)?,
             _failover: FailoverThread::start(Arc::clone(&failover))?,
             _snapshot: snapshot::Writer::start(Arc::clone(&link_states), directory, problems())?,
@@ -60,6 +69,7 @@ impl Links {
         Reports {
             link_states: Arc::clone(&self.link_states),
             follower: self.failover.clone(),
+            presence: self.liveness.clone(),
         }
     }
 }

@@ -137,6 +137,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         views,
         link_states: Arc::clone(&links.link_states),
         failover: Arc::clone(&links.failover),
+        liveness: links.liveness.clone(),
         fib: kernel.clone(),
         structure: kernel,
         mailbox: Arc::clone(&mailbox),
@@ -216,6 +217,8 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         // First of all, so that no new pod is attached; a failure is retried.
         let _ = installer.withdraw();
     }
+    // Before connections end and the engine does: peers hear of a planned stop, and look for no failure.
+    links.liveness.stop();
     mailbox.tell(|pending| pending.stop = true);
     drop(flood);
     let is_sound = engine.join().is_ok();

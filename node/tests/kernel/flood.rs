@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::netns::Netns;
 use dataplane::{Fib, LinuxKernel, SeenNexthop, Via};
-use node::flooding::{DEFAULT_PORT, Flooding, Reports, Settings};
+use node::flooding::{DEFAULT_PORT, Flooding, Presence, Reports, Settings};
 use node::objects::Snapshot;
 use node::routing::link_state::{Accepted, Follower, LinkStates};
 use tokio::sync::watch;
@@ -285,6 +285,12 @@ impl Follower for Nobody {
     fn report_changed(&self, _: &Accepted) {}
 }
 
+impl Presence for Nobody {
+    fn peer_stopped(&self, _: &str) {}
+    fn peer_back(&self, _: &str) {}
+    fn peer_lost(&self, _: &str) {}
+}
+
 /// The exchange of a node without anything else, in the namespace of n2; it knows n1 and itself.
 fn exchange(
     world: &World,
@@ -318,6 +324,7 @@ fn exchange(
     let reports = Reports {
         link_states: Arc::new(LinkStates::new(node, Vec::new(), 1)),
         follower: Arc::new(Nobody),
+        presence: Arc::new(Nobody),
     };
     let (views, seen) = watch::channel(Arc::new(snapshot));
     let netns = Netns::open(&world.netns("n2")).expect("a namespace");

@@ -18,7 +18,7 @@ use crate::flooding::channel::Channel;
 use crate::flooding::error::Error as Problem;
 use crate::flooding::keys::Keys;
 use crate::flooding::message::Message;
-use crate::flooding::{DEFAULT_PORT, Flooding, Overview, Reports, Settings, Timing};
+use crate::flooding::{DEFAULT_PORT, Flooding, Overview, Presence, Reports, Settings, Timing};
 use crate::objects::Snapshot;
 use crate::routing::link_state::{Accepted, Follower, LinkStates, Owners};
 
@@ -40,6 +40,12 @@ struct Nobody;
 
 impl Follower for Nobody {
     fn report_changed(&self, _: &Accepted) {}
+}
+
+impl Presence for Nobody {
+    fn peer_stopped(&self, _: &str) {}
+    fn peer_back(&self, _: &str) {}
+    fn peer_lost(&self, _: &str) {}
 }
 
 fn owners(snapshot: &Snapshot) -> Owners {
@@ -129,6 +135,7 @@ impl Mesh {
         let reports = Reports {
             link_states: Arc::clone(database),
             follower: Arc::new(Nobody),
+            presence: Arc::new(Nobody),
         };
         let flooding = Flooding::start(settings, reports, seen).unwrap();
         self.nodes.insert(number, (flooding, views));
