@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Short runs, many turns: what disturbs the machine for some seconds disturbs both sides.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 300;
 /// Namespaces of the path: one end, three routers, the other end.
 const HOPS: usize = 5;
 

@@ -23,9 +23,9 @@ use nix::{
 use crate::harness::netns::within;
 
 /// Time that counts of a turn.
-pub(crate) const SLICE: Duration = Duration::from_millis(250);
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
 /// Time of a turn before it counts: the window opens anew after a pause.
-const OPENING: Duration = Duration::from_millis(50);
+const OPENING: Duration = Duration::from_millis(30);
 const PORT: u16 = 5_201;
 /// Bytes of one write or read, as iperf3 has them.
 const CHUNK: usize = 128 << 10;
