@@ -16,16 +16,15 @@ const ENTRIES: usize = 14;
 /// Exceptions: name, ceiling. Each is a room still to be divided; ceilings only fall.
 type Exceptions = &'static [(&'static str, usize)];
 
-// The node's ceiling rose for suspect links, and for labs on the same host.
-const LARGE_CRATES: Exceptions = &[("node", 19_250), ("operator", 12_200)];
+// Ceilings rose for suspect links, and the node's for labs on the same host.
+const LARGE_CRATES: Exceptions = &[("node", 19_350), ("operator", 12_310)];
 
 const LARGE_FOLDERS: Exceptions = &[
     ("crds/src", 3_050),
     ("e2e/src", 3_100),
     ("e2e/src/cluster", 2_700),
     ("e2e/src/stories", 2_600),
-    ("node/src/routing", 2_510),
-    ("operator/src/observe", 2_630),
+    ("operator/src/observe", 2_790),
     ("topology/src", 2_900),
 ];
 

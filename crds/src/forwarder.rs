@@ -1,8 +1,7 @@
 //! `Forwarder`: one data-plane instance, derived from a topology and owned by it.
 
-mod shared;
-
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use ipnetwork::IpNetwork;
 use kube::CustomResource;
@@ -10,13 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use topology::LinkId;
 
-pub use self::shared::SharedValues;
 use crate::{
     Metadata, cidr, names,
     selector::LabelSelector,
     status::{Condition, LinkCount},
     topology::{Liveness, Routing},
 };
+
+mod link_state;
+
+pub use link_state::{LinkDirection, LinkHealth, LinkState, MAX_DETAILED, MAX_REASON};
 
 /// Object with all that a node needs to program one Forwarder, and with the node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +71,7 @@ pub struct ForwarderSpec {
     /// External prefixes of the topology, which pods route to it as well.
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
-    pub external: Arc<Vec<IpNetwork>>,
+    pub external: Vec<IpNetwork>,
     /// Its own block of each of `cidrs`; the first host address is its own.
     #[serde(with = "cidr", default)]
     #[schemars(with = "Vec<String>")]
@@ -79,10 +81,10 @@ pub struct ForwarderSpec {
     pub links: Vec<ForwarderLink>,
     /// The Apps that may be or are attached to it, sorted by name.
     #[serde(default)]
-    pub apps: Vec<Arc<ForwarderApp>>,
+    pub apps: Vec<ForwarderApp>,
     /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_namespaces: Arc<Vec<String>>,
+    pub allowed_namespaces: Vec<String>,
     /// Routing.
     #[serde(default)]
     pub routing: Routing,
@@ -125,7 +127,7 @@ pub enum WireType {
 }
 
 /// An App as one Forwarder sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderApp {
     /// Its name in the topology.
@@ -208,19 +210,6 @@ pub struct AttachmentStatus {
     pub addresses: Vec<IpNetwork>,
 }
 
-/// One link as seen from one end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LinkState {
-    /// The link's id.
-    pub id: String,
-    /// True when this end can use the link.
-    pub up: bool,
-    /// Reason why it cannot; empty when up.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-}
-
 impl ForwarderLink {
     /// The number of the link among parallel ones: 1 for `A/B`, 2 for `A/B#2`.
     pub fn ordinal(&self) -> u32 {
@@ -290,8 +279,6 @@ impl From<&ForwarderObject> for Forwarder {
 
 /// Most entries of [`ForwarderStatus::attachments`]: a node has a few hundred pods.
 pub const MAX_ATTACHMENTS: usize = 4_096;
-/// Longest [`LinkState::reason`] in characters.
-pub const MAX_REASON: usize = 1_024;
 /// Longest message of a condition in characters, as of conditions of Kubernetes.
 pub const MAX_MESSAGE: usize = 32_768;
 

@@ -79,4 +79,11 @@ pub struct LinkCount {
     pub up: u32,
     /// All links.
     pub total: u32,
+    /// Links that are suspect: no packet passes although the interfaces are up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspect: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

@@ -1,33 +1,41 @@
-//! Degraded topology: without the links that its nodes report down.
+//! Degraded topology: as its nodes use it, with links that they report suspect or down.
 
 use crate::tables::{Computer, all_roots};
-use crds::Forwarder;
-use linkstate::down_links;
+use crds::{
+    Forwarder,
+    forwarder::{LinkHealth, LinkState},
+};
+use linkstate::{Impaired, State};
 use std::collections::BTreeMap;
-use topology::{LinkIndex, Topology};
+use topology::{Change, Topology};
 
-/// Links that are not reported up from both ends: no node uses them.
-pub(crate) fn down(topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
+/// Links that are not reported up from both ends.
+pub(crate) fn impaired(topology: &Topology, forwarders: &[Forwarder]) -> Impaired {
     let states = forwarders.iter().flat_map(|it| {
         let states = it.status.link_states.iter();
-        states.map(|state| ((it.spec.name.as_str(), state.id.as_str()), state.up))
+        states.map(|state| ((it.spec.name.as_str(), state.id.as_str()), state))
     });
-    let up: BTreeMap<(&str, &str), bool> = states.collect();
-    down_links(topology, |forwarder, id| {
+    let states: BTreeMap<(&str, &str), &LinkState> = states.collect();
+    Impaired::reported(topology, |forwarder, id| {
         let name = topology.forwarders()[forwarder.position()].as_str();
-        up.get(&(name, id)).copied()
+        let reported = states.get(&(name, id))?;
+        Some(match reported.health() {
+            LinkHealth::Up => State::Up,
+            LinkHealth::Suspect => State::Suspect,
+            LinkHealth::Down => State::Down,
+        })
     })
 }
 
-/// Digest of each Forwarder's table without these links.
+/// Digest of each Forwarder's table in the graph with these changes.
 pub(crate) fn digests(
     topology: &Topology,
     forwarders: &[Forwarder],
-    without: &[LinkIndex],
+    changes: &[Change],
 ) -> BTreeMap<String, String> {
     let first = forwarders.first();
     let max_paths = first.map_or(1, |it| it.spec.routing.max_paths as usize);
-    let computer = Computer::without(topology, max_paths, without);
+    let computer = Computer::with(topology, max_paths, changes);
     let digests = computer.compute(&all_roots(topology), |table| table.digest().to_string());
     let names = topology.forwarders().iter().cloned();
     names.zip(digests).collect()
@@ -38,9 +46,9 @@ pub(crate) fn around(forwarders: &[Forwarder]) -> BTreeMap<String, String> {
     let Ok(topology) = crds::topology_of(forwarders) else {
         return BTreeMap::new();
     };
-    let down = down(&topology, forwarders);
-    match down.is_empty() {
+    let impaired = impaired(&topology, forwarders);
+    match impaired.is_empty() {
         true => BTreeMap::new(),
-        false => digests(&topology, forwarders, &down),
+        false => digests(&topology, forwarders, &impaired.changes(&topology)),
     }
 }

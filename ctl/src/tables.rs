@@ -2,7 +2,7 @@
 
 use console::progress::Progress;
 use rayon::prelude::*;
-use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
+use topology::{Change, Epoch, ForwarderIndex, Graph, Spf, Table, Topology};
 
 /// Most tables in memory at once.
 const CHUNK: usize = 256;
@@ -25,14 +25,11 @@ impl<'a> Computer<'a> {
         }
     }
 
-    /// As [`Computer::new`], with these links down.
-    pub(crate) fn without(topology: &'a Topology, max_paths: usize, down: &[LinkIndex]) -> Self {
+    /// As [`Computer::new`], with these changes.
+    pub(crate) fn with(topology: &'a Topology, max_paths: usize, changes: &[Change]) -> Self {
         let mut computer = Self::new(topology, max_paths);
-        for link in down {
-            computer.graph.change(Change::Link {
-                link: *link,
-                weights: None,
-            });
+        for change in changes {
+            computer.graph.change(*change);
         }
         computer
     }

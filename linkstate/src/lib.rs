@@ -42,7 +42,7 @@ mod wire;
 pub use evidence::{End, Evidence, Observation};
 pub use generations::Generations;
 pub use link::{
-    Direction, Disagreement, LAST_RESORT_WEIGHT, Link, Usage, Verdict, down_links, verdict,
+    Direction, Disagreement, Impaired, LAST_RESORT_WEIGHT, Link, Usage, Verdict, verdict,
 };
 pub use lsdb::{Change, LimitExceeded, Lsdb, MAX_FORWARDERS, MAX_LINKS, MAX_WITHDRAWN};
 pub use report::{Report, Sequence};

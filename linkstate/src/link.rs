@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use topology::{ForwarderIndex, LinkIndex, Topology};
+use topology::{Change, ForwarderIndex, LinkIndex, Topology};
 
 use crate::evidence::{End, Evidence};
 use crate::state::State;
@@ -105,10 +105,24 @@ impl Link {
         (from.map(|end| end.transmit), to.map(|end| end.receive))
     }
 
-    fn weaker(&self, direction: Direction) -> State {
+    /// The end whose report on `direction` is the lower one, by its position, and its evidence; of equal ones the receiving end, which
+    /// is the witness.
+    pub fn weakest(&self, direction: Direction) -> (usize, Option<Evidence>) {
         let (sender, receiver) = self.evidence(direction);
+        let (from, to) = match direction {
+            Direction::Forward => (0, 1),
+            Direction::Backward => (1, 0),
+        };
         let state = |evidence: Option<Evidence>| evidence.unwrap_or_default().state;
-        state(sender).min(state(receiver))
+        match state(sender) < state(receiver) {
+            true => (from, sender),
+            false => (to, receiver),
+        }
+    }
+
+    fn weaker(&self, direction: Direction) -> State {
+        let (_, evidence) = self.weakest(direction);
+        evidence.unwrap_or_default().state
     }
 }
 
@@ -117,43 +131,79 @@ impl Link {
 pub enum Verdict<E> {
     /// Both ends report it up.
     Usable,
+    /// No end reports it down, and one suspects it: the position of the first such end, and its report.
+    Suspect(usize, E),
     /// An end reports it down: the position of the first such end, and its report.
     Down(usize, E),
-    /// No end reports it down, and not both report it up.
+    /// No end reports it down, and not both report on it.
     Unreported,
 }
 
-/// The verdict on a link with these reports of its first and its second end.
-pub fn verdict<E>(ends: [Option<E>; 2], is_up: impl Fn(&E) -> bool) -> Verdict<E> {
-    let mut up = 0;
+/// The verdict on a link with these reports of its first and its second end, of each of which `state` is the state.
+pub fn verdict<E>(ends: [Option<E>; 2], state: impl Fn(&E) -> State) -> Verdict<E> {
+    let is_whole = ends.iter().all(Option::is_some);
+    let mut suspect = None;
     for (position, end) in ends.into_iter().enumerate() {
-        match end {
-            Some(end) if !is_up(&end) => return Verdict::Down(position, end),
-            Some(_) => up += 1,
-            None => {}
+        let Some(end) = end else { continue };
+        match state(&end) {
+            state if state.is_down() => return Verdict::Down(position, end),
+            State::Suspect => suspect = suspect.or(Some((position, end))),
+            _ => {}
         }
     }
-    match up {
-        2 => Verdict::Usable,
-        _ => Verdict::Unreported,
+    match suspect {
+        _ if !is_whole => Verdict::Unreported,
+        Some((position, end)) => Verdict::Suspect(position, end),
+        None => Verdict::Usable,
     }
 }
 
-/// The links of `topology` that no node uses: those that are not reported up from both ends. `is_up` is the report of one Forwarder
-/// on its end of the link with this id; none where it reports nothing.
-pub fn down_links(
-    topology: &Topology,
-    is_up: impl Fn(ForwarderIndex, &str) -> Option<bool>,
-) -> Vec<LinkIndex> {
-    let is_usable = |link: &LinkIndex| {
-        let declared = &topology.links()[link.position()];
-        let id = topology.link_id(*link);
-        let ends = [declared.a, declared.b].map(|end| is_up(end, &id));
-        verdict(ends, |up| *up) == Verdict::Usable
-    };
-    let count = u32::try_from(topology.links().len()).unwrap_or(u32::MAX);
-    let links = (0..count).map(LinkIndex);
-    links.filter(|link| !is_usable(link)).collect()
+/// The links of a topology that nodes do not use as declared, each in order of indices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Impaired {
+    /// Links that are the last resort.
+    pub suspect: Vec<LinkIndex>,
+    /// Links that no node uses.
+    pub down: Vec<LinkIndex>,
+}
+
+impl Impaired {
+    /// Links of `topology` that are not reported up from both ends. `state` is the report of one Forwarder on its end of the link with
+    /// this id; none where it reports nothing.
+    pub fn reported(
+        topology: &Topology,
+        state: impl Fn(ForwarderIndex, &str) -> Option<State>,
+    ) -> Impaired {
+        let mut impaired = Impaired::default();
+        for (index, declared) in (0..).map(LinkIndex).zip(topology.links()) {
+            let id = topology.link_id(index);
+            let ends = [declared.a, declared.b].map(|end| state(end, &id));
+            match verdict(ends, |state| *state) {
+                Verdict::Usable => {}
+                Verdict::Suspect(..) => impaired.suspect.push(index),
+                Verdict::Down(..) | Verdict::Unreported => impaired.down.push(index),
+            }
+        }
+        impaired
+    }
+
+    /// True when every link is used as declared.
+    pub fn is_empty(&self) -> bool {
+        self.suspect.is_empty() && self.down.is_empty()
+    }
+
+    /// Changes that make the graph of `topology` the one that nodes use.
+    pub fn changes(&self, topology: &Topology) -> Vec<Change> {
+        let change = |link: LinkIndex, usage: Usage| {
+            let declared = &topology.links()[link.position()];
+            let weights = usage.weights((declared.weight, declared.weight_back));
+            Change::Link { link, weights }
+        };
+        let down = self.down.iter().map(|link| change(*link, Usage::Nobody));
+        let suspect = self.suspect.iter();
+        let suspect = suspect.map(|link| change(*link, Usage::LastResort));
+        down.chain(suspect).collect()
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +211,7 @@ mod tests {
     use alloc::string::{String, ToString};
     use alloc::vec;
 
-    use topology::LinkSpec;
+    use topology::{Graph, LinkSpec};
 
     use super::*;
     use crate::state::Reason;
@@ -210,6 +260,27 @@ mod tests {
     }
 
     #[test]
+    fn of_two_ends_that_report_alike_the_receiving_one_is_the_witness() {
+        use State::{Down, Suspect, Up};
+        #[rustfmt::skip]
+        let cases = [
+            // first: receive, transmit  second: receive, transmit  forward  backward
+            (end(Suspect, Suspect),      end(Suspect, Suspect),     1,       0),
+            (end(Up, Suspect),           end(Up, Up),               0,       0),
+            (end(Up, Down),              end(Suspect, Suspect),     0,       1),
+            (end(Suspect, Up),           None,                      1,       1),
+        ];
+        for (first, second, forward, backward) in cases {
+            let link = Link {
+                ends: [first, second],
+            };
+            let at = |direction| link.weakest(direction).0;
+            assert_eq!(at(Direction::Forward), forward, "{link:?}");
+            assert_eq!(at(Direction::Backward), backward, "{link:?}");
+        }
+    }
+
+    #[test]
     fn a_disagreement_of_the_ends_is_kept_with_both_observers() {
         let link = Link {
             ends: [end(State::Up, State::Up), end(State::Down, State::Up)],
@@ -232,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_without_two_reports_of_up_is_down() {
+    fn a_link_that_is_suspect_is_the_last_resort_and_without_two_reports_it_is_down() {
         let name = |name: &str| name.to_string();
         let spec = |a, b| LinkSpec {
             a: name(a),
@@ -241,27 +312,66 @@ mod tests {
             weight_back: 1,
         };
         let topology = Topology::new(
-            vec![name("a"), name("b"), name("c")],
-            vec![spec("a", "b"), spec("b", "c"), spec("a", "c")],
+            vec![name("a"), name("b"), name("c"), name("d")],
+            vec![
+                spec("a", "b"),
+                spec("b", "c"),
+                spec("a", "c"),
+                spec("a", "d"),
+                spec("c", "d"),
+            ],
             vec![],
         )
         .unwrap();
-        let is_up = |forwarder: ForwarderIndex, id: &str| {
+        let state = |forwarder: ForwarderIndex, id: &str| {
             let at = topology.forwarders()[forwarder.position()].as_str();
             match (at, id) {
-                ("a" | "b", "a/b") | ("b", "b/c") => Some(true),
-                ("c", "b/c") => Some(false),
-                ("a", "a/c") => Some(true),
+                ("a" | "b", "a/b") | ("b", "b/c") | ("a", "a/c" | "a/d") | ("c", "c/d") => {
+                    Some(State::Up)
+                }
+                ("c", "b/c") => Some(State::Down),
+                ("d", "a/d" | "c/d") => Some(State::Suspect),
                 _ => None,
             }
         };
-        let down = down_links(&topology, is_up);
-        let ids: Vec<String> = down.iter().map(|link| topology.link_id(*link)).collect();
-        assert_eq!(ids, ["a/c", "b/c"]);
+        let impaired = Impaired::reported(&topology, state);
+        let ids = |links: &[LinkIndex]| -> Vec<String> {
+            links.iter().map(|link| topology.link_id(*link)).collect()
+        };
+        assert_eq!(ids(&impaired.down), ["a/c", "b/c"]);
+        assert_eq!(ids(&impaired.suspect), ["a/d", "c/d"]);
+        let mut graph = Graph::new(&topology);
+        for change in impaired.changes(&topology) {
+            graph.change(change);
+        }
+        let weights = |id| graph.weights(topology.link(id).unwrap());
+        assert_eq!(weights("a/b"), Some((1, 1)));
+        assert_eq!(weights("b/c"), None);
         assert_eq!(
-            verdict([Some(true), Some(false)], |up| *up),
-            Verdict::Down(1, false)
+            weights("a/d"),
+            Some((LAST_RESORT_WEIGHT, LAST_RESORT_WEIGHT))
         );
-        assert_eq!(verdict([Some(true), None], |up| *up), Verdict::Unreported);
+        let heavy = Usage::LastResort.weights((u32::MAX, 1));
+        assert_eq!(heavy, Some((u32::MAX, LAST_RESORT_WEIGHT)), "as declared");
+    }
+
+    #[test]
+    fn the_worst_report_of_both_ends_counts() {
+        use State::{Down, Suspect, Up};
+        #[rustfmt::skip]
+        let cases = [
+            // ends                         verdict
+            ([Some(Up), Some(Up)],          Verdict::Usable),
+            ([Some(Up), Some(Down)],        Verdict::Down(1, Down)),
+            ([Some(Suspect), Some(Down)],   Verdict::Down(1, Down)),
+            ([Some(Up), Some(Suspect)],     Verdict::Suspect(1, Suspect)),
+            ([Some(Suspect), Some(Suspect)], Verdict::Suspect(0, Suspect)),
+            ([Some(Suspect), None],         Verdict::Unreported),
+            ([None, Some(Down)],            Verdict::Down(1, Down)),
+            ([Some(Up), None],              Verdict::Unreported),
+        ];
+        for (ends, expected) in cases {
+            assert_eq!(verdict(ends, |state| *state), expected, "{ends:?}");
+        }
     }
 }

@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use telemetry::LogFormat;
 
-use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits};
+use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits, telemetry::LogFormat};
 
 /// Reconciles MicroServiceTopology objects: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]
@@ -37,9 +36,6 @@ pub struct Config {
     /// Largest number of Forwarders on one node, of all topologies; 0 is no limit.
     #[arg(long, env = "BEEMESH_MAX_FORWARDERS_PER_NODE", default_value = "500")]
     pub max_forwarders_per_node: u32,
-    /// Largest memory of the Forwarders of all topologies in MiB, estimated; 0 is no limit.
-    #[arg(long, env = "BEEMESH_MAX_FORWARDER_MEMORY", default_value = "128")]
-    pub max_forwarder_memory: u32,
     /// Listen address of /metrics, /livez, /readyz and /healthz.
     #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
     pub listen_metrics: SocketAddr,
@@ -108,7 +104,6 @@ impl Config {
             limits: Limits {
                 forwarders_per_topology: self.max_forwarders_per_topology,
                 forwarders_per_node: self.max_forwarders_per_node,
-                memory: (self.max_forwarder_memory as usize) << 20,
                 ..Limits::default()
             },
         }
@@ -187,7 +182,6 @@ mod tests {
             "--namespace=own",
             "--node-selector=role=mesh,zone=",
             "--max-forwarders-per-node=3",
-            "--max-forwarder-memory=7",
         ]);
         let config = config.expect("all are right");
         assert_eq!(config.replica(), "a");
@@ -201,7 +195,6 @@ mod tests {
         assert_eq!(scope.node_selector["role"], "mesh");
         assert_eq!(scope.node_selector["zone"], "");
         assert_eq!(scope.limits.forwarders_per_node, 3);
-        assert_eq!(scope.limits.memory, 7 << 20);
         assert_eq!(scope.limits.forwarders_per_topology, 10_000);
         assert!(parse(&["--node-selector=role"]).is_err());
         assert!(parse(&["--resync=0"]).is_err());

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use ::telemetry::{Logs, chain};
+use ::telemetry::chain;
 use clap::Parser;
 use operator::{
     check::{Check, check},
     config::{Command, Config},
     run,
+    telemetry::Logs,
 };
 
 fn main() -> ExitCode {

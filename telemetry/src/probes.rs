@@ -1,7 +1,5 @@
 //! Checks of liveness and readiness, as Kubernetes' own components have them.
 
-mod heartbeat;
-
 use std::{
     fmt,
     sync::{
@@ -9,8 +7,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-
-pub use self::heartbeat::Heartbeat;
 
 /// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,17 +40,14 @@ enum Interfaces {
 }
 
 impl<'a> Expected<'a> {
-    /// Expected FIBs of these Forwarders, without the links that are down.
-    pub fn new(topology: &'a Topology, forwarders: &'a [Forwarder], down: &[LinkIndex]) -> Self {
+    /// Expected FIBs of these Forwarders, in the graph with `changes`: links that are down or suspect.
+    pub fn new(topology: &'a Topology, forwarders: &'a [Forwarder], changes: &[Change]) -> Self {
         let max_paths = forwarders
             .first()
             .map_or(1, |it| it.spec.routing.max_paths as usize);
         let mut graph = Graph::new(topology);
-        for link in down {
-            graph.change(Change::Link {
-                link: *link,
-                weights: None,
-            });
+        for change in changes {
+            graph.change(*change);
         }
         Self {
             topology,

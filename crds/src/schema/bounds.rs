@@ -165,6 +165,12 @@ fn reports(tree: &mut Tree<'_>) {
     tree.set("status.linkStates", json!({"maxItems": MAX_LINKS}));
     text(tree, "status.linkStates[].id", 2 * NAME_MAX + 11);
     text(tree, "status.linkStates[].reason", MAX_REASON);
+    for direction in ["receive", "transmit"] {
+        for (field, longest) in [("reason", 32), ("by", NAME_MAX), ("since", 32)] {
+            let path = format!("status.linkStates[].{direction}.{field}");
+            text(tree, &path, longest);
+        }
+    }
     tree.set("status.attachments", json!({"maxItems": MAX_ATTACHMENTS}));
     text(tree, "status.attachments[].app", NAME_MAX);
     text(tree, "status.attachments[].key", 512);

@@ -6,19 +6,20 @@ use serde_json::{Value, json};
 type Column = (&'static str, &'static str, &'static str, &'static str, u8);
 
 #[rustfmt::skip]
-const TOPOLOGY: [Column; 8] = [
+const TOPOLOGY: [Column; 9] = [
     ("Ready", "string", READY_STATUS, "True when traffic is routed as declared", 0),
     ("Forwarders", "integer", ".status.forwarders.total", "Number of Forwarders", 0),
     ("Links", "string", ".status.linksUp", "Links up at both ends, of all links", 0),
     ("Epoch", "string", ".status.epoch", "Digest of the global topology", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
     ("Reason", "string", READY_REASON, "Reason of the Ready condition", 1),
+    ("Suspect", "integer", ".status.links.suspect", "Number of links that pass no packets although their interfaces are up", 1),
     ("Pods", "integer", ".status.pods", "Number of attached pods", 1),
     ("Convergence", "string", ".status.convergence", "Time from the last change until everything is computed", 1),
 ];
 
 #[rustfmt::skip]
-const FORWARDER: [Column; 9] = [
+const FORWARDER: [Column; 10] = [
     ("Topology", "string", ".spec.topology", "Its topology", 0),
     ("Node", "string", ".spec.node", "Node of the Forwarder", 0),
     ("Block", "string", ".spec.blocks[0]", "Its first address block", 0),
@@ -28,6 +29,7 @@ const FORWARDER: [Column; 9] = [
     ("Age", "date", ".metadata.creationTimestamp", "Age of the object", 0),
     ("Computed", "string", ".status.computed.digest", "Digest of the table that the operator computed", 1),
     ("Reason", "string", READY_REASON, "Reason of the Ready condition", 1),
+    ("Suspect", "integer", ".status.links.suspect", "Number of links that pass no packets although their interfaces are up", 1),
 ];
 
 #[rustfmt::skip]

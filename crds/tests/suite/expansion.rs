@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{
     Forwarder, Instances, Layout, MicroServiceTopology, MicroServiceTopologySpec, Node, Settled,
     cidr,
-    forwarder::{ForwarderLink, LinkState, WireType},
+    forwarder::{ForwarderLink, LinkDirection, LinkHealth, LinkState, MAX_DETAILED, WireType},
     topology::{Addressing, AppEntry, ForwarderEntry, LinkEntry, Shape},
 };
 use proptest::{collection, prelude::*, sample};
@@ -76,15 +76,27 @@ fn expand(
     forwarders.unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
-/// Bytes as JSON with all links reported down, a reason of 64 bytes each.
+/// Bytes as JSON with all links reported suspect, a reason of 64 bytes each, and as many as permitted with both directions.
 fn stored(forwarder: &Forwarder) -> usize {
     let mut forwarder = forwarder.clone();
-    let down = |link: &ForwarderLink| LinkState {
+    let own = forwarder.spec.name.clone();
+    let direction = |link: &ForwarderLink| LinkDirection {
+        state: LinkHealth::Suspect,
+        reason: "PeerSilence".to_owned(),
+        by: link.peer.clone().max(own.clone()),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        diagnostic: 8,
+    };
+    let suspect = |(number, link): (usize, &ForwarderLink)| LinkState {
         id: link.id.clone(),
         up: false,
+        state: Some(LinkHealth::Suspect),
         reason: "x".repeat(64),
+        receive: (number < MAX_DETAILED).then(|| direction(link)),
+        transmit: (number < MAX_DETAILED).then(|| direction(link)),
     };
-    forwarder.status.link_states = forwarder.spec.links.iter().map(down).collect();
+    let links = forwarder.spec.links.iter().enumerate();
+    forwarder.status.link_states = links.map(suspect).collect();
     serde_json::to_vec(&forwarder).expect("JSON").len()
 }
 

@@ -7,7 +7,9 @@ use super::{
 };
 use console::failure::Failure;
 use console::input::{self, Declared};
+use crds::forwarder::{LinkHealth, LinkState};
 use crds::{Forwarder, MicroServiceTopology};
+use linkstate::Impaired;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use topology::{Fault, LinkIndex, Topology};
 
@@ -35,8 +37,8 @@ pub(crate) struct Placed {
     pub(crate) topology: Topology,
     /// The objects; none of a file.
     pub(crate) forwarders: Vec<Forwarder>,
-    /// Links that a node reports down.
-    pub(crate) down: Vec<LinkIndex>,
+    /// Links that a node reports suspect or down.
+    pub(crate) impaired: Impaired,
     /// Attached pods, or instances.
     pub(crate) pods: Vec<Pod>,
     /// No more next hops of equal cost.
@@ -131,7 +133,7 @@ pub(crate) fn of_file(declared: &Declared) -> Placed {
         namespace: metadata.namespace.clone(),
         topology: topology.clone(),
         forwarders: Vec::new(),
-        down: Vec::new(),
+        impaired: Impaired::default(),
         pods: instances(object, topology),
         max_paths: object.spec.routing.max_paths as usize,
         nodes: nodes.collect(),
@@ -184,17 +186,21 @@ pub(crate) fn of_forwarders(
     forwarders: Vec<Forwarder>,
 ) -> Placed {
     let states = || forwarders.iter().flat_map(|it| &it.status.link_states);
-    let links = (0..topology.links().len() as u32).map(LinkIndex);
-    let is_down = |link: &LinkIndex| {
-        let id = topology.link_id(*link);
-        states().any(|state| state.id == id && !state.up)
-    };
-    let down = links.filter(is_down).collect();
+    let mut impaired = Impaired::default();
+    for link in (0..topology.links().len() as u32).map(LinkIndex) {
+        let id = topology.link_id(link);
+        let of_link = states().filter(|state| state.id == id);
+        match of_link.map(LinkState::health).min() {
+            Some(LinkHealth::Down) => impaired.down.push(link),
+            Some(LinkHealth::Suspect) => impaired.suspect.push(link),
+            Some(LinkHealth::Up) | None => {}
+        }
+    }
     let node = |it: &Forwarder| (it.spec.name.clone(), it.spec.node.clone());
     Placed {
         name: format!("{namespace}/{name}"),
         namespace: namespace.to_owned(),
-        down,
+        impaired,
         pods: pods(&forwarders),
         max_paths: forwarders
             .first()
@@ -232,9 +238,13 @@ impl Placed {
     pub(crate) fn without(self, faults: &[Fault]) -> Self {
         let topology = self.topology.without(faults);
         let still_there = |link: &LinkIndex| topology.link(&self.topology.link_id(*link));
-        let down = self.down.iter().filter_map(still_there).collect();
+        let still_there = |links: &[LinkIndex]| links.iter().filter_map(still_there).collect();
+        let impaired = Impaired {
+            suspect: still_there(&self.impaired.suspect),
+            down: still_there(&self.impaired.down),
+        };
         Self {
-            down,
+            impaired,
             topology,
             ..self
         }
@@ -258,11 +268,9 @@ impl Placed {
             .collect()
     }
 
-    /// Ids of the links that are down.
-    pub(crate) fn down_ids(&self) -> Vec<String> {
-        self.down
-            .iter()
-            .map(|link| self.topology.link_id(*link))
-            .collect()
+    /// Ids of these links.
+    pub(crate) fn ids(&self, links: &[LinkIndex]) -> Vec<String> {
+        let ids = links.iter().map(|link| self.topology.link_id(*link));
+        ids.collect()
     }
 }

@@ -65,9 +65,10 @@ struct Entry {
 }
 
 impl<'a> Ways<'a> {
-    /// Of a topology, without the links that are down.
+    /// Of a topology, without the links that are down, and with suspect ones as the last resort.
     pub(crate) fn new(placed: &'a Placed) -> Self {
-        let computer = Computer::without(&placed.topology, placed.max_paths, &placed.down);
+        let changes = placed.impaired.changes(&placed.topology);
+        let computer = Computer::with(&placed.topology, placed.max_paths, &changes);
         Self { placed, computer }
     }
 

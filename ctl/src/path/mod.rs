@@ -56,6 +56,8 @@ struct Report {
     to: String,
     /// Links that nodes report down.
     down: Vec<String>,
+    /// Links that nodes suspect: they are used only where there is no other way.
+    suspect: Vec<String>,
     ways: Vec<Dag>,
 }
 
@@ -90,7 +92,8 @@ fn report(placed: &Placed, from: &Place, to: &Place) -> Result<Report, Failure> 
         epoch: ways.epoch(),
         from: from.to_string(),
         to: to.to_string(),
-        down: placed.down_ids(),
+        down: placed.ids(&placed.impaired.down),
+        suspect: placed.ids(&placed.impaired.suspect),
         ways: starts
             .into_iter()
             .map(|start| ways.dag(start, to))
@@ -102,6 +105,10 @@ fn table(report: &Report) -> String {
     let mut text = format!("topology {}, epoch {}\n", report.topology, report.epoch);
     if !report.down.is_empty() {
         text += &format!("links that are down: {}\n", report.down.join(", "));
+    }
+    if !report.suspect.is_empty() {
+        let suspect = report.suspect.join(", ");
+        text += &format!("links that are suspect, the last resort: {suspect}\n");
     }
     for way in &report.ways {
         text += &format!("\n{}\n", headline(report, way));

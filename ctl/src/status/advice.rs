@@ -5,6 +5,7 @@ use crate::cluster::{
     stored::{Stored, condition},
     wait::told,
 };
+use crds::forwarder::LinkHealth;
 use crds::{Condition, ForwarderObject, TopologyStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub(super) fn problems(
     problems.extend(not_computed(stored, &status));
     problems.extend(not_reported(lines));
     problems.extend(differing(lines));
-    problems.extend(down(forwarders));
+    problems.extend(impaired(forwarders));
     problems.extend(degraded(&status));
     problems
 }
@@ -136,43 +137,50 @@ fn differing(lines: &[ForwarderLine]) -> Option<Advised> {
     Some(advised(what, advice))
 }
 
-/// Links that are down, each once, with what its ends say.
-fn down(forwarders: &[ForwarderObject]) -> Vec<Advised> {
-    let mut down: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+/// Links that are down or suspect, each once, with what its ends say.
+fn impaired(forwarders: &[ForwarderObject]) -> Vec<Advised> {
+    let mut seen: BTreeMap<&str, (LinkHealth, Vec<String>)> = BTreeMap::new();
     for object in forwarders {
-        for state in object.status.iter().flat_map(|status| &status.link_states) {
-            if !state.up {
-                let (name, reason) = (&object.spec.name, &state.reason);
-                let seen = match reason.is_empty() {
-                    true => format!("seen by {name}"),
-                    false => format!("seen by {name}: {reason}"),
-                };
-                down.entry(&state.id).or_default().push(seen);
-            }
+        let states = object.status.iter().flat_map(|status| &status.link_states);
+        for state in states.filter(|state| !state.up) {
+            let (name, reason) = (&object.spec.name, &state.reason);
+            let health = state.health();
+            let known = seen.entry(&state.id).or_insert((health, Vec::new()));
+            known.0 = known.0.min(health);
+            known.1.push(match reason.is_empty() {
+                true => format!("seen by {name}"),
+                false => format!("seen by {name}: {reason}"),
+            });
         }
     }
-    let shown = |(id, seen): (&&str, &Vec<String>)| format!("{id} ({})", seen.join("; "));
-    let links: Vec<String> = down.iter().map(shown).collect();
-    if links.is_empty() {
-        return Vec::new();
-    }
-    let names: Vec<&str> = links.iter().map(String::as_str).collect();
-    let count = match links.len() {
-        1 => "1 link is".to_owned(),
-        count => format!("{count} links are"),
+    let told = |health: LinkHealth, word: &str, advice: &str| {
+        let links = seen.iter().filter(|(_, (found, _))| *found == health);
+        let links: Vec<String> = links
+            .map(|(id, (_, seen))| format!("{id} ({})", seen.join("; ")))
+            .collect();
+        let names: Vec<&str> = links.iter().map(String::as_str).collect();
+        let count = match names.len() {
+            0 => return None,
+            1 => "1 link is".to_owned(),
+            count => format!("{count} links are"),
+        };
+        Some(advised(format!("{count} {word}: {}", few(&names)), advice))
     };
-    let what = format!("{count} down: {}", few(&names));
-    vec![advised(
-        what,
-        "traffic is rerouted; check the path between the two nodes",
-    )]
+    let down = "traffic is rerouted; check the path between the two nodes";
+    let suspect = "no packet passes although the interfaces are up: traffic goes around where there is \
+                   another way; check the path between the two nodes";
+    let findings = [
+        told(LinkHealth::Down, "down", down),
+        told(LinkHealth::Suspect, "suspect", suspect),
+    ];
+    findings.into_iter().flatten().collect()
 }
 
 fn degraded(status: &TopologyStatus) -> Option<Advised> {
     let degraded = condition(status, "Degraded").filter(|it| it.status == "True")?;
     let advice = match degraded.reason.as_str() {
         // Told with the links.
-        "LinkDown" => return None,
+        "LinkDown" | "LinkSuspect" => return None,
         "Partitioned" => "heal a link between the parts, or add one",
         "NodeGone" => "bring the node back, or take its Forwarder out of the declaration",
         _ => "see the events: kubectl describe mst",
@@ -223,5 +231,35 @@ mod tests {
             panic!("one problem");
         };
         assert!(writing.advice.starts_with("it continues by itself"));
+    }
+    #[test]
+    fn suspect_links_are_told_apart_from_those_that_are_down() {
+        let forwarder = |name: &str, peer: &str, states| {
+            let spec = json!({"topology": "t", "name": name, "node": "n1", "cidrs": [], "blocks": [],
+                              "links": [{"id": "a/b", "peer": peer, "peerNode": "n1", "type": "Veth", "weight": 1, "weightBack": 1}]});
+            let object = json!({"metadata": {"name": format!("t.{name}")}, "spec": spec,
+                                "status": {"linkStates": states}});
+            serde_json::from_value::<ForwarderObject>(object).expect("a Forwarder")
+        };
+        let suspect = json!({"id": "a/b", "up": false, "state": "Suspect", "reason": "a hears nothing from b"});
+        let old = json!({"id": "a/c", "up": false, "reason": "no carrier"});
+        let down = json!({"id": "a/b", "up": false, "state": "Down", "reason": "no carrier"});
+        let up = json!({"id": "a/b", "up": true, "state": "Up"});
+        let told = |of_a, of_b| {
+            let found = impaired(&[forwarder("a", "b", of_a), forwarder("b", "a", of_b)]);
+            found.into_iter().map(|it| it.what).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(json!([suspect, old]), json!([up])),
+            [
+                "1 link is down: a/c (seen by a: no carrier)",
+                "1 link is suspect: a/b (seen by a: a hears nothing from b)"
+            ]
+        );
+        assert_eq!(
+            told(json!([suspect]), json!([down])),
+            ["1 link is down: a/b (seen by a: a hears nothing from b; seen by b: no carrier)"]
+        );
+        assert_eq!(told(json!([up]), json!([up])), [""; 0]);
     }
 }

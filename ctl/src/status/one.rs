@@ -48,12 +48,13 @@ pub(super) struct ForwarderLine {
 }
 
 impl ForwarderLine {
-    /// `UP/TOTAL`; links without a report are unknown.
+    /// `UP/TOTAL`, and the number of suspect ones; links without a report are unknown.
     fn links_up(&self) -> String {
-        let LinkCount { up, total } = self.links;
-        match self.reported.is_empty() {
-            true => format!("?/{total}"),
-            false => format!("{up}/{total}"),
+        let LinkCount { up, total, suspect } = self.links;
+        match (self.reported.is_empty(), suspect) {
+            (true, _) => format!("?/{total}"),
+            (false, 0) => format!("{up}/{total}"),
+            (false, suspect) => format!("{up}/{total}, {suspect} suspect"),
         }
     }
 }
@@ -70,9 +71,9 @@ pub(super) enum State {
     NotReported,
     /// Both are the same.
     Same,
-    /// The node routes around the links that are down.
+    /// The node routes around the links that are suspect or down.
     Rerouted,
-    /// They differ by more than links that are down.
+    /// They differ by more than links that are suspect or down.
     Differs,
 }
 

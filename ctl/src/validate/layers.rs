@@ -309,8 +309,8 @@ pub(super) fn reported(topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     if told.is_empty() {
         return layer;
     }
-    let down = degraded::down(topology, forwarders);
-    let expected = degraded::digests(topology, forwarders, &down);
+    let changes = degraded::impaired(topology, forwarders).changes(topology);
+    let expected = degraded::digests(topology, forwarders, &changes);
     let difference = |forwarder: &Forwarder| {
         let object = shown(&forwarder.metadata.name);
         let (expected, found) = (&expected[&forwarder.spec.name], &forwarder.status.digest);

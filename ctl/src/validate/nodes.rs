@@ -26,8 +26,8 @@ const ROUTES: usize = 20;
 /// Tables that nodes report = routes that their kernels hold.
 pub(super) fn kernel(nodes: &dyn Nodes, topology: &Topology, forwarders: &[Forwarder]) -> Layer {
     let mut layer = Layer::new("reported", "kernel", 0);
-    let down = degraded::down(topology, forwarders);
-    let expected = Expected::new(topology, forwarders, &down);
+    let changes = degraded::impaired(topology, forwarders).changes(topology);
+    let expected = Expected::new(topology, forwarders, &changes);
     for (node, here) in by_node(forwarders) {
         match kernel_of(nodes, node, &here) {
             Ok(kernel) => {

@@ -35,7 +35,6 @@ mod plugin;
 mod relabel;
 mod ring;
 mod scale;
-mod silence;
 mod statics;
 mod tenants;
 
@@ -93,7 +92,6 @@ pub(crate) fn all() -> Vec<&'static Story> {
         gc::STORIES,
         adoption::STORIES,
         nodes::STORIES,
-        silence::STORIES,
         kills::STORIES,
         api_away::STORIES,
         helm::STORIES,

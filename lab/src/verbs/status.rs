@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crds::status::LinkCount;
 use serde::Serialize;
 
 use crate::KernelCheck;
@@ -49,6 +50,8 @@ struct ForwarderStatus {
 struct Links {
     up: u32,
     total: u32,
+    /// Links that pass no packets although their interfaces are up.
+    suspect: u32,
 }
 
 #[derive(Serialize)]
@@ -112,14 +115,13 @@ fn status_of(running: &Running) -> Result<Status, Failure> {
         .to_string();
     let reported = watch::read_all(&running.directory.status());
     let forwarders = running.forwarders.iter().map(|forwarder| {
-        let up = reported
-            .get(&forwarder.metadata.name)
-            .map_or(0, |status| status.links.up);
+        let links = reported.get(&forwarder.metadata.name);
+        let LinkCount { up, suspect, .. } = links.map(|it| it.links).unwrap_or_default();
         let total = u32::try_from(forwarder.spec.links.len()).unwrap_or(u32::MAX);
         let status = ForwarderStatus {
             node: forwarder.spec.node.clone(),
             netns: faults::netns(forwarder),
-            links: Links { up, total },
+            links: Links { up, total, suspect },
         };
         (forwarder.spec.name.clone(), status)
     });
@@ -158,7 +160,11 @@ fn text(status: &Status) -> String {
     let mut text = format!("topology {}, epoch {}\n\n", status.topology, status.epoch);
     let mut forwarders = table(&["FORWARDER", "NODE", "LINKS", "NETNS"], &[2]);
     for (name, forwarder) in &status.forwarders {
-        let links = format!("{}/{}", forwarder.links.up, forwarder.links.total);
+        let Links { up, total, suspect } = forwarder.links;
+        let links = match suspect {
+            0 => format!("{up}/{total}"),
+            suspect => format!("{up}/{total}, {suspect} suspect"),
+        };
         forwarders.add_row([name, &forwarder.node, &links, &forwarder.netns]);
     }
     text += &table_text(&forwarders);

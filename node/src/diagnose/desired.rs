@@ -3,13 +3,13 @@
 use super::paths::Paths;
 use crate::objects::kubernetes::cache::view;
 use crds::Forwarder;
-use linkstate::{Report, decode, down_links};
+use linkstate::{End, Impaired, Report, decode};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
-use topology::{LinkIndex, Topology};
+use topology::Topology;
 
 /// Desired state that is readable without the API server.
 #[derive(Clone, Debug, Default)]
@@ -92,17 +92,17 @@ impl Desired {
         self.forwarders.iter().flat_map(keys_of).collect()
     }
 
-    /// Links of a topology that are not reported up from both ends: no node uses them.
-    pub(crate) fn down(&self, topology: &Topology, forwarders: &[Forwarder]) -> Vec<LinkIndex> {
+    /// Links of a topology that are not reported up from both ends.
+    pub(crate) fn impaired(&self, topology: &Topology, forwarders: &[Forwarder]) -> Impaired {
         let reports = forwarders.iter().filter_map(|it| {
             let keys = keys_of(it);
             let found = keys.into_iter().find_map(|key| self.reports.get(&key));
             found.map(|report| (it.spec.name.as_str(), report))
         });
         let reports: BTreeMap<&str, &Report> = reports.collect();
-        down_links(topology, |forwarder, id| {
+        Impaired::reported(topology, |forwarder, id| {
             let name = topology.forwarders()[forwarder.position()].as_str();
-            reports.get(name)?.ends.get(id).map(|end| end.passes())
+            reports.get(name)?.ends.get(id).map(End::state)
         })
     }
 }

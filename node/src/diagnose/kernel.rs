@@ -50,8 +50,9 @@ fn held(desired: &Desired, namespace: &Namespace) -> Option<Held> {
     let forwarder = desired.of_netns(&namespace.netns)?;
     let forwarders = desired.topology_of(forwarder);
     let topology = crds::topology_of(&forwarders).ok()?;
-    let down = desired.down(&topology, &forwarders);
-    Expected::new(&topology, &forwarders, &down).hold(forwarder, namespace)
+    let impaired = desired.impaired(&topology, &forwarders);
+    let changes = impaired.changes(&topology);
+    Expected::new(&topology, &forwarders, &changes).hold(forwarder, namespace)
 }
 
 fn namespace(netns: &str, observed: &Observed) -> Namespace {

@@ -221,22 +221,6 @@ impl Engine {
             .par_iter_mut()
             .for_each(|(_, local)| follow(local));
     }
-
-    /// Reason why a link is unusable from here; `None` when it is usable.
-    pub(super) fn why_down(&self, local: &Local, id: &str) -> Option<String> {
-        if let Some(problem) = local.structure.problems.get(id) {
-            return Some(problem.clone());
-        }
-        match local.ends.get(id) {
-            Some(End::Up) => {}
-            Some(end) => return Some(end.reason().to_owned()),
-            None => return Some("not made yet".to_owned()),
-        }
-        let mesh = self.meshes.get(&local.network)?;
-        let link: LinkIndex = mesh.topology.link(id)?;
-        let from = mesh.index(local.object())?;
-        (!mesh.is_peer_up(link, from)).then(|| "the other end is down".to_owned())
-    }
 }
 
 /// Keys of the Forwarders at the ends of a link.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use cni::node_protocol::{Attachment, Key};
 use crds::Forwarder;
 use crds::forwarder::AttachmentStatus;
+use crds::status::LinkCount;
 use dataplane::{LinkKind, Observed, Operation, PodEnd};
 use ipnetwork::IpNetwork;
 use linkstate::{End as ReportedEnd, Observation, Reason, Report, State};
@@ -77,8 +78,8 @@ pub(super) struct Local {
     pub(super) programmed: Option<u64>,
     pub(super) epoch: String,
     pub(super) digest: String,
-    /// Number of links that were reported as up.
-    pub(super) links_up: u32,
+    /// Numbers of links that were reported.
+    pub(super) links: LinkCount,
     pub(super) is_made: bool,
     pub(super) is_watched: bool,
     /// Structure is to be observed and repaired.
@@ -129,7 +130,7 @@ impl Local {
             programmed: None,
             epoch: String::new(),
             digest: String::new(),
-            links_up: 0,
+            links: LinkCount::default(),
             is_made: false,
             is_watched: false,
             is_structure_due: true,

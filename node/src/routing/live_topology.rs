@@ -150,13 +150,6 @@ impl Mesh {
     pub fn link(&self, link: LinkIndex) -> &Link {
         &self.links[link.position()]
     }
-
-    /// True when the end of `link` opposite to `from` is reported to pass packets.
-    pub fn is_peer_up(&self, link: LinkIndex, from: ForwarderIndex) -> bool {
-        let declared = &self.topology.links()[link.position()];
-        let peer = self.links[link.position()].ends[usize::from(declared.a == from)];
-        peer.is_some_and(|end| end.passes())
-    }
 }
 
 fn index(position: usize) -> LinkIndex {

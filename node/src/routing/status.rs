@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crds::forwarder::{LinkState, MAX_MESSAGE, MAX_REASON};
+use crds::forwarder::{LinkHealth, LinkState, MAX_MESSAGE};
 use crds::status::LinkCount;
 use crds::text::printable;
 use crds::{Condition, ForwarderStatus};
@@ -15,6 +15,8 @@ use crate::attach::admission::{Catalog, LocalForwarder};
 use crate::error::enumerate;
 use crate::routing::desired::attachment_mtu;
 use ::telemetry::chain;
+
+mod links;
 
 impl Engine {
     /// Reports changed status, at most once in [`STATUS_INTERVAL`].
@@ -44,7 +46,7 @@ impl Engine {
                 Ok(_) => {
                     local.retries.succeeded(Work::Status);
                     local.is_status_due = false;
-                    local.links_up = status.links.up;
+                    local.links = status.links;
                 }
                 Err(error) => local.failed(Work::Status, chain(&error)),
             }
@@ -52,35 +54,25 @@ impl Engine {
     }
 
     fn status(&self, local: &Local, before: Option<&ForwarderStatus>) -> ForwarderStatus {
-        let links: Vec<LinkState> = local
-            .forwarder
-            .spec
-            .links
-            .iter()
-            .map(|link| {
-                let reason = self.why_down(local, &link.id);
-                let up = reason.is_none();
-                LinkState {
-                    id: link.id.clone(),
-                    up,
-                    reason: reason.map_or_else(String::new, |it| printable(&it, MAX_REASON)),
-                }
-            })
-            .collect();
+        let mesh = self.meshes.get(&local.network);
+        let links = links::link_states(local, mesh, before);
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let (up, total) = (
-            count(links.iter().filter(|link| link.up).count()),
-            count(links.len()),
-        );
+        let of = |health| count(links.iter().filter(|link| link.health() == health).count());
+        let (up, total) = (of(LinkHealth::Up), count(links.len()));
+        let suspect = of(LinkHealth::Suspect);
         ForwarderStatus {
             computed: None,
-            links: LinkCount { up, total },
+            links: LinkCount { up, total, suspect },
             links_up: format!("{up}/{total}"),
             epoch: local.epoch.clone(),
             digest: local.digest.clone(),
             netns: local.netns.clone(),
             attachments: local.attached.clone(),
-            conditions: vec![ready(local, before), attached(local, before)],
+            conditions: vec![
+                ready(local, before),
+                attached(local, before),
+                links_alive(&links, before),
+            ],
             link_states: links,
         }
     }
@@ -89,12 +81,16 @@ impl Engine {
     pub(super) fn report_heartbeat(&self) {
         let links = |local: &Local| local.forwarder.spec.links.len() as u64;
         let links = self.locals.values().map(links).sum();
-        let up = |local: &Local| u64::from(local.links_up);
-        let links_up = self.locals.values().map(up).sum();
+        let sum = |of: fn(&LinkCount) -> u32| {
+            let locals = self.locals.values();
+            locals.map(|local| u64::from(of(&local.links))).sum()
+        };
+        let (links_up, links_suspect) = (sum(|links| links.up), sum(|links| links.suspect));
         self.parts.heartbeat.count(|counts| {
             counts.forwarders = self.locals.len() as u64;
             counts.links = links;
             counts.links_up = links_up;
+            counts.links_suspect = links_suspect;
         });
         self.parts
             .heartbeat
@@ -150,6 +146,23 @@ fn attached(local: &Local, before: Option<&ForwarderStatus>) -> Condition {
                 enumerate(lost)
             );
             condition("Attached", "False", "InterfaceLost", &message, before)
+        }
+    }
+}
+
+/// Condition `LinksAlive`: false while packets do not pass on a link whose interfaces are up.
+fn links_alive(links: &[LinkState], before: Option<&ForwarderStatus>) -> Condition {
+    let suspect = links.iter();
+    let suspect = suspect.filter(|link| link.health() == LinkHealth::Suspect);
+    let suspect: Vec<String> = suspect
+        .map(|link| format!("{}: {}", link.id, link.reason))
+        .collect();
+    let suspect: Vec<&str> = suspect.iter().map(String::as_str).collect();
+    match suspect.as_slice() {
+        [] => condition("LinksAlive", "True", "Alive", "", before),
+        suspect => {
+            let message = format!("used only without another way: {}", enumerate(suspect));
+            condition("LinksAlive", "False", "LinkSuspect", &message, before)
         }
     }
 }

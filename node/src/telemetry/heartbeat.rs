@@ -39,6 +39,8 @@ pub struct Counts {
     pub links: u64,
     /// Number of links that are usable in both directions.
     pub links_up: u64,
+    /// Links that are suspect.
+    pub links_suspect: u64,
     /// Number of writes to the kernel.
     pub kernel_writes: u64,
     /// Number of writes that the kernel refused.

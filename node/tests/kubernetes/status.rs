@@ -16,9 +16,14 @@ pub(crate) fn report(up: u32) -> ForwarderStatus {
         id: format!("a/{number}"),
         up: number < up,
         reason: if number < up { "" } else { "no carrier" }.to_owned(),
+        ..LinkState::default()
     };
     ForwarderStatus {
-        links: LinkCount { up, total: 2 },
+        links: LinkCount {
+            up,
+            total: 2,
+            suspect: 0,
+        },
         links_up: format!("{up}/2"),
         epoch: "0000000000000001".to_owned(),
         netns: "bm-iot-a".to_owned(),
@@ -183,7 +188,7 @@ pub(crate) fn what_another_node_reported_is_replaced() -> Result<()> {
     rich.link_states.push(LinkState {
         id: "a/gone".to_owned(),
         up: true,
-        reason: String::new(),
+        ..LinkState::default()
     });
     first.source.report("heir.iot.a", &rich)?;
     until(bed, "heir", "the first", |status| {

@@ -15,6 +15,7 @@ mod interest;
 mod names;
 mod orphans;
 mod publish;
+pub mod queue;
 mod read;
 mod readiness;
 mod state;
@@ -29,13 +30,11 @@ use std::{
 use crds::{MicroServiceTopology, Problem, TopologyStatus, allocation::shards::Shard};
 use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
-use watches::Queue;
 
 pub(crate) use self::read::{
-    existing_allocation, existing_forwarder, name_of_range, node as read_node, shards_of,
-    topology as read_topology,
+    existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
+    node as read_node, shards_of, topology as read_topology,
 };
-use self::state::State;
 pub use self::{
     cached::{CachedForwarder, CachedRange},
     orphans::Orphan,
@@ -43,7 +42,8 @@ pub use self::{
     sync::{ForwarderKey, Stores, TopologyKey},
     watching::{Scope, run},
 };
-use crate::plan::{Computed, Observed, Versions, names::NamesWorld};
+use self::{queue::Queue, state::State};
+use crate::plan::{Computed, Observed, Pod, Versions, names::NamesWorld};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +155,11 @@ impl Cache {
         self.state().topology(&Key::new(namespace, name)).cloned()
     }
 
+    /// Every node of the cluster, sorted by name.
+    pub fn nodes(&self) -> Vec<crds::Node> {
+        self.state().nodes().0.as_ref().clone()
+    }
+
     /// Numbers of cached objects, by kind.
     pub fn sizes(&self) -> Vec<(Kind, usize)> {
         let state = self.state();
@@ -170,6 +175,15 @@ impl Cache {
             (Kind::Topology, self.inner.topologies.len()),
             (Kind::Forwarder, self.inner.forwarders.len()),
         ]
+    }
+
+    /// The pods that are or may be instances of the Apps of `topology`, applied or not.
+    pub fn pods(&self, topology: &MicroServiceTopology) -> Vec<Pod> {
+        let state = self.state();
+        state
+            .pods_of(topology)
+            .map(|pod| pod.as_ref().clone())
+            .collect()
     }
 
     /// The Forwarder objects of a topology, sorted by object name.
@@ -195,11 +209,6 @@ impl Cache {
     /// All that concerns one topology, for a plan; `None` when it is gone or cannot be read.
     pub fn observed(&self, key: &Key) -> Option<Observed> {
         self.state().observed(key)
-    }
-
-    /// The same with `topology` in the place of what is applied there, if anything is.
-    pub fn proposed(&self, key: &Key, topology: &Arc<MicroServiceTopology>) -> Observed {
-        self.state().proposed(key, topology)
     }
 
     /// True when an allocation object, head or shard, is cached.

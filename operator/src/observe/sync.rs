@@ -18,12 +18,11 @@ use kube::{
     },
 };
 
-use watches::Queue;
-
 use super::{
     Cache, Entry, Inner, Key,
     cached::{Cached, CachedForwarder},
     orphans::Orphan,
+    queue::Queue,
     read,
     readiness::{KINDS, Kind, Source},
     state::Concerned,
@@ -201,19 +200,11 @@ impl Cache {
         self.learn(&metadata, held);
     }
 
-    /// Takes the answer to a write, or a reading, of a Forwarder, and returns it.
-    pub fn learn_forwarder(&self, object: DynamicObject) -> Arc<CachedForwarder> {
+    /// Takes the answer to a write of a Forwarder.
+    pub fn learn_forwarder(&self, object: DynamicObject) {
         let metadata = object.metadata.clone();
-        let held = self.decoded(object);
-        self.learn(&metadata, Cached::Forwarder(Arc::clone(&held)));
-        held
-    }
-
-    /// A decoded Forwarder, without a copy of what others have too.
-    pub(super) fn decoded(&self, object: DynamicObject) -> Arc<CachedForwarder> {
-        let mut held = read::forwarder(object);
-        self.state_mut().share(&mut held);
-        Arc::new(held)
+        let held = Cached::Forwarder(Arc::new(read::forwarder(object)));
+        self.learn(&metadata, held);
     }
 
     /// Takes the answer to a write of an Allocation.
@@ -365,14 +356,7 @@ impl Cache {
             Kind::Service | Kind::EndpointSlice => true,
         };
         self.inner.stores.note(kind, key, is_there);
-        let waiting = concerned
-            .has_room
-            .then(|| self.state().claims.waiting.clone());
-        for topology in concerned
-            .topologies
-            .into_iter()
-            .chain(waiting.into_iter().flatten())
-        {
+        for topology in concerned.topologies {
             let delay = GATHER + self.stagger(&topology);
             self.inner.topologies.push(topology, delay);
         }

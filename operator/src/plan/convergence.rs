@@ -1,13 +1,13 @@
 //! Reports of nodes, compared with the tables that follow from them.
 //!
-//! A link can be used while both its ends report it up, as nodes themselves have it. What each node
+//! A link can be used while both its ends report it up, and one that either end suspects is the last resort, as nodes themselves have it. What each node
 //! should have programmed then is computed here by the same functions, and compared with its report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::Forwarder;
-use linkstate::{Verdict, verdict};
-use topology::{Change, Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
+use crds::forwarder::LinkHealth;
+use linkstate::{Impaired, Verdict, verdict};
+use topology::{Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
 
 use super::{
     computed::{Computed, Memo},
@@ -30,6 +30,8 @@ pub struct Convergence {
     pub links: u32,
     /// Number of links that are reported up from both ends.
     pub links_up: u32,
+    /// Links that are reported suspect, in order of ids.
+    pub suspect: Vec<DownLink>,
     /// Links that are reported down, in order of ids.
     pub down: Vec<DownLink>,
     /// Number of links without a complete report.
@@ -39,11 +41,13 @@ pub struct Convergence {
     /// Names of the Forwarders that reach one another over links that are not down, the largest part
     /// first; one part when nothing is cut off, none without Forwarders.
     pub parts: Vec<Vec<String>>,
+    /// True when some of them reach one another over suspect links alone.
+    pub is_doubtful: bool,
     /// Number of pods that are instances of Apps.
     pub pods: u32,
 }
 
-/// A link that cannot be used.
+/// A link that is not up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownLink {
     /// Its id.
@@ -70,39 +74,48 @@ pub struct Waiting {
 /// Compares what nodes report with what follows from it.
 pub(super) fn convergence(
     observed: &Observed,
-    desired: &[Forwarder],
     computed: &Computed,
     pods: u32,
     memo: &mut Memo,
 ) -> Convergence {
-    let reports = Reports::new(observed, desired, computed);
+    let reports = Reports::new(observed, computed);
     let mut convergence = Convergence {
-        total: desired.len() as u32,
+        total: computed.forwarders.len() as u32,
         links: computed.graph.links().len() as u32,
-        gone: gone(observed, desired),
+        gone: gone(observed, computed),
         pods,
         ..Convergence::default()
     };
     let mut graph = Graph::new(&computed.graph);
     let mut is_down = vec![false; computed.graph.links().len()];
+    let mut impaired = Impaired::default();
     for index in 0..convergence.links {
         let link = LinkIndex(index);
         match reports.link(link) {
             State::Up => convergence.links_up += 1,
-            State::Unknown => convergence.links_unknown += 1,
+            State::Unknown => {
+                convergence.links_unknown += 1;
+                impaired.down.push(link);
+            }
+            State::Suspect(suspect) => {
+                impaired.suspect.push(link);
+                convergence.suspect.push(suspect);
+            }
             State::Down(down) => {
                 is_down[link.position()] = true;
+                impaired.down.push(link);
                 convergence.down.push(down);
             }
         }
-        if !matches!(reports.link(link), State::Up) {
-            graph.change(Change::Link {
-                link,
-                weights: None,
-            });
-        }
+    }
+    for change in impaired.changes(&computed.graph) {
+        graph.change(change);
     }
     convergence.parts = parts(computed, &is_down);
+    for link in &impaired.suspect {
+        is_down[link.position()] = true;
+    }
+    convergence.is_doubtful = parts(computed, &is_down).len() > convergence.parts.len();
     let mut tables = Tables::new(computed, &graph, memo);
     for (index, existing) in (0..).map(ForwarderIndex).zip(&reports.forwarders) {
         let reported = existing.filter(|existing| !existing.status.epoch.is_empty());
@@ -120,13 +133,13 @@ pub(super) fn convergence(
 }
 
 /// Forwarders that are pinned to a missing node.
-fn gone(observed: &Observed, desired: &[Forwarder]) -> Vec<(String, String)> {
+fn gone(observed: &Observed, computed: &Computed) -> Vec<(String, String)> {
     let nodes: BTreeSet<&str> = observed
         .nodes
         .iter()
         .map(|node| node.name.as_str())
         .collect();
-    let specs = desired.iter().map(|forwarder| &forwarder.spec);
+    let specs = computed.forwarders.iter().map(|forwarder| &forwarder.spec);
     let gone = specs.filter(|spec| !nodes.contains(spec.node.as_str()));
     gone.map(|spec| (spec.name.clone(), spec.node.clone()))
         .collect()
@@ -138,11 +151,13 @@ fn waiting(
     existing: Option<&ExistingForwarder>,
 ) -> Waiting {
     let name = &computed.graph.forwarders()[index.position()];
+    // Both are in byte order of names.
+    let desired = computed.forwarders.get(index.position());
     let ready = existing.and_then(|f| f.status.conditions.iter().find(|c| c.r#type == "Ready"));
     let problem = ready.filter(|ready| ready.status == "False");
     Waiting {
         forwarder: name.clone(),
-        node: computed.nodes[index.position()].clone(),
+        node: desired.map(|f| f.spec.node.clone()).unwrap_or_default(),
         epoch: existing.map(|f| f.status.epoch.clone()).unwrap_or_default(),
         problem: problem
             .map(|ready| ready.message.clone())
@@ -154,6 +169,7 @@ fn waiting(
 enum State {
     Up,
     Unknown,
+    Suspect(DownLink),
     Down(DownLink),
 }
 
@@ -168,9 +184,9 @@ struct Reports<'a> {
 }
 
 impl<'a> Reports<'a> {
-    fn new(observed: &'a Observed, desired: &[Forwarder], computed: &'a Computed) -> Reports<'a> {
+    fn new(observed: &'a Observed, computed: &'a Computed) -> Reports<'a> {
         let usable = observed.usable();
-        let desired = by_name(desired);
+        let desired = by_name(&computed.forwarders);
         let names = computed.graph.forwarders().iter();
         let forwarders: Vec<Option<&ExistingForwarder>> = names
             .map(|name| usable.get(name.as_str()).copied())
@@ -203,15 +219,25 @@ impl<'a> Reports<'a> {
         let id = graph.link_id(link);
         let ends = [declared.a, declared.b];
         let states = ends.map(|end| self.links[end.position()].get(id.as_str()).copied());
-        match verdict(states, |state| state.up) {
+        let described = |position: usize, state: &crds::forwarder::LinkState| DownLink {
+            id: id.clone(),
+            at: graph.forwarders()[ends[position].position()].clone(),
+            reason: state.reason.clone(),
+        };
+        match verdict(states, |state| health(state)) {
             Verdict::Usable => State::Up,
-            Verdict::Down(position, state) => State::Down(DownLink {
-                id,
-                at: graph.forwarders()[ends[position].position()].clone(),
-                reason: state.reason.clone(),
-            }),
+            Verdict::Suspect(position, state) => State::Suspect(described(position, state)),
+            Verdict::Down(position, state) => State::Down(described(position, state)),
             Verdict::Unreported => State::Unknown,
         }
+    }
+}
+
+fn health(state: &crds::forwarder::LinkState) -> linkstate::State {
+    match state.health() {
+        LinkHealth::Up => linkstate::State::Up,
+        LinkHealth::Suspect => linkstate::State::Suspect,
+        LinkHealth::Down => linkstate::State::Down,
     }
 }
 

@@ -70,8 +70,6 @@ pub use self::{
 pub struct Plan {
     /// Computed topology of the declaration; `None` when it is rejected.
     pub computed: Option<Computed>,
-    /// The Forwarders that should be, sorted by name, with all they are granted so far.
-    pub forwarders: Vec<Forwarder>,
     /// Problems of a rejected declaration; empty for an accepted one.
     pub problems: Vec<Problem>,
     /// Forwarders to create bare, by their names in the topology; step (a).
@@ -209,13 +207,11 @@ fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo)
         .collect();
     let mut facts = Facts::of(observed, rejection.problems.clone());
     facts.rejected = rejection.reason.to_owned();
-    if let Ok(computed) = Computed::new(&existing, memo) {
-        facts.convergence = Some(convergence::convergence(
-            observed, &existing, &computed, 0, memo,
-        ));
+    if let Ok(computed) = Computed::new(existing, memo) {
+        facts.convergence = Some(convergence::convergence(observed, &computed, 0, memo));
     }
     // Announcements are no network: others may have the room.
-    let is_full = is_for_want_of_room(&facts);
+    let is_full = rejection.reason == limits::REASON;
     let delete = is_full.then(|| diff::withdrawn(observed));
     Plan {
         problems: rejection.problems,
@@ -223,11 +219,6 @@ fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo)
         delete: delete.unwrap_or_default(),
         ..Plan::default()
     }
-}
-
-/// True when the declaration may be accepted once other topologies have less.
-pub fn is_for_want_of_room(facts: &Facts) -> bool {
-    [limits::REASON, limits::NO_MEMORY].contains(&facts.rejected.as_str())
 }
 
 fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
@@ -239,7 +230,7 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
     } = desired;
     let Allocated { next, missing, why } = allocation::next(observed, &forwarders);
     allocation::grant(observed, &mut forwarders, &next);
-    let computed = match Computed::new(&forwarders, memo) {
+    let computed = match Computed::new(forwarders, memo) {
         Ok(computed) => computed,
         Err(problem) => {
             let problems = vec![problem];
@@ -247,22 +238,21 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
             return rejected(observed, desired::Rejection { reason, problems }, memo);
         }
     };
-    let closed = consistency::closed(observed, &forwarders);
+    let forwarders = &computed.forwarders;
+    let closed = consistency::closed(observed, forwarders);
     let mut facts = Facts::of(observed, Vec::new());
     facts.ignored.clone_from(&observed.ignored);
     facts.left_out = left_out;
     facts.writing = Writing {
-        missing: diff::unwritten(observed, &forwarders),
-        surplus: diff::surplus(observed, &forwarders),
+        missing: diff::unwritten(observed, forwarders),
+        surplus: diff::surplus(observed, forwarders),
         blocked: closed.clone().or(why),
     };
     facts.epoch = computed.epoch.to_string();
     facts.digest = computed.digest.to_string();
-    let reports = convergence::convergence(observed, &forwarders, &computed, pods, memo);
-    facts.convergence = Some(reports);
+    facts.convergence = Some(convergence::convergence(observed, &computed, pods, memo));
     let mut plan = Plan {
         facts,
-        forwarders,
         unattached,
         ..Plan::default()
     };
@@ -290,7 +280,7 @@ fn write(
     is_closed: bool,
     plan: &mut Plan,
 ) {
-    let forwarders = &plan.forwarders;
+    let forwarders = &computed.forwarders;
     plan.create = diff::creates(observed, forwarders);
     (plan.claim, plan.claim_count) = vni::claims(observed, &next, missing);
     plan.fill = diff::fills(observed, forwarders, &next);
@@ -300,7 +290,7 @@ fn write(
     plan.crowded_nodes = limits::crowded(observed, forwarders);
     // Tables of a contradictory network are not published.
     if consistency::contradiction(observed).is_none() {
-        plan.publish = diff::publishes(observed, forwarders, computed);
+        plan.publish = diff::publishes(observed, computed);
     }
     let allocation = observed.allocation.iter();
     let own = allocation.filter(|_| observed.persisted().is_some());

@@ -138,7 +138,15 @@ fn degraded(facts: &Facts) -> Finding {
             messages::partitioned(convergence),
         )
     } else if !convergence.down.is_empty() {
-        Finding::new("Degraded", "True", "LinkDown", messages::down(convergence))
+        Finding::new(
+            "Degraded",
+            "True",
+            "LinkDown",
+            messages::impaired(convergence),
+        )
+    } else if !convergence.suspect.is_empty() {
+        let message = messages::suspect(convergence);
+        Finding::new("Degraded", "True", "LinkSuspect", message)
     } else if convergence.links_unknown > 0 {
         let message = messages::links_unknown(convergence);
         Finding::new("Degraded", "Unknown", "NotReported", message)
@@ -147,7 +155,7 @@ fn degraded(facts: &Facts) -> Finding {
     }
 }
 
-/// The first that is not true says why; a link that is down is no reason while all are reached.
+/// The first that is not true says why; a link that is down or suspect is no reason while all are reached without it.
 fn ready(facts: &Facts, steps: &[&Finding], degraded: &Finding) -> Finding {
     let first = steps.iter().find(|step| !step.is_true());
     // A missing report of a deleted node will not arrive later.
@@ -156,6 +164,10 @@ fn ready(facts: &Facts, steps: &[&Finding], degraded: &Finding) -> Finding {
     }
     if let Some(first) = first {
         return first.of("Ready", first.status);
+    }
+    if let Some(convergence) = facts.convergence.as_ref().filter(|it| it.is_doubtful) {
+        let message = messages::suspect(convergence);
+        return Finding::new("Ready", "Unknown", "LinkSuspect", message);
     }
     let is_cut = ["NodeGone", "Partitioned"].contains(&degraded.reason.as_str());
     if is_cut || degraded.status == "Unknown" {

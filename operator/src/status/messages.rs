@@ -186,6 +186,26 @@ pub(super) fn down(convergence: &Convergence) -> String {
     list(down)
 }
 
+/// Links that are down, and those that are suspect.
+pub(super) fn impaired(convergence: &Convergence) -> String {
+    match convergence.suspect.as_slice() {
+        [] => down(convergence),
+        _ => format!("{}; {}", down(convergence), suspect(convergence)),
+    }
+}
+
+pub(super) fn suspect(convergence: &Convergence) -> String {
+    let suspect = convergence.suspect.iter().map(|suspect| {
+        let reason = printable(&suspect.reason, QUOTED);
+        format!("link {} is suspect: {}: {reason}", suspect.id, suspect.at)
+    });
+    let ways = match convergence.is_doubtful {
+        true => "; there is no other way",
+        false => "",
+    };
+    list(suspect) + ways
+}
+
 pub(super) fn links_unknown(convergence: &Convergence) -> String {
     format!(
         "{} of {} links are not reported from both ends yet",

@@ -38,6 +38,7 @@ pub fn next(facts: &Facts, before: &TopologyStatus, now: Now<'_>) -> TopologySta
         status.links = LinkCount {
             up: convergence.links_up,
             total: convergence.links,
+            suspect: convergence.suspect.len() as u32,
         };
         status.links_up = format!("{}/{}", convergence.links_up, convergence.links);
     }

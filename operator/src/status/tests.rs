@@ -45,6 +45,15 @@ fn down(convergence: &mut Convergence) {
     });
 }
 
+fn suspect(convergence: &mut Convergence) {
+    convergence.links_up -= 1;
+    convergence.suspect.push(DownLink {
+        id: "a/b".to_owned(),
+        at: "a".to_owned(),
+        reason: "a hears nothing from b".to_owned(),
+    });
+}
+
 fn of(status: &TopologyStatus, name: &str) -> (String, String, String) {
     let found = status.conditions.iter().find(|c| c.r#type == name);
     let found = found.expect("every condition is always there");
@@ -78,6 +87,14 @@ fn conditions_say_what_is_the_matter() {
         down(convergence);
         convergence.parts = vec![vec!["b".to_owned(), "c".to_owned()], vec!["a".to_owned()]];
     });
+    let doubtful = convergence(|convergence| {
+        suspect(convergence);
+        convergence.is_doubtful = true;
+    });
+    let both = convergence(|convergence| {
+        down(convergence);
+        suspect(convergence);
+    });
     let gone = convergence(|convergence| convergence.gone.push(("a".to_owned(), "n1".to_owned())));
     let all_gone = convergence(|convergence| {
         (convergence.reported, convergence.programmed) = (0, 0);
@@ -104,6 +121,11 @@ fn conditions_say_what_is_the_matter() {
         (&late,          "Progressing", "True",    "Waiting",     "2 of 3"),
         (&convergence(down),    "Degraded",    "True",    "LinkDown",    "link a/b is down: a: no packet"),
         (&convergence(down),    "Ready",       "True",    "Ready",       ""),
+        (&convergence(suspect), "Degraded",    "True",    "LinkSuspect", "link a/b is suspect: a: a hears nothing from b"),
+        (&convergence(suspect), "Ready",       "True",    "Ready",       ""),
+        (&doubtful,      "Degraded",    "True",    "LinkSuspect", "; there is no other way"),
+        (&doubtful,      "Ready",       "Unknown", "LinkSuspect", "link a/b is suspect"),
+        (&both,          "Degraded",    "True",    "LinkDown",    "link a/b is down: a: no packet; link a/b is suspect: a"),
         (&cut,           "Degraded",    "True",    "Partitioned", "a cannot be reached from the other 2 forwarders: link a/b is down"),
         (&cut,           "Ready",       "False",   "Partitioned", "a cannot be reached"),
         (&gone,          "Degraded",    "True",    "NodeGone",    "node n1 of forwarder a does not exist"),
@@ -202,6 +224,9 @@ fn events_tell_transitions_only() {
     );
     assert_eq!(told(&status(&good()), &good()), [""; 0]);
     assert_eq!(told(&status(&good()), &convergence(down)), ["!LinkDown"]);
+    let suspect = convergence(suspect);
+    assert_eq!(told(&status(&good()), &suspect), ["!LinkSuspect"]);
+    assert_eq!(told(&status(&suspect), &good()), ["AllUp"]);
     assert_eq!(told(&status(&convergence(down)), &cut), ["!Partitioned"]);
     assert_eq!(told(&status(&cut), &good()), ["Ready", "AllUp"]);
     assert_eq!(told(&status(&good()), &rejected), ["!Invalid"]);

@@ -135,7 +135,10 @@ fn encode_topologies(
     gauges(encoder, "beemesh_topology_links", help, samples)?;
     let help = "Links of a topology that are up at both ends.";
     let samples = count(|status| status.links.up);
-    gauges(encoder, "beemesh_topology_links_up", help, samples)
+    gauges(encoder, "beemesh_topology_links_up", help, samples)?;
+    let help = "Links of a topology that pass no packets although their interfaces are up.";
+    let samples = count(|status| status.links.suspect);
+    gauges(encoder, "beemesh_topology_links_suspect", help, samples)
 }
 
 /// Every condition with every status, so that no series comes and goes.

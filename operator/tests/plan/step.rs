@@ -58,6 +58,8 @@ pub(super) struct EditAllocation {
 pub(super) struct Report {
     /// Reasons by the Forwarder that reports it, by link.
     pub(super) down: BTreeMap<String, BTreeMap<String, String>>,
+    /// The same of suspect links.
+    pub(super) suspect: BTreeMap<String, BTreeMap<String, String>>,
     /// Forwarders that report nothing new.
     pub(super) silent: Vec<String>,
 }

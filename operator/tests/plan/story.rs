@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use crds::{ForwarderStatus, Node, TopologyStatus, forwarder::LinkState};
+use crds::{
+    ForwarderStatus, Node, TopologyStatus,
+    forwarder::{LinkHealth, LinkState},
+};
+use linkstate::LAST_RESORT_WEIGHT;
 use operator::{
     plan::{Delete, Memo, Observed, Pod, plan, plan_with},
     status::{self, Now},
@@ -251,12 +255,11 @@ impl Teller {
             return;
         };
         let mut graph = Graph::new(&computed.graph);
-        for id in report.down.keys() {
+        let last = Some((LAST_RESORT_WEIGHT, LAST_RESORT_WEIGHT));
+        let down = report.down.keys().map(|id| (id, None));
+        for (id, weights) in down.chain(report.suspect.keys().map(|id| (id, last))) {
             let link = computed.graph.link(id).expect("a link");
-            graph.change(Change::Link {
-                link,
-                weights: None,
-            });
+            graph.change(Change::Link { link, weights });
         }
         for forwarder in observed.forwarders {
             let name = &forwarder.spec.name;
@@ -273,12 +276,16 @@ impl Teller {
                 (status.epoch, status.digest) = (table.epoch.to_string(), digest);
             }
             let state = |link: &crds::forwarder::ForwarderLink| {
-                let reasons = report.down.get(&link.id);
-                let reason = reasons.and_then(|reasons| reasons.get(name)).cloned();
+                let reason = |all: &BTreeMap<String, BTreeMap<String, String>>| {
+                    all.get(&link.id).and_then(|all| all.get(name)).cloned()
+                };
+                let (down, suspect) = (reason(&report.down), reason(&report.suspect));
                 LinkState {
                     id: link.id.clone(),
-                    up: reason.is_none(),
-                    reason: reason.unwrap_or_default(),
+                    up: down.is_none() && suspect.is_none(),
+                    state: suspect.as_ref().map(|_| LinkHealth::Suspect),
+                    reason: down.or(suspect).unwrap_or_default(),
+                    ..LinkState::default()
                 }
             };
             status.link_states = forwarder.spec.links.iter().map(state).collect();

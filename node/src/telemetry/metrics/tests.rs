@@ -17,6 +17,7 @@ pub(crate) fn counted() -> Metrics {
             forwarders: 3,
             links: 4,
             links_up: 2,
+            links_suspect: 1,
             kernel_writes: 70,
             kernel_failures: 1,
             resyncs: 9,
@@ -30,11 +31,6 @@ pub(crate) fn counted() -> Metrics {
             writes: 2,
         }),
         peers: Some((2, 1)),
-        bfd: Some(liveness::Snapshot {
-            up: 6,
-            stretch: 1.25,
-            ..liveness::Snapshot::default()
-        }),
         cache_age: Some(0.25),
         api_writes: vec![("ok", 7)],
     };
@@ -59,11 +55,10 @@ fn values_are_those_that_were_counted() {
     #[rustfmt::skip]
     let expected = [
         "beemesh_node_links_up 2",
+        "beemesh_node_links_suspect 1",
         "beemesh_node_pods_waiting 2",
         "beemesh_node_pods_refused 3",
         "beemesh_node_kernel_writes_total 70",
-        "beemesh_node_bfd_sessions_up 6",
-        "beemesh_node_bfd_interval_stretch 1.25",
         "beemesh_node_cni_installed 1",
         "beemesh_node_cni_displaced 0",
         "beemesh_node_peers_connected 1",

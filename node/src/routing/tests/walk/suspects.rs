@@ -1,5 +1,7 @@
 //! Links of which the liveness protocol says that no packet passes.
 
+use crds::ForwarderStatus;
+use crds::forwarder::{LinkDirection, LinkHealth};
 use linkstate::{PathVerdict, Suspicion};
 
 use super::*;
@@ -15,6 +17,13 @@ fn silence() -> PathVerdict {
 }
 
 impl Node {
+    /// The status that is reported next.
+    fn status(&mut self, forwarder: &str) -> ForwarderStatus {
+        self.engine.status_after = Instant::now();
+        self.engine.report();
+        self.engine.parts.source.reported(forwarder).unwrap()
+    }
+
     /// The liveness protocol judges the link of an own interface.
     fn judge(&self, forwarder: &str, interface: &str, verdict: PathVerdict) {
         let netns = self.engine.locals[forwarder].netns.clone();
@@ -49,6 +58,68 @@ fn a_suspect_link_leaves_the_groups_before_the_engine_looks_and_is_reported() {
     node.settle();
     assert_eq!(node.own(F1, "f1/f3"), State::Up);
     assert_eq!(node.routes(F1), before);
+}
+
+#[test]
+fn the_status_tells_suspect_links_apart_direction_by_direction_and_says_who_says_so() {
+    let mut node = Node::new();
+    node.judge(F1, "l-f3", silence());
+    node.settle();
+    let status = node.status(F1);
+    let link = |status: &ForwarderStatus, id: &str| {
+        let mut links = status.link_states.iter();
+        links.find(|link| link.id == id).cloned().unwrap()
+    };
+    let suspect = link(&status, "f1/f3");
+    assert_eq!((suspect.up, suspect.health()), (false, LinkHealth::Suspect));
+    assert_eq!(suspect.reason, "f1 hears nothing from f3");
+    let receive = suspect.receive.unwrap();
+    assert_eq!(
+        (receive.reason.as_str(), receive.by.as_str()),
+        ("Silence", "f1")
+    );
+    assert_eq!(
+        (receive.state, receive.diagnostic),
+        (LinkHealth::Suspect, 1)
+    );
+    assert!(!receive.since.is_empty());
+    assert_eq!(suspect.transmit, None);
+    assert_eq!(link(&status, "f1/f2").health(), LinkHealth::Up);
+    assert_eq!((status.links.suspect, status.links_up.as_str()), (1, "1/2"));
+    let alive = |status: &ForwarderStatus| {
+        let mut conditions = status.conditions.iter();
+        let found = conditions.find(|it| it.r#type == "LinksAlive").unwrap();
+        (found.status.clone(), found.message.clone())
+    };
+    let (told, message) = alive(&status);
+    assert_eq!(told, "False");
+    assert!(
+        message.contains("f1/f3: f1 hears nothing from f3"),
+        "{message}"
+    );
+
+    // What lasts is written once.
+    node.engine.locals.get_mut(F1).unwrap().is_status_due = true;
+    assert_eq!(node.status(F1), status);
+
+    node.judge(F1, "l-f3", PathVerdict::ALIVE);
+    node.hear(State::Suspect);
+    node.settle();
+    let of_peer = link(&node.status(F1), "f1/f3");
+    let by = |direction: Option<LinkDirection>| direction.unwrap().by;
+    assert_eq!(
+        (by(of_peer.receive), by(of_peer.transmit)),
+        ("f3".into(), "f3".into())
+    );
+
+    node.hear(State::Up);
+    node.settle();
+    let status = node.status(F1);
+    assert_eq!(link(&status, "f1/f3").health(), LinkHealth::Up);
+    assert_eq!(
+        (alive(&status).0.as_str(), status.links.suspect),
+        ("True", 0)
+    );
 }
 
 #[test]
@@ -130,4 +201,19 @@ fn a_doubt_that_is_over_before_the_engine_looks_is_no_use_before_the_table_is_ma
     node.settle();
     assert_eq!(node.own(F1, "f1/f3"), State::Up);
     assert_eq!(node.routes(F1), before);
+}
+
+#[test]
+fn a_link_that_comes_back_suspect_is_at_once_the_last_resort_of_all() {
+    let mut node = Node::new();
+    node.hear(State::Down);
+    node.settle();
+    node.hear(State::Suspect);
+    assert!(node.engine.parts.failover.step(false));
+    let pending = node.mailbox.take(Instant::now());
+    node.engine.take_reports(&pending.reports);
+    node.engine.follow_changes();
+    for forwarder in [F1, F2] {
+        assert!(node.engine.locals[forwarder].is_table_due, "{forwarder}");
+    }
 }

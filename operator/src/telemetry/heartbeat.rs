@@ -1,4 +1,4 @@
-//! Heartbeat of the executor: the check of liveness.
+//! Heartbeatbeat of the executor: the check of liveness.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Check, Probes};
+use ::telemetry::{Check, Probes};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
