@@ -24,7 +24,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("beemesh-node",         &["beemesh-cni-protocol", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-liveness", "beemesh-probe", "beemesh-store", "beemesh-telemetry", "beemesh-topology", "beemesh-watches"]),
     ("beemesh-console",      &["beemesh-crds", "beemesh-probe", "beemesh-topology"]),
     // A lab starts the daemon of each of its hosts.
-    ("beemesh-lab",          &["beemesh-console", "beemesh-crds", "beemesh-dataplane", "beemesh-node", "beemesh-probe", "beemesh-store", "beemesh-topology"]),
+    ("beemesh-lab",          &["beemesh-console", "beemesh-crds", "beemesh-dataplane", "beemesh-linkstate", "beemesh-node", "beemesh-probe", "beemesh-store", "beemesh-topology"]),
     ("beemesh-ctl",          &["beemesh-console", "beemesh-crds", "beemesh-lab", "beemesh-linkstate", "beemesh-picture", "beemesh-probe", "beemesh-topology"]),
     ("beemesh-operator",     &["beemesh-crds", "beemesh-telemetry", "beemesh-linkstate", "beemesh-topology", "beemesh-watches"]),
     ("beemesh-e2e",          &[]),

@@ -10,7 +10,7 @@ use console::family::FamilyArgs;
 use console::input::Input;
 use console::output::Output;
 pub(crate) use faults::{
-    BurnArgs, CutArgs, FlapArgs, FreezeArgs, HealArgs, KillArgs, OneWayArgs, PartitionArgs,
+    BurnArgs, CutArgs, FlapArgs, FreezeArgs, HealArgs, KillArgs, Kind, OneWayArgs, PartitionArgs,
     SlowArgs,
 };
 
@@ -70,7 +70,7 @@ pub(crate) enum Verb {
     Burn(BurnArgs),
     /// Undo the faults of one link, forwarder or node, or all
     Heal(HealArgs),
-    /// Test every App pair over the computed paths, then every link by cutting and healing it
+    /// Test every App pair over the computed paths, then every link by cuts that are seen, silent and of one way
     Test(TestArgs),
     /// Print a CNI network configuration with which any runtime attaches a container to the lab
     Conflist(ConflistArgs),
@@ -205,10 +205,18 @@ pub(crate) struct TestArgs {
     /// Cut at most N links, evenly chosen
     #[arg(long, value_name = "N")]
     pub(crate) cuts: Option<usize>,
+    /// Kinds of cuts, each of every link
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        default_value = "cut,silent,one-way"
+    )]
+    pub(crate) kinds: Vec<Kind>,
     /// Test at most N pairs, evenly chosen
     #[arg(long, value_name = "N")]
     pub(crate) pairs: Option<usize>,
-    /// Longest accepted loss of a cut with another path
+    /// Longest accepted loss of a cut with another path; a silent one may also last until it is noticed
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) max_loss: Option<Duration>,
     #[command(flatten)]

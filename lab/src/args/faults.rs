@@ -177,6 +177,19 @@ pub(crate) struct HealArgs {
     pub(crate) output: Output,
 }
 
+/// Kind of the cuts that `test` makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Ends that are down.
+    #[default]
+    Cut,
+    /// Ends that look up and drop all packets.
+    Silent,
+    /// One end that looks up and drops all packets.
+    OneWay,
+}
+
 /// Bits per second of `10mbit`, `500kbit`, `1gbit`, `8000bit`.
 fn rate(text: &str) -> Result<u64, String> {
     let units = [

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::Forwarder;
+use linkstate::Usage;
 use probe::flow_report::Edge;
-use topology::{Fault, ForwarderIndex, Graph, Spf, Table, Topology};
+use topology::{Change, Fault, ForwarderIndex, Graph, LinkIndex, Spf, Table, Topology};
 
 use crate::state::directory::Faults;
 use console::failure::Failure;
@@ -19,14 +20,24 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// Computed state of the declared topology without the `faults`.
+    /// Computed state of the declared topology with the `faults`: links that are down are not in it, silent ones are the last
+    /// resort.
     ///
     /// # Errors
     /// [`Failure::Failed`] when the lab's objects are no valid topology, after a manual edit.
     pub(crate) fn new(forwarders: &[Forwarder], faults: &Faults) -> Result<Computed, Failure> {
         let declared = declared(forwarders)?;
-        let topology = declared.without(&faults_in(&declared, forwarders, faults));
-        let graph = Graph::new(&topology);
+        let links = Links::new(&declared, forwarders);
+        let down = links.all(|link, ends| faults.takes_out(link, ends.map(|(name, _)| name)));
+        let down: Vec<Fault> = down.into_iter().map(Fault::Link).collect();
+        let topology = declared.without(&down);
+        let mut graph = Graph::new(&topology);
+        let links = Links::new(&topology, forwarders);
+        for link in links.all(|link, ends| faults.silences(link, ends)) {
+            let declared = &topology.links()[link.position()];
+            let weights = Usage::LastResort.weights((declared.weight, declared.weight_back));
+            graph.change(Change::Link { link, weights });
+        }
         let max_paths = forwarders
             .first()
             .map_or(64, |forwarder| forwarder.spec.routing.max_paths);
@@ -36,6 +47,11 @@ impl Computed {
             max_paths: max_paths as usize,
             tables: std::cell::RefCell::default(),
         })
+    }
+
+    /// Epoch of the tables.
+    pub(crate) fn epoch(&self) -> String {
+        self.graph.epoch().to_string()
     }
 
     /// The live topology.
@@ -101,25 +117,34 @@ pub(crate) fn declared(forwarders: &[Forwarder]) -> Result<Topology, Failure> {
         .map_err(|error| Failure::Failed(format!("the lab's objects are no topology: {error}")))
 }
 
-/// Links that `faults` take out or silence.
-fn faults_in(topology: &Topology, forwarders: &[Forwarder], faults: &Faults) -> Vec<Fault> {
-    let nodes: BTreeMap<&str, &str> = forwarders
-        .iter()
-        .map(|it| (it.spec.name.as_str(), it.spec.node.as_str()))
-        .collect();
-    let end = |forwarder: ForwarderIndex| {
-        let name = topology.forwarders()[forwarder.position()].as_str();
-        (name, nodes.get(name).copied().unwrap_or_default())
-    };
-    let is_out = |(number, link): &(u32, &topology::Link)| {
-        let ends = [end(link.a), end(link.b)];
-        let id = topology.link_id(topology::LinkIndex(*number));
-        // A Forwarder without power has no links, but it is still declared: its own table is empty.
-        faults.takes_out(&id, ends.map(|(name, _)| name)) || faults.silences(&id, ends)
-    };
-    (0..)
-        .zip(topology.links())
-        .filter(is_out)
-        .map(|(number, _)| Fault::Link(topology::LinkIndex(number)))
-        .collect()
+/// Links of a topology, with the Forwarder and the node of each end.
+struct Links<'a> {
+    topology: &'a Topology,
+    node_by_forwarder: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Links<'a> {
+    fn new(topology: &'a Topology, forwarders: &'a [Forwarder]) -> Links<'a> {
+        let node = |it: &'a Forwarder| (it.spec.name.as_str(), it.spec.node.as_str());
+        Links {
+            topology,
+            node_by_forwarder: forwarders.iter().map(node).collect(),
+        }
+    }
+
+    /// Links for which `is_so` holds.
+    fn all(&self, is_so: impl Fn(&str, [(&str, &str); 2]) -> bool) -> Vec<LinkIndex> {
+        let end = |forwarder: ForwarderIndex| {
+            let name = self.topology.forwarders()[forwarder.position()].as_str();
+            let node = self.node_by_forwarder.get(name).copied();
+            (name, node.unwrap_or_default())
+        };
+        let is_so = |link: &LinkIndex| {
+            let declared = &self.topology.links()[link.position()];
+            let id = self.topology.link_id(*link);
+            is_so(&id, [end(declared.a), end(declared.b)])
+        };
+        let count = self.topology.links().len() as u32;
+        (0..count).map(LinkIndex).filter(is_so).collect()
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::Forwarder;
+use crds::forwarder::ForwarderLink;
 
 use crate::convergence::computed::Computed;
 use crate::convergence::watch::Statuses;
@@ -12,27 +13,23 @@ use console::failure::Failure;
 /// Expected status by name of the object.
 pub(crate) type Expectations = BTreeMap<String, Expected>;
 
-/// Expected epoch and number of live links of each Forwarder object, by name. Silent cuts do not
-/// appear in them: carrier stays up.
+/// Expected epoch and number of live links of each Forwarder object, by name. A link that drops packets in silence is suspect,
+/// which is not up.
 pub(crate) fn expected(forwarders: &[Forwarder], record: &Record) -> Result<Expectations, Failure> {
-    let faults = record.faults.of_carrier();
-    let epoch = Computed::new(forwarders, &faults)?
-        .topology()
-        .epoch()
-        .to_string();
+    let faults = &record.faults;
+    let epoch = Computed::new(forwarders, faults)?.epoch();
     Ok(forwarders
         .iter()
         .map(|forwarder| {
-            let own = forwarder.spec.name.as_str();
-            let is_up = |id: &str, peer: &str| !faults.takes_out(id, [own, peer]);
-            let links = &forwarder.spec.links;
-            let up = links
-                .iter()
-                .filter(|link| is_up(&link.id, &link.peer))
-                .count();
+            let spec = &forwarder.spec;
+            let is_up = |link: &&ForwarderLink| {
+                let ends = [(&*spec.name, &*spec.node), (&*link.peer, &*link.peer_node)];
+                let is_down = faults.takes_out(&link.id, ends.map(|(name, _)| name));
+                !is_down && !faults.silences(&link.id, ends)
+            };
             let expected = Expected {
                 epoch: epoch.clone(),
-                up: up as u32,
+                up: spec.links.iter().filter(is_up).count() as u32,
             };
             (forwarder.metadata.name.clone(), expected)
         })

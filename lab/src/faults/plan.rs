@@ -60,15 +60,6 @@ impl Faults {
         !(self.frozen.is_empty() && self.killed_daemons.is_empty() && self.partition.is_empty())
     }
 
-    /// Faults that take carrier away.
-    pub(crate) fn of_carrier(&self) -> Faults {
-        Faults {
-            cut: self.cut.clone(),
-            killed: self.killed.clone(),
-            ..Faults::default()
-        }
-    }
-
     /// True when the daemon of `node` does not work.
     pub(crate) fn stops(&self, node: &str) -> bool {
         self.frozen.contains(node) || self.killed_daemons.contains(node)

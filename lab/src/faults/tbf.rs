@@ -20,6 +20,8 @@ const ROOT: u32 = u32::MAX;
 const HANDLE: u32 = 0x0bee_0000;
 /// Bytes that may be sent at once: a jumbo frame and a little.
 const BURST_MIN: u64 = 10_000;
+/// Bytes of the shortest queue: one packet must fit.
+const QUEUE_MIN: u64 = 2_000;
 
 /// Appends the request that limits interface number `index`; it replaces an earlier limit.
 pub(super) fn add_limit(batch: &mut Batch, index: u32, limit: Limit) {
@@ -27,7 +29,7 @@ pub(super) fn add_limit(batch: &mut Batch, index: u32, limit: Limit) {
     // A timer of the kernel is late by some milliseconds at most.
     let burst = (bytes_per_second / 100).max(BURST_MIN);
     let queue = bytes_per_second.saturating_mul(u64::from(limit.queue_ms)) / 1_000;
-    let (burst, size) = (small(burst), small(burst.saturating_add(queue)));
+    let (burst, size) = (small(burst), small(queue.max(QUEUE_MIN)));
     batch
         .message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, &tcmsg(index))
         .string(TCA_KIND, "tbf")
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_queue_holds_what_is_sent_in_its_time_and_the_burst() {
+    fn rate_and_queue_are_where_the_kernel_reads_them() {
         let parameters = parameters(1_250_000, 72_500);
         assert_eq!(parameters[8..12], 1_250_000_u32.to_ne_bytes());
         assert_eq!(parameters[24..28], 72_500_u32.to_ne_bytes());

@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use topology::LinkIndex;
 
+use crate::args::Kind;
 use crate::convergence::computed::Computed;
 use crate::convergence::watch::Watch;
 use crate::running::{Running, common, endpoint_of_forwarder};
+use crate::state::directory::{Direction, Faults};
 use crate::verbs::samples::{SAMPLES_MAX, Sample, Samples, keep_samples, whole_milliseconds};
 use crate::verbs::trace::Tracer;
 use console::failure::Failure;
@@ -18,12 +20,36 @@ use probe::flow_report::Edge;
 use probe::loss::Loss;
 use probe::stream::{self, Flow};
 
+impl Kind {
+    /// Words for the reader.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Kind::Cut => "cut",
+            Kind::Silent => "cut silently",
+            Kind::OneWay => "cut one way",
+        }
+    }
+
+    /// Adds this fault of a link; `to` is the end that hears nothing when the cut is of one way.
+    fn add(self, faults: &mut Faults, link: &str, to: &str) {
+        let link = link.to_owned();
+        let to = to.to_owned();
+        match self {
+            Kind::Cut => faults.cut.insert(link),
+            Kind::Silent => faults.silent.insert(link),
+            Kind::OneWay => faults.one_way.insert(Direction { link, to }),
+        };
+    }
+}
+
 /// Effect of cutting and healing one link.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Cut {
     /// Its id.
     pub(crate) link: String,
+    /// Kind of the cut.
+    pub(crate) kind: Kind,
     /// Longest loss of its flows after the cut, in milliseconds.
     pub(crate) lost_ms: u64,
     /// True when all of its flows arrived again during the cut.
@@ -130,15 +156,18 @@ impl Cutter {
         Ok((name(ends.a), name(ends.b)))
     }
 
-    /// Cuts and heals one link under traffic. Returns the effect, and the problems found.
+    /// Cuts and heals one link under traffic. Returns the effect, and the problems found. Links take turns in the direction of
+    /// a cut one way: with both, a link would fail so often that it is damped.
     ///
     /// # Errors
     /// [`Failure::Failed`] when an operation is refused; then the link is healed again.
-    pub(crate) fn cut(&mut self, link: &str) -> Result<(Cut, Vec<String>), Failure> {
+    pub(crate) fn cut(&mut self, link: &str, kind: Kind) -> Result<(Cut, Vec<String>), Failure> {
         let (a, b) = self.edge(link)?;
         let mut flows = self.flows(&a, &b)?;
         flows.extend(self.flows(&b, &a)?);
-        let outcome = self.cut_under(link, &flows);
+        let number = self.links().iter().position(|it| it == link);
+        let to = [&b, &a][number.unwrap_or(0) % 2];
+        let outcome = self.cut_under(link, (kind, to), &flows);
         // In any case the link is healed, and the fault is not recorded.
         self.heal(link)?;
         self.running.directory.write_record(&self.running.record)?;
@@ -148,10 +177,13 @@ impl Cutter {
     fn cut_under(
         &mut self,
         link: &str,
+        (kind, to): (Kind, &str),
         flows: &[(Sample, Flow)],
     ) -> Result<(Cut, Vec<String>), Failure> {
+        let words = kind.words();
         let mut cut = Cut {
             link: link.to_owned(),
+            kind,
             flows: flows.len(),
             ..Cut::default()
         };
@@ -167,9 +199,11 @@ impl Cutter {
             wrong.push(format!("{link}: no steady traffic before it was cut"));
         }
         // Recorded before the cut, so that `heal` repairs the link after a crash.
-        self.running.record.faults.cut.insert(link.to_owned());
+        let mut without = self.running.record.faults.clone();
+        without.cut.insert(link.to_owned());
+        let left = Computed::new(&self.running.forwarders, &without)?;
+        kind.add(&mut self.running.record.faults, link, to);
         self.running.directory.write_record(&self.running.record)?;
-        let left = Computed::new(&self.running.forwarders, &self.running.record.faults)?;
         let has_way = |flow: &&(Sample, Flow)| {
             left.edges(&flow.0.from.forwarder, &flow.0.to.forwarder)
                 .is_some()
@@ -186,17 +220,15 @@ impl Cutter {
         (cut.lost_ms, cut.late_ms) = worst(&losses);
         if !cut.rerouted && !cut.partitions {
             wrong.push(format!(
-                "{link}: cut, and not rerouted within {} s",
+                "{link}: {words}, and not rerouted within {} s",
                 self.limit.as_secs()
             ));
         }
-        let most = self
-            .max_loss
-            .filter(|_| !cut.partitions)
-            .map(whole_milliseconds);
+        let most = self.max_loss.filter(|_| !cut.partitions);
+        let most = most.map(|most| whole_milliseconds(most + self.detection(kind)));
         // The loss includes the sender's delay, which is not the lab's.
         if most.is_some_and(|most| cut.lost_ms > most + cut.late_ms) {
-            wrong.push(format!("{link}: cut, and {} ms were lost", cut.lost_ms));
+            wrong.push(format!("{link}: {words}, and {} ms were lost", cut.lost_ms));
         }
         self.heal_under(link, &probes, &mut cut, &mut wrong)?;
         Ok((cut, wrong))
@@ -211,7 +243,7 @@ impl Cutter {
     ) -> Result<(), Failure> {
         // Convergence before the next change, so that they do not disturb each other.
         if let Err(failure) = self.running.wait_converged_on(&mut self.watch) {
-            wrong.push(format!("{link}: cut, {failure}"));
+            wrong.push(format!("{link}: {}, {failure}", cut.kind.words()));
         }
         let during = start(probes)?;
         if cut.rerouted {
@@ -235,8 +267,17 @@ impl Cutter {
     /// Repairs the link in the lab and in memory.
     fn heal(&mut self, link: &str) -> Result<(), Failure> {
         let before = self.running.record.faults.clone();
-        self.running.record.faults.cut.remove(link);
+        self.running.record.faults.heal_link(link);
         self.running.enforce(&before)
+    }
+
+    /// Time in which silence is noticed; none for an interface that goes down.
+    fn detection(&self, kind: Kind) -> Duration {
+        let liveness = self.running.forwarders.first().map(|it| &it.spec.liveness);
+        match (kind, liveness) {
+            (Kind::Cut, _) | (_, None) => Duration::ZERO,
+            (_, Some(liveness)) => liveness.interval * liveness.multiplier,
+        }
     }
 
     /// Flows that cross a link from one end to the other.

@@ -20,9 +20,10 @@ use crate::verbs::status::changed;
 use console::failure::Failure;
 use console::output::Output;
 
-/// Timeout of convergence after a fault: detection, computation, and as many status writes.
+/// Timeout of convergence after a fault: detection, computation, and as many status writes. A link that failed too often rests
+/// for 30 s at most, before it is preferred again.
 fn patience(forwarders: usize) -> Duration {
-    Duration::from_secs(10) + Duration::from_millis(40) * u32::try_from(forwarders).unwrap_or(0)
+    Duration::from_secs(45) + Duration::from_millis(40) * u32::try_from(forwarders).unwrap_or(0)
 }
 
 /// Records faults, then makes them.

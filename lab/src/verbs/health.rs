@@ -17,7 +17,6 @@ use crate::apply::attach::broken;
 use crate::convergence::wait;
 use crate::running::Running;
 use console::failure::Failure;
-use crds::Forwarder;
 
 /// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -55,18 +54,20 @@ fn problems(running: &Running, check: KernelCheck) -> Result<Vec<String>, Failur
         .map(|it| (it.metadata.name.clone(), it.status.clone()))
         .collect();
     let faults = &running.record.faults;
-    let unreported = match faults.hides_changes() {
-        true => Vec::new(),
-        false => wait::missing(&expected, &statuses),
-    };
-    let seen = check(running, &forwarders)?;
-    let is_out = |forwarder: &Forwarder| {
-        faults.killed.contains(&forwarder.spec.name) || faults.stops(&forwarder.spec.node)
+    // Daemons that are frozen, dead or apart have no common state to compare with.
+    let (unreported, seen) = match faults.hides_changes() {
+        true => (Vec::new(), Vec::new()),
+        false => (
+            wait::missing(&expected, &statuses),
+            check(running, &forwarders)?,
+        ),
     };
     let is_dead = |object: &str| {
         let mut all = running.forwarders.iter();
         let of = |name: &str| object == name || object == format!("fwd/{name}");
-        all.any(|it| is_out(it) && (of(&it.metadata.name) || of(&it.spec.name)))
+        all.any(|it| {
+            faults.killed.contains(&it.spec.name) && (of(&it.metadata.name) || of(&it.spec.name))
+        })
     };
     let seen = seen.into_iter().filter(|(object, _)| !is_dead(object));
     let mut problems: Vec<String> = unreported

@@ -107,12 +107,7 @@ pub(crate) fn changed(running: &Running, output: Output, sentence: &str) -> Resu
 
 fn status_of(running: &Running) -> Result<Status, Failure> {
     let record = &running.record;
-    // Faults that the daemons can detect: a silent cut leaves the link up.
-    let known = record.faults.of_carrier();
-    let epoch = Computed::new(&running.forwarders, &known)?
-        .topology()
-        .epoch()
-        .to_string();
+    let epoch = Computed::new(&running.forwarders, &record.faults)?.epoch();
     let reported = watch::read_all(&running.directory.status());
     let forwarders = running.forwarders.iter().map(|forwarder| {
         let links = reported.get(&forwarder.metadata.name);

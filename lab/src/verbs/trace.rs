@@ -62,8 +62,7 @@ impl Tracer {
     /// # Errors
     /// [`Failure::Failed`] when the lab's objects are no valid topology.
     pub(crate) fn new(running: &Running) -> Result<Tracer, Failure> {
-        let known = running.record.faults.of_carrier();
-        let computed = Computed::new(&running.forwarders, &known)?;
+        let computed = Computed::new(&running.forwarders, &running.record.faults)?;
         let namespace =
             |forwarder: &crds::Forwarder| (forwarder.spec.name.clone(), faults::netns(forwarder));
         Ok(Tracer {

@@ -3,7 +3,7 @@
 //! ```text
 //! pairs: each instance to each other -> traces over many flows -> reached? on computed paths?
 //!                                                                 all legs of ECMP used?
-//! cuts:  each link -> streams over it, 1 ms -> cut -> rerouted? -> heal -> back?
+//! cuts:  each link -> streams over it, 1 ms -> cut, silently, one way -> rerouted? -> heal -> back?
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,11 @@ struct Report {
 /// [`Failure::NotFound`] when the lab does not run; exit code 1 with a problem.
 pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     let (running, _lock) = Running::join_to_change(&args.file.file)?;
+    if running.record.faults.hides_changes() {
+        return Err(Failure::Failed(
+            "daemons are frozen, dead or apart: `beemesh lab heal` first".to_owned(),
+        ));
+    }
     let progress = Progress::new(false);
     let tracer = Tracer::new(&running)?;
     let jobs = jobs(&running, &tracer, args.pairs);
@@ -64,13 +69,14 @@ pub(crate) fn run(args: &TestArgs) -> Result<(), Failure> {
     if !args.no_cuts {
         let mut cutter = Cutter::new(running, tracer, samples, args.max_loss)?;
         let links = evenly(cutter.links(), args.cuts);
-        for (number, link) in links.iter().enumerate() {
-            progress.step(&format!(
-                "cutting {link} ({} of {})",
-                number + 1,
-                links.len()
-            ));
-            let (cut, wrong) = cutter.cut(link)?;
+        let cuts = args
+            .kinds
+            .iter()
+            .flat_map(|kind| links.iter().map(move |link| (*kind, link)));
+        let count = args.kinds.len() * links.len();
+        for (number, (kind, link)) in (1..).zip(cuts) {
+            progress.step(&format!("{link} is {} ({number} of {count})", kind.words()));
+            let (cut, wrong) = cutter.cut(link, kind)?;
             report.cuts.push(cut);
             report.wrong.extend(wrong);
         }
@@ -293,13 +299,21 @@ fn text(report: &Report) -> String {
     );
     if !report.cuts.is_empty() {
         let mut cuts = table(
-            &["LINK CUT", "LOST", "REROUTED", "LOST ON HEALING", "REMARK"],
-            &[1, 3],
+            &[
+                "LINK",
+                "CUT",
+                "LOST",
+                "REROUTED",
+                "LOST ON HEALING",
+                "REMARK",
+            ],
+            &[2, 4],
         );
         for cut in &report.cuts {
             let rerouted = if cut.rerouted { "yes" } else { "no" };
             let (lost, heal) = (milliseconds(cut.lost_ms), milliseconds(cut.heal_lost_ms));
-            cuts.add_row([&cut.link, &lost, rerouted, &heal, &cut.remark()]);
+            let (kind, remark) = (cut.kind.words(), cut.remark());
+            cuts.add_row([&cut.link, kind, &lost, rerouted, &heal, &remark]);
         }
         text.push('\n');
         text += &table_text(&cuts);
