@@ -9,9 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 ///
 /// # Errors
 /// When an entry is no string, no address, or has no prefix length.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNetwork>, D::Error> {
+pub fn deserialize<'de, D, List>(deserializer: D) -> Result<List, D::Error>
+where
+    D: Deserializer<'de>,
+    List: From<Vec<IpNetwork>>,
+{
     let cidrs = Vec::<Cidr>::deserialize(deserializer)?;
-    Ok(cidrs.into_iter().map(|cidr| cidr.0).collect())
+    Ok(List::from(cidrs.into_iter().map(|cidr| cidr.0).collect()))
 }
 
 /// Writes a list of CIDRs.

@@ -1,7 +1,8 @@
 //! `Forwarder`: one data-plane instance, derived from a topology and owned by it.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod shared;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ipnetwork::IpNetwork;
 use kube::CustomResource;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use topology::LinkId;
 
+pub use self::shared::SharedValues;
 use crate::{
     Metadata, cidr, names,
     selector::LabelSelector,
@@ -71,7 +73,7 @@ pub struct ForwarderSpec {
     /// External prefixes of the topology, which pods route to it as well.
     #[serde(with = "cidr", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
-    pub external: Vec<IpNetwork>,
+    pub external: Arc<Vec<IpNetwork>>,
     /// Its own block of each of `cidrs`; the first host address is its own.
     #[serde(with = "cidr", default)]
     #[schemars(with = "Vec<String>")]
@@ -81,10 +83,10 @@ pub struct ForwarderSpec {
     pub links: Vec<ForwarderLink>,
     /// The Apps that may be or are attached to it, sorted by name.
     #[serde(default)]
-    pub apps: Vec<ForwarderApp>,
+    pub apps: Vec<Arc<ForwarderApp>>,
     /// Other Kubernetes namespaces whose pods may join by naming the topology; `*` means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_namespaces: Vec<String>,
+    pub allowed_namespaces: Arc<Vec<String>>,
     /// Routing.
     #[serde(default)]
     pub routing: Routing,
@@ -127,7 +129,7 @@ pub enum WireType {
 }
 
 /// An App as one Forwarder sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForwarderApp {
     /// Its name in the topology.

@@ -8,20 +8,22 @@
 //! A declaration is small and what follows from it is large: each Forwarder lists all Apps that may be on it, each link is in
 //! the objects of both its ends. Estimates are upper bounds; tests compare them with real objects.
 
-use std::{collections::BTreeMap, io};
+mod objects;
+mod parts;
+
+use std::io;
 
 use serde::Serialize;
 
-use crate::{
-    MicroServiceTopology, MicroServiceTopologySpec, Problem, forwarder::MAX_DETAILED,
-    topology::AppEntry, wiring::Wire,
-};
+pub use self::objects::stored;
+use self::parts::Parts;
+use crate::{MicroServiceTopology, MicroServiceTopologySpec, Problem, wiring::Wire};
 
 /// Most bytes of one object as JSON. etcd refuses requests above 1.5 MiB (`--max-request-bytes`); a tenth is left for
 /// pods' addresses, reasons and what others add.
 pub const MAX_OBJECT_BYTES: usize = 1_572_864 / 10 * 9;
-/// Most bytes of memory that one copy of all Forwarders of a topology may take. The operator holds about four copies while
-/// it plans, within the chart's default limit of 512 MiB.
+/// Most bytes of memory that all Forwarders of a topology may take where each is held on its own, as in the API server's
+/// watch cache. The operator and the daemons share what they repeat ([`crate::forwarder::SharedValues`]).
 pub const MAX_EXPANDED_BYTES: usize = 96 << 20;
 
 /// Longest name of a node that is not known yet, for estimates: that of an EC2 instance has 45 characters.
@@ -145,140 +147,6 @@ pub(crate) fn check_forwarders(
 
 fn kilo(bytes: usize) -> usize {
     bytes.div_ceil(1_000)
-}
-
-/// Parts of Forwarder objects.
-struct Parts<'a> {
-    spec: &'a MicroServiceTopologySpec,
-    /// Addressing, routing and all external prefixes.
-    common: Size,
-    namespaces: Size,
-    /// Apps that may be on any Forwarder.
-    auto: Size,
-    pinned: BTreeMap<&'a str, Size>,
-    /// Number of links, and their size without details of directions.
-    links: BTreeMap<&'a str, (usize, Size)>,
-}
-
-impl<'a> Parts<'a> {
-    fn new(spec: &'a MicroServiceTopologySpec, names: &[&'a str], wires: &[Wire<'a>]) -> Parts<'a> {
-        let mut parts = Parts {
-            spec,
-            common: common(spec),
-            namespaces: spec.allowed_namespaces.iter().map(|it| text(it)).sum(),
-            auto: Size::default(),
-            pinned: BTreeMap::new(),
-            links: BTreeMap::new(),
-        };
-        for entry in &spec.apps {
-            let part = match entry.pinned() {
-                None => &mut parts.auto,
-                Some(forwarder) => parts.pinned.entry(forwarder).or_default(),
-            };
-            *part = *part + app(entry);
-        }
-        let nodes = nodes(spec, names);
-        let node = |name: &str| nodes.get(name).copied().unwrap_or(NODE_NAME);
-        for wire in wires {
-            for (end, peer) in [(wire.a, wire.b), (wire.b, wire.a)] {
-                let (count, size) = parts.links.entry(end).or_default();
-                *count += 1;
-                *size = *size + link(wire, peer, node(peer));
-            }
-        }
-        parts
-    }
-
-    fn of(&self, forwarder: &str) -> Size {
-        OBJECT + self.common + self.namespaces + self.apps(forwarder) + self.links(forwarder)
-    }
-
-    fn apps(&self, forwarder: &str) -> Size {
-        self.auto + self.pinned.get(forwarder).copied().unwrap_or_default()
-    }
-
-    fn links(&self, forwarder: &str) -> Size {
-        let (count, size) = self.links.get(forwarder).copied().unwrap_or_default();
-        let detailed = count.min(MAX_DETAILED);
-        size + Size {
-            stored: detailed * 2 * DIRECTION,
-            held: detailed * 2 * DIRECTION,
-        }
-    }
-
-    /// The field that most of a Forwarder comes from, and its bytes.
-    fn heaviest(&self, forwarder: &str, bytes: impl Fn(Size) -> usize) -> (&'static str, usize) {
-        let links = match self.spec.links.is_empty() {
-            true => "spec.shape",
-            false => "spec.links",
-        };
-        let forwarders = match self.spec.forwarder_per_node {
-            Some(_) => "spec.forwarderPerNode",
-            None => "spec.forwarders",
-        };
-        let parts = [
-            (forwarders, OBJECT),
-            ("spec.apps", self.apps(forwarder) + self.common),
-            (links, self.links(forwarder)),
-            ("spec.allowedNamespaces", self.namespaces),
-        ];
-        let parts = parts.map(|(field, size)| (field, bytes(size)));
-        parts
-            .into_iter()
-            .max_by_key(|part| part.1)
-            .unwrap_or_default()
-    }
-}
-
-/// Lengths of the names of nodes that are given.
-fn nodes<'a>(spec: &'a MicroServiceTopologySpec, names: &[&'a str]) -> BTreeMap<&'a str, usize> {
-    match spec.forwarder_per_node {
-        Some(_) => names.iter().map(|name| (*name, name.len())).collect(),
-        None => {
-            let entries = spec.forwarders.iter();
-            let given = entries.filter_map(|it| Some((&*it.name, it.node.as_ref()?.len())));
-            given.collect()
-        }
-    }
-}
-
-fn common(spec: &MicroServiceTopologySpec) -> Size {
-    let external = spec.apps.iter().filter_map(|app| app.external.as_ref());
-    let external: usize = external.map(|external| external.cidrs.len()).sum();
-    let stored = json(&spec.addressing) + json(&spec.routing) + json(&spec.liveness);
-    // A prefix is at most 43 characters long, and 18 bytes in memory.
-    Size {
-        stored: stored + external * 46,
-        held: 500 + external * 20,
-    }
-}
-
-fn text(text: &str) -> Size {
-    Size {
-        stored: text.len() + 3,
-        held: text.len() + 40,
-    }
-}
-
-/// An App in a Forwarder object.
-fn app(app: &AppEntry) -> Size {
-    let external = app.external.as_ref().map_or(0, |it| it.cidrs.len());
-    let stored = 90 + app.name.len() + json(&app.pod_selector) + external * 46;
-    Size {
-        stored,
-        // A map of labels takes a node of eleven entries.
-        held: 700 + stored,
-    }
-}
-
-/// One end of a link: in spec, in `status.linkStates` with its reason when it is down, and as a key of `managedFields`.
-fn link(wire: &Wire<'_>, peer: &str, peer_node: usize) -> Size {
-    let id = wire.a.len() + wire.b.len() + 12;
-    let names = peer.len() + peer_node;
-    Size {
-        stored: 3 * id + names + 330,
-        held: 2 * id + names + 300,
-    }
 }
 
 /// Length of `value` as JSON.

@@ -1,6 +1,6 @@
 //! Forwarder objects put together from places, links, grants and attachments.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnetwork::IpNetwork;
 
@@ -111,17 +111,20 @@ impl Objects<'_> {
             .flat_map(|e| e.cidrs.clone())
             .collect();
         external.sort();
+        let external = Arc::new(external);
+        let allowed_namespaces = Arc::new(spec.allowed_namespaces.clone());
+        let apps: Vec<Seen<'_>> = apps.into_iter().map(Seen::new).collect();
         let forwarder = |place: &Place<'_>| {
             let spec = ForwarderSpec {
                 topology: self.topology.metadata.name.clone(),
                 name: place.name.to_owned(),
                 node: place.node.to_owned(),
                 cidrs: spec.addressing.cidrs.clone(),
-                external: external.clone(),
+                external: Arc::clone(&external),
                 blocks: self.blocks.get(place.name).cloned().unwrap_or_default(),
                 links: self.ends.remove(place.name).unwrap_or_default(),
                 apps: attached(&apps, place.name, self.attachments),
-                allowed_namespaces: spec.allowed_namespaces.clone(),
+                allowed_namespaces: Arc::clone(&allowed_namespaces),
                 routing: spec.routing.clone(),
                 liveness: spec.liveness.clone(),
             };
@@ -131,22 +134,40 @@ impl Objects<'_> {
     }
 }
 
+/// An App as Forwarders see it, without and with an instance: the same value for all of them.
+struct Seen<'a> {
+    entry: &'a AppEntry,
+    by_attached: [Arc<ForwarderApp>; 2],
+}
+
+impl<'a> Seen<'a> {
+    fn new(entry: &'a AppEntry) -> Seen<'a> {
+        let external = entry.external.as_ref();
+        let seen = |attached| ForwarderApp {
+            name: entry.name.clone(),
+            selector: entry.pod_selector.clone(),
+            weight: entry.weight,
+            insist: entry.pinned().is_some(),
+            attached,
+            external: external.map_or_else(Vec::new, |external| external.cidrs.clone()),
+        };
+        Seen {
+            entry,
+            by_attached: [false, true].map(seen).map(Arc::new),
+        }
+    }
+}
+
 /// The Apps that a Forwarder may have or has.
-fn attached(apps: &[&AppEntry], forwarder: &str, attachments: &Attachments) -> Vec<ForwarderApp> {
-    let apps = apps
-        .iter()
-        .filter(|app| app.pinned().is_none_or(|pinned| pinned == forwarder));
-    let seen = |app: &&AppEntry| ForwarderApp {
-        name: app.name.clone(),
-        selector: app.pod_selector.clone(),
-        weight: app.weight,
-        insist: app.pinned().is_some(),
-        attached: graph::is_attached(app, forwarder, attachments),
-        external: app
-            .external
-            .as_ref()
-            .map(|external| external.cidrs.clone())
-            .unwrap_or_default(),
+fn attached(
+    apps: &[Seen<'_>],
+    forwarder: &str,
+    attachments: &Attachments,
+) -> Vec<Arc<ForwarderApp>> {
+    let is_here = |app: &&Seen<'_>| app.entry.pinned().is_none_or(|pinned| pinned == forwarder);
+    let seen = |app: &Seen<'_>| {
+        let is_attached = graph::is_attached(app.entry, forwarder, attachments);
+        Arc::clone(&app.by_attached[usize::from(is_attached)])
     };
-    apps.map(seen).collect()
+    apps.iter().filter(is_here).map(seen).collect()
 }

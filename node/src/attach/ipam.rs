@@ -130,7 +130,7 @@ fn attachment(
         (true, IpAddr::V4(GATEWAY_V4)),
         (false, IpAddr::V6(GATEWAY_V6)),
     ];
-    let reachable = spec.cidrs.iter().chain(&spec.external);
+    let reachable = spec.cidrs.iter().chain(spec.external.iter());
     Attachment {
         topology: spec.topology.clone(),
         app: app.to_owned(),

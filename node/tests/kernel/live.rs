@@ -119,7 +119,7 @@ pub(crate) fn catalog_with(netns: &str, mtu: u32, external: &[&str]) -> Catalog 
         node: "n1".into(),
         cidrs: vec!["10.80.0.0/16".parse().unwrap()],
         blocks: vec!["10.80.1.0/24".parse().unwrap()],
-        external: external.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+        external: Arc::new(external.iter().map(|cidr| cidr.parse().unwrap()).collect()),
         ..ForwarderSpec::default()
     };
     let forwarder = Forwarder::new("default", spec);

@@ -1,6 +1,6 @@
 //! Deletions, with preconditions on uid and resourceVersion.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use kube::{
     ResourceExt,
@@ -9,8 +9,11 @@ use kube::{
 };
 
 use super::{Error, Writer};
-use crate::observe::{CachedForwarder, Key, Kind, Orphan, read_forwarder};
-use crds::{allocation::VNIS_OF_RANGE, forwarder::TOPOLOGY_LABEL};
+use crate::observe::{CachedForwarder, Key, Kind, Orphan};
+use crds::{allocation::VNIS_OF_RANGE, forwarder::TOPOLOGY_LABEL, size};
+
+/// Bytes of the JSON of one page of a list, about.
+const PAGE: usize = 4 << 20;
 
 impl Writer {
     /// Deletes the object with this uid, and resourceVersion where one is given. Absence is success.
@@ -43,7 +46,7 @@ impl Writer {
 
     fn learn(&self, kind: Kind, object: DynamicObject) {
         match kind {
-            Kind::Forwarder => self.cache.learn_forwarder(object),
+            Kind::Forwarder => drop(self.cache.learn_forwarder(object)),
             Kind::Allocation => self.cache.learn_allocation(object),
             Kind::VniRange => self.cache.learn_range(object),
             // The watch reports it soon.
@@ -98,7 +101,7 @@ impl Writer {
         }
         let forwarders = self.read_forwarders(&orphan.topology).await?;
         let range = first..first.saturating_add(VNIS_OF_RANGE);
-        let uses = |held: &CachedForwarder| {
+        let uses = |held: &Arc<CachedForwarder>| {
             let mut vnis = held.spec.links.iter().filter_map(|link| link.vni);
             held.owner.as_ref() == Some(&orphan.owner) || vnis.any(|vni| range.contains(&vni))
         };
@@ -113,32 +116,41 @@ impl Writer {
     }
 
     /// Current Forwarders of a topology. One that has lost its label is found in the cache.
+    ///
+    /// They are listed in pages of one and the same revision: decoded, a page is many times what is kept of it.
     pub(super) async fn read_forwarders(
         &self,
         topology: &Key,
-    ) -> Result<Vec<CachedForwarder>, Error> {
+    ) -> Result<Vec<Arc<CachedForwarder>>, Error> {
         let api = self.api(Kind::Forwarder, &topology.namespace);
-        let parameters =
-            ListParams::default().labels(&format!("{TOPOLOGY_LABEL}={}", topology.name));
-        let listed = self
-            .ask(
-                "list",
-                crds::Forwarder::KIND,
-                &topology.name,
-                api.list(&parameters),
-            )
-            .await?;
-        let mut forwarders = Vec::with_capacity(listed.items.len());
-        for object in listed.items {
-            forwarders.push(read_forwarder(object.clone()));
-            self.cache.learn_forwarder(object);
+        let known = self.cache.forwarders(topology);
+        let mut parameters = ListParams::default()
+            .labels(&format!("{TOPOLOGY_LABEL}={}", topology.name))
+            .limit(page(&known));
+        let mut forwarders = Vec::with_capacity(known.len());
+        loop {
+            let list = api.list(&parameters);
+            let kind = crds::Forwarder::KIND;
+            let listed = self.ask("list", kind, &topology.name, list).await?;
+            let objects = listed.items.into_iter();
+            forwarders.extend(objects.map(|object| self.cache.learn_forwarder(object)));
+            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => break,
+            }
         }
         let listed: HashSet<String> = forwarders.iter().map(|it| it.uid.clone()).collect();
-        let cached = self.cache.forwarders(topology).into_iter();
-        let unlabelled = cached.filter(|held| !listed.contains(&held.uid));
-        forwarders.extend(unlabelled.map(|held| held.as_ref().clone()));
+        let unlabelled = self.cache.forwarders(topology).into_iter();
+        forwarders.extend(unlabelled.filter(|held| !listed.contains(&held.uid)));
         Ok(forwarders)
     }
+}
+
+/// Number of Forwarders of one page of a list.
+fn page(known: &[Arc<CachedForwarder>]) -> u32 {
+    let largest = known.iter().map(|held| size::stored(&held.spec)).max();
+    let count = PAGE / largest.unwrap_or(1).max(1);
+    u32::try_from(count).unwrap_or(u32::MAX).clamp(1, 500)
 }
 
 /// True when the topology with this uid is the controller owner of the object.

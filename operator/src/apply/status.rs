@@ -61,7 +61,7 @@ impl Writer {
         let written = self.ask("status", kind.object(), &key.name, apply).await?;
         match kind {
             Kind::Topology => self.cache.learn_topology(written),
-            _ => self.cache.learn_forwarder(written),
+            _ => drop(self.cache.learn_forwarder(written)),
         }
         Ok(())
     }

@@ -99,9 +99,11 @@ impl Writer {
     pub async fn fill(&self, observed: &Observed, plan: &Plan, done: &mut Done) {
         let owner = Owner::of(observed);
         let namespace = owner.key.namespace.as_str();
-        let fill = plan.fill.iter().map(|fill| {
+        // Each body is made when it is sent: all together are many times the plan.
+        let owner = &owner;
+        let fill = plan.fill.iter().map(|fill| async move {
             let body = owner.filled_forwarder(fill);
-            self.apply_forwarder(namespace, &fill.object, body)
+            self.apply_forwarder(namespace, &fill.object, body).await
         });
         done.count_all(fill.collect()).await;
         let delete = plan.delete.iter().map(|delete| {
@@ -253,10 +255,7 @@ impl Owner {
 
 /// Names of the Forwarders to create, with their nodes.
 fn bare(plan: &Plan) -> Vec<(String, String)> {
-    let desired = plan
-        .computed
-        .iter()
-        .flat_map(|computed| &computed.forwarders);
+    let desired = plan.forwarders.iter();
     let nodes: BTreeMap<&str, &str> = desired
         .map(|f| (f.spec.name.as_str(), f.spec.node.as_str()))
         .collect();

@@ -153,6 +153,15 @@ impl State {
         swap(&mut self.forwarders, key, new);
     }
 
+    /// Lets a decoded Forwarder hold what is cached of it, or of others, in place of equal values of its own.
+    pub(super) fn share(&mut self, new: &mut CachedForwarder) {
+        let old = self.forwarders.get(&new.key);
+        match old.filter(|old| old.spec == new.spec) {
+            Some(old) => new.spec = Arc::clone(&old.spec),
+            None => self.shared.share(Arc::make_mut(&mut new.spec)),
+        }
+    }
+
     /// Counts the Forwarders of each node.
     fn count(&mut self, old: Option<&CachedForwarder>, new: Option<&CachedForwarder>) {
         let [old, new] = [old, new].map(|held| held.map(|held| held.spec.node.as_str()));

@@ -32,8 +32,8 @@ use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
 
 pub(crate) use self::read::{
-    existing_allocation, existing_forwarder, forwarder as read_forwarder, name_of_range,
-    node as read_node, shards_of, topology as read_topology,
+    existing_allocation, existing_forwarder, name_of_range, node as read_node, shards_of,
+    topology as read_topology,
 };
 pub use self::{
     cached::{CachedForwarder, CachedRange},

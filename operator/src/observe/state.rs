@@ -1,11 +1,13 @@
 //! Cached objects with their indices. Each change returns the affected keys.
 
+mod observed;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
-use crds::{AllocationSpec, Node, allocation::shards::Shard, attach};
+use crds::{Node, forwarder::SharedValues};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::Resource;
 
@@ -13,10 +15,9 @@ use super::{
     Entry, Key,
     cached::{Cached, CachedAllocation, CachedForwarder, CachedNode, CachedRange},
     interest,
-    read::existing_forwarder,
     readiness::{Kind, Source, Watches},
 };
-use crate::plan::{Delete, Limits, Observed, Pod, Publish, Unfit, Versions};
+use crate::plan::{Limits, Pod, Publish, Unfit, Versions};
 
 /// Every node, and those that are unfit for new Forwarders.
 pub(super) type Nodes = (Arc<Vec<Node>>, Arc<BTreeMap<String, Unfit>>);
@@ -44,6 +45,8 @@ pub(super) struct State {
     listed: HashMap<Kind, u64>,
     pub(super) topologies: BTreeMap<Key, Arc<Entry>>,
     pub(super) forwarders: BTreeMap<Key, Arc<CachedForwarder>>,
+    /// Values that Forwarders repeat, each once.
+    pub(super) shared: SharedValues,
     pub(super) forwarders_by_topology: HashMap<Key, BTreeSet<Key>>,
     pub(super) allocations: BTreeMap<Key, CachedAllocation>,
     pub(super) ranges: BTreeMap<Key, CachedRange>,
@@ -75,6 +78,7 @@ impl State {
             listed: HashMap::new(),
             topologies: BTreeMap::new(),
             forwarders: BTreeMap::new(),
+            shared: SharedValues::default(),
             forwarders_by_topology: HashMap::new(),
             allocations: BTreeMap::new(),
             ranges: BTreeMap::new(),
@@ -167,35 +171,6 @@ impl State {
         self.basis.remove(key);
     }
 
-    /// Shards of a topology that its allocation of `revision` does not name, and no later one will.
-    fn garbage(&self, topology: &Key, uid: &str, head: &AllocationSpec) -> Vec<Delete> {
-        let prefix = format!("{}.", topology.name);
-        let named = self
-            .allocations
-            .range(Key::new(&topology.namespace, &prefix)..)
-            .take_while(|(key, _)| {
-                key.namespace == topology.namespace && key.name.starts_with(&prefix)
-            });
-        let is_garbage = |(key, held): &(&Key, &CachedAllocation)| {
-            let revision = held.spec.as_ref().map(|spec| spec.revision);
-            held.owner.as_deref() == Some(uid)
-                && !held.is_going
-                && !head.shards.contains(&key.name)
-                && revision.is_some_and(|revision| revision <= head.revision)
-        };
-        let delete = |(key, held): (&Key, &CachedAllocation)| Delete {
-            object: key.name.clone(),
-            uid: held.uid.clone(),
-        };
-        named.filter(is_garbage).map(delete).collect()
-    }
-
-    /// A shard of the topology with this uid.
-    pub(super) fn shard(&self, topology: &Key, name: &str, uid: &str) -> Option<Shard> {
-        let held = self.allocations.get(&Key::new(&topology.namespace, name))?;
-        held.as_shard(name, uid)
-    }
-
     pub(super) fn size(&self, kind: Kind) -> usize {
         match kind {
             Kind::Topology => self.topologies.len(),
@@ -207,76 +182,6 @@ impl State {
             Kind::Service => self.services.len(),
             Kind::EndpointSlice => self.slices.len(),
         }
-    }
-
-    /// The observed state of one topology; `None` when it is gone or cannot be read.
-    pub(super) fn observed(&self, key: &Key) -> Option<Observed> {
-        let entry = self.topologies.get(key)?;
-        let topology = entry.topology.as_ref()?;
-        let uid = entry.uid.as_str();
-        let allocation = self.allocations.get(key).map(|held| {
-            let mut existing = held.existing(uid, |name| self.shard(key, name, uid));
-            if let Some(head) = held.spec.as_ref().filter(|_| existing.is_owned) {
-                existing.garbage = self.garbage(key, uid, head);
-            }
-            existing
-        });
-        let (own, foreign): (Vec<&CachedRange>, Vec<&CachedRange>) = self
-            .ranges
-            .values()
-            .partition(|range| range.owner == entry.uid);
-        let sorted = |ranges: Vec<&CachedRange>| {
-            let firsts: BTreeSet<u32> = ranges.into_iter().map(|range| range.first).collect();
-            firsts.into_iter().collect()
-        };
-        Some(Observed {
-            topology: Arc::clone(topology),
-            ignored: entry.ignored.clone(),
-            uid: entry.uid.clone(),
-            generation: entry.generation,
-            is_going: entry.is_going,
-            status: entry.status.clone(),
-            nodes: Arc::clone(&self.nodes().0),
-            unfit: Arc::clone(&self.nodes().1),
-            load: Arc::clone(&self.load),
-            limits: self.limits,
-            basis: self.basis.get(key).copied().unwrap_or_default(),
-            heard: self.heard(),
-            disbelieved: Versions::default(),
-            is_live: false,
-            pods: self
-                .pods_of(topology)
-                .map(|pod| pod.as_ref().clone())
-                .collect(),
-            forwarders: self
-                .forwarders(key)
-                .map(|held| existing_forwarder(held, &entry.uid))
-                .collect(),
-            taken: self.taken(key),
-            allocation,
-            ranges: sorted(own),
-            foreign_ranges: sorted(foreign),
-        })
-    }
-
-    pub(super) fn pods_of<'a>(
-        &'a self,
-        topology: &'a crds::MicroServiceTopology,
-    ) -> Box<dyn Iterator<Item = &'a Arc<Pod>> + 'a> {
-        let joins = move |pod: &&Arc<Pod>| attach::concerns(topology, pod);
-        let allowed = &topology.spec.allowed_namespaces;
-        if allowed.iter().any(|namespace| namespace == "*") {
-            return Box::new(self.pods.values().filter(joins));
-        }
-        let own = std::iter::once(&topology.metadata.namespace);
-        let namespaces: BTreeSet<&String> = own.chain(allowed).collect();
-        let pods = namespaces.into_iter().flat_map(|namespace| {
-            self.pods
-                .range(Key::new(namespace, "")..)
-                .take_while(move |(key, _)| key.namespace == *namespace)
-                .map(|(_, pod)| pod)
-        });
-        Box::new(pods.filter(joins))
     }
 
     /// Keys of all objects of a kind, in one namespace or in all.

@@ -200,11 +200,19 @@ impl Cache {
         self.learn(&metadata, held);
     }
 
-    /// Takes the answer to a write of a Forwarder.
-    pub fn learn_forwarder(&self, object: DynamicObject) {
+    /// Takes the answer to a write, or a reading, of a Forwarder, and returns it.
+    pub fn learn_forwarder(&self, object: DynamicObject) -> Arc<CachedForwarder> {
         let metadata = object.metadata.clone();
-        let held = Cached::Forwarder(Arc::new(read::forwarder(object)));
-        self.learn(&metadata, held);
+        let held = self.decoded(object);
+        self.learn(&metadata, Cached::Forwarder(Arc::clone(&held)));
+        held
+    }
+
+    /// A decoded Forwarder, without a copy of what others have too.
+    pub(super) fn decoded(&self, object: DynamicObject) -> Arc<CachedForwarder> {
+        let mut held = read::forwarder(object);
+        self.state_mut().share(&mut held);
+        Arc::new(held)
     }
 
     /// Takes the answer to a write of an Allocation.

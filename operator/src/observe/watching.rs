@@ -35,6 +35,8 @@ use crate::{plan::Limits, telemetry::Metrics};
 
 /// Time of one watch request: a connection that died unnoticed is noticed by then.
 const WATCH_SECONDS: u32 = 120;
+/// Page size of a list of objects as large as etcd takes, where lists are not streamed: a page is held decoded.
+const PAGE: u32 = 50;
 /// Time between two requests for the revision of the store.
 const READING: Duration = Duration::from_secs(20);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
@@ -109,7 +111,7 @@ impl Watcher {
             }
             Kind::Forwarder => {
                 let api = self.api(client, &ApiResource::erase::<crds::ForwarderObject>(&()));
-                let read = |object| Some(Cached::Forwarder(read::forwarder(object).into()));
+                let read = |object| Some(Cached::Forwarder(self.cache.decoded(object)));
                 self.follow(|config| watcher(api.clone(), config), read)
                     .await;
             }
@@ -194,6 +196,10 @@ impl Watcher {
             let config = watcher::Config {
                 timeout: Some(WATCH_SECONDS),
                 initial_list_strategy: strategy.clone(),
+                page_size: match self.source.kind {
+                    Kind::Topology | Kind::Forwarder | Kind::Allocation => Some(PAGE),
+                    _ => watcher::Config::default().page_size,
+                },
                 ..watcher::Config::default()
             };
             let events = watch(config);

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use crds::{Forwarder, Problem};
 use topology::{Epoch, ForwarderIndex, Graph, Spf, Table, Topology};
 
-/// A declaration expanded on these nodes with these pods: shared with REST and metrics.
+/// The graph of a declaration on these nodes with these pods: shared with REST and metrics.
 ///
-/// Tables are kept as digests only: all tables of 1,000 Forwarders would be a million routes.
-/// [`Computed::table`] makes any of them in the time of one shortest-path run.
+/// It is kept for each topology, so it has no Forwarder objects, and tables as digests only: all tables of 1,000
+/// Forwarders would be a million routes. [`Computed::table`] makes any of them in the time of one shortest-path run.
 #[derive(Clone, Debug)]
 pub struct Computed {
-    /// The Forwarders that should be, sorted by name, with all they are granted so far.
-    pub forwarders: Vec<Forwarder>,
+    /// The node of each Forwarder, in the order of `graph.forwarders()`; empty until it has one.
+    pub nodes: Vec<String>,
     /// The global topology with all links up.
     pub graph: Topology,
     /// Its epoch.
@@ -35,12 +35,12 @@ pub struct Memo {
 }
 
 impl Computed {
-    /// Computes the tables of these Forwarders.
+    /// Computes the tables of these Forwarders, which are sorted by name.
     ///
     /// # Errors
     /// When they are no graph.
-    pub fn new(forwarders: Vec<Forwarder>, memo: &mut Memo) -> Result<Computed, Problem> {
-        let graph = crds::topology_of(&forwarders)
+    pub fn new(forwarders: &[Forwarder], memo: &mut Memo) -> Result<Computed, Problem> {
+        let graph = crds::topology_of(forwarders)
             .map_err(|error| Problem::new("spec", error.to_string()))?;
         let max_paths = forwarders
             .first()
@@ -56,7 +56,7 @@ impl Computed {
         memo.tables = Some((epoch, max_paths, Arc::clone(&digests)));
         Ok(Computed {
             digest: topology::table::digest_of_all(&graph, &digests),
-            forwarders,
+            nodes: forwarders.iter().map(|it| it.spec.node.clone()).collect(),
             graph,
             epoch,
             digests,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::forwarder::LinkHealth;
+use crds::{Forwarder, forwarder::LinkHealth};
 use linkstate::{Impaired, Verdict, verdict};
 use topology::{Epoch, ForwarderIndex, Graph, LinkIndex, Spf, Table};
 
@@ -74,15 +74,16 @@ pub struct Waiting {
 /// Compares what nodes report with what follows from it.
 pub(super) fn convergence(
     observed: &Observed,
+    desired: &[Forwarder],
     computed: &Computed,
     pods: u32,
     memo: &mut Memo,
 ) -> Convergence {
-    let reports = Reports::new(observed, computed);
+    let reports = Reports::new(observed, desired, computed);
     let mut convergence = Convergence {
-        total: computed.forwarders.len() as u32,
+        total: desired.len() as u32,
         links: computed.graph.links().len() as u32,
-        gone: gone(observed, computed),
+        gone: gone(observed, desired),
         pods,
         ..Convergence::default()
     };
@@ -133,13 +134,13 @@ pub(super) fn convergence(
 }
 
 /// Forwarders that are pinned to a missing node.
-fn gone(observed: &Observed, computed: &Computed) -> Vec<(String, String)> {
+fn gone(observed: &Observed, desired: &[Forwarder]) -> Vec<(String, String)> {
     let nodes: BTreeSet<&str> = observed
         .nodes
         .iter()
         .map(|node| node.name.as_str())
         .collect();
-    let specs = computed.forwarders.iter().map(|forwarder| &forwarder.spec);
+    let specs = desired.iter().map(|forwarder| &forwarder.spec);
     let gone = specs.filter(|spec| !nodes.contains(spec.node.as_str()));
     gone.map(|spec| (spec.name.clone(), spec.node.clone()))
         .collect()
@@ -151,13 +152,11 @@ fn waiting(
     existing: Option<&ExistingForwarder>,
 ) -> Waiting {
     let name = &computed.graph.forwarders()[index.position()];
-    // Both are in byte order of names.
-    let desired = computed.forwarders.get(index.position());
     let ready = existing.and_then(|f| f.status.conditions.iter().find(|c| c.r#type == "Ready"));
     let problem = ready.filter(|ready| ready.status == "False");
     Waiting {
         forwarder: name.clone(),
-        node: desired.map(|f| f.spec.node.clone()).unwrap_or_default(),
+        node: computed.nodes[index.position()].clone(),
         epoch: existing.map(|f| f.status.epoch.clone()).unwrap_or_default(),
         problem: problem
             .map(|ready| ready.message.clone())
@@ -184,9 +183,9 @@ struct Reports<'a> {
 }
 
 impl<'a> Reports<'a> {
-    fn new(observed: &'a Observed, computed: &'a Computed) -> Reports<'a> {
+    fn new(observed: &'a Observed, desired: &[Forwarder], computed: &'a Computed) -> Reports<'a> {
         let usable = observed.usable();
-        let desired = by_name(&computed.forwarders);
+        let desired = by_name(desired);
         let names = computed.graph.forwarders().iter();
         let forwarders: Vec<Option<&ExistingForwarder>> = names
             .map(|name| usable.get(name.as_str()).copied())

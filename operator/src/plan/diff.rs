@@ -175,8 +175,12 @@ pub(super) fn unwritten(observed: &Observed, desired: &[Forwarder]) -> Vec<Strin
 }
 
 /// Tables whose digests are computed and not published.
-pub(super) fn publishes(observed: &Observed, computed: &Computed) -> Vec<Publish> {
-    let desired = by_name(&computed.forwarders);
+pub(super) fn publishes(
+    observed: &Observed,
+    desired: &[Forwarder],
+    computed: &Computed,
+) -> Vec<Publish> {
+    let desired = by_name(desired);
     let publish = |(name, existing): (&str, &ExistingForwarder)| {
         if *existing.spec != desired.get(name)?.spec {
             return None;

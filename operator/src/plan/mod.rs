@@ -70,6 +70,8 @@ pub use self::{
 pub struct Plan {
     /// Computed topology of the declaration; `None` when it is rejected.
     pub computed: Option<Computed>,
+    /// The Forwarders that should be, sorted by name, with all they are granted so far.
+    pub forwarders: Vec<Forwarder>,
     /// Problems of a rejected declaration; empty for an accepted one.
     pub problems: Vec<Problem>,
     /// Forwarders to create bare, by their names in the topology; step (a).
@@ -207,8 +209,10 @@ fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo)
         .collect();
     let mut facts = Facts::of(observed, rejection.problems.clone());
     facts.rejected = rejection.reason.to_owned();
-    if let Ok(computed) = Computed::new(existing, memo) {
-        facts.convergence = Some(convergence::convergence(observed, &computed, 0, memo));
+    if let Ok(computed) = Computed::new(&existing, memo) {
+        facts.convergence = Some(convergence::convergence(
+            observed, &existing, &computed, 0, memo,
+        ));
     }
     // Announcements are no network: others may have the room.
     let is_full = rejection.reason == limits::REASON;
@@ -230,7 +234,7 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
     } = desired;
     let Allocated { next, missing, why } = allocation::next(observed, &forwarders);
     allocation::grant(observed, &mut forwarders, &next);
-    let computed = match Computed::new(forwarders, memo) {
+    let computed = match Computed::new(&forwarders, memo) {
         Ok(computed) => computed,
         Err(problem) => {
             let problems = vec![problem];
@@ -238,21 +242,22 @@ fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {
             return rejected(observed, desired::Rejection { reason, problems }, memo);
         }
     };
-    let forwarders = &computed.forwarders;
-    let closed = consistency::closed(observed, forwarders);
+    let closed = consistency::closed(observed, &forwarders);
     let mut facts = Facts::of(observed, Vec::new());
     facts.ignored.clone_from(&observed.ignored);
     facts.left_out = left_out;
     facts.writing = Writing {
-        missing: diff::unwritten(observed, forwarders),
-        surplus: diff::surplus(observed, forwarders),
+        missing: diff::unwritten(observed, &forwarders),
+        surplus: diff::surplus(observed, &forwarders),
         blocked: closed.clone().or(why),
     };
     facts.epoch = computed.epoch.to_string();
     facts.digest = computed.digest.to_string();
-    facts.convergence = Some(convergence::convergence(observed, &computed, pods, memo));
+    let reports = convergence::convergence(observed, &forwarders, &computed, pods, memo);
+    facts.convergence = Some(reports);
     let mut plan = Plan {
         facts,
+        forwarders,
         unattached,
         ..Plan::default()
     };
@@ -280,7 +285,7 @@ fn write(
     is_closed: bool,
     plan: &mut Plan,
 ) {
-    let forwarders = &computed.forwarders;
+    let forwarders = &plan.forwarders;
     plan.create = diff::creates(observed, forwarders);
     (plan.claim, plan.claim_count) = vni::claims(observed, &next, missing);
     plan.fill = diff::fills(observed, forwarders, &next);
@@ -290,7 +295,7 @@ fn write(
     plan.crowded_nodes = limits::crowded(observed, forwarders);
     // Tables of a contradictory network are not published.
     if consistency::contradiction(observed).is_none() {
-        plan.publish = diff::publishes(observed, computed);
+        plan.publish = diff::publishes(observed, forwarders, computed);
     }
     let allocation = observed.allocation.iter();
     let own = allocation.filter(|_| observed.persisted().is_some());

@@ -227,8 +227,8 @@ fn graph(
     let graph = Graph::new(&computed.graph);
     let root = root.filter(|_| stage != Stage::Global);
     let spf = root.map(|root| Spf::compute(&graph, root));
-    let specs = computed.forwarders.iter().map(|forwarder| &forwarder.spec);
-    let nodes = specs.map(|spec| (spec.name.as_str(), spec.node.as_str()));
+    let names = computed.graph.forwarders().iter().map(String::as_str);
+    let nodes = names.zip(computed.nodes.iter().map(String::as_str));
     let seen = Seen {
         name: &entry.key.name,
         topology: &computed.graph,
@@ -318,7 +318,7 @@ mod tests {
         let names: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
         let nodes: Vec<crds::Node> = names.iter().map(|name| name.as_str().into()).collect();
         let forwarders = crds::expand(object, &nodes, &[], &Instances::new()).expect("sound");
-        let computed = Computed::new(forwarders, &mut Memo::default()).expect("a graph");
+        let computed = Computed::new(&forwarders, &mut Memo::default()).expect("a graph");
         let starts: Vec<usize> = (0..40).step_by(CHUNK).collect();
         let chunks = starts
             .iter()

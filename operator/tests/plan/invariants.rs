@@ -151,7 +151,8 @@ pub(super) fn outcome(state: &State) -> BTreeMap<String, ForwarderSpec> {
         // Which Forwarder a pod goes to follows from where they all are.
         let declared = &state.topologies[&spec.topology].spec.spec.forwarders;
         if declared.iter().any(|entry| entry.node.is_none()) {
-            spec.apps.iter_mut().for_each(|app| app.attached = false);
+            let apps = spec.apps.iter_mut();
+            apps.for_each(|app| std::sync::Arc::make_mut(app).attached = false);
         }
         if is_here_free {
             spec.node.clear();

@@ -193,7 +193,7 @@ fn a_node_that_is_unfit_gets_nothing_new_and_keeps_what_it_has() {
             observed.forwarders.clear();
         }
         let plan = plan(&observed);
-        let forwarders = plan.computed.map(|computed| computed.forwarders);
+        let forwarders = plan.computed.map(|_| plan.forwarders);
         let nodes = forwarders.into_iter().flatten().map(|f| f.spec.node);
         nodes.collect::<Vec<String>>()
     };

@@ -26,9 +26,9 @@ pub(super) fn topology(network: &TopologyKey, forwarders: &[&Forwarder]) -> Micr
                 app.forwarder.clone_from(&forwarder.spec.name);
             }
         }
-        spec.allowed_namespaces
-            .clone_from(&forwarder.spec.allowed_namespaces);
     }
+    let last = forwarders.last().map(|it| &it.spec.allowed_namespaces);
+    spec.allowed_namespaces = last.map_or_else(Vec::new, |all| all.to_vec());
     spec.apps = apps.into_values().collect();
     let mut topology = MicroServiceTopology::new(network.topology.clone(), spec);
     topology.metadata.namespace.clone_from(&network.namespace);

@@ -25,14 +25,14 @@ fn forwarder(namespace: &str, topology: &str, name: &str, apps: Vec<ForwarderApp
         topology: topology.into(),
         name: name.into(),
         node: if name == "f3" { "n2" } else { "n1" }.into(),
-        apps,
+        apps: apps.into_iter().map(Arc::new).collect(),
         ..ForwarderSpec::default()
     };
     Forwarder::new(namespace, spec)
 }
 
 fn admitting_all(mut forwarder: Forwarder) -> Forwarder {
-    forwarder.spec.allowed_namespaces = vec!["*".to_owned()];
+    forwarder.spec.allowed_namespaces = vec!["*".to_owned()].into();
     forwarder
 }
 

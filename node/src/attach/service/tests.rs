@@ -89,7 +89,7 @@ fn catalog_of(topologies: &[&str]) -> Arc<Catalog> {
             name: "f".into(),
             node: "n1".into(),
             blocks: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
-            apps: vec![app.clone()],
+            apps: vec![app.clone().into()],
             ..ForwarderSpec::default()
         };
         Arc::new(Forwarder::new("default", spec))

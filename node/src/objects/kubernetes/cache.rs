@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use super::health::Health;
 use super::store::{Entry, Feed, Item, Table};
 use crate::error::Error;
 use crds::TopologyKey;
+use crds::forwarder::SharedValues;
 use store::atomic;
 use store::sealed::{seal, unseal};
 
@@ -55,6 +56,8 @@ pub(super) struct Cache {
     /// Holds the reason why the cache is not written.
     health: Arc<Health>,
     written: Mutex<Written>,
+    /// Values that Forwarders repeat, in files as in watches.
+    values: Mutex<SharedValues>,
     due: Notify,
 }
 
@@ -118,6 +121,7 @@ impl Cache {
             marking: Mutex::default(),
             health,
             written: Mutex::default(),
+            values: Mutex::default(),
             due: Notify::new(),
         };
         cache.tell(cache.make().err());
@@ -132,6 +136,10 @@ impl Cache {
             fs::create_dir_all(&directory).map_err(Error::file("create", &directory))?;
         }
         Ok(())
+    }
+
+    pub(super) fn values(&self) -> MutexGuard<'_, SharedValues> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a change. Must be called under the lock of the store.
@@ -302,6 +310,7 @@ impl Cache {
             *is_exact &= checksum == expected;
             let stamp = written.len() as u64 + 1;
             written.insert(path, (stamp, checksum));
+            let item = item.sharing(&mut self.values());
             table.entries.insert(key, Entry::known(Some(item), stamp));
         }
         table

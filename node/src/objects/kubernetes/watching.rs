@@ -25,8 +25,10 @@ use crds::TopologyKey;
 const WATCH_SECONDS: u32 = 120;
 /// Time without an event after which a watch counts as working: one that cannot start fails sooner.
 const QUIET: Duration = Duration::from_secs(BEGINNING.as_secs() + 5);
-/// Page size of a list: a page is held in memory as a whole.
+/// Page size of a list: a page is held in memory as a whole, decoded.
 const PAGE: u32 = 100;
+/// The same of Forwarders, which may be as large as etcd takes, and of several topologies at once.
+const FORWARDERS: u32 = 20;
 /// Timeout of one page: a connection that dies in the middle is noticed by then.
 const LISTING: Duration = Duration::from_secs(WATCH_SECONDS as u64);
 /// Time between two requests for the revision of the store; between half of it and all of it.
@@ -131,8 +133,11 @@ impl Watch {
             }) => {
                 let api = Api::<DynamicObject>::namespaced_with(client, namespace, &forwarders);
                 let selector = Some(format!("spec.topology={topology}"));
-                self.follow(api, selector, |object| read::forwarder(object, &node))
-                    .await;
+                let read = |object| match read::forwarder(object, &node) {
+                    Read::Item(item) => Read::Item(item.sharing(&mut self.shared.cache.values())),
+                    other => other,
+                };
+                self.follow(api, selector, read).await;
             }
             Feed::Topologies => {
                 let resource = ApiResource::erase::<crds::TopologyObject>(&());
@@ -159,7 +164,10 @@ impl Watch {
         let config = watcher::Config {
             field_selector: selector,
             timeout: Some(WATCH_SECONDS),
-            page_size: Some(PAGE),
+            page_size: match self.feed {
+                Feed::Network(_) => Some(FORWARDERS),
+                _ => Some(PAGE),
+            },
             // An object missing from a list is gone. A streamed list may be outdated.
             initial_list_strategy: InitialListStrategy::ListWatch,
             list_semantic: ListSemantic::MostRecent,

@@ -111,7 +111,7 @@ fn computed() -> crate::plan::Computed {
         },
     );
     let mut memo = crate::plan::Memo::default();
-    crate::plan::Computed::new(vec![forwarder], &mut memo).expect("one Forwarder is a graph")
+    crate::plan::Computed::new(&[forwarder], &mut memo).expect("one Forwarder is a graph")
 }
 
 fn is_concerned(concerned: &Concerned) -> bool {

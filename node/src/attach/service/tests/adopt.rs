@@ -32,7 +32,7 @@ fn declared() -> Catalog {
     let mut place = catalog().places()[0].clone();
     let mut forwarder = Forwarder::clone(&place.forwarder);
     forwarder.spec.cidrs = vec!["10.0.0.0/24".parse().unwrap()];
-    forwarder.spec.external = vec!["192.0.2.0/24".parse().unwrap()];
+    forwarder.spec.external = vec!["192.0.2.0/24".parse().unwrap()].into();
     place.forwarder = Arc::new(forwarder);
     let mut app = AppEntry::new("a");
     app.pod_selector = Some(crds::LabelSelector::default());

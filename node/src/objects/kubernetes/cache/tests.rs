@@ -106,6 +106,59 @@ fn what_was_whole_is_whole_and_nothing_else_is() {
     assert!(other.is_empty(), "it is another node's");
 }
 
+/// Six topologies of 40 Forwarders, each with 4,096 namespaces: 60 MB in files.
+#[test]
+fn values_that_forwarders_repeat_are_held_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, mut store) = open(directory.path());
+    let namespaces = |topology: u64| {
+        let name = |number| format!("team-{topology}-{number:04}-{}", "x".repeat(51));
+        Arc::new((0..4_096).map(name).collect::<Vec<String>>())
+    };
+    let networks = |topology: u64| TopologyKey {
+        namespace: "plant".to_owned(),
+        topology: format!("t{topology}"),
+    };
+    let key = |topology: u64, number: u64| format!("plant.t{topology}.f{number}");
+    let all = || (0..6).flat_map(|topology| (0..40).map(move |number| (topology, number)));
+    let own = all().map(|(topology, number)| {
+        let own = Item::Own(networks(topology));
+        (key(topology, number), Read::Item(own))
+    });
+    store.complete(&Feed::Own, own.collect());
+    for topology in 0..6 {
+        let declared = (0..40).map(|number| {
+            let spec = ForwarderSpec {
+                topology: format!("t{topology}"),
+                name: format!("f{number}"),
+                allowed_namespaces: namespaces(topology),
+                ..ForwarderSpec::default()
+            };
+            let declared = Item::Forwarder(Declared {
+                forwarder: Arc::new(Forwarder::new("plant", spec)),
+                generation: 1,
+                status: None,
+                version: 1,
+            });
+            // As a watch hands it over.
+            let item = declared.sharing(&mut cache.values());
+            (key(topology, number), Read::Item(item))
+        });
+        store.complete(&Feed::Network(networks(topology)), declared.collect());
+    }
+    let different = |store: &Store| {
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.forwarders.len(), 240);
+        let lists = snapshot.forwarders.values();
+        let lists = lists.map(|it| Arc::as_ptr(&it.spec.allowed_namespaces));
+        lists.collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(different(&store), 6, "from watches");
+    assert!(keep(&cache, &store));
+    drop((cache, store));
+    assert_eq!(different(&open(directory.path()).1), 6, "from files");
+}
+
 #[test]
 fn only_what_changed_is_written() {
     let directory = tempfile::tempdir().unwrap();

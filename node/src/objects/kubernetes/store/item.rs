@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crds::forwarder::SharedValues;
 use crds::{Forwarder, ForwarderStatus, MicroServiceTopology, NodeObject};
 
 use crate::objects::pods::NodePod;
@@ -52,6 +53,16 @@ pub(in crate::objects::kubernetes) enum Read {
     Nothing,
     /// Undecodable object, with the reason.
     Bad(String),
+}
+
+impl Item {
+    /// The same item, without a copy of what other Forwarders have too.
+    pub(in crate::objects::kubernetes) fn sharing(mut self, values: &mut SharedValues) -> Item {
+        if let Item::Forwarder(declared) = &mut self {
+            values.share(&mut Arc::make_mut(&mut declared.forwarder).spec);
+        }
+        self
+    }
 }
 
 /// Stored entry of an object.
