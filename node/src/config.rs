@@ -9,7 +9,6 @@ use crate::flooding;
 mod arguments;
 
 pub use arguments::Arguments;
-pub(crate) use arguments::LogFormat;
 
 /// Default resync interval: drift of kernel state is repaired within five seconds.
 pub const DEFAULT_RESYNC: Duration = Duration::from_secs(3);

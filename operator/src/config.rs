@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+use telemetry::LogFormat;
 
-use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits, telemetry::LogFormat};
+use crate::{check::Check, observe::Scope, parse::seconds, plan::Limits};
 
 /// Reconciles MicroServiceTopology objects: Forwarder objects, addresses, conditions.
 #[derive(Clone, Debug, Parser)]

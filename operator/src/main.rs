@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use ::telemetry::chain;
+use ::telemetry::{Logs, chain};
 use clap::Parser;
 use operator::{
     check::{Check, check},
     config::{Command, Config},
     run,
-    telemetry::Logs,
 };
 
 fn main() -> ExitCode {

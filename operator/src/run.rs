@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::telemetry::{Check, Limits, Probes, Server};
+use ::telemetry::{Check, Limits, Logs, Probes, Server};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client,
@@ -33,7 +33,7 @@ use crate::{
     mesh_key,
     observe::{self, Cache, Kind},
     rest::{self, ListenError, Rest, TlsFiles},
-    telemetry::{Heartbeat, Logs, Metrics, Observed, ObservedTopology},
+    telemetry::{Heartbeat, Metrics, Observed, ObservedTopology},
 };
 
 /// Time for pending writes after SIGTERM.

@@ -1,9 +1,10 @@
-//! Shared by all daemons: HTTP server with probes and metrics, process metrics, error chains, backoff, quotas of log lines.
+//! Shared by all daemons: HTTP server with probes and metrics, process metrics, logs, error chains, backoff, quotas of log lines.
 //!
 //! ```text
 //! named checks --> Probes --------.
 //! registry --> text --> Scraper --+--> router: /livez /readyz /healthz /metrics --> Server
 //! /proc/self --> Process ---------'
+//! events, spans --> Logs (level changeable while running) --> one line each
 //! ```
 //! Knows: its own process, the probes of Kubernetes, the text format of Prometheus, connections and their limits.
 //! Refuses to know: the metrics, the checks, and other routes.
@@ -14,6 +15,7 @@ mod chain;
 mod described;
 mod failures;
 mod log_quota;
+mod logs;
 mod network;
 mod probes;
 mod process;
@@ -27,6 +29,7 @@ pub use chain::chain;
 pub use described::{described, ill_formed, listed};
 pub use failures::Failures;
 pub use log_quota::LogQuota;
+pub use logs::{LogError, LogFormat, Logs};
 pub use network::network;
 pub use probes::{Check, Probes};
 pub use process::Process;

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use telemetry::LogFormat;
+
 use super::{Config, DEFAULT_RESYNC, InstallCni, Origin};
 use crate::flooding::DEFAULT_PORT;
 
@@ -80,16 +82,6 @@ pub struct Arguments {
     /// Log filter in the syntax of RUST_LOG, which takes precedence
     #[arg(long, default_value = "info")]
     pub(crate) log_level: String,
-}
-
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Human-readable text.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl From<Arguments> for Config {

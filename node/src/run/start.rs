@@ -2,10 +2,11 @@
 
 use std::io::IsTerminal;
 
+use telemetry::LogFormat;
 use tracing_subscriber::EnvFilter;
 
 use super::run;
-use crate::config::{Arguments, LogFormat};
+use crate::config::Arguments;
 use crate::error::Error;
 use crate::host::capabilities;
 

@@ -24,6 +24,7 @@ mod tls;
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
+use ::telemetry::Logs;
 use axum::Router;
 use kube::{Client, Config, config::AuthInfo};
 use tokio::sync::Semaphore;
@@ -34,10 +35,7 @@ pub use self::{
     server::{ListenError, Server},
     tls::TlsFiles,
 };
-use crate::{
-    observe::Cache,
-    telemetry::{Logs, Metrics},
-};
+use crate::{observe::Cache, telemetry::Metrics};
 
 /// Listen address and TLS files of the API.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
-//! Logs, metrics and probes of the operator.
+//! Metrics, probes and trace ids of the operator.
 //!
 //! ```text
-//! events, spans --> logs (level changeable while running) --> stderr
 //! controllers, writes, requests --> metrics --+
 //! caches, at each scrape -------------------->+--> /metrics
 //! heartbeat, named checks --> probes ----------> /livez /readyz /healthz
@@ -10,12 +9,12 @@
 
 mod collect;
 mod heartbeat;
-mod logs;
 mod metrics;
+mod trace;
 
 pub use self::{
     collect::{Observed, ObservedTopology},
     heartbeat::Heartbeat,
-    logs::{LogError, LogFormat, Logs, trace_id},
     metrics::{Metrics, Written},
+    trace::trace_id,
 };

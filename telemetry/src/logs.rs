@@ -1,11 +1,6 @@
 //! Logs: one line an event, text or JSON, at a level that can be changed while running.
 
-use std::{
-    io::{self, Write},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io::{self, Write};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -18,10 +13,10 @@ use tracing_subscriber::{
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     #[default]
     Text,
-    /// One JSON object each.
+    /// One JSON object a line.
     Json,
 }
 
@@ -107,18 +102,6 @@ fn parse(level: &str) -> Result<EnvFilter, LogError> {
         return Err(wrong());
     }
     EnvFilter::try_new(level).map_err(|_| wrong())
-}
-
-/// A new trace id in the manner of W3C Trace Context: 32 hexadecimal digits, unique, not secret.
-pub fn trace_id() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&process::id().to_le_bytes());
-    hasher.update(&count.to_le_bytes());
-    hasher.update(&now.unwrap_or_default().as_nanos().to_le_bytes());
-    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// Writes each event, which comes as one buffer, as one line.
@@ -236,12 +219,5 @@ mod tests {
         for level in ["off", "INFO", "info,operator=debug", "operator::plan=trace"] {
             assert!(parse(level).is_ok(), "{level:?}");
         }
-    }
-
-    #[test]
-    fn trace_ids_differ() {
-        let ids = [trace_id(), trace_id()];
-        assert_ne!(ids[0], ids[1]);
-        assert_eq!(ids[0].len(), 32);
     }
 }
