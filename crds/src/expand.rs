@@ -22,7 +22,7 @@ mod vni;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    graph::{to_topology, to_topology_on, to_topology_with, topology_of},
+    graph::{memory, to_topology, to_topology_on, to_topology_with, topology_of},
     layout::{Grants, Layout},
     placement::{LeftOut, Settled},
     vni::{FIRST_VNI, LAST_VNI, Vnis},

@@ -8,6 +8,8 @@
 //! A declaration is small and what follows from it is large: each Forwarder lists all Apps that may be on it, each link is in
 //! the objects of both its ends. Estimates are upper bounds; tests compare them with real objects.
 
+mod budget;
+mod memory;
 mod objects;
 mod parts;
 
@@ -15,8 +17,13 @@ use std::io;
 
 use serde::Serialize;
 
-pub use self::objects::stored;
+pub(crate) use self::memory::memory_of_all;
 use self::parts::Parts;
+pub use self::{
+    budget::{Claim, taken},
+    memory::memory,
+    objects::stored,
+};
 use crate::{MicroServiceTopology, MicroServiceTopologySpec, Problem, wiring::Wire};
 
 /// Most bytes of one object as JSON. etcd refuses requests above 1.5 MiB (`--max-request-bytes`); a tenth is left for

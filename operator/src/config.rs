@@ -37,6 +37,9 @@ pub struct Config {
     /// Largest number of Forwarders on one node, of all topologies; 0 is no limit.
     #[arg(long, env = "BEEMESH_MAX_FORWARDERS_PER_NODE", default_value = "500")]
     pub max_forwarders_per_node: u32,
+    /// Largest memory of the Forwarders of all topologies in MiB, estimated; 0 is no limit.
+    #[arg(long, env = "BEEMESH_MAX_FORWARDER_MEMORY", default_value = "128")]
+    pub max_forwarder_memory: u32,
     /// Listen address of /metrics, /livez, /readyz and /healthz.
     #[arg(long, env = "BEEMESH_LISTEN_METRICS", default_value = "0.0.0.0:8080")]
     pub listen_metrics: SocketAddr,
@@ -105,6 +108,7 @@ impl Config {
             limits: Limits {
                 forwarders_per_topology: self.max_forwarders_per_topology,
                 forwarders_per_node: self.max_forwarders_per_node,
+                memory: (self.max_forwarder_memory as usize) << 20,
                 ..Limits::default()
             },
         }
@@ -183,6 +187,7 @@ mod tests {
             "--namespace=own",
             "--node-selector=role=mesh,zone=",
             "--max-forwarders-per-node=3",
+            "--max-forwarder-memory=7",
         ]);
         let config = config.expect("all are right");
         assert_eq!(config.replica(), "a");
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(scope.node_selector["role"], "mesh");
         assert_eq!(scope.node_selector["zone"], "");
         assert_eq!(scope.limits.forwarders_per_node, 3);
+        assert_eq!(scope.limits.memory, 7 << 20);
         assert_eq!(scope.limits.forwarders_per_topology, 10_000);
         assert!(parse(&["--node-selector=role"]).is_err());
         assert!(parse(&["--resync=0"]).is_err());

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::telemetry::{Check, Limits, Logs, Probes, Server};
+use ::telemetry::{Check, Heartbeat, Limits, Logs, Probes, Server, TlsFiles};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client,
@@ -29,11 +29,11 @@ use tower::timeout::TimeoutLayer;
 use crate::{
     apply::Writer,
     config::Config,
-    controllers::{self, Context},
+    controllers::{self, Context, WorkingMemory},
     mesh_key,
     observe::{self, Cache, Kind},
-    rest::{self, ListenError, Rest, TlsFiles},
-    telemetry::{Heartbeat, Metrics, Observed, ObservedTopology},
+    rest::{self, ListenError, Rest},
+    telemetry::{Metrics, Observed, ObservedTopology},
 };
 
 /// Time for pending writes after SIGTERM.
@@ -75,6 +75,7 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     let context = Context {
         writer: Writer::new(client.clone(), cache.clone(), metrics.clone(), &replica),
         cache: cache.clone(),
+        memory: WorkingMemory::default(),
         metrics: metrics.clone(),
         resync: config.resync,
     };
@@ -84,7 +85,7 @@ pub async fn run(config: Config, logs: Logs) -> Result<(), Error> {
     service.spawn(heartbeat.run());
     service.spawn(serve_metrics(&config, metrics.clone(), probes.clone()).await?);
     let anonymous = config.is_read_anonymous();
-    let api = Rest::new(&settings, cache.clone(), anonymous, logs, metrics.clone());
+    let api = Rest::new(&settings, &context, anonymous, logs);
     let api = (listen_api(&config).await?, api.map_err(Error::Client)?);
     if let Some(name) = config.mesh_key_secret {
         let (namespace, resync) = (config.namespace, config.resync);

@@ -1,5 +1,7 @@
 //! Checks of liveness and readiness, as Kubernetes' own components have them.
 
+mod heartbeat;
+
 use std::{
     fmt,
     sync::{
@@ -7,6 +9,8 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+pub use self::heartbeat::Heartbeat;
 
 /// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 //! connections do not block probes.
 
 mod connections;
+mod rate;
+mod tls;
 
 use std::{
     convert::Infallible,
@@ -44,6 +46,10 @@ use tokio::{
 };
 
 use self::connections::{Connections, Id, Peer, State};
+pub use self::{
+    rate::Rate,
+    tls::{Tls, TlsError, TlsFiles},
+};
 
 /// Longest time from the connection to the head of the first request, TLS handshake included.
 const FIRST_REQUEST: Duration = Duration::from_secs(5);

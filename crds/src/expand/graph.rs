@@ -12,6 +12,7 @@ use crate::{
     Forwarder, MicroServiceTopology, Problem,
     attach::{Attachments, Instances},
     lint::lint,
+    size,
     topology::AppEntry,
     wiring,
 };
@@ -75,6 +76,16 @@ fn names<'a>(
             .map(|entry| entry.name.as_str())
             .collect()),
     }
+}
+
+/// Memory in bytes of the Forwarders that a declaration asks for on these nodes, which matter only to
+/// `forwarderPerNode`: the sum of [`crate::size::memory`] over them. 0 when the declaration is rejected.
+pub fn memory(topology: &MicroServiceTopology, nodes: &[Node]) -> usize {
+    let Ok(names) = names(topology, nodes) else {
+        return 0;
+    };
+    let wires = wiring::wires(&topology.spec, &names);
+    size::memory_of_all(&topology.spec, &names, &wires)
 }
 
 fn graph(

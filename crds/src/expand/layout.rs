@@ -98,6 +98,12 @@ impl<'a> Layout<'a> {
         size::forwarders(&self.topology.spec, &self.names(), &wires)
     }
 
+    /// Memory of the Forwarders in bytes, as [`super::memory`] has it.
+    pub fn memory(&self) -> usize {
+        let wires: Vec<Wire<'_>> = self.wires.iter().map(|(wire, _)| *wire).collect();
+        size::memory_of_all(&self.topology.spec, &self.names(), &wires)
+    }
+
     /// Blocks for every Forwarder: those that `existing` has under its name, else the lowest free
     /// ones. What `existing` has under other names is given again only when nothing else is left.
     ///

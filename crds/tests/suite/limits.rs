@@ -158,6 +158,37 @@ fn wide() -> MicroServiceTopologySpec {
     }
 }
 
+/// Otherwise a topology that has all it asks for would seem to ask for more.
+#[test]
+fn the_memory_that_a_declaration_asks_for_is_what_its_forwarders_take() {
+    let nodes = ["n1", "a-node-with-a-long-name"].map(Node::from);
+    let mut pinned = large(3, Shape::Ring);
+    pinned.spec.links = vec![LinkEntry::new("f0", "f1", 2), LinkEntry::new("f1", "f0", 3)];
+    pinned.spec.apps = ["Auto", "f1", "f1"]
+        .iter()
+        .enumerate()
+        .map(|(index, forwarder)| AppEntry {
+            forwarder: (*forwarder).to_owned(),
+            ..AppEntry::new(format!("a{index}"))
+        })
+        .collect();
+    let mut on_nodes = large(0, Shape::Star);
+    on_nodes.spec.forwarder_per_node = Some(ForwarderPerNode::default());
+    // One end is on no node that is there.
+    on_nodes.spec.links = vec![LinkEntry::new("n1", "n2", 1)];
+    for topology in [large(30, Shape::Mesh), pinned, on_nodes] {
+        let forwarders =
+            crds::expand(&topology, &nodes, &[], &Instances::new()).expect("forwarders");
+        let taken: usize = forwarders.iter().map(|it| size::memory(&it.spec)).sum();
+        assert_eq!(crds::expand::memory(&topology, &nodes), taken);
+    }
+    assert_eq!(
+        crds::expand::memory(&large(725, Shape::Mesh), &nodes),
+        0,
+        "it is rejected"
+    );
+}
+
 #[test]
 fn apps_do_not_multiply_with_namespaces() {
     let mut topology = large(4, Shape::Mesh);

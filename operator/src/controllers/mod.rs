@@ -15,11 +15,13 @@ pub mod network_attachments;
 mod retry;
 pub mod sweep;
 pub mod topology;
+mod working_memory;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
+pub use self::working_memory::WorkingMemory;
 use crate::{apply, observe::Cache, telemetry::Metrics};
 
 /// Dependencies of every controller.
@@ -29,6 +31,8 @@ pub struct Context {
     pub cache: Cache,
     /// Writer to the API server.
     pub writer: apply::Writer,
+    /// Room for plans.
+    pub memory: WorkingMemory,
     /// Metrics.
     pub metrics: Metrics,
     /// Interval between two reconciles of an unchanged object.

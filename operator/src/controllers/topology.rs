@@ -164,6 +164,7 @@ impl Topologies {
         observed: Observed,
     ) -> Result<Option<(Plan, Done)>, Error> {
         let writer = &self.context.writer;
+        let _room = self.context.memory.take(observed.claim.size()).await;
         let (mut observed, mut plan) = self.plan(key, observed).await?;
         if matches!(plan.lag, Some(Lag::Watches(_))) {
             return Ok(Some((plan, Done::default())));

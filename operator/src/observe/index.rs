@@ -78,11 +78,14 @@ impl State {
         if is_lost {
             self.wanted.remove(key);
             self.forget_basis(key);
+            self.claims.waiting.remove(key);
+            concerned.has_room = true;
         }
         let is_other = old.as_ref().map(|old| &old.uid) != new.as_ref().map(|new| &new.uid);
         let generation = |entry: &Arc<Entry>| entry.generation;
         if is_other || old.as_ref().map(generation) != new.as_ref().map(generation) {
             concerned.names.insert(key.clone());
+            self.claims.forget(key);
         }
         let is_wanted = |entry: &Arc<Entry>| is_wanted(entry.object.annotations());
         if is_other || old.as_ref().map(is_wanted) != new.as_ref().map(is_wanted) {
@@ -150,6 +153,7 @@ impl State {
             }
         }
         self.count(old.as_deref(), new.as_deref());
+        concerned.has_room |= self.claims.count(old.as_deref(), new.as_deref());
         swap(&mut self.forwarders, key, new);
     }
 
@@ -260,6 +264,7 @@ impl State {
             return;
         }
         mem::take(&mut self.all_nodes);
+        self.claims.forget_nodes();
         let either: Vec<&CachedNode> = [&old, &new].into_iter().flatten().collect();
         // Who is placed stays: that a node is ready again matters to those that wait for one.
         let is_same_node = match &either[..] {

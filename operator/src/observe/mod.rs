@@ -15,7 +15,6 @@ mod interest;
 mod names;
 mod orphans;
 mod publish;
-pub mod queue;
 mod read;
 mod readiness;
 mod state;
@@ -30,11 +29,13 @@ use std::{
 use crds::{MicroServiceTopology, Problem, TopologyStatus, allocation::shards::Shard};
 use kube::core::DynamicObject;
 use tokio::{sync::watch, time::Instant};
+use watches::Queue;
 
 pub(crate) use self::read::{
     existing_allocation, existing_forwarder, name_of_range, node as read_node, shards_of,
     topology as read_topology,
 };
+use self::state::State;
 pub use self::{
     cached::{CachedForwarder, CachedRange},
     orphans::Orphan,
@@ -42,8 +43,7 @@ pub use self::{
     sync::{ForwarderKey, Stores, TopologyKey},
     watching::{Scope, run},
 };
-use self::{queue::Queue, state::State};
-use crate::plan::{Computed, Observed, Pod, Versions, names::NamesWorld};
+use crate::plan::{Computed, Observed, Versions, names::NamesWorld};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,11 +155,6 @@ impl Cache {
         self.state().topology(&Key::new(namespace, name)).cloned()
     }
 
-    /// Every node of the cluster, sorted by name.
-    pub fn nodes(&self) -> Vec<crds::Node> {
-        self.state().nodes().0.as_ref().clone()
-    }
-
     /// Numbers of cached objects, by kind.
     pub fn sizes(&self) -> Vec<(Kind, usize)> {
         let state = self.state();
@@ -175,15 +170,6 @@ impl Cache {
             (Kind::Topology, self.inner.topologies.len()),
             (Kind::Forwarder, self.inner.forwarders.len()),
         ]
-    }
-
-    /// The pods that are or may be instances of the Apps of `topology`, applied or not.
-    pub fn pods(&self, topology: &MicroServiceTopology) -> Vec<Pod> {
-        let state = self.state();
-        state
-            .pods_of(topology)
-            .map(|pod| pod.as_ref().clone())
-            .collect()
     }
 
     /// The Forwarder objects of a topology, sorted by object name.
@@ -209,6 +195,11 @@ impl Cache {
     /// All that concerns one topology, for a plan; `None` when it is gone or cannot be read.
     pub fn observed(&self, key: &Key) -> Option<Observed> {
         self.state().observed(key)
+    }
+
+    /// The same with `topology` in the place of what is applied there, if anything is.
+    pub fn proposed(&self, key: &Key, topology: &Arc<MicroServiceTopology>) -> Observed {
+        self.state().proposed(key, topology)
     }
 
     /// True when an allocation object, head or shard, is cached.

@@ -23,6 +23,7 @@ impl State {
         };
         let entry = Arc::make_mut(entry);
         entry.problems = plan.problems.clone();
+        self.claims.note(key, &plan.facts);
         // A rejected declaration removes nothing of the accepted one.
         if computed.is_some() {
             entry.computed = computed;

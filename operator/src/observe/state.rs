@@ -1,5 +1,6 @@
 //! Cached objects with their indices. Each change returns the affected keys.
 
+mod memory;
 mod observed;
 
 use std::{
@@ -11,6 +12,7 @@ use crds::{Node, forwarder::SharedValues};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::Resource;
 
+use self::memory::Claims;
 use super::{
     Entry, Key,
     cached::{Cached, CachedAllocation, CachedForwarder, CachedNode, CachedRange},
@@ -32,6 +34,8 @@ pub(super) struct Concerned {
     /// Topologies that may want a NetworkAttachmentDefinition, or want none any more.
     pub(super) definitions: BTreeSet<Key>,
     pub(super) sweep: bool,
+    /// True when topologies that wait for room may have it now.
+    pub(super) has_room: bool,
 }
 
 /// State of the cache.
@@ -58,6 +62,8 @@ pub(super) struct State {
     pub(super) limits: Limits,
     /// Number of Forwarders by node.
     pub(super) load: Arc<HashMap<String, u32>>,
+    /// Memory that topologies take and ask for.
+    pub(super) claims: Claims,
     /// The newest changes that concerned each topology.
     basis: HashMap<Key, Versions>,
     pub(super) pods: BTreeMap<Key, Arc<Pod>>,
@@ -87,6 +93,7 @@ impl State {
             node_selector: BTreeMap::new(),
             limits: Limits::default(),
             load: Arc::default(),
+            claims: Claims::default(),
             basis: HashMap::new(),
             pods: BTreeMap::new(),
             services: BTreeMap::new(),

@@ -18,11 +18,12 @@ use kube::{
     },
 };
 
+use watches::Queue;
+
 use super::{
     Cache, Entry, Inner, Key,
     cached::{Cached, CachedForwarder},
     orphans::Orphan,
-    queue::Queue,
     read,
     readiness::{KINDS, Kind, Source},
     state::Concerned,
@@ -364,7 +365,14 @@ impl Cache {
             Kind::Service | Kind::EndpointSlice => true,
         };
         self.inner.stores.note(kind, key, is_there);
-        for topology in concerned.topologies {
+        let waiting = concerned
+            .has_room
+            .then(|| self.state().claims.waiting.clone());
+        for topology in concerned
+            .topologies
+            .into_iter()
+            .chain(waiting.into_iter().flatten())
+        {
             let delay = GATHER + self.stagger(&topology);
             self.inner.topologies.push(topology, delay);
         }

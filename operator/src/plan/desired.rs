@@ -69,6 +69,8 @@ pub(super) fn desired(observed: &Observed) -> Result<Desired, Rejection> {
     })?;
     limits::check(observed, layout.places())
         .map_err(|problem| rejected(limits::REASON)(vec![problem]))?;
+    limits::check_memory(observed, layout.memory())
+        .map_err(|problem| rejected(limits::NO_MEMORY)(vec![problem]))?;
     layout
         .blocks(&BTreeMap::new())
         .map_err(rejected(NO_ADDRESSES))?;

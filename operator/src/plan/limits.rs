@@ -1,4 +1,4 @@
-//! Bounds of the administrator on Forwarders: of one topology, and on one node.
+//! Bounds of the administrator on Forwarders: of one topology, on one node, and on the memory of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,8 @@ use super::observed::Observed;
 
 /// Reason of a declaration that asks for more than the administrator allows.
 pub(super) const REASON: &str = "TooManyForwarders";
+/// Reason of a declaration for whose Forwarders no memory is left.
+pub(super) const NO_MEMORY: &str = "OutOfMemory";
 
 /// Compares the declaration with the limits.
 ///
@@ -47,6 +49,30 @@ pub(super) fn check(observed: &Observed, places: &[Place<'_>]) -> Result<(), Pro
         }
     }
     Ok(())
+}
+
+/// Compares the memory that the declaration asks for with what is left. One that asks for no more than it has is never
+/// refused.
+///
+/// # Errors
+/// The bound would be passed.
+pub(super) fn check_memory(observed: &Observed, asked: usize) -> Result<(), Problem> {
+    let most = observed.limits.memory;
+    let forwarders = observed.forwarders.iter();
+    let held: usize = forwarders.map(|it| crds::size::memory(&it.spec)).sum();
+    let own = asked + observed.claim.declared;
+    if most == 0 || asked <= held || observed.taken_by_others + own <= most {
+        return Ok(());
+    }
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let message = format!(
+        "at most {} MiB of memory are for the Forwarders of all topologies (operator.maxForwarderMemory): \
+         with {} MiB of these they would take {} MiB",
+        most >> 20,
+        mib(own),
+        mib(observed.taken_by_others + own)
+    );
+    Err(Problem::new("spec", message))
 }
 
 /// Nodes that get a Forwarder now, and may be full before this replica's watches report it.

@@ -215,7 +215,7 @@ fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo)
         ));
     }
     // Announcements are no network: others may have the room.
-    let is_full = rejection.reason == limits::REASON;
+    let is_full = is_for_want_of_room(&facts);
     let delete = is_full.then(|| diff::withdrawn(observed));
     Plan {
         problems: rejection.problems,
@@ -223,6 +223,11 @@ fn rejected(observed: &Observed, rejection: desired::Rejection, memo: &mut Memo)
         delete: delete.unwrap_or_default(),
         ..Plan::default()
     }
+}
+
+/// True when the declaration may be accepted once other topologies have less.
+pub fn is_for_want_of_room(facts: &Facts) -> bool {
+    [limits::REASON, limits::NO_MEMORY].contains(&facts.rejected.as_str())
 }
 
 fn accepted(observed: &Observed, desired: Desired, memo: &mut Memo) -> Plan {

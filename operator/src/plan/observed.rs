@@ -9,7 +9,7 @@ use std::{
 pub use crds::attach::Pod;
 use crds::{
     AllocationSpec, ForwarderSpec, ForwarderStatus, MicroServiceTopology, TopologyStatus,
-    allocation::shards::Shard,
+    allocation::shards::Shard, size::Claim,
 };
 
 use super::{
@@ -40,6 +40,10 @@ pub struct Observed {
     pub load: Arc<HashMap<String, u32>>,
     /// Bounds that the administrator sets.
     pub limits: Limits,
+    /// Memory of this topology.
+    pub claim: Claim,
+    /// Memory in bytes that other topologies take, or are to get first.
+    pub taken_by_others: usize,
     /// Newest versions that concern this topology.
     pub basis: Versions,
     /// Newest versions that the watches have delivered.
@@ -104,6 +108,8 @@ pub struct Limits {
     pub forwarders_per_topology: u32,
     /// Most Forwarders on one node, of all topologies.
     pub forwarders_per_node: u32,
+    /// Most memory of the Forwarders of all topologies in bytes, estimated.
+    pub memory: usize,
     /// Size of an Allocation's shard in bytes: [`crds::allocation::shards::TARGET`] but in tests.
     pub shard_bytes: usize,
 }
@@ -113,6 +119,7 @@ impl Default for Limits {
         Limits {
             forwarders_per_topology: 0,
             forwarders_per_node: 0,
+            memory: 0,
             shard_bytes: crds::allocation::shards::TARGET,
         }
     }
@@ -163,6 +170,8 @@ impl Observed {
             unfit: Arc::default(),
             load: Arc::default(),
             limits: Limits::default(),
+            claim: Claim::default(),
+            taken_by_others: 0,
             basis: Versions::default(),
             heard: Versions::default(),
             disbelieved: Versions::default(),

@@ -1,7 +1,7 @@
 //! REST API: topologies for people and programs without kubectl.
 //!
 //! ```text
-//! request -> limits (time, number) -> access (TokenReview, SubjectAccessReview) -> body -> handler -> answer
+//! request -> limits (time, number; few strangers) -> access (TokenReview, SubjectAccessReview) -> body -> handler -> answer
 //!                                                                 reads: the caches --+
 //!                                    writes: the API server, with the caller's own token
 //! ```
@@ -20,11 +20,10 @@ mod problem;
 mod read;
 mod server;
 mod stages;
-mod tls;
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
-use ::telemetry::Logs;
+use ::telemetry::{Logs, TlsFiles};
 use axum::Router;
 use kube::{Client, Config, config::AuthInfo};
 use tokio::sync::Semaphore;
@@ -33,9 +32,12 @@ use self::{access::Access, problem::Problem};
 pub use self::{
     document::document,
     server::{ListenError, Server},
-    tls::TlsFiles,
 };
-use crate::{observe::Cache, telemetry::Metrics};
+use crate::{
+    controllers::{Context, WorkingMemory},
+    observe::Cache,
+    telemetry::Metrics,
+};
 
 /// Listen address and TLS files of the API.
 #[derive(Clone, Debug)]
@@ -59,22 +61,22 @@ struct Inner {
     client: Client,
     logs: Logs,
     metrics: Metrics,
+    memory: WorkingMemory,
     requests: limits::Requests,
     /// Computations that are under way.
     computations: Arc<Semaphore>,
 }
 
 impl Rest {
-    /// The API over what `cache` holds; `config` says how the API server is reached.
+    /// The API over the cache of `context`; `config` says how the API server is reached.
     ///
     /// # Errors
     /// When no client can be made of `config`.
     pub fn new(
         config: &Config,
-        cache: Cache,
+        context: &Context,
         anonymous_read: bool,
         logs: Logs,
-        metrics: Metrics,
     ) -> Result<Rest, kube::Error> {
         let reviewer = Client::try_from(config.clone())?;
         let mut bare = config.clone();
@@ -83,11 +85,12 @@ impl Rest {
         // One core is left to those who reconcile.
         let computations = cores.saturating_sub(1).max(1);
         Ok(Rest(Arc::new(Inner {
-            cache,
+            cache: context.cache.clone(),
             access: Access::new(reviewer, anonymous_read),
             client: Client::try_from(bare)?,
             logs,
-            metrics,
+            metrics: context.metrics.clone(),
+            memory: context.memory.clone(),
             requests: limits::Requests::new(),
             computations: Arc::new(Semaphore::new(computations)),
         })))

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State, http::HeaderMap};
-use crds::{MicroServiceTopology, report::PlanReport};
+use crds::report::PlanReport;
 use topology::{Graph, Spf, Table, Topology};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     observe::Key,
-    plan::{self, Computed, Memo, Observed, Pod},
+    plan::{self, Computed, Memo, Observed},
 };
 
 /// More routes than this are not compared: `beemesh plan` on the asker's own machine does.
@@ -53,33 +53,21 @@ pub(super) async fn propose(
     let right = Right::topology("get", &namespace, &name);
     rest.0.access.allow(&headers, right).await?;
     let body = body.read().await?;
+    let key = Key::new(namespace, name);
     let cache = rest.0.cache.clone();
+    let world = rest.compute(move || {
+        let (proposed, _) = declared(&key.namespace, &key.name, &body)?;
+        let applied = cache.entry(&key).and_then(|entry| entry.computed.clone());
+        let world = cache.proposed(&key, &Arc::new(proposed));
+        Ok::<_, Problem>((applied, world))
+    });
+    let (applied, world) = world.await??;
+    let room = rest.0.memory.take(world.claim.size()).await;
     let report = rest.compute(move || {
-        let (proposed, _) = declared(&namespace, &name, &body)?;
-        let entry = cache.topology(&namespace, &name);
-        let applied = entry.and_then(|entry| entry.computed.clone());
-        let pods = cache.pods(&proposed);
-        let world = match cache.observed(&Key::new(namespace, name)) {
-            Some(world) => Observed {
-                topology: proposed.into(),
-                pods,
-                is_going: false,
-                ..world
-            },
-            None => new_world(proposed, cache.nodes(), pods),
-        };
+        let _room = room;
         compare(applied, &world)
     });
     report.await?.map(Json)
-}
-
-/// Observed state of a topology that is not applied: without objects.
-fn new_world(topology: MicroServiceTopology, nodes: Vec<crds::Node>, pods: Vec<Pod>) -> Observed {
-    Observed {
-        nodes: nodes.into(),
-        pods,
-        ..Observed::new(topology.into())
-    }
 }
 
 fn compare(applied: Option<Arc<Computed>>, world: &Observed) -> Result<PlanReport, Problem> {
@@ -130,7 +118,10 @@ mod tests {
             "apiVersion: beemesh.io/v1alpha1\nkind: MicroServiceTopology\nmetadata: {{name: t}}\nspec: {spec}\n"
         );
         let object = crds::read("t", text.as_bytes()).expect("sound").remove(0);
-        new_world(object, vec!["n1".into()], Vec::new())
+        Observed {
+            nodes: Arc::new(vec!["n1".into()]),
+            ..Observed::new(object.into())
+        }
     }
 
     #[test]

@@ -2,14 +2,10 @@
 
 use std::{future::Future, io, net::SocketAddr};
 
-use ::telemetry::{Handshake, Limits, Stream};
+use ::telemetry::{Limits, Tls, TlsError};
 use axum::Router;
-use tokio::net::TcpStream;
 
-use super::{
-    Options,
-    tls::{Tls, TlsError},
-};
+use super::Options;
 
 /// A listener that is bound and not served yet.
 pub struct Server {
@@ -65,16 +61,12 @@ impl Server {
 
     /// Serves `router` until `stop`, then lets requests that are under way end.
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
-        let Some(mut tls) = self.tls else {
-            return self.listener.serve(router, stop).await;
-        };
-        let handshake = move |stream: TcpStream| -> Handshake {
-            let acceptor = tls.acceptor();
-            Box::pin(async move {
-                let stream = acceptor.accept(stream).await?;
-                Ok(Box::new(stream) as Box<dyn Stream>)
-            })
-        };
-        self.listener.serve_with(handshake, router, stop).await;
+        match self.tls {
+            Some(tls) => {
+                let handshake = tls.handshake();
+                self.listener.serve_with(handshake, router, stop).await;
+            }
+            None => self.listener.serve(router, stop).await,
+        }
     }
 }

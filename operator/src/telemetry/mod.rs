@@ -8,13 +8,11 @@
 //! Labels never name a pod or a route; `docs/metrics.md` lists every metric.
 
 mod collect;
-mod heartbeat;
 mod metrics;
 mod trace;
 
 pub use self::{
     collect::{Observed, ObservedTopology},
-    heartbeat::Heartbeat,
     metrics::{Metrics, Written},
     trace::trace_id,
 };

@@ -10,12 +10,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use axum::{Router, routing::get};
 use libtest_mimic::Trial;
-use operator::rest::{ListenError, Options, Server, TlsFiles};
+use operator::rest::{ListenError, Options, Server};
 use rcgen::CertifiedKey;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
+use telemetry::TlsFiles;
 use tokio::{io::AsyncReadExt, runtime::Runtime, sync::oneshot};
 
 use crate::client::{self, Answer, Asked};

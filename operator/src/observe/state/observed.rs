@@ -2,24 +2,33 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crds::{AllocationSpec, allocation::shards::Shard, attach};
+use crds::{AllocationSpec, MicroServiceTopology, allocation::shards::Shard, attach};
 
 use super::{
-    super::{
-        Key,
-        cached::{CachedAllocation, CachedRange},
-        read::existing_forwarder,
-    },
+    super::{Key, cached::CachedAllocation, read::existing_forwarder},
     State,
 };
-use crate::plan::{Delete, Observed, Pod, Versions};
+use crate::plan::{Delete, Observed, Pod};
 
 impl State {
     /// The observed state of one topology; `None` when it is gone or cannot be read.
     pub(in crate::observe) fn observed(&self, key: &Key) -> Option<Observed> {
         let entry = self.topologies.get(key)?;
-        let topology = entry.topology.as_ref()?;
-        let uid = entry.uid.as_str();
+        Some(Observed {
+            ignored: entry.ignored.clone(),
+            is_going: entry.is_going,
+            ..self.proposed(key, entry.topology.as_ref()?)
+        })
+    }
+
+    /// The same with `topology` in the place of what is applied there, if anything is.
+    pub(in crate::observe) fn proposed(
+        &self,
+        key: &Key,
+        topology: &Arc<MicroServiceTopology>,
+    ) -> Observed {
+        let entry = self.topologies.get(key);
+        let uid = entry.map_or("", |entry| entry.uid.as_str());
         let allocation = self.allocations.get(key).map(|held| {
             let mut existing = held.existing(uid, |name| self.shard(key, name, uid));
             if let Some(head) = held.spec.as_ref().filter(|_| existing.is_owned) {
@@ -27,47 +36,44 @@ impl State {
             }
             existing
         });
-        let (own, foreign): (Vec<&CachedRange>, Vec<&CachedRange>) = self
-            .ranges
-            .values()
-            .partition(|range| range.owner == entry.uid);
-        let sorted = |ranges: Vec<&CachedRange>| {
-            let firsts: BTreeSet<u32> = ranges.into_iter().map(|range| range.first).collect();
+        let ranges = |is_own: bool| {
+            let ranges = self.ranges.values();
+            let ranges = ranges.filter(|range| (range.owner == uid) == is_own);
+            let firsts: BTreeSet<u32> = ranges.map(|range| range.first).collect();
             firsts.into_iter().collect()
         };
-        Some(Observed {
-            topology: Arc::clone(topology),
-            ignored: entry.ignored.clone(),
-            uid: entry.uid.clone(),
-            generation: entry.generation,
-            is_going: entry.is_going,
-            status: entry.status.clone(),
+        let forwarders = self.forwarders(key);
+        let (claim, taken_by_others) = self.claims(key, topology);
+        Observed {
+            uid: uid.to_owned(),
+            generation: entry.map_or(1, |entry| entry.generation),
+            status: entry.map(|entry| entry.status.clone()).unwrap_or_default(),
             nodes: Arc::clone(&self.nodes().0),
             unfit: Arc::clone(&self.nodes().1),
             load: Arc::clone(&self.load),
             limits: self.limits,
+            claim,
+            taken_by_others,
             basis: self.basis.get(key).copied().unwrap_or_default(),
             heard: self.heard(),
-            disbelieved: Versions::default(),
-            is_live: false,
             pods: self
                 .pods_of(topology)
                 .map(|pod| pod.as_ref().clone())
                 .collect(),
-            forwarders: self
-                .forwarders(key)
-                .map(|held| existing_forwarder(held, &entry.uid))
+            forwarders: forwarders
+                .map(|held| existing_forwarder(held, uid))
                 .collect(),
             taken: self.taken(key),
             allocation,
-            ranges: sorted(own),
-            foreign_ranges: sorted(foreign),
-        })
+            ranges: ranges(true),
+            foreign_ranges: ranges(false),
+            ..Observed::new(Arc::clone(topology))
+        }
     }
 
     pub(in crate::observe) fn pods_of<'a>(
         &'a self,
-        topology: &'a crds::MicroServiceTopology,
+        topology: &'a MicroServiceTopology,
     ) -> Box<dyn Iterator<Item = &'a Arc<Pod>> + 'a> {
         let joins = move |pod: &&Arc<Pod>| attach::concerns(topology, pod);
         let allowed = &topology.spec.allowed_namespaces;

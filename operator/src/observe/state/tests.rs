@@ -3,7 +3,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::observe::read;
+use crate::{observe::read, plan::plan};
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("it has kind and metadata")
@@ -388,4 +388,49 @@ fn ranges_of_namespaces_that_are_not_watched_are_no_orphans() {
     let orphans = state.orphans();
     let uids: Vec<&str> = orphans.iter().map(|orphan| orphan.uid.as_str()).collect();
     assert_eq!(uids, ["of plant"]);
+}
+
+/// A proposal meets the nodes, the bounds and the objects that the same declaration meets once it is applied.
+#[test]
+fn a_proposal_is_planned_as_if_it_were_applied() {
+    let spec = |node: &str| json!({"forwarders": [{"name": "f", "node": node}, {"name": "g"}]});
+    let mut state = State::new(Vec::new());
+    state.limits.forwarders_per_node = 2;
+    state.put(&Key::new("", "ready"), node("ready", "a"), 1);
+    state.put(&Key::new("", "cordoned"), node("cordoned", "a"), 2);
+    state
+        .nodes
+        .values_mut()
+        .filter(|it| it.node.name == "cordoned")
+        .for_each(|it| {
+            it.unfit = Some(Unfit::Unschedulable);
+        });
+    for number in 0..2 {
+        let key = Key::new("plant", format!("other.f{number}"));
+        let Cached::Forwarder(mut held) = forwarder("t0", "full", 3) else {
+            panic!("it is one");
+        };
+        Arc::make_mut(&mut held).topology = Key::new("plant", "other");
+        state.put(&key, Cached::Forwarder(held), 3 + number);
+    }
+    for (node, reason) in [
+        ("ready", ""),
+        ("cordoned", ""),
+        ("full", "TooManyForwarders"),
+    ] {
+        let Cached::Topology(entry) = topology("t1", &spec(node)) else {
+            panic!("it is one");
+        };
+        let declared = entry.topology.clone().expect("it is sound");
+        let proposed = plan(&state.proposed(&iot(), &declared));
+        state.put(&iot(), Cached::Topology(entry), 10);
+        let applied = plan(&state.observed(&iot()).expect("it is there"));
+        state.forget(Kind::Topology, &iot());
+        assert_eq!(proposed.facts.rejected, reason, "{node}");
+        assert_eq!(proposed.problems, applied.problems, "{node}");
+        assert_eq!(proposed.forwarders, applied.forwarders, "{node}");
+        // A Forwarder that may be anywhere is on no cordoned node.
+        let mut anywhere = proposed.forwarders.iter().filter(|it| it.spec.name == "g");
+        assert!(anywhere.all(|it| it.spec.node == "ready"), "{node}");
+    }
 }

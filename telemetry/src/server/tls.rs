@@ -11,7 +11,10 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+
+use super::{Handshake, Stream};
 
 /// Paths of certificate and key, in PEM.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ pub enum TlsError {
 }
 
 /// TLS configuration in use.
-pub(super) struct Tls {
+pub struct Tls {
     files: TlsFiles,
     seen: Option<[Stamp; 2]>,
     acceptor: TlsAcceptor,
@@ -59,7 +62,11 @@ pub(super) struct Tls {
 type Stamp = (u64, u64, i64, i64);
 
 impl Tls {
-    pub(super) fn new(files: TlsFiles) -> Result<Tls, TlsError> {
+    /// The certificate and key of these files.
+    ///
+    /// # Errors
+    /// They cannot be read, or are no pair.
+    pub fn new(files: TlsFiles) -> Result<Tls, TlsError> {
         Ok(Tls {
             seen: stamps(&files),
             acceptor: load(&files)?,
@@ -67,8 +74,19 @@ impl Tls {
         })
     }
 
+    /// Handshake of each connection, for [`super::Server::serve_with`].
+    pub fn handshake(mut self) -> impl FnMut(TcpStream) -> Handshake {
+        move |stream| {
+            let acceptor = self.acceptor();
+            Box::pin(async move {
+                let stream = acceptor.accept(stream).await?;
+                Ok(Box::new(stream) as Box<dyn Stream>)
+            })
+        }
+    }
+
     /// For the next connection: with the new certificate once it is there whole.
-    pub(super) fn acceptor(&mut self) -> TlsAcceptor {
+    fn acceptor(&mut self) -> TlsAcceptor {
         let stamps = stamps(&self.files);
         if stamps != self.seen {
             match load(&self.files) {

@@ -1,4 +1,4 @@
-//! Heartbeatbeat of the executor: the check of liveness.
+//! Heartbeat of the executor: the check of liveness.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::telemetry::{Check, Probes};
+use super::{Check, Probes};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
