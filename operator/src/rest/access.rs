@@ -1,8 +1,9 @@
 //! Authentication by TokenReview and authorization by SubjectAccessReview.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, StatusCode, header};
+use ::telemetry::Rate;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
     authorization::v1::{
@@ -16,11 +17,24 @@ use super::{auth_cache::AuthCache, problem::Problem};
 /// The plural that rights are given for.
 const RESOURCE: &str = "microservicetopologies";
 
-/// Reviews of the API server, cached for a short while.
+/// Lifetime of an answer: a right that is taken away lasts no longer than that.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Time for which a caller is not taken for a stranger after an answer.
+const FAMILIAR: Duration = Duration::from_secs(3_600);
+
+/// Reviews of strangers' tokens in a second, and at once: they cost the API server more than they cost strangers.
+const STRANGERS: u32 = 20;
+
+/// Reviews of the API server, cached for a short while. Strangers' answers are kept apart: they displace no others.
 pub(super) struct Access {
     client: Client,
     anonymous_read: bool,
-    users: AuthCache<Digest, Option<UserInfo>>,
+    users: AuthCache<Digest, UserInfo>,
+    unknown: AuthCache<Digest, ()>,
+    /// Tokens that were good lately.
+    familiar: AuthCache<Digest, ()>,
+    strangers: Rate,
     rights: AuthCache<(Digest, Right), Result<(), String>>,
 }
 
@@ -67,8 +81,11 @@ impl Access {
         Access {
             client,
             anonymous_read,
-            users: AuthCache::new(),
-            rights: AuthCache::new(),
+            users: AuthCache::new(ANSWER),
+            unknown: AuthCache::new(ANSWER),
+            familiar: AuthCache::new(FAMILIAR),
+            strangers: Rate::new(STRANGERS),
+            rights: AuthCache::new(ANSWER),
         }
     }
 
@@ -92,8 +109,7 @@ impl Access {
     /// # Errors
     /// 401 without a valid token, 403 without the permission, 503 when the API server does not answer.
     pub(super) async fn allow(&self, headers: &HeaderMap, right: Right) -> Result<Caller, Problem> {
-        let token = bearer(headers)?;
-        let digest = *blake3::hash(token.as_bytes()).as_bytes();
+        let (token, digest) = bearer(headers)?;
         let user = self.user(digest, token).await?;
         let name = user.username.clone().unwrap_or_default();
         match self.decide(digest, user, right.clone()).await? {
@@ -105,18 +121,50 @@ impl Access {
         }
     }
 
+    /// True when a request may take the place of one whose caller is known: it needs no token, or its token was good
+    /// lately.
+    pub(super) fn is_familiar(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let is_known = |digest| self.familiar.get(&digest, Instant::now()).is_some();
+        is_read && self.anonymous_read || bearer(headers).is_ok_and(|(_, digest)| is_known(digest))
+    }
+
+    /// Authenticates the bearer of the token in `headers`, where there is one. False without one.
+    ///
+    /// # Errors
+    /// 401 for an unknown token, 503 when too many were unknown or the API server does not answer.
+    pub(super) async fn identify(&self, headers: &HeaderMap) -> Result<bool, Problem> {
+        match bearer(headers) {
+            Ok((token, digest)) => self.user(digest, token).await.map(|_| true),
+            Err(_) => Ok(false),
+        }
+    }
+
     async fn user(&self, digest: Digest, token: &str) -> Result<UserInfo, Problem> {
-        let cached = self.users.get(&digest, Instant::now());
-        let user = match cached {
-            Some(user) => user,
-            None => {
-                let user = self.review_token(token).await?;
-                self.users.insert(digest, user.clone(), Instant::now());
-                user
-            }
-        };
+        let now = Instant::now();
+        if let Some(user) = self.users.get(&digest, now) {
+            return Ok(user);
+        }
         let unknown = "the cluster does not know this bearer token, or it has expired";
-        user.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, unknown))
+        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, unknown);
+        if self.unknown.get(&digest, now).is_some() {
+            return Err(unknown());
+        }
+        if self.familiar.get(&digest, now).is_none() && !self.strangers.take(now) {
+            let detail = "too many unknown bearer tokens; try again";
+            return Err(Problem::unavailable(detail));
+        }
+        match self.review_token(token).await? {
+            Some(user) => {
+                self.users.insert(digest, user.clone(), now);
+                self.familiar.insert(digest, (), now);
+                Ok(user)
+            }
+            None => {
+                self.unknown.insert(digest, (), now);
+                Err(unknown())
+            }
+        }
     }
 
     async fn review_token(&self, token: &str) -> Result<Option<UserInfo>, Problem> {
@@ -163,8 +211,8 @@ impl Access {
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN` (RFC 6750).
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750), and its digest.
+fn bearer(headers: &HeaderMap) -> Result<(&str, Digest), Problem> {
     let unauthorized = |detail| Problem::new(StatusCode::UNAUTHORIZED, detail);
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Err(unauthorized("expected a bearer token of the cluster"));
@@ -172,7 +220,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
     match parts {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => {
-            Ok(token.trim())
+            let token = token.trim();
+            Ok((token, *blake3::hash(token.as_bytes()).as_bytes()))
         }
         _ => Err(unauthorized("expected Authorization: Bearer TOKEN")),
     }
@@ -243,6 +292,16 @@ fn forbidden(user: &str, right: &Right, reason: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use axum::http;
+
     use super::*;
 
     #[test]
@@ -259,7 +318,8 @@ mod tests {
         for (value, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().expect("a header"));
-            assert_eq!(bearer(&headers).ok(), expected, "{value}");
+            let token = bearer(&headers).ok().map(|(token, _)| token);
+            assert_eq!(token, expected, "{value}");
         }
         let status = bearer(&HeaderMap::new()).expect_err("no token").status;
         assert_eq!(status, 401);
@@ -277,5 +337,49 @@ mod tests {
         let expected = "user \"jane\" cannot list microservicetopologies.beemesh.io at the cluster scope: \
                         RBAC: no such role";
         assert_eq!(problem.detail, expected);
+    }
+
+    /// A cluster that knows one token, and counts the reviews.
+    fn cluster() -> (Access, Arc<AtomicUsize>) {
+        let reviews = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&reviews);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {
+                let body = request.into_body().collect_bytes().await.expect("a body");
+                let mut review: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+                let is_known = review["spec"]["token"] == "good";
+                review["status"] = serde_json::json!({
+                    "authenticated": is_known, "allowed": true, "user": {"username": "jane"},
+                });
+                let body = kube::client::Body::from(review.to_string().into_bytes());
+                Ok::<_, Infallible>(http::Response::new(body))
+            }
+        });
+        (Access::new(Client::new(service, "default"), false), reviews)
+    }
+
+    fn with_token(token: &str) -> HeaderMap {
+        let value = format!("Bearer {token}").parse().expect("a header");
+        HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+    }
+
+    #[tokio::test]
+    async fn invented_tokens_cost_the_cluster_little_and_known_callers_nothing() {
+        let (access, reviews) = cluster();
+        let good = with_token("good");
+        let right = || Right::topology("get", "plant", "iot");
+        access.allow(&good, right()).await.expect("it is known");
+        for number in 0..10_000 {
+            let headers = with_token(&format!("invented-{}", number / 2));
+            assert!(!access.is_familiar(&Method::GET, &headers));
+            let problem = access.allow(&headers, right()).await.expect_err("unknown");
+            assert!([401, 503].contains(&problem.status), "{problem:?}");
+        }
+        let count = reviews.load(Ordering::Relaxed);
+        assert!(count < 1_000, "{count} reviews of 5,000 tokens");
+        assert!(access.is_familiar(&Method::PUT, &good));
+        access.allow(&good, right()).await.expect("it still is");
+        assert_eq!(reviews.load(Ordering::Relaxed), count, "as cached");
     }
 }

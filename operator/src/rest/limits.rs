@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{Rest, problem::Problem};
+use super::{Rest, access::Access, problem::Problem};
 use crate::telemetry::trace_id;
 
 /// Largest body in bytes: what the API server's store takes for one object.
@@ -43,6 +43,9 @@ const READS: usize = 64;
 /// reads.
 const WRITES: usize = 32;
 
+/// Largest number of parallel requests of strangers, until the API server knows them.
+const STRANGERS: usize = 16;
+
 /// Name of the header in which an answer names its trace.
 const TRACE: &str = "x-trace-id";
 
@@ -50,23 +53,42 @@ const TRACE: &str = "x-trace-id";
 pub(super) struct Requests {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Requests {
     pub(super) fn new() -> Requests {
+        let [reads, writes, strangers] =
+            [READS, WRITES, STRANGERS].map(|most| Arc::new(Semaphore::new(most)));
         Requests {
-            reads: Arc::new(Semaphore::new(READS)),
-            writes: Arc::new(Semaphore::new(WRITES)),
+            reads,
+            writes,
+            strangers,
         }
     }
 
-    /// A permit for one more request; `None` when there are too many.
-    fn permit(&self, method: &Method) -> Option<OwnedSemaphorePermit> {
-        let permits = match *method {
-            Method::GET | Method::HEAD => &self.reads,
-            _ => &self.writes,
+    /// A permit for one more request. Strangers take no permit of callers that `access` knows, also not while it asks the
+    /// API server about them.
+    async fn permit(
+        &self,
+        access: &Access,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
+        let take = |permits: &Arc<Semaphore>| {
+            let permit = Arc::clone(permits).try_acquire_owned();
+            permit.map_err(|_| Problem::unavailable("too many requests at once; try again"))
         };
-        Arc::clone(permits).try_acquire_owned().ok()
+        if !access.is_familiar(method, headers) {
+            let permit = take(&self.strangers)?;
+            if !access.identify(headers).await? {
+                return Ok(permit);
+            }
+        }
+        match *method {
+            Method::GET | Method::HEAD => take(&self.reads),
+            _ => take(&self.writes),
+        }
     }
 }
 
@@ -112,12 +134,17 @@ async fn around(State(rest): State<Rest>, request: Request, next: Next) -> Respo
 }
 
 async fn answered(rest: &Rest, request: Request, next: Next) -> Response {
-    let Some(permit) = rest.0.requests.permit(request.method()) else {
-        return Problem::unavailable("too many requests at once; try again").into_response();
+    let answer = async {
+        let (method, headers) = (request.method(), request.headers());
+        let permit = rest.0.requests.permit(&rest.0.access, method, headers);
+        match permit.await {
+            Ok(permit) => next.run(request).await.map(|body| held(body, permit)),
+            Err(problem) => problem.into_response(),
+        }
     };
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answer = AssertUnwindSafe(answer).catch_unwind();
     match tokio::time::timeout(TIME, answer).await {
-        Ok(Ok(response)) => response.map(|body| held(body, permit)),
+        Ok(Ok(response)) => response,
         Ok(Err(_)) => {
             tracing::error!("REST handler panicked");
             let detail = "the operator failed to answer; its log says why";
@@ -219,6 +246,53 @@ mod tests {
             (body.size_hint().exact(), permits.available_permits()),
             (Some(5), 1)
         );
+    }
+
+    #[tokio::test]
+    async fn strangers_take_no_place_of_known_callers() {
+        // An API server that knows one token, and never answers about others.
+        let service = tower::service_fn(|request: Request<kube::client::Body>| async {
+            let body = request.into_body().collect_bytes().await.expect("a body");
+            let mut review: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            if review["spec"]["token"] != "good" {
+                std::future::pending::<()>().await;
+            }
+            review["status"] = serde_json::json!({"authenticated": true, "user": {}});
+            let body = kube::client::Body::from(review.to_string().into_bytes());
+            Ok::<_, Infallible>(Response::new(body))
+        });
+        let access = Access::new(kube::Client::new(service, "default"), false);
+        let requests = Requests::new();
+        let headers = |token: &str| {
+            let value = format!("Bearer {token}").parse().expect("a header");
+            HeaderMap::from_iter([(axum::http::header::AUTHORIZATION, value)])
+        };
+        let good = headers("good");
+        let permit = requests.permit(&access, &Method::GET, &good).await;
+        drop(permit.expect("it is known"));
+
+        let strangers: Vec<HeaderMap> = (0..500).map(|it| headers(&format!("t{it}"))).collect();
+        let method = Method::GET;
+        let asked = strangers
+            .iter()
+            .map(|it| Box::pin(requests.permit(&access, &method, it)));
+        let mut asked: Vec<_> = asked.collect();
+        let answers = asked.iter_mut().filter_map(|it| it.now_or_never());
+        assert!(
+            answers.count() >= 500 - STRANGERS,
+            "the rest is refused at once"
+        );
+        assert_eq!(requests.reads.available_permits(), READS);
+        for method in [Method::GET, Method::PUT] {
+            let permit = requests.permit(&access, &method, &good).await;
+            assert!(permit.is_ok(), "{method}");
+        }
+        let none = HeaderMap::new();
+        let nobody = requests.permit(&access, &Method::GET, &none);
+        assert!(nobody.await.is_err(), "no place among strangers");
+        drop(asked);
+        let nobody = requests.permit(&access, &Method::GET, &none);
+        assert!(nobody.await.is_ok());
     }
 
     #[test]
