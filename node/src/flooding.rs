@@ -105,7 +105,7 @@ pub trait Presence: Send + Sync {
     fn peer_stopped(&self, node: &str);
     /// A daemon has connected.
     fn peer_back(&self, node: &str);
-    /// Nothing answers at any address of a node.
+    /// No address of a node answers.
     fn peer_lost(&self, node: &str);
 }
 
