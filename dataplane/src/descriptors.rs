@@ -26,6 +26,11 @@ pub fn for_peers() -> u64 {
     limit().map_or(0, |limit| peers_share(limit.rlim_cur))
 }
 
+/// Number of descriptors that the liveness detector may take, of those of [`for_peers`]: two for each Forwarder.
+pub fn for_liveness() -> u64 {
+    for_peers() / 4
+}
+
 fn peers_share(limit: u64) -> u64 {
     limit - KEPT.min(limit / 2)
 }

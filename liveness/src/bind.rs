@@ -103,16 +103,19 @@ pub(crate) struct Binder {
     inbox: Arc<Inbox>,
     bound: BTreeMap<String, Bound>,
     last: u32,
+    /// Most namespaces that are bound: each takes two descriptors.
+    most: usize,
     failed: BTreeSet<String>,
 }
 
 impl Binder {
-    pub(crate) fn new(desired: Arc<Desired>, inbox: Arc<Inbox>) -> Binder {
+    pub(crate) fn new(desired: Arc<Desired>, inbox: Arc<Inbox>, most: usize) -> Binder {
         Binder {
             desired,
             inbox,
             bound: BTreeMap::new(),
             last: 0,
+            most,
             failed: BTreeSet::new(),
         }
     }
@@ -172,6 +175,12 @@ impl Binder {
         let known = known.filter(|it| (it.identity, it.family) == (identity, family));
         let (number, sockets) = match known {
             Some(bound) => (bound.number, None),
+            None if self.bound.len() >= self.most => {
+                return Err(format!(
+                    "more than {} Forwarders: too few open files are allowed",
+                    self.most
+                ));
+            }
             None => {
                 let sockets = Sockets::open(family);
                 let sockets = sockets.map_err(|error| format!("sockets for BFD: {error}"))?;

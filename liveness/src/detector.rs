@@ -60,16 +60,16 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Starts both threads.
+    /// Starts both threads. At most `most` namespaces are watched: each takes two descriptors.
     ///
     /// # Errors
     /// [`StartError`]: a thread or a descriptor is refused.
-    pub fn start(verdicts: Arc<dyn Verdicts>) -> Result<Detector, StartError> {
+    pub fn start(verdicts: Arc<dyn Verdicts>, most: usize) -> Result<Detector, StartError> {
         let inbox = Arc::new(Inbox::new().map_err(StartError)?);
         let (desired, statistics) = (Arc::<Desired>::default(), Arc::<Statistics>::default());
         let worker = Thread::new(Arc::clone(&inbox), verdicts, Arc::clone(&statistics));
         let worker = worker.map_err(StartError)?;
-        let binder = Binder::new(Arc::clone(&desired), Arc::clone(&inbox));
+        let binder = Binder::new(Arc::clone(&desired), Arc::clone(&inbox), most);
         let detector = Detector {
             inbox,
             desired,

@@ -66,7 +66,7 @@ impl End {
         let log = Arc::new(Log::default());
         let end = End {
             netns: netns.to_owned(),
-            detector: Detector::start(log.clone())?,
+            detector: Detector::start(log.clone(), 100)?,
             log,
             path: Path {
                 interface: "v0".to_owned(),

@@ -18,7 +18,7 @@ pub(crate) fn session(family: Family) -> Result<()> {
     let bed = Bed::new(family)?;
     let [own, peer] = family.addresses();
     let log = Arc::new(Log::default());
-    let detector = Detector::start(log.clone())?;
+    let detector = Detector::start(log.clone(), 100)?;
     let path = Path {
         interface: "v0".to_owned(),
         peer_mac: mac(bed.far())?,

@@ -44,7 +44,9 @@ impl Links {
         let fib: Arc<dyn Fib> = kernel.clone();
         let failover = Failover::new(fib, Arc::clone(&link_states), Arc::clone(mailbox));
         let failover = Arc::new(failover);
-        let liveness = Detector::start(failover.clone()).map_err(|source| Error::Start {
+        let most =
+            usize::try_from(dataplane::descriptors::for_liveness() / 2).unwrap_or(usize::MAX);
+        let liveness = Detector::start(failover.clone(), most).map_err(|source| Error::Start {
             what: "the liveness detector",
             source: std::io::Error::other(source),
         })?;

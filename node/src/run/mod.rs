@@ -166,6 +166,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         bound: server.bound(),
         health,
         peers: flood.as_ref().map(Flooding::status),
+        liveness: links.liveness.statistics(),
     };
     let (ended, end) = oneshot::channel::<()>();
     // A pool of its own: threads inherit the network namespace of their creator.

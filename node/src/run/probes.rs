@@ -33,6 +33,8 @@ pub(super) struct Observations {
     pub(super) health: Option<Arc<Health>>,
     /// Status of flooding; `None` without a mesh key.
     pub(super) peers: Option<Arc<flooding::Status>>,
+    /// Counters of the liveness detector.
+    pub(super) liveness: Arc<liveness::Statistics>,
 }
 
 /// Serves probes and metrics for ever, where a listen address is configured.
@@ -113,7 +115,7 @@ fn trouble(peers: &flooding::Overview) -> Option<String> {
 fn observe(from: &Observations) {
     let (heartbeat, service) = (from.heartbeat.clone(), from.service.clone());
     let (installer, peers) = (from.installer.clone(), from.peers.clone());
-    let health = from.health.clone();
+    let (health, liveness) = (from.health.clone(), Arc::clone(&from.liveness));
     let is_cluster = matches!(from.config.origin, Origin::Kubernetes { .. });
     from.metrics.observe(move || Observed {
         counts: heartbeat.counts(),
@@ -125,6 +127,7 @@ fn observe(from: &Observations) {
         }),
         cni: installed(&installer),
         peers: peers.as_ref().map(|peers| counts(&peers.now())),
+        bfd: Some(liveness.get()),
         cache_age: health.as_ref().map(|it| it.unheard_for().as_secs_f64()),
         api_writes: health.as_ref().map_or_else(Vec::new, |it| {
             let (done, failed) = it.writes();

@@ -23,6 +23,8 @@ pub struct Observed {
     pub cni: Option<Cni>,
     /// Numbers of peers: all, and those with an open connection in both directions.
     pub peers: Option<(u64, u64)>,
+    /// Counters of the liveness detector.
+    pub bfd: Option<liveness::Snapshot>,
     /// Seconds since when a watch fails, so that the cache may be outdated.
     pub cache_age: Option<f64>,
     /// Writes to the API server, by result.
@@ -88,6 +90,9 @@ impl Collector for Observations {
             let help = "Peers with link states exchanged in both directions.";
             told.gauge("peers_connected", help, connected)?;
         }
+        if let Some(bfd) = &observed.bfd {
+            told.bfd(bfd)?;
+        }
         if let Some(age) = observed.cache_age {
             let help =
                 "Time since when a watch of the API server fails, in seconds; 0 without a failure.";
@@ -114,6 +119,36 @@ impl Told<'_, '_> {
         self.counter("kernel_failures", help, counts.kernel_failures)?;
         let help = "Full resyncs with the kernel state.";
         self.counter("resyncs", help, counts.resyncs)
+    }
+
+    fn bfd(&mut self, bfd: &liveness::Snapshot) -> fmt::Result {
+        self.gauge("bfd_sessions_up", "BFD sessions in state Up.", bfd.up)?;
+        self.gauge(
+            "bfd_sessions_down",
+            "BFD sessions in other states.",
+            bfd.down,
+        )?;
+        let help = "Factor of all BFD intervals of this node: 1, or more where sessions ask for more than its budget of packets.";
+        self.gauge_of("bfd_interval_stretch", help, ConstGauge::new(bfd.stretch))?;
+        self.counter("bfd_packets_sent", "BFD packets sent.", bfd.sent)?;
+        let help = "BFD packets that the kernel did not take: interface down, or queue full.";
+        self.counter("bfd_packets_unsent", help, bfd.unsent)?;
+        self.counter(
+            "bfd_packets_received",
+            "BFD packets of sessions.",
+            bfd.received,
+        )?;
+        let help = "Datagrams on BFD's port that belong to no session, or are malformed.";
+        self.counter("bfd_packets_refused", help, bfd.refused)?;
+        let lateness = bfd.lateness;
+        let help = "Deadlines and packets that the BFD detector handled more than 1 ms late.";
+        self.counter("bfd_late", help, lateness.late)?;
+        let help =
+            "Silences that the BFD detector did not believe at once, because it was late itself.";
+        self.counter("bfd_extensions", help, lateness.extensions)?;
+        let help = "Largest lateness of the BFD detector since its start, in seconds.";
+        let worst = ConstGauge::new(lateness.worst.as_secs_f64());
+        self.gauge_of("bfd_lateness_worst_seconds", help, worst)
     }
 
     fn cni(&mut self, cni: Cni) -> fmt::Result {

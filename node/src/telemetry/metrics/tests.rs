@@ -31,6 +31,11 @@ pub(crate) fn counted() -> Metrics {
             writes: 2,
         }),
         peers: Some((2, 1)),
+        bfd: Some(liveness::Snapshot {
+            up: 6,
+            stretch: 1.25,
+            ..liveness::Snapshot::default()
+        }),
         cache_age: Some(0.25),
         api_writes: vec![("ok", 7)],
     };
@@ -59,6 +64,8 @@ fn values_are_those_that_were_counted() {
         "beemesh_node_pods_waiting 2",
         "beemesh_node_pods_refused 3",
         "beemesh_node_kernel_writes_total 70",
+        "beemesh_node_bfd_sessions_up 6",
+        "beemesh_node_bfd_interval_stretch 1.25",
         "beemesh_node_cni_installed 1",
         "beemesh_node_cni_displaced 0",
         "beemesh_node_peers_connected 1",
