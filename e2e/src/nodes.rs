@@ -205,6 +205,20 @@ impl World {
             .map(drop)
     }
 
+    /// Drops, in silence, all that arrives at a Forwarder over the link from `peer`, or no longer: its interface stays up.
+    pub(crate) fn set_silent(&self, at: &Place, peer: &str, is_silent: bool) -> Result<()> {
+        let rules = match is_silent {
+            true => format!(
+                "add table netdev story-{peer}; \
+                 add chain netdev story-{peer} all {{ type filter hook ingress device l-{peer} priority 0; policy drop; }}"
+            ),
+            false => format!("delete table netdev story-{peer}"),
+        };
+        self.in_forwarder(at, &format!("nft \"{rules}\""))?
+            .ok()
+            .map(drop)
+    }
+
     /// SIGKILL to the daemon of `node`. Between two lives there is none: it is awaited.
     pub(crate) fn kill_daemon(&self, node: &str) -> Result<()> {
         eventually("the daemon runs, and is killed", BACK, || {

@@ -74,6 +74,16 @@ fn without(
 ) -> Result<()> {
     all_reach_all(world, pods)?;
     flap(world, pods, place, &nodes[1])?;
+    // A link that drops packets in silence, and a node that is gone for a while.
+    for is_silent in [true, false] {
+        world.set_silent(place, &nodes[1], is_silent)?;
+        has_hops(world, pods, if is_silent { 4 } else { 3 })?;
+    }
+    let lost = world.cluster()?.node(&nodes[2])?;
+    lost.cut_cable()?;
+    let outcome = has_hops(world, &pods[..2], 3);
+    lost.heal_cable()?;
+    outcome?;
     // A container of a known pod: its sandbox, and so its network, stay.
     for pod in pods {
         kill_task(world, pod, "container")?;
@@ -111,22 +121,26 @@ fn without(
 fn flap(world: &World, pods: &[Known], place: &Place, peer: &str) -> Result<()> {
     for is_up in [false, true] {
         world.set_link(place, peer, is_up)?;
-        let hops = if is_up { 3 } else { 4 };
-        eventually(&format!("the way has {hops} hops"), SETTLED, || {
-            for (from, to) in [(0, 1), (1, 0)] {
-                let address = address(world, &pods[to])?;
-                let trace = format!("traceroute -n -q 1 -w 2 -m 9 {address} | tail -n +2");
-                let trace = inside(world, &pods[from], &trace)?;
-                ensure(
-                    trace.lines().count() == hops && trace.contains(&address),
-                    || trace.clone(),
-                )?;
-            }
-            Ok(())
-        })?;
+        has_hops(world, pods, if is_up { 3 } else { 4 })?;
         all_reach_all(world, pods)?;
     }
     Ok(())
+}
+
+/// Waits until packets between the first two pods pass so many routers and their target.
+fn has_hops(world: &World, pods: &[Known], hops: usize) -> Result<()> {
+    eventually(&format!("the way has {hops} hops"), SETTLED, || {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let address = address(world, &pods[to])?;
+            let trace = format!("traceroute -n -q 1 -w 2 -m 9 {address} | tail -n +2");
+            let trace = inside(world, &pods[from], &trace)?;
+            ensure(
+                trace.lines().count() == hops && trace.contains(&address),
+                || trace.clone(),
+            )?;
+        }
+        Ok(())
+    })
 }
 
 fn all_reach_all(world: &World, pods: &[Known]) -> Result<()> {

@@ -35,6 +35,7 @@ mod plugin;
 mod relabel;
 mod ring;
 mod scale;
+mod silence;
 mod statics;
 mod tenants;
 
@@ -92,6 +93,7 @@ pub(crate) fn all() -> Vec<&'static Story> {
         gc::STORIES,
         adoption::STORIES,
         nodes::STORIES,
+        silence::STORIES,
         kills::STORIES,
         api_away::STORIES,
         helm::STORIES,
