@@ -17,14 +17,15 @@ const ENTRIES: usize = 14;
 type Exceptions = &'static [(&'static str, usize)];
 
 // Ceilings rose for suspect links, and the node's for labs on the same host.
-const LARGE_CRATES: Exceptions = &[("node", 19_350), ("operator", 12_310)];
+const LARGE_CRATES: Exceptions = &[("node", 19_410), ("operator", 12_310)];
 
 const LARGE_FOLDERS: Exceptions = &[
     ("crds/src", 3_050),
-    ("e2e/src", 3_100),
+    ("e2e/src", 3_110),
     ("e2e/src/cluster", 2_700),
-    ("e2e/src/stories", 2_600),
+    ("e2e/src/stories", 2_650),
     ("operator/src/observe", 2_790),
+    ("operator/src/plan", 2_530),
     ("topology/src", 2_900),
 ];
 
@@ -37,7 +38,7 @@ const CROWDED: Exceptions = &[
     ("dataplane/src", 20),
     ("e2e/src", 26),
     ("e2e/src/cluster", 20),
-    ("e2e/src/stories", 22),
+    ("e2e/src/stories", 23),
     ("node/src", 15),
     ("node/tests/kernel", 18),
     ("node/tests/kubernetes", 16),

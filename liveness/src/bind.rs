@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dataplane::netns::Netns;
+use dataplane::netns::{self, Netns};
 
 use crate::inbox::{Command, Inbox};
 use crate::link::{Link, Namespace};
 use crate::sockets::{Family, Sockets, index_of};
 
-/// Pause before a namespace that could not be bound is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// Pause between two looks at bound namespaces, and before one that could not be bound is tried again.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Links of all namespaces, as the engine wants them.
 #[derive(Debug, Default)]
@@ -106,18 +107,26 @@ pub(crate) struct Binder {
     /// Most namespaces that are bound: each takes two descriptors.
     most: usize,
     failed: BTreeSet<String>,
+    /// The namespace of the daemon.
+    home: Netns,
 }
 
 impl Binder {
-    pub(crate) fn new(desired: Arc<Desired>, inbox: Arc<Inbox>, most: usize) -> Binder {
-        Binder {
+    /// Binder that starts in the namespace of the calling thread.
+    pub(crate) fn new(
+        desired: Arc<Desired>,
+        inbox: Arc<Inbox>,
+        most: usize,
+    ) -> Result<Binder, dataplane::Error> {
+        Ok(Binder {
             desired,
             inbox,
             bound: BTreeMap::new(),
             last: 0,
             most,
             failed: BTreeSet::new(),
-        }
+            home: Netns::current()?,
+        })
     }
 
     /// Binds what is desired, until the end.
@@ -125,11 +134,12 @@ impl Binder {
         let mut pause = None;
         while let Some(namespaces) = self.desired.next(pause) {
             self.release(&namespaces);
+            self.release_deleted();
             for (netns, namespace) in &namespaces {
                 self.follow(netns, namespace);
             }
-            let is_partial = self.bound.values().any(|bound| bound.is_partial);
-            pause = (is_partial || !self.failed.is_empty()).then_some(RETRY);
+            let is_idle = self.bound.is_empty() && self.failed.is_empty();
+            pause = (!is_idle).then_some(LOOK);
         }
     }
 
@@ -143,13 +153,30 @@ impl Binder {
         }
     }
 
+    /// Lets go of namespaces whose name is gone, or another one's: sockets would keep them, and their links, for ever.
+    fn release_deleted(&mut self) {
+        let is_deleted = |netns: &str, bound: &Bound| {
+            let found = std::fs::metadata(netns::path(netns));
+            found.map(|it| (it.dev(), it.ino())).ok() != Some(bound.identity)
+        };
+        let gone = self
+            .bound
+            .extract_if(.., |netns, bound| is_deleted(netns, bound));
+        for (_, bound) in gone {
+            self.inbox.send(Command::Release(bound.number));
+        }
+    }
+
     fn follow(&mut self, netns: &str, namespace: &Arc<Namespace>) {
         let known = self.bound.get(netns);
         let is_done = |bound: &Bound| !bound.is_partial && Arc::ptr_eq(&bound.namespace, namespace);
         if known.is_some_and(is_done) || known.is_none() && namespace.links.is_empty() {
             return;
         }
-        match self.bind(netns, namespace) {
+        let outcome = self.bind(netns, namespace);
+        // A thread keeps the namespace that it is in.
+        let outcome = outcome.and(self.home.enter().map_err(|error| error.to_string()));
+        match outcome {
             Ok(()) => {
                 self.failed.remove(netns);
             }

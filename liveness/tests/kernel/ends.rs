@@ -143,14 +143,27 @@ impl World {
             names: [name("a"), name("b")],
             family,
         };
-        for (name, address) in world.names.iter().zip(addresses(family)) {
-            netns::create(name)?;
-            let length = if address.is_ipv4() { 32 } else { 128 };
-            ip(&format!("-n {name} link set lo up"))?;
-            ip(&format!("-n {name} addr add {address}/{length} dev lo"))?;
-        }
+        world.make_namespace(0)?;
+        world.make_namespace(1)?;
         world.make_link()?;
         Ok(world)
+    }
+
+    /// The namespace of an end, with its address.
+    pub(crate) fn make_namespace(&self, end: usize) -> Result<()> {
+        let (name, address) = (&self.names[end], self.address(end));
+        netns::create(name)?;
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        ip(&format!("-n {name} link set lo up"))?;
+        ip(&format!("-n {name} addr add {address}/{length} dev lo"))
+    }
+
+    /// Links of an end's namespace, as `ip` lists them.
+    pub(crate) fn links(&self, end: usize) -> Result<String> {
+        let output = Command::new("ip")
+            .args(["-n", &self.names[end], "-o", "link"])
+            .output()?;
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The veth between both, as the engine makes it: without addresses.

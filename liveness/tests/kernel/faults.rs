@@ -150,6 +150,25 @@ fn gateway(family: Family) -> &'static str {
     }
 }
 
+/// A namespace that is deleted while its links are watched is gone, and its links with it; a new one of its name is watched.
+pub(crate) fn deleted_namespace(family: Family) -> Result<()> {
+    let world = World::new(family)?;
+    let ends = world.both()?;
+    netns::delete(&world.names[0])?;
+    eventually("the link is gone", PATIENCE, || {
+        let links = world.links(1)?;
+        ensure!(!links.contains("v0"), "{links}");
+        Ok(())
+    })?;
+    world.make_namespace(0)?;
+    world.make_link()?;
+    ends[1].watch(1);
+    for end in &ends {
+        end.wait_until_up()?;
+    }
+    Ok(())
+}
+
 /// Descriptors are closed with the detector.
 pub(crate) fn nothing_is_left() -> Result<()> {
     let world = World::new(Family::V6)?;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             ("a_cut_in_one_direction", faults::one_way_cut),
             ("a_planned_stop_and_a_new_start", faults::planned_stop),
             ("an_interface_that_is_made_anew", faults::made_anew),
+            ("a_namespace_that_is_deleted", faults::deleted_namespace),
             ("a_flood_from_another_interface", faults::flood),
             ("a_session_with_frr", frr::session),
         ] {
