@@ -9,8 +9,8 @@ use std::time::Duration;
 use dataplane::netns::{self, Netns};
 
 use crate::inbox::{Command, Inbox};
-use crate::link::{Link, Namespace};
-use crate::sockets::{Family, Sockets, index_of};
+use crate::link::{Family, Link, Namespace};
+use crate::sockets::{Sockets, index_of};
 
 /// Pause between two looks at bound namespaces, and before one that could not be bound is tried again.
 const LOOK: Duration = Duration::from_millis(500);

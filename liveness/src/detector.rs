@@ -20,10 +20,11 @@ use crate::link::{Link, Namespace};
 use crate::sessions::{Action, Place, Sessions};
 use crate::sockets::Sockets;
 use crate::statistics::{Snapshot, Statistics};
-use crate::wire::{Headers, MOST};
 
+mod channel;
 mod receive;
 
+use channel::Channel;
 use receive::Received;
 
 /// Sessions that are due within this time are stepped together.
@@ -35,8 +36,10 @@ const PACE: Duration = Duration::from_micros(500);
 const LONGEST_STOP: Duration = Duration::from_millis(800);
 /// Least time between two publications of counters: they take a look at each session.
 const COUNT: Duration = Duration::from_millis(500);
-/// Ready sockets of one look.
+/// Ready sockets of one look, and datagrams that are read of each.
 const READY: usize = 64;
+/// Looks at the sockets between two steps of timers, where few of them are ready.
+const LOOKS: usize = 8;
 /// Keys of what is no namespace's socket.
 const INBOX: u64 = 0;
 const TIMER: u64 = 1;
@@ -143,14 +146,6 @@ impl Drop for Detector {
     }
 }
 
-/// A namespace of the thread.
-struct Channel {
-    netns: Arc<str>,
-    sockets: Sockets,
-    /// Headers, and link-layer address of the other end, by index of the interface.
-    headers: BTreeMap<u32, (Headers, [u8; 6])>,
-}
-
 /// The thread's state.
 struct Thread {
     inbox: Arc<Inbox>,
@@ -216,9 +211,11 @@ impl Thread {
             self.arm();
             self.read(EpollTimeout::NONE, &mut buffer);
             // Whatever came meanwhile was received before the timers that are due now.
-            while self.read(EpollTimeout::ZERO, &mut buffer) {}
+            let is_drained = self.drain(&mut buffer);
             let now = clock::now();
-            self.drained = now;
+            if is_drained {
+                self.drained = now;
+            }
             self.sessions.expire(now, &mut self.actions);
             self.act();
             if now.since(self.counted_at) >= COUNT {
@@ -226,6 +223,12 @@ impl Thread {
             }
         }
         self.say_goodbye();
+    }
+
+    /// Reads all sockets; false when packets came faster than they are read: a flood of one link must not stop the timers of the others.
+    fn drain(&mut self, buffer: &mut Received) -> bool {
+        let looks = LOOKS + LOOKS * self.channels.len() / READY;
+        (0..looks).any(|_| !self.read(EpollTimeout::ZERO, buffer))
     }
 
     /// Sets the timer to the next deadline.
@@ -345,30 +348,12 @@ impl Thread {
                 tracing::error!(netns = &*netns, %errno, "liveness of links not watched");
                 return;
             }
-            let channel = Channel {
-                netns,
-                sockets,
-                headers: BTreeMap::new(),
-            };
-            self.channels.insert(number, channel);
+            self.channels.insert(number, Channel::new(netns, sockets));
         }
         let Some(channel) = self.channels.get_mut(&number) else {
             return;
         };
-        let mut headers = BTreeMap::new();
-        for (interface, link) in &links {
-            let ports = bfd::SOURCE_PORTS;
-            let port = ports.start() + self.ports % (ports.end() - ports.start() + 1);
-            self.ports = self.ports.wrapping_add(1);
-            let (own, peer) = (link.path.own, link.path.peer);
-            let headers_of_link = Headers::new(own, peer, port);
-            headers.insert(*interface, (headers_of_link, link.path.peer_mac));
-        }
-        let interfaces: Vec<u32> = headers.keys().copied().collect();
-        if let Err(error) = channel.sockets.accept_from(&interfaces) {
-            tracing::warn!(netns = &*channel.netns, %error, "packets of pods not kept from the liveness detector");
-        }
-        channel.headers = headers;
+        channel.follow(&links, &mut self.ports);
         self.sessions
             .set(number, links, clock::now(), &mut self.actions);
     }
@@ -390,18 +375,9 @@ impl Thread {
         let Some(channel) = self.channels.get(&place.namespace) else {
             return;
         };
-        let Some((headers, peer)) = channel.headers.get(&place.interface) else {
-            return;
-        };
-        let mut datagram = [0; MOST];
-        let length = headers.write(&bfd::encode(packet), &mut datagram);
-        match channel
-            .sockets
-            .send(place.interface, *peer, &datagram[..length])
-        {
-            Ok(()) => self.counted.sent += 1,
-            // The interface went down, or its queue is full: the packet is lost, as on the link.
-            Err(_) => self.counted.unsent += 1,
+        match channel.send(place.interface, packet) {
+            true => self.counted.sent += 1,
+            false => self.counted.unsent += 1,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Judge {
     pause: Option<Time>,
     /// Time at which the session of a peer that stopped is down.
     proof: Option<Time>,
+    /// End of the time in which a link that is up is suspect for its failures.
+    damped: Option<Time>,
 }
 
 impl Judge {
@@ -40,6 +42,7 @@ impl Judge {
             grace: Some(now + grace_time),
             pause: None,
             proof: None,
+            damped: None,
         }
     }
 
@@ -49,15 +52,9 @@ impl Judge {
     }
 
     /// The time at which [`Judge::wake`] is due.
-    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        let damped = match self.is_damped() {
-            true => self.damping.free_at(now).or(Some(now)),
-            false => None,
-        };
-        [self.grace, self.pause, self.proof, damped]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let all = [self.grace, self.pause, self.proof, self.damped];
+        all.into_iter().flatten().min()
     }
 
     /// Follows a change of the session's state.
@@ -75,9 +72,10 @@ impl Judge {
     fn come_up(&mut self, now: Time) {
         (self.grace, self.pause, self.proof) = (None, None, None);
         self.before = None;
-        self.verdict = match self.damping.is_suppressed(now) {
-            true => both(Reason::Damped, Diagnostic::NONE),
-            false => PathVerdict::ALIVE,
+        self.damped = self.damping.free_at(now);
+        self.verdict = match self.damped {
+            Some(_) => both(Reason::Damped, Diagnostic::NONE),
+            None => PathVerdict::ALIVE,
         };
     }
 
@@ -102,8 +100,12 @@ impl Judge {
                 (self.pause, self.proof) = (None, None);
                 self.grace = Some(now + self.grace_time);
             }
-            // The echo of what this end said before.
-            Diagnostic::NEIGHBOUR_DOWN => {}
+            // The echo of what this end said before: the session comes up again, or fails.
+            Diagnostic::NEIGHBOUR_DOWN => {
+                if self.pause.is_none() {
+                    self.grace = Some(now + self.grace_time);
+                }
+            }
             diagnostic => {
                 self.fail(change, now);
                 self.verdict.transmit = Some(suspicion(Reason::PeerSilence, diagnostic));
@@ -158,8 +160,10 @@ impl Judge {
             self.grace = None;
             self.judge(state, Reason::Silence, Diagnostic::DETECTION_TIME_EXPIRED);
         }
-        if self.is_damped() && !self.damping.is_suppressed(now) {
-            self.verdict = PathVerdict::ALIVE;
+        if self.damped.take_if(|damped| is_over(damped)).is_some() {
+            let is_damped = |it: &mut Suspicion| it.reason == Reason::Damped;
+            self.verdict.receive.take_if(is_damped);
+            self.verdict.transmit.take_if(is_damped);
         }
         if self.pause.is_some() {
             self.grace = self.grace.filter(|grace| !is_over(grace));
@@ -176,11 +180,6 @@ impl Judge {
             State::Down if reason == Reason::Silence => self.verdict.receive = suspect,
             State::Down => self.verdict = both(reason, diagnostic),
         }
-    }
-
-    fn is_damped(&self) -> bool {
-        let reason = self.verdict.receive.map(|suspicion| suspicion.reason);
-        reason == Some(Reason::Damped)
     }
 }
 

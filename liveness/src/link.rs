@@ -29,6 +29,14 @@ pub struct Path {
 }
 
 impl Path {
+    /// True when both are between the same ends, by the same interface.
+    pub(crate) fn has_ends_of(&self, other: &Path) -> bool {
+        let ends = |it: &Path| (it.own, it.peer, it.peer_mac);
+        ends(self) == ends(other)
+            && self.interface == other.interface
+            && self.peer_node == other.peer_node
+    }
+
     /// Parameters of the session, with intervals stretched.
     pub(crate) fn config(&self, stretch: Stretch) -> Config {
         let micros = stretch.of(self.interval).as_micros();
@@ -36,6 +44,13 @@ impl Path {
         let interval = Interval::from_micros(micros.max(MIN_INTERVAL.micros()));
         Config::new(interval, interval, self.multiplier).expect("the interval is long enough")
     }
+}
+
+/// Address family of a topology's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
 }
 
 /// A link and what an earlier process said of it.

@@ -66,7 +66,7 @@ impl Sessions {
         }
     }
 
-    /// Replaces the links of a namespace. A link that stays as it is keeps its session.
+    /// Replaces the links of a namespace. A link between the same ends keeps its session, with new parameters (RFC 5880, section 6.8.3).
     pub(crate) fn set(
         &mut self,
         namespace: u32,
@@ -82,11 +82,21 @@ impl Sessions {
         let known = self.by_place.range(range[0]..=range[1]);
         let known: Vec<(Place, NonZeroU32)> = known.map(|(place, id)| (*place, *id)).collect();
         for (place, id) in known {
+            let link = links.get(&place.interface);
             let entry = self.lookup.session(id);
-            let stays =
-                links.get(&place.interface).map(|link| &link.path) == entry.map(|it| &it.path);
-            if !stays {
-                self.remove(place, id);
+            match (link, entry) {
+                (Some(link), Some(entry)) if link.path.has_ends_of(&entry.path) => {
+                    self.asked += rate(link.path.interval) - rate(entry.path.interval);
+                    let is_same = link.path == entry.path;
+                    entry.path.clone_from(&link.path);
+                    if !is_same {
+                        let config = link.path.config(self.stretch);
+                        let step = entry.session.step(now, Event::Configure(config));
+                        entry.settle(step, now, actions, &mut self.lateness);
+                        entry.queue(&mut self.due);
+                    }
+                }
+                _ => self.remove(place, id),
             }
         }
         for (interface, link) in links {
@@ -123,7 +133,7 @@ impl Sessions {
             place,
             queued: None,
         };
-        entry.queue(now, &mut self.due);
+        entry.queue(&mut self.due);
         self.by_place.insert(place, id);
         self.lookup.insert(id, place, entry).expect("both are free");
     }
@@ -165,7 +175,7 @@ impl Sessions {
         };
         let step = entry.session.step(now, Event::Packet { packet, received });
         entry.settle(step, now, actions, &mut self.lateness);
-        entry.queue(now, &mut self.due);
+        entry.queue(&mut self.due);
         true
     }
 
@@ -184,11 +194,11 @@ impl Sessions {
                 let step = entry.session.step(now, Event::Timer);
                 entry.settle(step, now, actions, &mut self.lateness);
             }
-            if entry.judge.deadline(now).is_some_and(|due| due <= now) {
+            if entry.judge.deadline().is_some_and(|due| due <= now) {
                 let state = entry.session.state();
                 entry.rejudge(actions, |judge| judge.wake(state, now));
             }
-            entry.queue(now, &mut self.due);
+            entry.queue(&mut self.due);
         }
     }
 
@@ -199,25 +209,24 @@ impl Sessions {
 
     /// The daemon of a node stopped: its silence is no failure for a while.
     pub(crate) fn pause(&mut self, node: &str, now: Time, actions: &mut Vec<Action>) {
-        self.of_node(node, now, actions, |judge, detection_time| {
+        self.of_node(node, actions, |judge, detection_time| {
             judge.pause(now, detection_time)
         });
     }
 
     /// The daemon of a node is back.
     pub(crate) fn resume(&mut self, node: &str, now: Time, actions: &mut Vec<Action>) {
-        self.of_node(node, now, actions, |judge, _| judge.resume(now));
+        self.of_node(node, actions, |judge, _| judge.resume(now));
     }
 
     /// The kernel of a node does not answer: what its daemon's stop excused is judged.
     pub(crate) fn end_pause(&mut self, node: &str, now: Time, actions: &mut Vec<Action>) {
-        self.of_node(node, now, actions, |judge, _| judge.end_pause(now));
+        self.of_node(node, actions, |judge, _| judge.end_pause(now));
     }
 
     fn of_node(
         &mut self,
         node: &str,
-        now: Time,
         actions: &mut Vec<Action>,
         step: impl Fn(&mut Judge, Duration),
     ) {
@@ -232,7 +241,7 @@ impl Sessions {
             let detection_time = path.interval * u32::from(path.multiplier.get());
             let detection_time = entry.session.detection_time().unwrap_or(detection_time);
             entry.rejudge(actions, |judge| step(judge, detection_time));
-            entry.queue(now, &mut self.due);
+            entry.queue(&mut self.due);
         }
     }
 
@@ -256,7 +265,7 @@ impl Sessions {
             };
             if let Some(step) = step(entry, now) {
                 entry.settle(step, now, actions, &mut self.lateness);
-                entry.queue(now, &mut self.due);
+                entry.queue(&mut self.due);
             }
         }
     }
@@ -317,8 +326,14 @@ impl Entry {
         if let Some(packet) = step.send {
             actions.push(Action::Send(self.place, packet));
         }
-        if let Some(change) = step.change {
-            self.rejudge(actions, |judge| judge.follow(&change, now));
+        let Some(change) = step.change else { return };
+        match change.to {
+            State::Up => {
+                self.judge.follow(&change, now);
+                // Told also unchanged: whoever hears it may still hold that of an earlier session.
+                actions.push(Action::Judged(self.place, self.judge.verdict()));
+            }
+            _ => self.rejudge(actions, |judge| judge.follow(&change, now)),
         }
     }
 
@@ -332,8 +347,8 @@ impl Entry {
     }
 
     /// Enters the next deadline unless an earlier one is entered: most packets only put a deadline off.
-    fn queue(&mut self, now: Time, due: &mut BinaryHeap<Reverse<(Time, NonZeroU32)>>) {
-        let deadlines = [self.session.deadline(), self.judge.deadline(now)];
+    fn queue(&mut self, due: &mut BinaryHeap<Reverse<(Time, NonZeroU32)>>) {
+        let deadlines = [self.session.deadline(), self.judge.deadline()];
         let Some(at) = deadlines.into_iter().flatten().min() else {
             return;
         };

@@ -13,16 +13,10 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::filter;
+use crate::link::Family;
 
 /// Bytes that wait for the thread when it does not run: some hundred packets of each of a thousand links.
 const BUFFER: usize = 8 << 20;
-
-/// Address family of a topology's sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
 
 /// The sockets of one namespace.
 #[derive(Debug)]
@@ -68,9 +62,9 @@ impl Sockets {
         self.receive.as_fd()
     }
 
-    /// Takes packets of these interfaces only.
+    /// Takes packets of these interfaces only, and none that a router forwarded.
     pub(crate) fn accept_from(&self, interfaces: &[u32]) -> io::Result<()> {
-        let mut program = filter::program(interfaces.iter().copied());
+        let mut program = filter::program(self.family, interfaces.iter().copied());
         let program = sock_fprog {
             len: u16::try_from(program.len()).map_err(io::Error::other)?,
             filter: program.as_mut_ptr(),

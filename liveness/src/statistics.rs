@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use bfd::Lateness;
 
 /// Values at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Snapshot {
     /// Sessions in state Up.
     pub up: u64,
@@ -23,6 +23,21 @@ pub struct Snapshot {
     pub refused: u64,
     /// Lateness of the thread.
     pub lateness: Lateness,
+}
+
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot {
+            up: 0,
+            down: 0,
+            stretch: 1.0,
+            sent: 0,
+            unsent: 0,
+            received: 0,
+            refused: 0,
+            lateness: Lateness::default(),
+        }
+    }
 }
 
 /// Counters, shared by the detector and the metrics.

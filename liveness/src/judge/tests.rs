@@ -25,7 +25,7 @@ const SILENT: Change = Change {
 fn up() -> Judge {
     let mut judge = Judge::new(PathVerdict::ALIVE, DETECTION, at(0));
     judge.follow(&UP, at(1_000));
-    assert_eq!(judge.deadline(at(1_000)), None);
+    assert_eq!(judge.deadline(), None);
     judge
 }
 
@@ -68,17 +68,17 @@ fn a_session_that_never_comes_up_is_suspect_after_the_grace_time() {
         (State::Up, [None, None]),
     ] {
         let mut judge = Judge::new(PathVerdict::ALIVE, DETECTION, at(0));
-        let due = judge.deadline(at(0)).unwrap();
+        let due = judge.deadline().unwrap();
         assert_eq!(due, at(10_000));
         judge.follow(&change(State::Init, State::Down, Cause::Silence), at(9_000));
         judge.wake(state, at(9_999));
         assert!(judge.verdict().is_alive(), "{state}");
         judge.wake(state, due);
         assert_eq!(reasons(&judge), expected, "{state}");
-        assert_eq!(judge.deadline(due), None);
+        assert_eq!(judge.deadline(), None);
     }
     let slow = Judge::new(PathVerdict::ALIVE, Duration::from_secs(9), at(0));
-    assert_eq!(slow.deadline(at(0)), Some(at(90_000)));
+    assert_eq!(slow.deadline(), Some(at(90_000)));
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn the_silence_of_a_stopped_daemon_is_no_failure() {
     for mut judge in [judge, planned, late] {
         assert!(judge.verdict().is_alive());
         judge.wake(State::Down, at(7_000));
-        assert_eq!(judge.deadline(at(7_000)), Some(at(65_000)));
+        assert_eq!(judge.deadline(), Some(at(65_000)));
         judge.wake(State::Down, at(64_999));
         assert!(judge.verdict().is_alive());
         judge.wake(State::Down, at(65_000));
         assert_eq!(reasons(&judge), [Some(Reason::Silence), None]);
-        assert_eq!(judge.deadline(at(65_000)), None);
+        assert_eq!(judge.deadline(), None);
     }
     // A silence that has lasted is none of a stop.
     let mut judge = up();
@@ -133,7 +133,7 @@ fn a_pause_ends_with_the_session_soon_after_the_return_and_with_the_kernel() {
     let mut judge = paused();
     judge.follow(&UP, at(7_000));
     assert_eq!(
-        (judge.verdict(), judge.deadline(at(7_000))),
+        (judge.verdict(), judge.deadline()),
         (PathVerdict::ALIVE, None)
     );
     judge.follow(&SILENT, at(8_000));
@@ -145,10 +145,10 @@ fn a_pause_ends_with_the_session_soon_after_the_return_and_with_the_kernel() {
 
     let mut judge = paused();
     judge.resume(at(7_000));
-    assert_eq!(judge.deadline(at(7_000)), Some(at(17_000)));
+    assert_eq!(judge.deadline(), Some(at(17_000)));
     let mut late = paused();
     late.resume(at(64_000));
-    assert_eq!(late.deadline(at(64_000)), Some(at(65_000)), "never longer");
+    assert_eq!(late.deadline(), Some(at(65_000)), "never longer");
 
     let mut judge = paused();
     judge.end_pause(at(6_000));
@@ -156,7 +156,7 @@ fn a_pause_ends_with_the_session_soon_after_the_return_and_with_the_kernel() {
     assert_eq!(reasons(&judge), [Some(Reason::Silence), None]);
     let mut judge = up();
     judge.end_pause(at(6_000));
-    assert_eq!(judge.deadline(at(6_000)), None, "there was none");
+    assert_eq!(judge.deadline(), None, "there was none");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_restarted_peer_has_the_grace_time() {
     let cause = Cause::RemoteDown(Diagnostic::NONE);
     judge.follow(&change(State::Up, State::Down, cause), at(5_000));
     assert!(judge.verdict().is_alive());
-    assert_eq!(judge.deadline(at(5_000)), Some(at(15_000)));
+    assert_eq!(judge.deadline(), Some(at(15_000)));
     judge.wake(State::Down, at(15_000));
     assert_eq!(reasons(&judge), [Some(Reason::NeverUp); 2]);
 }
@@ -177,7 +177,7 @@ fn a_grace_time_that_ends_in_a_pause_is_judged_with_the_pause() {
     judge.wake(State::Down, at(2_900));
     judge.wake(State::Down, at(10_000));
     assert!(judge.verdict().is_alive());
-    assert_eq!(judge.deadline(at(10_000)), Some(at(61_000)));
+    assert_eq!(judge.deadline(), Some(at(61_000)));
     judge.wake(State::Down, at(61_000));
     assert_eq!(reasons(&judge), [Some(Reason::Silence), None]);
 }
@@ -190,13 +190,13 @@ fn a_link_that_fails_too_often_stays_suspect_until_it_rests() {
         judge.follow(&UP, at(6_000 + 2_000 * failure));
     }
     assert_eq!(reasons(&judge), [Some(Reason::Damped); 2]);
-    let free = judge.deadline(at(10_000)).unwrap();
+    let free = judge.deadline().unwrap();
     assert!(free > at(20_000) && free < at(35_000), "{free:?}");
     judge.wake(State::Up, at(20_000));
     assert_eq!(reasons(&judge), [Some(Reason::Damped); 2]);
     judge.wake(State::Up, free);
     assert_eq!(
-        (judge.verdict(), judge.deadline(free)),
+        (judge.verdict(), judge.deadline()),
         (PathVerdict::ALIVE, None)
     );
     // Restarts of the peer are no failures of the link.
@@ -213,9 +213,59 @@ fn a_link_that_fails_too_often_stays_suspect_until_it_rests() {
 fn a_daemon_whose_session_goes_on_has_not_stopped() {
     let mut judge = up();
     judge.pause(at(5_000), DETECTION);
-    assert_eq!(judge.deadline(at(5_000)), Some(at(6_900)));
+    assert_eq!(judge.deadline(), Some(at(6_900)));
     judge.wake(State::Up, at(6_900));
-    assert_eq!(judge.deadline(at(6_900)), None);
+    assert_eq!(judge.deadline(), None);
     judge.follow(&SILENT, at(7_000));
     assert_eq!(reasons(&judge), [Some(Reason::Silence), None]);
+}
+
+/// A link that failed three times and is up.
+fn damped() -> (Judge, Time) {
+    let mut judge = up();
+    for failure in 0..3 {
+        judge.follow(&SILENT, at(5_000 + 2_000 * failure));
+        judge.follow(&UP, at(6_000 + 2_000 * failure));
+    }
+    let free = judge.deadline().expect("it rests");
+    (judge, free)
+}
+
+#[test]
+fn a_damped_link_that_fails_again_is_not_alive_when_its_rest_is_over() {
+    let (mut judge, free) = damped();
+    let cause = Cause::RemoteDown(Diagnostic::DETECTION_TIME_EXPIRED);
+    judge.follow(&change(State::Up, State::Down, cause), at(11_000));
+    assert_eq!(
+        reasons(&judge),
+        [Some(Reason::Damped), Some(Reason::PeerSilence)]
+    );
+    judge.wake(State::Init, free);
+    assert_eq!(reasons(&judge), [None, Some(Reason::PeerSilence)]);
+    let (mut judge, free) = damped();
+    judge.follow(&SILENT, at(11_000));
+    judge.wake(State::Down, free);
+    assert_eq!(reasons(&judge), [Some(Reason::Silence), None]);
+    assert_eq!(judge.deadline(), None);
+}
+
+#[test]
+fn a_link_that_an_earlier_process_damped_stays_so_until_its_session_is_up() {
+    let earlier = both(Reason::Damped, Diagnostic::NONE);
+    let mut judge = Judge::new(earlier, DETECTION, at(0));
+    assert_eq!(judge.deadline(), Some(at(10_000)), "the grace time");
+    judge.wake(State::Down, at(1));
+    assert_eq!(judge.verdict(), earlier);
+    judge.follow(&UP, at(2_000));
+    assert!(judge.verdict().is_alive());
+}
+
+#[test]
+fn a_session_that_an_echo_took_down_comes_up_or_fails() {
+    let mut judge = up();
+    let cause = Cause::RemoteDown(Diagnostic::NEIGHBOUR_DOWN);
+    judge.follow(&change(State::Up, State::Down, cause), at(5_000));
+    assert!(judge.verdict().is_alive());
+    judge.wake(State::Down, at(15_000));
+    assert_eq!(reasons(&judge), [Some(Reason::NeverUp); 2]);
 }

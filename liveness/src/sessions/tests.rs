@@ -228,7 +228,7 @@ fn sessions_stay_while_other_links_come_and_go() {
     });
     assert_eq!(world.nodes[0].by_place[&PLACE], before);
     assert_eq!(world.nodes[0].count(), (1, 1));
-    // Another index is another interface, other parameters are another session.
+    // Another index is another interface.
     world.command(0, |node, now, actions| {
         node.set(1, vec![(9, link("a", 50))], now, actions)
     });
@@ -288,4 +288,40 @@ fn a_node_sends_no_more_than_its_budget() {
         node.set(namespace, Vec::new(), at(1), &mut actions);
     }
     assert_eq!(node.stretch().factor(), 1.0);
+}
+
+#[test]
+fn a_link_with_other_parameters_keeps_its_session() {
+    let mut world = World::new();
+    let before = world.nodes[0].by_place[&PLACE];
+    for node in 0..2 {
+        world.command(node, |node, now, actions| {
+            node.set(1, vec![(7, link("a", 10))], now, actions);
+        });
+        for _ in 0..1_000 {
+            world.run(1);
+            assert_eq!(world.up(), [1, 1]);
+        }
+    }
+    assert_eq!(world.nodes[0].by_place[&PLACE], before);
+    assert!((world.nodes[0].asked - 100.0).abs() < 1e-6);
+    world.passes = [false; 2];
+    world.run(40);
+    for node in 0..2 {
+        assert_eq!(world.reasons(node), [Some(Reason::Silence), None]);
+    }
+}
+
+#[test]
+fn a_session_that_comes_up_is_told_although_its_verdict_is_unchanged() {
+    let mut world = World::new();
+    // Whoever hears the verdicts holds that of an earlier session of this link.
+    let stale = Some(linkstate::Suspicion {
+        reason: Reason::Silence,
+        diagnostic: 1,
+    });
+    world.verdicts[0].receive = stale;
+    world.start(0);
+    world.run(5_000);
+    assert_eq!(world.verdicts, [PathVerdict::ALIVE; 2]);
 }

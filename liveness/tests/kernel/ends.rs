@@ -38,8 +38,10 @@ impl Log {
         [receive, transmit].map(|suspicion| suspicion.map(|it| it.reason))
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.all().len()
+    /// Number of verdicts that called the link suspect.
+    pub(crate) fn doubts(&self) -> usize {
+        let all = self.all();
+        all.iter().filter(|verdict| !verdict.is_alive()).count()
     }
 }
 
@@ -131,7 +133,7 @@ fn addresses(family: Family) -> [IpAddr; 2] {
     texts.map(|text| text.parse().expect("an address"))
 }
 
-fn mac(is_first: bool) -> [u8; 6] {
+pub(crate) fn mac(is_first: bool) -> [u8; 6] {
     [2, 0, 0, 0, 9, u8::from(is_first)]
 }
 

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             ("an_interface_that_is_made_anew", faults::made_anew),
             ("a_namespace_that_is_deleted", faults::deleted_namespace),
             ("a_flood_from_another_interface", faults::flood),
+            ("a_flood_that_a_neighbour_forwards", faults::forwarded_flood),
             ("a_session_with_frr", frr::session),
         ] {
             let name = format!("{family:?}: {name}");

@@ -67,14 +67,12 @@ impl Engine {
 
 /// Links of a Forwarder whose own interface is up.
 fn watched(local: &Local, mesh: &Mesh, link_states: &LinkStates) -> Vec<Link> {
-    let report = link_states.own(local.object());
     let is_up = |link: &&ForwarderLink| local.ends.get(&link.id) == Some(&End::Up);
     let links = local.forwarder.spec.links.iter().filter(is_up);
     let link = |link: &ForwarderLink| {
         let peer = mesh.peer(local.object(), &link.id)?;
         let peer = mesh.forwarder(mesh.index(peer)?);
         let interface = local.structure.interfaces.get(&link.id)?;
-        let end = report.as_ref().and_then(|report| report.ends.get(&link.id));
         let (own, peer) = addresses(&local.forwarder, peer)?;
         Some(Link {
             path: Path {
@@ -86,7 +84,7 @@ fn watched(local: &Local, mesh: &Mesh, link_states: &LinkStates) -> Vec<Link> {
                 interval: local.forwarder.spec.liveness.interval,
                 multiplier: multiplier(local.forwarder.spec.liveness.multiplier),
             },
-            earlier: end.map(linkstate::End::verdict).unwrap_or_default(),
+            earlier: link_states.verdict(local.object(), &link.id),
         })
     };
     links.filter_map(link).collect()

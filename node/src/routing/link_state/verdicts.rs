@@ -54,6 +54,11 @@ pub struct Judged {
 }
 
 impl LinkStates {
+    /// Verdict that stands on an own end, also of an earlier daemon process, and while its interface is down.
+    pub fn verdict(&self, forwarder: &str, link: &str) -> PathVerdict {
+        self.lock().verdicts.of(forwarder, link)
+    }
+
     /// Takes the verdicts of the liveness protocol on own ends, given in event number `event` at `now` (ms, monotonic), and publishes
     /// the ends that they change. An observation of an interface from before the event does not raise its end.
     pub fn judge(&self, verdicts: &[(EndKey, PathVerdict)], event: u64, now: u64) -> Judged {
