@@ -21,6 +21,7 @@ mod underlay;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
+use routing::stops;
 
 /// Names functions as tests.
 macro_rules! tests {
@@ -39,6 +40,10 @@ fn main() {
         routing::kill_and_restart_adopts_without_a_write_or_a_lost_packet,
         routing::a_cut_is_gone_around_also_where_only_the_other_end_knows,
         routing::a_daemon_that_is_told_to_end_leaves_the_kernel_as_it_is,
+        stops::daemons_that_are_killed_replaced_or_frozen_make_no_link_suspect,
+        stops::a_daemon_that_was_frozen_for_long_calls_no_peer_dead,
+        stops::a_node_without_power_makes_its_links_suspect_at_its_neighbours,
+        stops::an_idle_daemon_fits_into_its_memory_and_its_descriptors,
         flood::link_states_go_from_daemon_to_daemon,
         flood::peers_are_heard_where_sockets_are_for_ipv6_alone,
         flood::daemons_that_die_or_lose_their_reports_change_nothing_elsewhere,

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use crate::traffic::Traffic;
 use crate::world::{World, output, run, wait_for};
 
+pub(crate) mod stops;
+
 const DUAL: &str = "  addressing: {cidrs: [10.80.0.0/16, \"fd00:80::/48\"]}\n";
 
 /// A triangle of Forwarders on these nodes, with an App of which any pod is an instance.
