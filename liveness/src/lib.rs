@@ -30,9 +30,11 @@ mod sessions;
 mod sockets;
 mod statistics;
 mod wire;
+mod worker;
 
 pub use budget::BUDGET;
-pub use detector::{Detector, StartError, Verdicts};
+pub use detector::{Detector, StartError};
 pub use judge::{GRACE, PAUSE};
 pub use link::{Link, Namespace, Path};
 pub use statistics::{Snapshot, Statistics};
+pub use worker::Verdicts;
