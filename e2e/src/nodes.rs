@@ -210,7 +210,7 @@ impl World {
         let rules = match is_silent {
             true => format!(
                 "add table netdev story-{peer}; \
-                 add chain netdev story-{peer} all {{ type filter hook ingress device l-{peer} priority 0; policy drop; }}"
+                 add chain netdev story-{peer} from-link {{ type filter hook ingress device l-{peer} priority 0; policy drop; }}"
             ),
             false => format!("delete table netdev story-{peer}"),
         };
