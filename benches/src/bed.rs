@@ -98,7 +98,7 @@ impl ByHand {
     /// Makes both namespaces.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn new(context: &Context) -> Result<Self> {
         let (near, far) = (Netns::new(context)?, Netns::new(context)?);
         for number in 0..LINKS {

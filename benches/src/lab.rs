@@ -98,7 +98,7 @@ impl Lab {
     /// `lab up`, which returns when all links and routes are there.
     ///
     /// # Errors
-    /// What it says.
+    /// Failure of `beemesh lab`, with its message.
     pub(crate) fn up(&mut self) -> Result<()> {
         self.is_up = true;
         self.beemesh(&["lab", "up", "--quiet", "--timeout", "600"])
@@ -108,7 +108,7 @@ impl Lab {
     /// `lab down`.
     ///
     /// # Errors
-    /// What it says.
+    /// Failure of `beemesh lab`, with its message.
     pub(crate) fn down(&mut self) -> Result<()> {
         self.is_up = false;
         self.beemesh(&["lab", "down"]).map(|_| ())
@@ -126,7 +126,7 @@ impl Lab {
     /// `lab conflist` of an App.
     ///
     /// # Errors
-    /// What it says, and when that is not JSON.
+    /// Failure of `beemesh lab`, and output that is not JSON.
     pub(crate) fn conflist(&self, app: &str) -> Result<Value> {
         let text = self.beemesh(&["lab", "conflist", "--app", app])?;
         serde_json::from_slice(&text).context("lab conflist")
@@ -135,7 +135,7 @@ impl Lab {
     /// Another verb, with what it is about.
     ///
     /// # Errors
-    /// What it says.
+    /// Failure of `beemesh lab`, with its message.
     pub(crate) fn verb(&self, verb: &[&str], subject: &str) -> Result<()> {
         let words: Vec<&str> = verb.iter().copied().chain([subject]).collect();
         self.beemesh(&words).map(|_| ())

@@ -1,4 +1,4 @@
-//! Links as the detector is told of them.
+//! Links that the detector watches.
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;

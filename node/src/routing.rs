@@ -105,7 +105,7 @@ pub struct Engine {
     /// The admission catalog is outdated.
     is_catalog_due: bool,
     is_removal_due: bool,
-    /// Forwarders left this node since the detector was told.
+    /// The detector may watch Forwarders that left this node.
     is_watch_stale: bool,
     status_after: Instant,
     looks: Looks,

@@ -57,7 +57,7 @@ impl Diamond {
     /// True when s and t have a group of two next hops towards one another.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn has_both_paths(&self) -> Result<bool> {
         for (netns, host) in &self.ends {
             let routes = show(&format!("-n {netns} -j route show match {host}"))?;
@@ -76,7 +76,7 @@ impl Diamond {
     /// Number of packets that the link has carried towards the receiver.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn carried(&self, position: Position) -> Result<u64> {
         let [_, End { netns, interface }] = self.link(position);
         let shown = show(&format!("-n {netns} -j -s link show {interface}"))?;

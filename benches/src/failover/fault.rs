@@ -87,7 +87,7 @@ impl Prepared {
     /// Runs all commands, and waits for their ends.
     ///
     /// # Errors
-    /// What they say.
+    /// Failure of a command, with its message.
     pub(crate) fn run(mut self) -> Result<()> {
         for (child, _, input) in &mut self.0 {
             let mut stdin = child.stdin.take().context("the input is piped")?;

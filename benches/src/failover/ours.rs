@@ -18,7 +18,7 @@ use crate::{
 /// Brings it up; with `liveness` where the links are to be watched by BFD.
 ///
 /// # Errors
-/// What `beemesh lab` says.
+/// Failure of `beemesh lab`, with its message.
 pub(crate) fn diamond(
     context: &Context,
     kind: Kind,

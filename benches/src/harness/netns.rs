@@ -31,7 +31,7 @@ impl Netns {
     /// Makes an empty one with `lo` up.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn new(context: &Context) -> Result<Self> {
         let netns = Self::reserve(context);
         ip(["netns", "add", &netns.name])?;
@@ -59,7 +59,7 @@ impl Netns {
     /// Runs `ip -n <this> ...`, the arguments given in one line.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
         ip(["-n", &self.name]
             .into_iter()

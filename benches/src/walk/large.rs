@@ -32,7 +32,7 @@ const QUIET: Duration = Duration::from_secs(4);
 /// From the fall of one link to the last write to any table, of 1,000 Forwarders on three nodes.
 ///
 /// # Errors
-/// What the lab says, and when its tables are not the computed ones in the end.
+/// Failure of `beemesh lab`, and when its tables are not the computed ones in the end.
 pub(crate) fn large(name: &str, without_inotify: bool, context: &Context) -> Result<Vec<Figure>> {
     dataplane::descriptors::raise_limit()?;
     let topology = topology(context)?;

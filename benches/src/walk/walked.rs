@@ -30,7 +30,7 @@ impl Walked {
     /// Brings it up; all inotify instances are taken afterwards, if the daemons are to have none.
     ///
     /// # Errors
-    /// What the lab says, and when instances cannot be taken.
+    /// Failure of `beemesh lab`, and when instances cannot be taken.
     pub(crate) fn up(context: &Context, topology: Value, without_inotify: bool) -> Result<Self> {
         let mut lab = Lab::new(context, topology)?;
         lab.up()?;

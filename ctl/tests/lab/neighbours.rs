@@ -127,7 +127,7 @@ impl Daemon {
         self.files.path().join("objects").join(name)
     }
 
-    /// What it says about a Forwarder.
+    /// Status of a Forwarder, as the daemon reports it.
     fn status(&self, lab: &Lab, forwarder: &str) -> String {
         let name = format!("{}.{forwarder}.yaml", lab.name);
         fs::read_to_string(self.path("status").join(name)).unwrap_or_default()

@@ -147,7 +147,7 @@ fn send_for_a_while(netns: &str, from: IpAddr, to: IpAddr, ttl: i32) -> Result<u
     })?
 }
 
-/// What pods behind a neighbour send arrives over the link, and was forwarded.
+/// Packets of pods behind a neighbour arrive over the link, forwarded: their TTL is below 255.
 pub(crate) fn forwarded_flood(family: Family) -> Result<()> {
     let world = World::new(family)?;
     let ends = world.both()?;

@@ -91,7 +91,7 @@ pub(super) struct Local {
     /// Routes are to be recomputed, and compared only if they changed.
     pub(super) is_table_due: bool,
     pub(super) are_ends_due: bool,
-    /// The detector is to be told of the links.
+    /// The links are to be passed to the detector.
     pub(super) is_watch_due: bool,
     /// Number of events after which an interface may have been made anew.
     pub(super) link_epoch: u64,

@@ -20,7 +20,7 @@ use crate::routing::link_state::{LinkStates, snapshot};
 pub(super) struct Links {
     pub(super) link_states: Arc<LinkStates>,
     pub(super) failover: Arc<Failover>,
-    /// Ended before failover: a planned stop is told to peers, and judged by nobody here.
+    /// Liveness detector, ended before failover: peers are notified of a planned stop.
     pub(super) liveness: Arc<Detector>,
     monitor: Option<MonitorThread>,
     _failover: FailoverThread,

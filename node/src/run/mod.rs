@@ -218,7 +218,7 @@ fn serve(config: Config, own: Option<&OwnPod>, lock: Arc<Lock>) -> Result<End, E
         // First of all, so that no new pod is attached; a failure is retried.
         let _ = installer.withdraw();
     }
-    // Before connections end and the engine does: peers hear of a planned stop, and look for no failure.
+    // Before connections and the engine end: AdminDown reaches peers, which then report no failure.
     links.liveness.stop();
     mailbox.tell(|pending| pending.stop = true);
     drop(flood);

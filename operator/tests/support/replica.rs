@@ -65,7 +65,7 @@ fn carry_out(cache: &Cache, topology: &str, plan: &Plan) -> bool {
     !plan.is_settled()
 }
 
-/// What one replica makes of a topology: why it is rejected, or an empty text.
+/// Judgement of one replica on a topology: why it is rejected, or an empty text.
 pub(crate) fn settle(cache: &Cache, topology: &str) -> String {
     let key = Key::new(NAMESPACE, topology);
     for _ in 0..5 {

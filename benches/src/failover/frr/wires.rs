@@ -29,7 +29,7 @@ impl Wires {
     /// Makes all namespaces and links.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn new(context: &Context, kind: Kind) -> Result<Self> {
         let mut by_name = BTreeMap::new();
         for name in ROUTERS.into_iter().chain(["left", "right"]) {
@@ -73,7 +73,7 @@ impl Wires {
     /// Runs `ip` on the namespace of a router or host.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// Failure of `ip`, with its message.
     pub(crate) fn ip(&self, name: &str, arguments: &str) -> Result<String> {
         self.by_name[name].ip(arguments)
     }

@@ -169,7 +169,7 @@ fn port_map(_: &Path) -> Value {
         [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}})
 }
 
-/// Whether port mappings can be made, and seen.
+/// True where port mappings can be made and observed.
 pub(crate) fn has_iptables() -> bool {
     let found = Command::new("iptables").arg("--version").output();
     found.is_ok_and(|output| output.status.success())
