@@ -21,7 +21,8 @@ use crate::{
     memory,
 };
 
-const FORWARDERS: usize = 1_000;
+/// Number of Forwarders of the large lab.
+pub(crate) const FORWARDERS: usize = 1_000;
 const LINKS: usize = 4_000;
 
 /// The benches of this subject.
@@ -181,7 +182,11 @@ fn measure(context: &Context) -> Result<Vec<Figure>> {
     Ok(vec![bring_up, node])
 }
 
-fn generate(beemesh: &Path) -> Result<Value> {
+/// The random topology of [`FORWARDERS`] Forwarders, the same each time.
+///
+/// # Errors
+/// Failure of `beemesh generate`, with its message.
+pub(crate) fn generate(beemesh: &Path) -> Result<Value> {
     let mut generate = Command::new(beemesh);
     generate.args([
         "generate",

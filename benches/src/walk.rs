@@ -13,6 +13,7 @@ use crate::{
         figure::Figure,
         sample::{Samples, ms},
     },
+    lab::FORWARDERS,
 };
 
 mod inotify;
@@ -21,7 +22,7 @@ mod monitor;
 mod restart;
 mod walked;
 
-use large::{FORWARDERS, large};
+use large::large;
 use monitor::{Event, Monitor, first_writes};
 use walked::Walked;
 

@@ -1,6 +1,6 @@
 //! A fall of one link among 1,000 Forwarders.
 
-use std::{process::Command, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -15,16 +15,13 @@ use crate::{
     failover::{End, lab_end},
     harness::{
         bench::Context,
-        command,
         figure::Figure,
         sample::{Samples, ms},
     },
-    lab::Status,
+    lab::{FORWARDERS, Status, generate},
 };
 
 const ROUNDS: usize = 5;
-/// Number of Forwarders.
-pub(crate) const FORWARDERS: usize = 1_000;
 const NODES: usize = 3;
 /// Time without a write after which all tables are taken as written: older programs wait for 2 s.
 const QUIET: Duration = Duration::from_secs(4);
@@ -94,18 +91,7 @@ fn until_last_write(events: &[Event]) -> Result<(Duration, usize)> {
 
 /// The generated topology, its Forwarders on the nodes in turn.
 fn topology(context: &Context) -> Result<Value> {
-    let mut generate = Command::new(context.program("beemesh"));
-    generate.args([
-        "generate",
-        "random",
-        "--seed",
-        "1",
-        "-o",
-        "json",
-        "--forwarders",
-    ]);
-    let text = command::output(generate.arg(FORWARDERS.to_string()))?;
-    let mut topology: Value = serde_json::from_slice(&text).context("beemesh generate")?;
+    let mut topology = generate(&context.program("beemesh"))?;
     let forwarders = topology["spec"]["forwarders"].as_array_mut();
     for (number, forwarder) in forwarders.context("no Forwarders")?.iter_mut().enumerate() {
         forwarder["node"] = json!(format!("n{}", 1 + number % NODES));
